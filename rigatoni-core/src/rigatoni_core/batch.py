@@ -1,0 +1,244 @@
+"""A batch: consecutive change events of one stream, kept as the bytes that the server sent."""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol, overload
+
+import attrs
+
+from rigatoni_core.events import ChangeEvent, Position, ResumeToken, Stream, Timestamp
+
+
+class Decoder(Protocol):
+    """How a source's raw documents are read; the source hands it to its batches, core knows no byte format."""
+
+    def event(self, raw: memoryview) -> ChangeEvent:
+        """The whole event, decoded."""
+
+    def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        """Only the event's resume token and cluster time, as cheaply as possible."""
+
+
+class EventBatch(Sequence[ChangeEvent]):
+    """Consecutive events of one stream, decoded only for those who look.
+
+    `buffer` holds the raw documents one after another as the source received them; document `i` is
+    `buffer[offsets[i]:offsets[i + 1]]`. `first` names the first event that was *read* (its token, its cluster time and
+    how many events of that cluster time came before it); `end` is the position after the last one. Both stay as they
+    are when rejected events are taken out, so what is named by them keeps its name.
+
+    A *heartbeat* is a batch without events (`first` is None): it only moves the position.
+
+    `source_time` is the server's own time when it answered; `caught_up` is True when the source knows that nothing
+    was left to read at that time. `read` counts the events consumed, rejected ones included.
+    """
+
+    __slots__ = ("_decoder", "buffer", "caught_up", "end", "first", "offsets", "read", "source_time", "stream")
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        first: Position | None,
+        end: Position,
+        buffer: memoryview,
+        offsets: Sequence[int],
+        decoder: Decoder,
+        source_time: Timestamp | None = None,
+        caught_up: bool = False,
+        read: int | None = None,
+    ) -> None:
+        self.stream = stream
+        self.first = first
+        self.end = end
+        self.buffer = buffer
+        self.offsets = offsets
+        self.source_time = source_time
+        self.caught_up = caught_up
+        self.read = len(offsets) - 1 if read is None else read
+        self._decoder = decoder
+
+    @classmethod
+    def heartbeat(
+        cls,
+        stream: Stream,
+        position: Position,
+        *,
+        decoder: Decoder,
+        source_time: Timestamp | None = None,
+        caught_up: bool = False,
+    ) -> "EventBatch":
+        """A batch without events that says: nothing before `position` is still to come."""
+        return cls(
+            stream,
+            first=None,
+            end=position,
+            buffer=memoryview(b""),
+            offsets=(0,),
+            decoder=decoder,
+            source_time=source_time,
+            caught_up=caught_up,
+        )
+
+    @classmethod
+    def following(
+        cls,
+        after: Position,
+        stream: Stream,
+        buffer: memoryview,
+        offsets: Sequence[int],
+        decoder: Decoder,
+        *,
+        source_time: Timestamp | None = None,
+        caught_up: bool = False,
+    ) -> "EventBatch":
+        """The batch of the events in `buffer` (at least one), which come right after the position `after`.
+
+        Only the first and the last event are looked at, unless several share the last one's cluster time.
+        """
+        token, time = decoder.mark(buffer[offsets[0] : offsets[1]])
+        if time is None:  # a server that sends no cluster time: the order goes on from the last known one
+            time = after.cluster_time
+        ordinal = after.ordinal if time == after.cluster_time else 0
+        first = attrs.evolve(after, resume_token=token, cluster_time=time, ordinal=ordinal)
+        batch = cls(
+            stream,
+            first=first,
+            end=after,
+            buffer=buffer,
+            offsets=offsets,
+            decoder=decoder,
+            source_time=source_time,
+            caught_up=caught_up,
+        )
+        batch.end = batch._position_after(len(batch) - 1)
+        return batch
+
+    @classmethod
+    def join(cls, batches: Sequence["EventBatch"]) -> "EventBatch":
+        """One batch of consecutive ones; copies their bytes once, or not at all where there is only one."""
+        if len(batches) == 1:
+            return batches[0]
+        offsets, base = array("Q"), 0
+        for batch in batches:
+            start = batch.offsets[0]
+            offsets.extend(offset - start + base for offset in batch.offsets[:-1])
+            base += batch.nbytes
+        offsets.append(base)
+        last = batches[-1]
+        return cls(
+            last.stream,
+            first=next((batch.first for batch in batches if batch.first), None),
+            end=last.end,
+            buffer=memoryview(b"".join(batch.documents for batch in batches)),
+            offsets=offsets,
+            decoder=last._decoder,
+            source_time=last.source_time,
+            caught_up=last.caught_up,
+            read=sum(batch.read for batch in batches),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the raw documents in bytes."""
+        return self.offsets[-1] - self.offsets[0]
+
+    @property
+    def documents(self) -> memoryview:
+        """The raw documents of this batch, one after another, without a copy."""
+        return self.buffer[self.offsets[0] : self.offsets[-1]]
+
+    def raw(self, index: int) -> memoryview:
+        """The raw document of event `index` (0 to len - 1), without a copy."""
+        return self.buffer[self.offsets[index] : self.offsets[index + 1]]
+
+    def mark(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
+        """The resume token and the cluster time of event `index`, without decoding the event."""
+        return self._decoder.mark(self.raw(index))
+
+    def position_at(self, index: int) -> Position:
+        """What `first` would be if the batch began at event `index`."""
+        if index == 0 and self.first is not None:
+            return self.first
+        before = self._position_after(index - 1)
+        token, time = self.mark(index)
+        ordinal = before.ordinal if time is None or time == before.cluster_time else 0
+        return attrs.evolve(before, resume_token=token, cluster_time=time or before.cluster_time, ordinal=ordinal)
+
+    def _position_after(self, index: int) -> Position:
+        """The position after event `index`: counts back over the events that share its cluster time."""
+        assert self.first is not None
+        token, time = self.mark(index)
+        if time is None or time == self.first.cluster_time:
+            ordinal = self.first.ordinal + index + 1
+            return attrs.evolve(self.first, resume_token=token, ordinal=ordinal)
+        ordinal = 1
+        while self.mark(index - ordinal)[1] == time:
+            ordinal += 1
+        return attrs.evolve(self.first, resume_token=token, cluster_time=time, ordinal=ordinal)
+
+    def index_of(self, token: ResumeToken) -> int | None:
+        """The index of the event with this resume token; reads marks until it is found."""
+        return next((index for index in range(len(self)) if self.mark(index)[0] == token), None)
+
+    def fitting(self, size: int, nbytes: int) -> int:
+        """How many leading events fit into `size` events and `nbytes` bytes; at least one."""
+        by_bytes = bisect_right(self.offsets, self.offsets[0] + nbytes) - 1
+        return max(1, min(size, by_bytes, len(self)))
+
+    def without(self, rejected: Collection[int]) -> "EventBatch":
+        """The batch without the events at these indices; `first`, `end` and `read` stay, the rest is copied once."""
+        kept = [self.raw(index) for index in range(len(self)) if index not in rejected]
+        offsets = array("Q", [0])
+        for raw in kept:
+            offsets.append(offsets[-1] + len(raw))
+        return EventBatch(
+            self.stream,
+            first=self.first,
+            end=self.end,
+            buffer=memoryview(b"".join(kept)),
+            offsets=offsets,
+            decoder=self._decoder,
+            source_time=self.source_time,
+            caught_up=self.caught_up,
+            read=self.read,
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> ChangeEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> "EventBatch": ...
+    def __getitem__(self, index: int | slice) -> "ChangeEvent | EventBatch":
+        """An event, decoded; or the batch of a contiguous, non-empty slice, cut by offsets without a copy."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1 or start >= stop:
+                raise ValueError("a batch can only be cut into contiguous, non-empty parts")
+            if (start, stop) == (0, len(self)):
+                return self
+            whole = stop == len(self)
+            return EventBatch(
+                self.stream,
+                first=self.position_at(start),
+                end=self.end if whole else self._position_after(stop - 1),
+                buffer=self.buffer,
+                offsets=self.offsets[start : stop + 1],
+                decoder=self._decoder,
+                source_time=self.source_time,
+                caught_up=self.caught_up and whole,
+            )
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"event {index} of a batch of {len(self)}")
+        return self._decoder.event(self.raw(index))
+
+    def __iter__(self) -> Iterator[ChangeEvent]:
+        return (self._decoder.event(self.raw(index)) for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"

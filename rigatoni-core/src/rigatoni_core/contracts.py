@@ -1,0 +1,211 @@
+"""What plugins promise: one small abstract class per kind of component, and one per optional ability.
+
+A component is an attrs class whose public fields *are* its options. Its constructor only stores and validates;
+`__aenter__` connects and `__aexit__` closes what was opened. Errors are translated into `rigatoni_core.errors`.
+"""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import attrs
+
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.events import Checkpoint, Definition, Gap, Position, Stream
+
+if TYPE_CHECKING:
+    from rigatoni_core.notices import Notice
+
+
+class Component(ABC):
+    """Base of sources, destinations and state stores: an async context manager that may be entered once."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+class Source(Component):
+    """Where change events come from. It only reads."""
+
+    @abstractmethod
+    async def streams(self) -> Sequence[str]:
+        """The names of the streams to run, one worker each; distinct and not overlapping."""
+
+    @abstractmethod
+    def definition(self, stream: Stream) -> Definition:
+        """What defines this stream now. Called after `__aenter__`; does no I/O."""
+
+    @abstractmethod
+    def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+        """The stream from right after a position (None: from where a fresh stream begins), for ever.
+
+        The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is
+        what one answer of the server held; an answer without events is a heartbeat. Items are consecutive: none of
+        the events between two of them is left out. The position carries the fingerprint of `definition`; a position
+        with another one is never resumed by its token alone.
+
+        Raises `PositionLostError` where going on would skip changes, a `Transient` `SourceError` where entering
+        again may help, and any other `SourceError` where it can not.
+        """
+
+
+class Delivery(enum.Enum):
+    """What a destination promises about each event, weakest first."""
+
+    AT_LEAST_ONCE = "at-least-once"
+    SINGLE_WRITER_ONCE = "exactly once while one owner writes"
+    EFFECTIVELY_ONCE = "exactly once in effect"
+    TRANSACTIONAL = "exactly once, transactional"
+
+
+@attrs.frozen
+class DestinationMetadata:
+    """What a destination says of itself once it is entered: its level as probed, and under which conditions."""
+
+    description: str
+    delivery: Delivery
+    conditions: tuple[str, ...] = ()
+
+
+class Destination(Component):
+    """Where batches go. One destination serves all workers of a pipeline; one write per stream is in flight."""
+
+    delivery: ClassVar[Delivery]
+    """The best level that this destination can reach; `metadata().delivery` is the one in force."""
+
+    @abstractmethod
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """Write the batch. It may hold no event (all were rejected): its range still counts as written.
+
+        Returns None when all of it is durable once `flush` returns. Returns a position where an earlier run fixed
+        another end for the batch that begins with this first event: the caller cuts the batch there (or reads on
+        until there) and calls again. May be called again with the same batch after any error or cancellation.
+
+        Raises `RejectedEventsError` naming all events that can never be written, before anything of the batch is
+        visible; a `Transient` `DestinationError` where trying again may help; any other where it can not.
+        """
+
+    async def flush(self) -> None:
+        """Make everything written before durable. Default: nothing to do."""
+
+    async def close(self) -> None:
+        """Release what was opened. Called by `__aexit__`; default: nothing to do."""
+
+    @abstractmethod
+    def metadata(self) -> DestinationMetadata:
+        """The guarantee in force and its conditions."""
+
+    def buffered_count(self) -> int:
+        """Events accepted and not yet durable: a figure to show, it decides nothing. Default 0."""
+        return 0
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class PositionKeeper(ABC):
+    """Optional ability of a destination: it knows by itself how far each stream has come."""
+
+    @abstractmethod
+    async def last_committed(self, stream: Stream) -> Position | None:
+        """The newest position up to which everything is durable here; None where the stream never wrote."""
+
+    @abstractmethod
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """Settle where the stream goes on, before its first write of this run.
+
+        `position` is where the caller would go on. Returns the position in force: another one where an earlier or
+        concurrent run has anchored the stream already, or where the definition (or the destination's own layout) has
+        changed since and the old one ends elsewhere. With `gap`, `position` is in force whatever was there.
+
+        Raises `DefinitionChangedError` where this caller's definition is older than the one in force.
+        """
+
+
+class BatchCutter(ABC):
+    """Optional ability of a destination: some neighbouring events must not share a batch."""
+
+    @abstractmethod
+    def cut(self, events: EventBatch) -> int:
+        """How many leading events (1 to len) may share a batch. Must be cheap where all may; no I/O."""
+
+
+class StateStore(Component):
+    """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return."""
+
+    @abstractmethod
+    async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        """Save the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
+
+    @abstractmethod
+    async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """The saved checkpoint, None where there is none. Raises `CorruptCheckpointError` and touches nothing."""
+
+    @abstractmethod
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        """Forget the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
+
+
+@attrs.frozen
+class Lease:
+    """The right to run a stream until `deadline` (seconds on the event loop's clock, taken before asking)."""
+
+    stream: Stream
+    owner: str
+    fencing_token: int
+    deadline: float
+
+
+class LeaseKeeper(ABC):
+    """Optional ability of a state store: at most one owner holds a stream. Core renews; plugins create no tasks."""
+
+    @abstractmethod
+    async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
+        """Grant the lease for `ttl` seconds with a fencing token higher than any before, or None while it is held."""
+
+    @abstractmethod
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        """Extend the lease with the same fencing token. Raises `LeaseLostError` where it is not held any more."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Give the lease up; a lease that is not held any more is left alone."""
+
+
+class Serializer(ABC):
+    """Turns batches into bytes. Thread-safe: several batches may be in work at once."""
+
+    media_type: str
+    """The content type of the bytes, such as `application/x-ndjson`."""
+    content_encoding: str | None = None
+    """The content encoding around them, such as `gzip`, or None."""
+    suffix: str
+    """The file name's end, such as `.ndjson.zst`."""
+    compressed: bool = False
+    """Whether the bytes are compressed already."""
+
+    @abstractmethod
+    def serialize(self, events: EventBatch) -> bytes | memoryview:
+        """All events of the batch as one file's content.
+
+        Raises `RejectedEventsError` that names every event that can not be represented, all at once.
+        """
+
+
+class Listener(ABC):
+    """Someone who is told what happens."""
+
+    @abstractmethod
+    def notify(self, notice: "Notice") -> None:
+        """Take note. Must not block; an exception raised here is reported once and harms nobody."""

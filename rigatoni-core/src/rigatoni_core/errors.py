@@ -1,0 +1,161 @@
+"""Every error that Rigatoni raises on purpose, grouped by what the reader can do about it.
+
+    RigatoniError
+      ConfigurationError        fix the file
+        UnknownComponentError     no installed plugin provides that name
+        AmbiguousComponentError   several installed plugins provide that name
+      PluginError               fix the installation
+        BrokenPluginError         the plugin raises or is malformed
+        IncompatiblePluginError   the plugin asks for another rigatoni-core
+      SourceError               the source failed
+        PositionLostError         the saved position can not be resumed from
+      DestinationError          the destination failed
+        ForeignObjectError        something that is not ours stands under our name
+        DefinitionChangedError    another owner changed the stream's definition
+        ChainError                the destination's chain of batches contradicts the stream
+      RejectedEventsError       these events can not be written, whatever the number of attempts
+      StateStoreError           the state store failed
+        CorruptCheckpointError    the stored record can not be read
+        LeaseLostError            another owner holds the stream
+      PipelineTimeoutError      a bounded step took too long
+      ShutdownError             the work was abandoned because the pipeline stops
+
+Each class says by type whether trying again can help: classes that also derive from `Transient` are retried,
+all others are not. Plugins derive their own leaves (`class S3ThrottledError(DestinationError, Transient)`) and
+translate foreign exceptions in their own `errors.py`. Anything that is not a `RigatoniError` is a bug: it stops
+that worker with its traceback.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class Transient:
+    """Mark of an error that may vanish by itself; `retry_after` is the server's hint in seconds, if it gave one."""
+
+    retry_after: float | None = None
+
+
+class RigatoniError(Exception):
+    """What happened and where (`str(error)`), and what to do next (`remedy`).
+
+    `id` is stable: it may be searched for, documented and alerted on. Texts never hold secrets.
+    """
+
+    id: ClassVar[str] = "rigatoni"
+    default_remedy: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy or self.default_remedy
+        if isinstance(self, Transient):
+            self.retry_after = retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Whether trying again may help; decided by type alone."""
+        return isinstance(self, Transient)
+
+
+class ConfigurationError(RigatoniError):
+    """The configuration is wrong. `faults` holds every fault found, not only the first."""
+
+    id = "configuration"
+
+    def __init__(self, message: str, *, remedy: str = "", faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.faults = faults
+
+
+class UnknownComponentError(ConfigurationError):
+    id = "unknown-component"
+
+
+class AmbiguousComponentError(ConfigurationError):
+    id = "ambiguous-component"
+
+
+class PluginError(RigatoniError):
+    id = "plugin"
+
+
+class BrokenPluginError(PluginError):
+    id = "broken-plugin"
+
+
+class IncompatiblePluginError(PluginError):
+    id = "incompatible-plugin"
+
+
+class SourceError(RigatoniError):
+    id = "source"
+
+
+class PositionLostError(SourceError):
+    """The source can not go on from the saved position: continuing anywhere else would skip changes.
+
+    `cause` says why in words; the worker decides by `on_lost_position` what happens.
+    """
+
+    id = "position-lost"
+    default_remedy = (
+        'Look at the record with `rigatoni state show`. To go on without the lost changes, set '
+        'on_lost_position = "restart_from_now": the loss is recorded as a gap.'
+    )
+
+
+class DestinationError(RigatoniError):
+    id = "destination"
+
+
+class ForeignObjectError(DestinationError):
+    id = "foreign-object"
+    default_remedy = "Nothing was overwritten. Move the foreign object away, or give this pipeline a place of its own."
+
+
+class DefinitionChangedError(DestinationError):
+    id = "definition-changed"
+    default_remedy = "Another instance runs this stream with a newer definition: stop this one, or update its configuration."
+
+
+class ChainError(DestinationError):
+    id = "chain"
+    default_remedy = "The destination holds a batch that this stream does not contain. Compare deployments and configuration."
+
+
+class RejectedEventsError(RigatoniError):
+    """These events can never be written as they are: `events` maps their index in the batch to the reason."""
+
+    id = "rejected-events"
+
+    def __init__(self, events: Mapping[int, Exception], *, remedy: str = "") -> None:
+        first = min(events)
+        others = f" and {len(events) - 1} more" if len(events) > 1 else ""
+        super().__init__(f"event {first} of the batch was rejected{others}: {events[first]}", remedy=remedy)
+        self.events = dict(events)
+
+
+class StateStoreError(RigatoniError):
+    id = "state-store"
+
+
+class CorruptCheckpointError(StateStoreError):
+    id = "corrupt-checkpoint"
+    default_remedy = (
+        "The stored bytes are untouched. Restore the record from a backup, or set "
+        'on_lost_position = "restart_from_now" to go on without it: the loss is recorded as a gap.'
+    )
+
+
+class LeaseLostError(StateStoreError):
+    """Another owner may hold the stream: the worker stops before its next write and asks for the lease again."""
+
+    id = "lease-lost"
+
+
+class PipelineTimeoutError(RigatoniError, Transient):
+    id = "timeout"
+
+
+class ShutdownError(RigatoniError):
+    id = "shutdown"

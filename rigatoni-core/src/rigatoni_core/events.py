@@ -1,0 +1,190 @@
+"""The words of the data path: change events, streams, positions, checkpoints."""
+
+import enum
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NewType
+from urllib.parse import quote
+
+import attrs
+
+ResumeToken = NewType("ResumeToken", str)
+"""Opaque text made by the source. It may contain a document's `_id`: log, name and measure only its `token_hash`."""
+
+
+def token_hash(token: ResumeToken) -> str:
+    """16 hexadecimal digits (64 bits) of SHA-256: what stands for a token in names, logs and metrics."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+@attrs.frozen(order=True)
+class Timestamp:
+    """A cluster time: `seconds` since the epoch (UTC) and the `increment` within that second. Exact and ordered."""
+
+    seconds: int
+    increment: int
+
+    def next(self) -> "Timestamp":
+        """The smallest cluster time after this one."""
+        if self.increment < 0xFFFFFFFF:
+            return Timestamp(self.seconds, self.increment + 1)
+        return Timestamp(self.seconds + 1, 0)
+
+    def __str__(self) -> str:
+        return f"{self.seconds}.{self.increment}"
+
+
+class Operation(str, enum.Enum):
+    """The operation types of MongoDB's change events (MongoDB manual, "Change Events")."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    DROP = "drop"
+    RENAME = "rename"
+    DROP_DATABASE = "dropDatabase"
+    INVALIDATE = "invalidate"
+    CREATE = "create"
+    CREATE_INDEXES = "createIndexes"
+    DROP_INDEXES = "dropIndexes"
+    MODIFY = "modify"
+    SHARD_COLLECTION = "shardCollection"
+    RESHARD_COLLECTION = "reshardCollection"
+    REFINE_COLLECTION_SHARD_KEY = "refineCollectionShardKey"
+
+
+@attrs.frozen
+class Namespace:
+    """A database and, unless the event is about the whole database, a collection (which may contain dots)."""
+
+    database: str
+    collection: str | None = None
+
+    def __str__(self) -> str:
+        return self.database if self.collection is None else f"{self.database}.{self.collection}"
+
+
+@attrs.frozen(slots=True)
+class UpdateDescription:
+    """What an update changed, as the server says it (MongoDB manual, "update Event")."""
+
+    updated_fields: Mapping[str, Any] = attrs.field(factory=dict)
+    removed_fields: tuple[str, ...] = ()
+    truncated_arrays: tuple[Mapping[str, Any], ...] = ()
+    disambiguated_paths: Mapping[str, Any] | None = None
+
+
+@attrs.frozen(slots=True)
+class Transaction:
+    """The transaction that an event belongs to: logical session id and transaction number."""
+
+    lsid: Mapping[str, Any]
+    number: int
+
+
+@attrs.frozen(slots=True)
+class ChangeEvent:
+    """One change. Fields are absent (None) where the server sent none; nothing is invented.
+
+    `operation` is an `Operation`, or the server's own text where a newer server knows more. `wall_time` is the
+    server's value (milliseconds of UTC), `unknown` keeps every top-level field that has no attribute here.
+    """
+
+    resume_token: ResumeToken
+    operation: Operation | str
+    namespace: Namespace | None
+    document_key: Mapping[str, Any] | None = None
+    full_document: Mapping[str, Any] | None = None
+    full_document_before_change: Mapping[str, Any] | None = None
+    update_description: UpdateDescription | None = None
+    cluster_time: Timestamp | None = None
+    wall_time: Any = None
+    transaction: Transaction | None = None
+    unknown: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def escaped(name: str) -> str:
+    """`name` as one path segment: percent-encoded, never hidden, never `..`, at most 200 characters, injective.
+
+    A name whose encoding would be longer keeps its beginning and ends in `~` and 64 bits of its SHA-256.
+    """
+    text = quote(name, safe="").replace("~", "%7E")
+    if text.startswith("."):
+        text = "%2E" + text[1:]
+    if len(text) > 200:
+        text = f"{text[:183]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return text or "%00"
+
+
+@attrs.frozen
+class Stream:
+    """An ordered sequence of change events with its own position: `shop.orders`, `shop.*` or `*` of a pipeline."""
+
+    pipeline: str
+    name: str
+
+    @functools.cached_property
+    def key(self) -> str:
+        """`<pipeline>/<stream>`, each escaped: the only maker of state keys and object prefixes."""
+        return f"{escaped(self.pipeline)}/{escaped(self.name)}"
+
+    def __str__(self) -> str:
+        return f"{self.pipeline}/{self.name}"
+
+
+@attrs.frozen
+class Position:
+    """Where a stream goes on: after `resume_token`.
+
+    `cluster_time` is a lower bound: no event before it is still to come. `ordinal` counts the events of exactly this
+    cluster time that lie before the position (all events of a transaction share one cluster time), so that
+    `(cluster_time, ordinal)` orders positions of one stream. `fingerprint` tells what defined the stream when the
+    position was taken, `deployment` which cluster it belongs to.
+    """
+
+    resume_token: ResumeToken = attrs.field(repr=lambda token: f"#{token_hash(token)}")
+    fingerprint: str
+    cluster_time: Timestamp | None = None
+    ordinal: int = 0
+    deployment: str = ""
+
+    @property
+    def order(self) -> tuple[Timestamp, int]:
+        """What to compare positions of one stream by."""
+        return (self.cluster_time or Timestamp(0, 0), self.ordinal)
+
+
+@attrs.frozen
+class Gap:
+    """Changes that are lost for good: everything of a stream after `lost` and before `resumed`, and why."""
+
+    cause: str
+    lost: Position | None
+    resumed: Position
+
+
+@attrs.frozen
+class Checkpoint:
+    """The saved record around a position. `events` counts what was delivered since the stream began."""
+
+    position: Position
+    events: int = 0
+    fencing_token: int = 0
+    gaps: tuple[Gap, ...] = ()
+
+
+@attrs.frozen
+class Definition:
+    """What makes a stream the stream it is: the deployment and what is watched, filtered and looked up.
+
+    `fingerprint` is short and changes whenever `details` (plain JSON values, for people and for records) do.
+    `uncertain` lists, in words, what makes a second reading of the same events differ from the first: with any of
+    these, no destination can promise more than at-least-once.
+    """
+
+    deployment: str
+    fingerprint: str
+    details: Mapping[str, Any]
+    uncertain: tuple[str, ...] = ()

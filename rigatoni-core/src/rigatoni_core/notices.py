@@ -1,0 +1,177 @@
+"""What happens, as typed records, and who listens.
+
+Whoever has something to say publishes it: `publish(Resumed(stream, "..."))`. The pipeline decides who hears it
+(logging, statistics, metrics) with `listening`; without a listener nothing happens. Notices hold no event data, no
+resume tokens and no secrets.
+"""
+
+import contextvars
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import attrs
+
+from rigatoni_core.contracts import Listener
+from rigatoni_core.events import Gap, Position, Stream, Timestamp
+
+
+@attrs.frozen(kw_only=True)
+class Notice:
+    """Something that happened to a stream."""
+
+    stream: Stream
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStarted(Notice):
+    """The worker goes on from `position`, which it `resumed` or anchored afresh."""
+
+    position: Position
+    resumed: bool
+
+
+@attrs.frozen(kw_only=True)
+class BatchRead(Notice):
+    """The worker took up a batch; a heartbeat has no events. Lag is `source_time` less `cluster_time`."""
+
+    events: int
+    bytes: int
+    cluster_time: Timestamp | None
+    source_time: Timestamp | None
+    caught_up: bool
+
+
+@attrs.frozen(kw_only=True)
+class BatchWritten(Notice):
+    """A batch is durable at the destination after `seconds`, retries included."""
+
+    events: int
+    bytes: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class BatchRecut(Notice):
+    """An earlier run had fixed another end for this batch: it was cut or extended to `events`."""
+
+    events: int
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointSaved(Notice):
+    position: Position
+    events: int
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointFailed(Notice):
+    """The state store could not be written; the worker goes on and tries again with the next batch."""
+
+    error: Exception
+    unsaved: int
+
+
+@attrs.frozen(kw_only=True)
+class Retrying(Notice):
+    """Attempt number `attempt` failed; the next one starts in `delay` seconds."""
+
+    error: BaseException
+    attempt: int
+    delay: float
+
+
+@attrs.frozen(kw_only=True)
+class Resumed(Notice):
+    """The source opened the stream again by itself, without loss; `reason` says after what."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Invalidated(Notice):
+    """The watched collection or database was dropped or renamed; the stream goes on after it."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class RepeatsPossible(Notice):
+    """Some events may be delivered twice from here; `reason` says why this could not be avoided."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class GapRecorded(Notice):
+    gap: Gap
+
+
+@attrs.frozen(kw_only=True)
+class EventsRejected(Notice):
+    """`events` of a batch can not be written; `error` names the first."""
+
+    events: int
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class LeaseAcquired(Notice):
+    fencing_token: int
+
+
+@attrs.frozen(kw_only=True)
+class LeaseAwaited(Notice):
+    """Another owner holds the stream; this worker stands by."""
+
+
+@attrs.frozen(kw_only=True)
+class LeaseLost(Notice):
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class WorkerFailing(Notice):
+    """The worker can not work at present; it enters again in `delay` seconds."""
+
+    error: Exception
+    delay: float
+
+
+@attrs.frozen(kw_only=True)
+class WorkerFailed(Notice):
+    """The worker stopped for good; the others go on."""
+
+    error: BaseException
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStopped(Notice):
+    """The worker ended as asked, at `position`."""
+
+    position: Position | None
+
+
+_listeners: contextvars.ContextVar[tuple[Listener, ...]] = contextvars.ContextVar("listeners", default=())
+_reported: set[type] = set()
+
+
+def publish(notice: Notice) -> None:
+    """Tell everyone who listens in this context. Never raises: a faulty listener is reported once, on stderr."""
+    for listener in _listeners.get():
+        try:
+            listener.notify(notice)
+        except Exception as error:
+            if type(listener) not in _reported:
+                _reported.add(type(listener))
+                sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")
+
+
+@contextmanager
+def listening(listeners: Sequence[Listener]) -> Iterator[None]:
+    """Within this block, and in tasks and threads started from it, these listeners hear what is published."""
+    token = _listeners.set((*_listeners.get(), *listeners))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)

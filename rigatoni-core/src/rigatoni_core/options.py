@@ -1,0 +1,44 @@
+"""Types of options that need more than a TOML value: secrets, sizes in bytes.
+
+A component's options are the public fields of its attrs class. The text in `Annotated[type, "text"]` is their help:
+
+    @attrs.define(kw_only=True)
+    class AcmeDestination(Destination):
+        uri: Annotated[Secret, "Where Acme listens"]
+        part_size: Annotated[ByteSize, "Bytes per part"] = ByteSize(8 * 1024**2)
+"""
+
+import re
+from typing import NewType
+
+import attrs
+
+ByteSize = NewType("ByteSize", int)
+"""A number of bytes; a configuration may also say `"8 MiB"`, `"500 kB"`."""
+
+_UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_size(text: str) -> ByteSize:
+    """`"8 MiB"` as bytes. Raises ValueError that names the units."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2] not in _UNITS:
+        raise ValueError(f"{text!r} is not a size: write a number of bytes, or a number and one of kB, MB, GB, KiB, MiB, GiB")
+    return ByteSize(int(float(match[1]) * _UNITS[match[2]]))
+
+
+@attrs.frozen(repr=False)
+class Secret:
+    """A text that no repr, log or error shows. `origin` says where it came from, for messages."""
+
+    _value: str
+    origin: str = attrs.field(default="", eq=False)
+
+    def reveal(self) -> str:
+        """The text itself: hand it to the client library and to nobody else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({self.origin or 'hidden'})"
+
+    __str__ = __repr__
