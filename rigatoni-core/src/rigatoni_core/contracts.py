@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rigatoni_core.notices import Notice
 
 
-class Component(ABC):
+class Managed(ABC):
     """Base of sources, destinations and state stores: an async context manager that may be entered once."""
 
     async def __aenter__(self) -> Self:
@@ -31,7 +31,7 @@ class Component(ABC):
         return None
 
 
-class Source(Component):
+class Source(Managed):
     """Where change events come from. It only reads."""
 
     @abstractmethod
@@ -74,7 +74,7 @@ class DestinationMetadata:
     conditions: tuple[str, ...] = ()
 
 
-class Destination(Component):
+class Destination(Managed):
     """Where batches go. One destination serves all workers of a pipeline; one write per stream is in flight."""
 
     delivery: ClassVar[Delivery]
@@ -141,7 +141,7 @@ class BatchCutter(ABC):
         """How many leading events (1 to len) may share a batch. Must be cheap where all may; no I/O."""
 
 
-class StateStore(Component):
+class StateStore(Managed):
     """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return."""
 
     @abstractmethod

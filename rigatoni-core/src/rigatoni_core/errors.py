@@ -31,15 +31,14 @@ from typing import ClassVar
 
 
 class Transient:
-    """Mark of an error that may vanish by itself; `retry_after` is the server's hint in seconds, if it gave one."""
-
-    retry_after: float | None = None
+    """Mark of an error that may vanish by itself, so that trying again may help."""
 
 
 class RigatoniError(Exception):
     """What happened and where (`str(error)`), and what to do next (`remedy`).
 
-    `id` is stable: it may be searched for, documented and alerted on. Texts never hold secrets.
+    `id` is stable: it may be searched for, documented and alerted on. `retry_after` is the server's hint in seconds
+    when to try again, if it gave one. Texts never hold secrets.
     """
 
     id: ClassVar[str] = "rigatoni"
@@ -48,8 +47,7 @@ class RigatoniError(Exception):
     def __init__(self, message: str, *, remedy: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
         self.remedy = remedy or self.default_remedy
-        if isinstance(self, Transient):
-            self.retry_after = retry_after
+        self.retry_after = retry_after
 
     @property
     def transient(self) -> bool:
@@ -99,7 +97,7 @@ class PositionLostError(SourceError):
 
     id = "position-lost"
     default_remedy = (
-        'Look at the record with `rigatoni state show`. To go on without the lost changes, set '
+        "Look at the record with `rigatoni state show`. To go on without the lost changes, set "
         'on_lost_position = "restart_from_now": the loss is recorded as a gap.'
     )
 
@@ -115,12 +113,16 @@ class ForeignObjectError(DestinationError):
 
 class DefinitionChangedError(DestinationError):
     id = "definition-changed"
-    default_remedy = "Another instance runs this stream with a newer definition: stop this one, or update its configuration."
+    default_remedy = (
+        "Another instance runs this stream with a newer definition: stop this one, or update its configuration."
+    )
 
 
 class ChainError(DestinationError):
     id = "chain"
-    default_remedy = "The destination holds a batch that this stream does not contain. Compare deployments and configuration."
+    default_remedy = (
+        "The destination holds a batch that this stream does not contain. Compare deployments and configuration."
+    )
 
 
 class RejectedEventsError(RigatoniError):

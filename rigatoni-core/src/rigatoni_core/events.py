@@ -35,7 +35,7 @@ class Timestamp:
         return f"{self.seconds}.{self.increment}"
 
 
-class Operation(str, enum.Enum):
+class Operation(enum.StrEnum):
     """The operation types of MongoDB's change events (MongoDB manual, "Change Events")."""
 
     INSERT = "insert"

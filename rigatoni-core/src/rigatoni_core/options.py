@@ -23,7 +23,9 @@ def parse_size(text: str) -> ByteSize:
     """`"8 MiB"` as bytes. Raises ValueError that names the units."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2] not in _UNITS:
-        raise ValueError(f"{text!r} is not a size: write a number of bytes, or a number and one of kB, MB, GB, KiB, MiB, GiB")
+        raise ValueError(
+            f"{text!r} is not a size: write a number of bytes, or a number and one of kB, MB, GB, KiB, MiB, GiB"
+        )
     return ByteSize(int(float(match[1]) * _UNITS[match[2]]))
 
 

@@ -1,0 +1,1 @@
+"""Rigatoni serializers: gzip and zstd around another serializer."""

@@ -1,0 +1,1 @@
+"""Rigatoni state store: one JSON file per stream."""

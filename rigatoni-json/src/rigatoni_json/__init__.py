@@ -1,0 +1,1 @@
+"""Rigatoni serializer: change events as newline-delimited Extended JSON."""

@@ -1,0 +1,1 @@
+"""Rigatoni destination: a folder of files."""

@@ -1,0 +1,1 @@
+"""Rigatoni source: MongoDB change streams."""
