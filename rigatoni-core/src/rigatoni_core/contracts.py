@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rigatoni_core.notices import Notice
 
 
-class Managed(ABC):
+class Managed:
     """Base of sources, destinations and state stores: an async context manager that may be entered once."""
 
     async def __aenter__(self) -> Self:
