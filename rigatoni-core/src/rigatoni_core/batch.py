@@ -183,9 +183,9 @@ class EventBatch(Sequence[ChangeEvent]):
         return next((index for index in range(len(self)) if self.mark(index)[0] == token), None)
 
     def fitting(self, size: int, nbytes: int) -> int:
-        """How many leading events fit into `size` events and `nbytes` bytes; at least one."""
+        """How many leading events fit into `size` events and `nbytes` bytes; may be none."""
         by_bytes = bisect_right(self.offsets, self.offsets[0] + nbytes) - 1
-        return max(1, min(size, by_bytes, len(self)))
+        return min(size, by_bytes, len(self))
 
     def without(self, rejected: Collection[int]) -> "EventBatch":
         """The batch without the events at these indices; `first`, `end` and `read` stay, the rest is copied once."""

@@ -1,0 +1,226 @@
+"""Gathering what a source reads into batches, while the batch before is still being written.
+
+One reader task per stream takes whole replies; nothing here is done per event. What is gathered is bounded in bytes:
+a full buffer stops reading, and the server keeps the rest.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self, cast
+
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.errors import ChainError, ShutdownError
+from rigatoni_core.events import Position
+from rigatoni_core.settings import Settings
+
+
+class Batcher:
+    """The batches of one stream: cut by events, bytes or age, and wherever `cut` says that a batch must end.
+
+    Iterate it inside its `async with`. A batch is yielded as soon as one limit is reached; a heartbeat only when no
+    event before it is left. When the source fails, what was gathered is yielded first, then its error is raised.
+    `eager` ends a batch also as soon as the source has caught up.
+    """
+
+    def __init__(
+        self,
+        replies: AsyncIterator[EventBatch],
+        settings: Settings,
+        *,
+        cut: Callable[[EventBatch], int] = len,
+        eager: bool = False,
+    ) -> None:
+        self._replies = replies
+        self._settings = settings
+        self._cut = cut
+        self._eager = eager
+        self._chunks: deque[tuple[EventBatch, float]] = deque()  # with the time of arrival
+        self._heartbeat: EventBatch | None = None  # always after all chunks
+        self._events = 0
+        self._bytes = 0
+        self._in_flight = 0
+        self._stopping = False
+        self._finished = False
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._clock = asyncio.get_running_loop().time
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda _: self._changed.set())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+        if not self._reader.cancelled():
+            self._reader.exception()  # raised to the iterating side already, or of no interest any more
+
+    def stop(self) -> None:
+        """Read no further: at most one more batch is yielded, of what was gathered."""
+        self._stopping = True
+        if not self._finished:
+            self._reader.cancel()
+        self._changed.set()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of raw documents held at present, the batch in flight included."""
+        return self._bytes + self._in_flight
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> EventBatch:
+        self._in_flight = 0
+        self._open_or_close()
+        while True:
+            self._changed.clear()
+            if self._finished:
+                raise StopAsyncIteration
+            if self._events and self._is_complete():
+                self._finished = self._stopping
+                return self._take()
+            if not self._events and self._heartbeat is not None:
+                heartbeat, self._heartbeat = self._heartbeat, None
+                return heartbeat
+            if self._reader.done():
+                raise self._failure() or StopAsyncIteration
+            await self._change(self._deadline())
+
+    async def recut(self, batch: EventBatch, fixed: Position) -> EventBatch:
+        """The batch again, with its end where an earlier run fixed it: the rest is put back, or more is read.
+
+        Raises `ChainError` where the stream passes that position without the event that should be there, and
+        `ShutdownError` where the pipeline stops before it came.
+        """
+        parts: list[EventBatch] = []
+        part = batch
+        while True:
+            index = part.index_of(fixed.resume_token)
+            if index is not None:
+                if index + 1 < len(part):
+                    self._put_back(part[index + 1 :])
+                    part = part[: index + 1]
+                parts.append(part)
+                recut = EventBatch.join(parts)
+                self._in_flight = recut.nbytes
+                return recut
+            if fixed.cluster_time is not None and part.end.order > fixed.order:
+                raise _never_came(batch, fixed)
+            parts.append(part)
+            part = await self._next_chunk(batch, fixed)
+
+    async def _next_chunk(self, batch: EventBatch, fixed: Position) -> EventBatch:
+        """What comes next, however large the batch is already: another run's batch may have been larger."""
+        while not self._chunks:
+            self._changed.clear()
+            if self._stopping:
+                raise ShutdownError(f"{batch.stream} stops before it has read to the end of an earlier run's batch")
+            if self._reader.done() or self._has_passed(fixed):
+                raise self._failure() or _never_came(batch, fixed)
+            self._in_flight = 0
+            self._open_or_close()
+            await self._change(None)
+        chunk, _ = self._chunks.popleft()
+        self._count(-len(chunk), -chunk.nbytes)
+        return chunk
+
+    async def _read(self) -> None:
+        async with aclosing(cast("AsyncGenerator[EventBatch]", self._replies)) as replies:
+            async for reply in replies:
+                if len(reply):
+                    self._chunks.append((reply, self._clock()))
+                    self._count(len(reply), reply.nbytes)
+                    self._heartbeat = None
+                else:
+                    self._heartbeat = reply
+                self._changed.set()
+                await self._room.wait()
+
+    async def _change(self, deadline: float | None) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._changed.wait()
+        except TimeoutError:
+            pass  # the oldest event has waited long enough
+
+    def _is_complete(self) -> bool:
+        """Whether the gathered events, at least one, should go now."""
+        return (
+            self._events >= self._settings.batch_size
+            or self._bytes >= self._settings.batch_bytes
+            or self._stopping
+            or self._reader.done()
+            or self._clock() >= cast("float", self._deadline())
+            or (self._eager and self._heartbeat is not None and self._heartbeat.caught_up)
+        )
+
+    def _deadline(self) -> float | None:
+        return self._chunks[0][1] + self._settings.batch_timeout if self._chunks else None
+
+    def _take(self) -> EventBatch:
+        """The next batch, off the gathered chunks: at least one event, at most what the limits allow."""
+        events, nbytes = self._settings.batch_size, int(self._settings.batch_bytes)
+        parts: list[EventBatch] = []
+        since = self._chunks[0][1]
+        while self._chunks:
+            chunk, since = self._chunks[0]
+            fitting = chunk.fitting(events, nbytes) or (0 if parts else 1)
+            if fitting < len(chunk):
+                if fitting:
+                    parts.append(chunk[:fitting])
+                    self._chunks[0] = (chunk[fitting:], since)
+                break
+            parts.append(chunk)
+            self._chunks.popleft()
+            events -= len(chunk)
+            nbytes -= chunk.nbytes
+        batch = EventBatch.join(parts)
+        self._count(-len(batch), -batch.nbytes)
+        together = self._cut(batch)
+        if together < len(batch):
+            self._put_back(batch[together:], since)
+            batch = batch[:together]
+        self._in_flight = batch.nbytes
+        return batch
+
+    def _put_back(self, rest: EventBatch, since: float | None = None) -> None:
+        self._chunks.appendleft((rest, self._clock() if since is None else since))
+        self._count(len(rest), rest.nbytes)
+
+    def _count(self, events: int, nbytes: int) -> None:
+        self._events += events
+        self._bytes += nbytes
+        self._open_or_close()
+
+    def _open_or_close(self) -> None:
+        """Reading goes on while there is room; with nothing gathered there is always room for one reply."""
+        if not self._chunks or self.buffered_bytes < self._settings.max_buffered_bytes:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def _has_passed(self, fixed: Position) -> bool:
+        """Whether the source says that no event up to this position is still to come."""
+        beat = self._heartbeat
+        if beat is None or fixed.cluster_time is None:
+            return False
+        caught_up = beat.caught_up and beat.source_time is not None and beat.source_time >= fixed.cluster_time
+        return caught_up or beat.end.order > fixed.order
+
+    def _failure(self) -> BaseException | None:
+        """Why the reader is done, if it failed."""
+        return self._reader.exception() if self._reader.done() and not self._reader.cancelled() else None
+
+
+def _never_came(batch: EventBatch, fixed: Position) -> ChainError:
+    return ChainError(
+        f"{batch.stream}: the destination has a batch that ends at cluster time {fixed.cluster_time}, "
+        "but the stream passed it without that event"
+    )

@@ -1,0 +1,60 @@
+"""State that lives as long as the process: for trying out, for tests, and for pipelines that may start over."""
+
+import asyncio
+
+import attrs
+
+from rigatoni_core.contracts import Lease, LeaseKeeper, StateStore
+from rigatoni_core.errors import LeaseLostError
+from rigatoni_core.events import Checkpoint, Stream
+
+
+@attrs.define(kw_only=True)
+class MemoryStateStore(StateStore, LeaseKeeper):
+    """Checkpoints and leases in a dictionary. Several pipelines of one process may share one store."""
+
+    _checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict, init=False, repr=False)
+    _leases: dict[str, Lease] = attrs.field(factory=dict, init=False, repr=False)
+    _fencing_tokens: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+
+    async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        self._refuse_older(stream, checkpoint.fencing_token)
+        self._checkpoints[stream.key] = checkpoint
+
+    async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        return self._checkpoints.get(stream.key)
+
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        self._refuse_older(stream, fencing_token)
+        self._checkpoints.pop(stream.key, None)
+
+    async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
+        now = asyncio.get_running_loop().time()
+        held = self._leases.get(stream.key)
+        if held is not None and held.owner != owner and held.deadline > now:
+            return None
+        token = self._fencing_tokens.get(stream.key, 0) + 1
+        self._fencing_tokens[stream.key] = token
+        self._leases[stream.key] = lease = Lease(stream, owner, token, now + ttl)
+        return lease
+
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        now = asyncio.get_running_loop().time()
+        held = self._leases.get(lease.stream.key)
+        if held is None or held.fencing_token != lease.fencing_token or held.deadline <= now:
+            raise LeaseLostError(f"the lease of {lease.stream} is not held by {lease.owner} any more")
+        self._leases[lease.stream.key] = renewed = attrs.evolve(held, deadline=now + ttl)
+        return renewed
+
+    async def release(self, lease: Lease) -> None:
+        held = self._leases.get(lease.stream.key)
+        if held is not None and held.fencing_token == lease.fencing_token:
+            del self._leases[lease.stream.key]
+
+    def _refuse_older(self, stream: Stream, fencing_token: int) -> None:
+        """A granted lease fences off every save that was made under an earlier one."""
+        granted = self._fencing_tokens.get(stream.key, 0)
+        if fencing_token < granted:
+            raise LeaseLostError(
+                f"{stream} was granted to another owner (fencing token {granted}, ours {fencing_token})"
+            )

@@ -1,0 +1,28 @@
+"""The hook of the builtins: registered like everyone else's."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_memory() -> type[Any]:
+    from rigatoni_core.builtin.memory import MemoryStateStore
+
+    return MemoryStateStore
+
+
+def load_stdout() -> type[Any]:
+    from rigatoni_core.builtin.stdout import StdoutDestination
+
+    return StdoutDestination
+
+
+@hookimpl
+def rigatoni_states() -> Iterator[Component]:
+    yield Component("memory", load_memory, summary="Forgets everything when the process ends; keeps leases")
+
+
+@hookimpl
+def rigatoni_destinations() -> Iterator[Component]:
+    yield Component("stdout", load_stdout, summary="Writes serialized batches to standard output")

@@ -1,0 +1,128 @@
+"""The checkpoint of one stream: loaded before, saved after, never ahead of what is durable.
+
+The only room that calls a state store's `save_resume_token`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+
+from rigatoni_core.contracts import StateStore
+from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
+from rigatoni_core.events import Checkpoint, Gap, Position, Stream
+from rigatoni_core.notices import CheckpointFailed, CheckpointSaved, publish
+from rigatoni_core.settings import Settings
+
+T = TypeVar("T")
+
+
+class CheckpointKeeper:
+    """Keeps one stream's checkpoint, in memory and in the state store.
+
+    `fencing_token` answers the lease's token at the time of a save. While one grant lasts the later of memory and
+    store wins: a store that can not be written must not send the worker back to where it was.
+    """
+
+    def __init__(self, stream: Stream, store: StateStore, settings: Settings, fencing_token: Callable[[], int]) -> None:
+        self._stream = stream
+        self._store = store
+        self._settings = settings
+        self._fencing_token = fencing_token
+        self._memory: Checkpoint | None = None
+        self._saved: Checkpoint | None = None
+        self._saved_at = float("-inf")
+        self._unsaved = 0
+
+    @property
+    def position(self) -> Position | None:
+        """The position in memory: everything before it is durable at the destination."""
+        return self._memory.position if self._memory else None
+
+    def forget(self) -> None:
+        """The lease is gone: from now on only the store knows the position."""
+        self._memory = self._saved = None
+        self._unsaved = 0
+
+    async def load(self) -> Position | None:
+        """The position to go on from; None for a stream that never began.
+
+        Raises `StateStoreError`, `CorruptCheckpointError`, or `PipelineTimeoutError` after `write_timeout`.
+        """
+        try:
+            stored = await self._within_limit(self._store.load_resume_token(self._stream))
+        except CorruptCheckpointError:
+            if self._memory is None:
+                raise
+            stored = None
+        if self._memory is None or (stored and stored.position.order > self._memory.position.order):
+            self._memory = self._saved = stored
+        return self.position
+
+    async def anchor(self, position: Position) -> None:
+        """Save where the stream goes on, before anything is written; nothing may be written if this fails."""
+        if self._memory is None:
+            self._memory = Checkpoint(position)
+        elif self._memory.position != position:
+            self._memory = attrs.evolve(self._memory, position=position)
+        if self._memory != self._saved:
+            await self._save()
+
+    async def record_gap(self, gap: Gap) -> None:
+        """Go on from `gap.resumed` and never forget what is missing before it."""
+        memory = self._memory or Checkpoint(gap.resumed)
+        self._memory = attrs.evolve(memory, position=gap.resumed, gaps=(*memory.gaps, gap))
+        await self._save()
+
+    async def advance(self, end: Position, events: int) -> None:
+        """Everything before `end` is durable, `events` of it since the last call.
+
+        Saved at once after events; an idle advance (no events) at most every `idle_advance_interval` seconds. A
+        store that can not be written at present is only a notice, up to `max_unsaved_batches` times in a row; then,
+        and for every error that trying again can not mend, the error is raised.
+        """
+        memory = self._memory or Checkpoint(end)
+        self._memory = attrs.evolve(memory, position=end, events=memory.events + events)
+        if events or self._now() >= self._saved_at + self._settings.idle_advance_interval:
+            await self._try_to_save()
+
+    async def close(self) -> None:
+        """Save what was not worth a save of its own before."""
+        await self._try_to_save()
+
+    async def _try_to_save(self) -> None:
+        if self._memory is None or (self._saved and self._memory.position == self._saved.position):
+            return
+        try:
+            await self._save()
+        except LeaseLostError:
+            raise
+        except (StateStoreError, PipelineTimeoutError) as error:
+            self._unsaved += 1
+            if not error.transient or self._unsaved > self._settings.max_unsaved_batches:
+                raise
+            publish(CheckpointFailed(stream=self._stream, error=error, unsaved=self._unsaved))
+
+    async def _save(self) -> None:
+        assert self._memory is not None
+        checkpoint = attrs.evolve(self._memory, fencing_token=self._fencing_token())
+        await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))
+        self._saved = self._memory
+        self._saved_at = self._now()
+        self._unsaved = 0
+        publish(CheckpointSaved(stream=self._stream, position=checkpoint.position, events=checkpoint.events))
+
+    async def _within_limit(self, answer: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._settings.write_timeout):
+                return await answer
+        except TimeoutError:
+            raise PipelineTimeoutError(
+                f"the state store did not answer for {self._stream} within {self._settings.write_timeout} s",
+                remedy="Look at the state store; it is asked again.",
+            ) from None
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

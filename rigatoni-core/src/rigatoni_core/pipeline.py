@@ -1,0 +1,192 @@
+"""The pipeline: workers under one roof, each isolated from the others, and a bounded end."""
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import attrs
+
+from rigatoni_core.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.events import Position, Stream
+from rigatoni_core.notices import WorkerFailed, WorkerStopped, listening, publish
+from rigatoni_core.settings import Settings
+from rigatoni_core.statistics import Statistics
+from rigatoni_core.worker import Worker
+
+T = TypeVar("T")
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that cancelled tasks, and the components together, get to close what they opened."""
+
+
+@attrs.frozen
+class WorkerOutcome:
+    """How one worker ended: `error` is None where it ended as asked, `abandoned` where it had to be cut off."""
+
+    position: Position | None
+    error: BaseException | None = None
+    abandoned: bool = False
+
+
+@attrs.frozen
+class PipelineReport:
+    """How a run ended, by stream name; `hanging` where a component could not be closed within the limit."""
+
+    workers: Mapping[str, WorkerOutcome]
+    hanging: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.abandoned and all(outcome.error is None for outcome in self.workers.values())
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether anything was cut off at the shutdown limit or by a second signal; nothing is lost by that."""
+        return self.hanging or any(outcome.abandoned for outcome in self.workers.values())
+
+
+class Pipeline:
+    """Runs every stream of a source into a destination; use it once.
+
+    `owner` names this instance in leases. `statistics` may be read at any time.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: Source,
+        destination: Destination,
+        state: StateStore,
+        settings: Settings | None = None,
+        listeners: Sequence[Listener] = (),
+        owner: str | None = None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.destination = destination
+        self.state = state
+        self.settings = settings or Settings()
+        self.statistics = Statistics()
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._listeners = (self.statistics, *listeners)
+        self._stopping = asyncio.Event()
+        self._aborting = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask for a graceful end; asked again, end at once. Safe to call from the event loop only."""
+        if self._stopping.is_set():
+            self._aborting.set()
+        self._stopping.set()
+
+    async def run(self, *, once: bool = False, handle_signals: bool = False) -> PipelineReport:
+        """Run until stopped, or with `once` until every stream has caught up with the server's time at start.
+
+        With `handle_signals`, SIGTERM and SIGINT call `stop`. A worker that fails leaves the others running. Raises
+        the `RigatoniError` of a component that can not be entered; whatever happens later is in the report.
+        """
+        with listening(self._listeners), self._signals() if handle_signals else nullcontext():
+            stack = AsyncExitStack()
+            try:
+                names = await self._unless_stopped(self._open(stack))
+                outcomes = await self._supervise([self._worker(name, once) for name in names or ()])
+            finally:
+                hanging = not await self._close(stack)
+            return PipelineReport(outcomes, hanging)
+
+    def _worker(self, name: str, once: bool) -> Worker:
+        return Worker(
+            Stream(self.name, name),
+            source=self.source,
+            destination=self.destination,
+            state=self.state,
+            settings=self.settings,
+            owner=self.owner,
+            once=once,
+        )
+
+    async def _open(self, stack: AsyncExitStack) -> Sequence[str]:
+        """Enter the components, the source last: nothing is read before it can be kept."""
+        for component in (self.state, self.destination, self.source):
+            await stack.enter_async_context(component)
+        return await self.source.streams()
+
+    async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:
+        """The result, or None where the wish to stop came first."""
+        task, stopping = asyncio.create_task(opening), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            await _cancel([task, stopping])
+
+    async def _supervise(self, workers: Sequence[Worker]) -> dict[str, WorkerOutcome]:
+        """Run the workers side by side; on the wish to stop, stop them all, within the limit."""
+        tasks = {asyncio.create_task(self._guard(worker)): worker for worker in workers}
+        stopping = asyncio.create_task(self._stopping.wait())
+        aborting = asyncio.create_task(self._aborting.wait())
+        try:
+            await _all_or(tasks, stopping)
+            if not all(task.done() for task in tasks):
+                for worker in workers:
+                    worker.stop()
+                await _all_or(tasks, aborting, timeout=self.settings.shutdown_timeout)
+        finally:
+            await _cancel([stopping, aborting, *tasks])
+        return {
+            worker.stream.name: task.result()
+            if task.done() and not task.cancelled()
+            else WorkerOutcome(worker.checkpoint.position, abandoned=True)
+            for task, worker in tasks.items()
+        }
+
+    async def _guard(self, worker: Worker) -> WorkerOutcome:
+        """One worker's run; whatever it raises concerns this worker alone."""
+        error = None
+        try:
+            await worker.run()
+            publish(WorkerStopped(stream=worker.stream, position=worker.checkpoint.position))
+        except Exception as failure:
+            error = failure
+            publish(WorkerFailed(stream=worker.stream, error=error))
+        return WorkerOutcome(worker.checkpoint.position, error)
+
+    async def _close(self, stack: AsyncExitStack) -> bool:
+        """Close what was entered; False where that took longer than `CLOSE_TIMEOUT`."""
+        closing = asyncio.create_task(stack.aclose())
+        done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
+        if not done:
+            closing.cancel()
+            return False
+        await closing
+        return True
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+async def _all_or(tasks: Iterable[asyncio.Task[Any]], event: asyncio.Task[Any], timeout: float | None = None) -> None:
+    """Wait until all tasks are done, or the event happens, or the time is over."""
+    everything = asyncio.gather(*(asyncio.shield(task) for task in tasks))
+    await asyncio.wait([everything, event], return_when=asyncio.FIRST_COMPLETED, timeout=timeout)
+    everything.cancel()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs; a task that does not let go is left behind after `CLOSE_TIMEOUT`."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)

@@ -1,0 +1,211 @@
+"""The worker: reads one stream, writes its batches, and only then saves how far it came.
+
+The only room that calls a destination's `write_batch`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
+
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.batching import Batcher
+from rigatoni_core.checkpoint import CheckpointKeeper
+from rigatoni_core.contracts import BatchCutter, Destination, PositionKeeper, Source, StateStore
+from rigatoni_core.errors import (
+    CorruptCheckpointError,
+    LeaseLostError,
+    PipelineTimeoutError,
+    PositionLostError,
+    RejectedEventsError,
+    RigatoniError,
+    ShutdownError,
+)
+from rigatoni_core.events import Gap, Position, Stream, Timestamp
+from rigatoni_core.leases import LeaseHolder
+from rigatoni_core.notices import (
+    BatchRead,
+    BatchRecut,
+    BatchWritten,
+    EventsRejected,
+    GapRecorded,
+    LeaseLost,
+    WorkerFailing,
+    WorkerStarted,
+    publish,
+)
+from rigatoni_core.retry import Retry
+from rigatoni_core.settings import Settings
+
+MAX_RECOVERIES = 3
+"""How often a lost position may be given up in a row without a single event delivered in between."""
+
+
+class Worker:
+    """Runs one stream until it is stopped, has caught up (`once`), or can not go on."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        source: Source,
+        destination: Destination,
+        state: StateStore,
+        settings: Settings,
+        owner: str,
+        once: bool = False,
+    ) -> None:
+        self.stream = stream
+        self.source = source
+        self.destination = destination
+        self.settings = settings
+        self.retry = Retry(stream, settings.retry)
+        self.lease = LeaseHolder(stream, state, owner, settings, self.retry)
+        self.checkpoint = CheckpointKeeper(stream, state, settings, lambda: self.lease.fencing_token)
+        self._chain = destination if isinstance(destination, PositionKeeper) else None
+        self._once = once
+        self._target: Timestamp | None = None  # the server's time at start
+        self._recoveries = 0
+        self._batches: Batcher | None = None
+
+    def stop(self) -> None:
+        """End gracefully: finish the batch in flight and at most one of what was gathered, save, return."""
+        self.retry.stop()
+        if self._batches is not None:
+            self._batches.stop()
+
+    async def run(self) -> None:
+        """The stream until it ends as wished; whatever happens, there is one way back: enter again.
+
+        Raises the `RigatoniError` that stops this worker for good, or whatever bug there is.
+        """
+        while not self.retry.stopping:
+            try:
+                async with self.lease:
+                    await self._enter()
+                return
+            except ShutdownError:
+                return
+            except LeaseLostError as error:
+                publish(LeaseLost(stream=self.stream, error=error))
+                self.checkpoint.forget()
+            except (PositionLostError, CorruptCheckpointError) as error:
+                await self._give_up_position(error)
+            except RigatoniError as error:
+                await self._wait_for_better_times(error)
+
+    async def _enter(self) -> None:
+        """From the checkpoint on: read, batch, write, save."""
+        position = await self._position()
+        async with Batcher(
+            self.source.read(self.stream, after=position), self.settings, cut=self._cut, eager=self._once
+        ) as batches:
+            self._batches = batches
+            if self.retry.stopping:
+                batches.stop()
+            async for batch in batches:
+                while batch and (fixed := await self.retry(self._deliver, batch)):
+                    batch = await batches.recut(batch, fixed)
+                    publish(BatchRecut(stream=self.stream, events=len(batch)))
+                await self.checkpoint.advance(batch.end, batch.read)
+                if self._is_caught_up(batch):
+                    break
+        await self.checkpoint.close()
+
+    async def _deliver(self, batch: EventBatch) -> Position | None:
+        """One attempt to make the batch durable; a position where the destination holds another end for it."""
+        self.lease.check()
+        started = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self.settings.write_timeout):
+                fixed = await self.destination.write_batch(batch)
+                if fixed is not None:
+                    return fixed
+                await self.destination.flush()
+        except TimeoutError:
+            raise PipelineTimeoutError(
+                f"the destination did not take a batch of {self.stream} within {self.settings.write_timeout} s",
+                remedy="It is tried again. Raise write_timeout if the destination is only slow.",
+            ) from None
+        except RejectedEventsError as error:
+            publish(EventsRejected(stream=self.stream, events=len(error.events), error=error))
+            raise
+        self.retry.progress()
+        self._recoveries = 0
+        seconds = asyncio.get_running_loop().time() - started
+        publish(BatchWritten(stream=self.stream, events=len(batch), bytes=batch.nbytes, seconds=seconds))
+        return None
+
+    async def _position(self) -> Position:
+        """Where to go on; it is saved before anything is written, so a crash in the first second loses nothing."""
+        position = await self.retry(self.checkpoint.load)
+        if position is None and self._chain:
+            position = await self.retry(self._chain.last_committed, self.stream)
+        resumed = position is not None
+        if position is None:
+            position = await self._anchor()
+        if self._chain:
+            definition = self.source.definition(self.stream)
+            position = await self.retry(self._chain.begin, self.stream, definition, position)
+        await self.retry(self.checkpoint.anchor, position)
+        publish(WorkerStarted(stream=self.stream, position=position, resumed=resumed))
+        return position
+
+    async def _anchor(self) -> Position:
+        """Where a fresh stream begins."""
+        replies = cast("AsyncGenerator[EventBatch]", self.source.read(self.stream, after=None))
+        async with aclosing(replies) as reading:
+            return (await anext(reading)).end
+
+    async def _give_up_position(self, error: RigatoniError) -> None:
+        """The saved position is lost: go on from a newer one at the destination, or from now with a gap on record.
+
+        Raises the error where the policy is to stop, or where giving up again and again leads nowhere.
+        """
+        self._recoveries += 1
+        lost = self.checkpoint.position
+        if self._recoveries > MAX_RECOVERIES:
+            raise error
+        if self._chain:
+            committed = await self._chain.last_committed(self.stream)
+            if committed and (lost is None or committed.order > lost.order):
+                await self.checkpoint.anchor(committed)
+                return
+        if self.settings.on_lost_position == "stop":
+            raise error
+        resumed = await self._anchor()
+        gap = Gap(cause=str(error), lost=lost, resumed=resumed)
+        if self._chain:
+            await self._chain.begin(self.stream, self.source.definition(self.stream), resumed, gap=gap)
+        await self.checkpoint.record_gap(gap)
+        publish(GapRecorded(stream=self.stream, gap=gap))
+
+    async def _wait_for_better_times(self, error: RigatoniError) -> None:
+        """The worker is failing: say so, wait, and enter again; raises what waiting can not mend."""
+        if not error.transient or self.settings.on_failure == "stop":
+            raise error
+        delay = self.retry.next_round(error)
+        publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
+        await self.retry.pause(delay)
+
+    def _cut(self, batch: EventBatch) -> int:
+        return self.destination.cut(batch) if isinstance(self.destination, BatchCutter) else len(batch)
+
+    def _is_caught_up(self, batch: EventBatch) -> bool:
+        """With `once`: whether the stream has come to where the server was when this worker started."""
+        publish(
+            BatchRead(
+                stream=self.stream,
+                events=len(batch),
+                bytes=batch.nbytes,
+                cluster_time=batch.end.cluster_time,
+                source_time=batch.source_time,
+                caught_up=batch.caught_up,
+            )
+        )
+        if self._target is None:
+            self._target = batch.source_time
+        if not self._once:
+            return False
+        past = batch.end.cluster_time and self._target and batch.end.cluster_time > self._target
+        return batch.caught_up or bool(past)
