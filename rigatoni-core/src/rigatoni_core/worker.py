@@ -82,15 +82,17 @@ class Worker:
         while not self.retry.stopping:
             try:
                 async with self.lease:
-                    await self._enter()
+                    try:
+                        await self._enter()
+                    except (PositionLostError, CorruptCheckpointError) as error:
+                        await self._give_up_position(error)
+                        continue
                 return
             except ShutdownError:
                 return
             except LeaseLostError as error:
                 publish(LeaseLost(stream=self.stream, error=error))
                 self.checkpoint.forget()
-            except (PositionLostError, CorruptCheckpointError) as error:
-                await self._give_up_position(error)
             except RigatoniError as error:
                 await self._wait_for_better_times(error)
 
