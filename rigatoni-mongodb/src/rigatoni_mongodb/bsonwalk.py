@@ -1,0 +1,67 @@
+"""Walking raw BSON without decoding it (BSON specification 1.1, bsonspec.org)."""
+
+import struct
+from array import array
+from collections.abc import Iterator
+
+import bson
+
+INT32 = struct.Struct("<i").unpack_from
+
+_FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
+
+
+def elements(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int, int]]:
+    """The elements of the document at `start`: type, key, and where the value begins and ends.
+
+    Raises ValueError where the bytes are no BSON.
+    """
+    try:
+        position = start + 4
+        end = start + INT32(data, start)[0] - 1
+        while position < end:
+            kind = data[position]
+            stop = data.index(0, position + 1)
+            value = stop + 1
+            after = value + _size(data, kind, value)
+            yield kind, data[position + 1 : stop], value, after
+            position = after
+    except (IndexError, struct.error) as error:
+        raise ValueError(f"not BSON at byte {start}: {error}") from None
+
+
+def _size(data: bytes, kind: int, value: int) -> int:
+    fixed = _FIXED.get(kind)
+    if fixed is not None:
+        return fixed
+    if kind in (0x03, 0x04, 0x0F):
+        return int(INT32(data, value)[0])
+    if kind in (0x02, 0x0D, 0x0E):
+        return 4 + int(INT32(data, value)[0])
+    if kind == 0x05:
+        return 5 + int(INT32(data, value)[0])
+    if kind == 0x0C:
+        return 16 + int(INT32(data, value)[0])
+    if kind == 0x0B:
+        return data.index(0, data.index(0, value) + 1) + 1 - value
+    raise ValueError(f"unknown BSON type {kind:#x} at byte {value}")
+
+
+def documents_of(array_value: memoryview) -> memoryview:
+    """The documents of a BSON array, one after another, without the array's own bytes between them."""
+    convert = getattr(getattr(bson, "_cbson", None), "_array_of_documents_to_buffer", None)
+    if convert is not None:  # PyMongo's C extension, as its own raw cursors use it
+        return memoryview(convert(array_value))
+    data = bytes(array_value)
+    return memoryview(b"".join(data[value:after] for _, _, value, after in elements(data)))
+
+
+def offsets_of(documents: memoryview) -> "array[int]":
+    """Where each of the consecutive documents begins, and the end of the last one."""
+    offsets, position, end = array("Q"), 0, len(documents)
+    append = offsets.append
+    while position < end:
+        append(position)
+        position += INT32(documents, position)[0]
+    append(position)
+    return offsets

@@ -1,0 +1,113 @@
+"""Reading change events: a resume token and a cluster time straight from the bytes, or the whole event."""
+
+from collections.abc import Mapping
+from struct import Struct
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from rigatoni_core.events import (
+    ChangeEvent,
+    Namespace,
+    Operation,
+    ResumeToken,
+    Timestamp,
+    Transaction,
+    UpdateDescription,
+)
+
+from rigatoni_mongodb.bsonwalk import elements
+
+CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+"""How events are decoded: a date beyond the year 9999 becomes a `DatetimeMS` instead of an error."""
+
+_TIMESTAMP = Struct("<II").unpack_from
+_OPERATIONS = {operation.value: operation for operation in Operation}
+_KNOWN = {
+    *("_id", "operationType", "ns", "documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"),
+    *("clusterTime", "wallTime", "lsid", "txnNumber"),
+}
+
+
+def token_text(token: Mapping[str, Any]) -> ResumeToken:
+    """A resume token as text: the whole token document as compact canonical Extended JSON."""
+    return ResumeToken(json_util.dumps(token, json_options=json_util.CANONICAL_JSON_OPTIONS, separators=(",", ":")))
+
+
+def token_document(token: ResumeToken) -> dict[str, Any]:
+    """The resume token as the document that the server takes. Raises ValueError where the text is none."""
+    try:
+        document = json_util.loads(token)
+    except Exception as error:
+        raise ValueError(f"not a resume token: {error}") from None
+    if not isinstance(document, dict):
+        raise ValueError("not a resume token: it is no document")
+    return document
+
+
+def time_of_token(token: Mapping[str, Any]) -> Timestamp | None:
+    """The cluster time inside a mongod's token (KeyString: type 0x82, then seconds and increment), if it has one.
+
+    Tokens of other servers are opaque: the caller checks whether the time is plausible.
+    """
+    data = token.get("_data")
+    if not isinstance(data, str) or not data.startswith("82") or len(data) < 18:
+        return None
+    try:
+        return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
+    except ValueError:
+        return None
+
+
+class ChangeEventDecoder:
+    """The decoder that this source hands to its batches."""
+
+    def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        data = bytes(raw)
+        token, time = None, None
+        for kind, key, value, after in elements(data):
+            if key == b"_id" and kind == 0x03:
+                token = _token(data, value, after)
+            elif key == b"clusterTime" and kind == 0x11:
+                increment, seconds = _TIMESTAMP(data, value)
+                time = Timestamp(seconds, increment)
+            if token is not None and time is not None:
+                break
+        if token is None:
+            raise ValueError("a change event without a resume token")
+        return token, time
+
+    def event(self, raw: memoryview) -> ChangeEvent:
+        document = bson.decode(raw, CODEC)
+        namespace, time, update = document.get("ns"), document.get("clusterTime"), document.get("updateDescription")
+        operation = document["operationType"]
+        return ChangeEvent(
+            resume_token=token_text(document["_id"]),
+            operation=_OPERATIONS.get(operation, operation),
+            namespace=Namespace(namespace["db"], namespace.get("coll")) if namespace else None,
+            document_key=document.get("documentKey"),
+            full_document=document.get("fullDocument"),
+            full_document_before_change=document.get("fullDocumentBeforeChange"),
+            update_description=UpdateDescription(
+                update.get("updatedFields") or {},
+                tuple(update.get("removedFields") or ()),
+                tuple(update.get("truncatedArrays") or ()),
+                update.get("disambiguatedPaths"),
+            )
+            if update
+            else None,
+            cluster_time=Timestamp(time.time, time.inc) if time is not None else None,
+            wall_time=document.get("wallTime"),
+            transaction=Transaction(document["lsid"], int(document["txnNumber"])) if "txnNumber" in document else None,
+            unknown={key: value for key, value in document.items() if key not in _KNOWN},
+        )
+
+
+def _token(data: bytes, value: int, after: int) -> ResumeToken:
+    """The text of the token document at `value`; the usual shape, one text `_data`, needs no decoding."""
+    if data[value + 4 : value + 11] == b"\x02_data\x00":
+        text = data[value + 15 : after - 2]
+        if text.isalnum() and int.from_bytes(data[value + 11 : value + 15], "little") == len(text) + 1:
+            return ResumeToken(f'{{"_data":"{text.decode("ascii")}"}}')
+    return token_text(bson.decode(data[value:after]))

@@ -1,0 +1,131 @@
+"""What can go wrong at MongoDB, by what the reader can do about it, and the translation of PyMongo's exceptions."""
+
+from typing import Any
+
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+from rigatoni_core.errors import PositionLostError, RigatoniError, SourceError, Transient
+
+
+class MongoDBError(SourceError):
+    id = "mongodb"
+
+
+class MongoDBUnavailableError(MongoDBError, Transient):
+    id = "mongodb-unavailable"
+    default_remedy = "Check that the server runs and can be reached from here; the stream goes on by itself."
+
+
+class MongoDBConfigurationError(MongoDBError):
+    id = "mongodb-configuration"
+
+
+class AuthenticationError(MongoDBError):
+    id = "mongodb-authentication"
+    default_remedy = "Check user name, password and authSource in the URI."
+
+
+class PrivilegeError(MongoDBError):
+    id = "mongodb-privilege"
+
+
+class NotAReplicaSetError(MongoDBError):
+    id = "mongodb-not-a-replica-set"
+    default_remedy = (
+        "Change streams need a replica set, of one node at least: start mongod with --replSet and run "
+        "rs.initiate() once."
+    )
+
+
+class IllegalPipelineError(MongoDBError):
+    id = "mongodb-illegal-pipeline"
+    default_remedy = (
+        "A change stream takes $match, $project, $addFields, $set, $unset, $replaceRoot, $replaceWith and $redact, "
+        "and must keep _id."
+    )
+
+
+class ImageMissingError(MongoDBError):
+    id = "mongodb-image-missing"
+
+
+class MongoDBPositionLostError(PositionLostError, MongoDBError):
+    id = "mongodb-position-lost"
+
+
+LOST = {
+    286: "the history after the saved position has rolled out of the oplog (ChangeStreamHistoryLost)",
+    280: "the server can not find the saved position with this pipeline (ChangeStreamFatalError)",
+    260: "the server does not take the saved resume token (InvalidResumeToken)",
+    50811: "the server can not decode the saved resume token",
+}
+"""Codes that say: going on from this position is impossible."""
+
+RESUMABLE = frozenset((6, 7, 63, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436))
+"""Codes that servers before wire version 9 mean as resumable (change-streams specification, "Resumable Error")."""
+
+_AUTHENTICATION = (11, 18, 8000)
+_PRIVILEGE = (13,)
+_ILLEGAL = (20, 40324, 40415, 40602, 9, 2, 72)
+
+
+def is_resumable(error: PyMongoError, wire_version: int) -> bool:
+    """Whether the stream may be opened again after this error (change-streams specification, "Resumable Error")."""
+    if isinstance(error, OperationFailure):
+        if error.code == 43:
+            return True
+        if wire_version >= 9:
+            return error.has_error_label("ResumableChangeStreamError")
+        return error.code in RESUMABLE
+    return isinstance(error, ConnectionFailure)
+
+
+def translate(error: PyMongoError, *, where: str, what: str, resource: dict[str, Any] | None = None) -> RigatoniError:
+    """PyMongo's exception as ours. `what` names the stream or step, `where` the hosts, `resource` the privilege's."""
+    if isinstance(error, OperationFailure):
+        return _operation_failure(error, where, what, resource)
+    if isinstance(error, (ConfigurationError, InvalidURI)):
+        return MongoDBConfigurationError(f"the MongoDB URI is not usable: {error}", remedy="Correct the uri.")
+    if isinstance(error, ConnectionFailure):
+        return MongoDBUnavailableError(f"{what}: no answer from MongoDB at {where}: {_short(str(error))}")
+    return MongoDBError(f"{what}: MongoDB at {where} failed: {_short(str(error))}")
+
+
+def _operation_failure(
+    error: OperationFailure, where: str, what: str, resource: dict[str, Any] | None
+) -> RigatoniError:
+    code, details = error.code, error.details or {}
+    reason = str(details.get("errmsg") or error)
+    if code in LOST:
+        return MongoDBPositionLostError(f"{what}: {LOST[code]}. The server says: {reason} (code {code})")
+    if code in _AUTHENTICATION:
+        return AuthenticationError(f"MongoDB at {where} refused the credentials: {reason}")
+    if code in _PRIVILEGE:
+        return PrivilegeError(
+            f"{what}: the user may not read this change stream at {where}: {reason}",
+            remedy=f"Grant the actions find and changeStream on the resource {resource or 'that is watched'}.",
+        )
+    if code == 40573:
+        return NotAReplicaSetError(f"MongoDB at {where} is a standalone server, which has no change streams")
+    if code == 47:
+        collection = (resource or {}).get("collection") or "COLLECTION"
+        return ImageMissingError(
+            f"{what}: an image that is required is not there: {reason}",
+            remedy=f'Enable images: db.runCommand({{collMod: "{collection}", changeStreamPreAndPostImages: '
+            '{enabled: true}}), or ask for "whenAvailable".',
+        )
+    if code in _ILLEGAL:
+        return IllegalPipelineError(f"{what}: MongoDB refuses the pipeline or an option: {reason} (code {code})")
+    if is_resumable(error, 9) or code in RESUMABLE:
+        return MongoDBUnavailableError(f"{what}: MongoDB at {where} can not serve at present: {reason} (code {code})")
+    return MongoDBError(f"{what}: MongoDB at {where} answered: {reason} (code {code})")
+
+
+def _short(text: str) -> str:
+    """PyMongo's text without its topology description."""
+    return text.split(", Timeout:")[0].split(" (configured timeouts")[0]

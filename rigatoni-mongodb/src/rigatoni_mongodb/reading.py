@@ -1,0 +1,224 @@
+"""Reading one change stream for ever: opening, replies as batches, resuming, going on after an invalidate.
+
+Resuming follows the change-streams specification ("Resume Process"), since raw cursors do not do it by themselves.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import attrs
+from pymongo.errors import OperationFailure, PyMongoError
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.errors import RigatoniError
+from rigatoni_core.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, publish
+
+from rigatoni_mongodb.bsonwalk import offsets_of
+from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
+from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable
+from rigatoni_mongodb.replies import Reply, ReplyCursor
+from rigatoni_mongodb.starting import Start, after_position, at_time, high_water_mark, time_token
+
+DECODER = ChangeEventDecoder()
+
+_REFUSALS = (9, 2, 72, 40415)
+"""Codes by which servers that do not know `startAfter` refuse it."""
+
+
+@attrs.define
+class Reader:
+    """One pass over a stream. `open` opens a cursor, `now` answers the deployment's present operation time."""
+
+    stream: Stream
+    definition: Definition
+    open: Callable[[Start], Awaitable[ReplyCursor]]
+    now: Callable[[], Awaitable[Timestamp | None]]
+    translate: Callable[[PyMongoError], RigatoniError]
+    wire_version: int
+    start_at: Timestamp | None = None
+    position: Position = attrs.field(init=False)
+    _cursor: ReplyCursor | None = attrs.field(default=None, init=False)
+    _dropping: Position | None = attrs.field(default=None, init=False)
+    _by_time: Position | None = attrs.field(default=None, init=False)
+    _held: list[EventBatch] = attrs.field(factory=list, init=False)
+    _target: Timestamp | None = attrs.field(default=None, init=False)
+
+    async def read(self, after: Position | None) -> AsyncIterator[EventBatch]:
+        """The stream's batches, as `Source.read` promises them."""
+        resumed_at: Position | None = None
+        try:
+            yield await self._begin(after)
+            while True:
+                try:
+                    if self._cursor is None:
+                        self._cursor = await self._open_after(self.position)
+                    reply = await self._cursor.next_reply()
+                except PyMongoError as error:
+                    await self._close()
+                    if self._goes_by_token(error):
+                        continue
+                    if not is_resumable(error, self.wire_version) or self.position == resumed_at:
+                        raise self.translate(error) from error
+                    resumed_at = self.position
+                    publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
+                    continue
+                for batch in self._batches(reply):
+                    yield batch
+                if not reply.alive:
+                    await self._close()
+                    if self.position == resumed_at:
+                        raise MongoDBPositionLostError(f"{self.stream}: the server ends the stream again and again")
+                    resumed_at = self.position
+                    publish(Invalidated(stream=self.stream, reason="dropped or renamed, or its database was"))
+        finally:
+            await self._close()
+
+    async def _begin(self, after: Position | None) -> EventBatch:
+        """Open the stream; the anchor: a heartbeat at the position that reading starts from."""
+        try:
+            if after is None:
+                anchor = self.position = await self._anchor()
+            else:
+                anchor = after
+                await self._go_on(after)
+        except PyMongoError as error:
+            raise self.translate(error) from error
+        assert self._cursor is not None
+        self._target = self._cursor.opening.operation_time
+        return self._heartbeat(anchor, self._cursor.opening, caught_up=False)
+
+    async def _anchor(self) -> Position:
+        """Open a fresh stream and take the position that the opening reply carries."""
+        known = self.start_at or await self.now()
+        start = at_time(self.start_at) if self.start_at else Start()
+        self._cursor = await self.open(start)
+        opening = self._cursor.opening
+        bound = known if self.start_at or known is None else known.next()
+        token = token_text(opening.token) if opening.token else time_token(bound or Timestamp(0, 1))
+        position = Position(token, self.definition.fingerprint, bound, 0, self.definition.deployment)
+        return high_water_mark(position, opening.token, token, opening.operation_time) if opening.token else position
+
+    async def _go_on(self, after: Position) -> None:
+        """Open after a saved position; one with another fingerprint never by its token alone."""
+        if after.deployment and not _same_deployment(after.deployment, self.definition.deployment):
+            raise MongoDBPositionLostError(
+                f"{self.stream}: the saved position belongs to the deployment {after.deployment!r}, "
+                f"this is {self.definition.deployment!r}"
+            )
+        self.position = attrs.evolve(
+            after, fingerprint=self.definition.fingerprint, deployment=self.definition.deployment
+        )
+        if after.fingerprint == self.definition.fingerprint or after.cluster_time is None:
+            self._cursor = await self._open_after(after)
+        else:
+            self.position = attrs.evolve(self.position, ordinal=0)
+            self._dropping = after if after.ordinal else None
+            self._by_time = after
+            try:
+                self._cursor = await self.open(at_time(after.cluster_time))
+            except OperationFailure as error:
+                if not self._goes_by_token(error):
+                    raise
+                self._cursor = await self._open_after(after)
+        opening = self._cursor.opening
+        known = max((time for time in (opening.operation_time, opening.cluster_time) if time), default=None)
+        if known and after.cluster_time and after.cluster_time > known.next():
+            raise MongoDBPositionLostError(
+                f"{self.stream}: the saved position (cluster time {after.cluster_time}) lies after everything that "
+                f"this deployment knows ({known}): it was restored from a backup, or is another one"
+            )
+
+    def _goes_by_token(self, error: PyMongoError) -> bool:
+        """A changed stream was to start by time, but that time has rolled out: the token may be newer."""
+        if self._by_time is None or not isinstance(error, OperationFailure) or error.code not in LOST:
+            return False
+        self.position = attrs.evolve(self.position, ordinal=self._by_time.ordinal)
+        self._by_time = self._dropping = None
+        return True
+
+    async def _open_after(self, position: Position) -> ReplyCursor:
+        """Open by token; with `resumeAfter` where the server does not know `startAfter`."""
+        start = after_position(position, str(self.stream))
+        try:
+            return await self.open(start)
+        except OperationFailure as error:
+            if start.option != "startAfter" or error.code not in _REFUSALS:
+                raise
+            return await self.open(after_position(position, str(self.stream), option="resumeAfter"))
+
+    def _batches(self, reply: Reply) -> list[EventBatch]:
+        """What one reply holds, as batches; then a heartbeat where the reply moves the position further."""
+        batches: list[EventBatch] = []
+        self._by_time = None
+        if len(reply.documents):
+            batch = EventBatch.following(
+                self.position,
+                self.stream,
+                reply.documents,
+                offsets_of(reply.documents),
+                DECODER,
+                source_time=reply.operation_time,
+            )
+            self.position = batch.end
+            batches = [batch]
+        if self._dropping is not None:
+            batches = self._without_repeats(batches, caught_up=not batches)
+        if self._dropping is not None:
+            return batches
+        token = token_text(reply.token) if reply.token else self.position.resume_token
+        if token != self.position.resume_token and reply.token:
+            self.position = high_water_mark(self.position, reply.token, token, reply.operation_time)
+        elif len(reply.documents):
+            return batches
+        caught_up = not len(reply.documents) and self._has_passed_target(reply)
+        return [*batches, self._heartbeat(self.position, reply, caught_up=caught_up)]
+
+    def _without_repeats(self, batches: list[EventBatch], *, caught_up: bool) -> list[EventBatch]:
+        """Drop what was delivered under the old definition: the events of one cluster time up to the saved token."""
+        dropping = self._dropping
+        assert dropping is not None
+        self._held += batches
+        if not self._held:
+            if caught_up:
+                self._dropping = None
+            return []
+        held = EventBatch.join(self._held)
+        for index in range(len(held)):
+            token, time = held.mark(index)
+            if token == dropping.resume_token:
+                self._dropping, self._held = None, []
+                return [held[index + 1 :]] if index + 1 < len(held) else []
+            if time != dropping.cluster_time:
+                caught_up = True
+                break
+        if not caught_up:
+            return []  # all events so far have that cluster time: the token may still come
+        if held.mark(0)[1] == dropping.cluster_time:
+            reason = "the stream's definition changed, and the event of the saved position is not in it any more"
+            publish(RepeatsPossible(stream=self.stream, reason=reason))
+        self._dropping, self._held = None, []
+        return [held]
+
+    def _has_passed_target(self, reply: Reply) -> bool:
+        """Whether an empty reply means that everything up to the server's time at opening was read."""
+        inside = time_of_token(reply.token) if reply.token else None
+        if inside is None or self._target is None or inside > (reply.operation_time or inside).next():
+            return True  # an opaque token: emptiness is all that is known
+        return inside >= self._target
+
+    def _heartbeat(self, position: Position, reply: Reply, *, caught_up: bool) -> EventBatch:
+        return EventBatch.heartbeat(
+            self.stream, position, decoder=DECODER, source_time=reply.operation_time, caught_up=caught_up
+        )
+
+    async def _close(self) -> None:
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            with suppress(PyMongoError):  # a cursor that can not be closed is forgotten by the server
+                await cursor.close()
+
+
+def _same_deployment(saved: str, present: str) -> bool:
+    """Names must agree; ids, after a slash, only where both are known."""
+    (name, _, number), (other_name, _, other) = saved.partition("/"), present.partition("/")
+    return name == other_name and (not number or not other or number == other)

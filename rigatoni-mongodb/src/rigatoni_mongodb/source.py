@@ -1,0 +1,233 @@
+"""The source `mongodb`: change streams, read as whole raw replies."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Annotated, Any, Literal, Self
+
+import attrs
+from bson import json_util
+from bson.timestamp import Timestamp as BsonTimestamp
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from pymongo.read_preferences import make_read_preference
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import Source
+from rigatoni_core.errors import RigatoniError
+from rigatoni_core.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.options import Secret
+
+from rigatoni_mongodb.errors import MongoDBConfigurationError, NotAReplicaSetError, translate
+from rigatoni_mongodb.reading import Reader
+from rigatoni_mongodb.replies import PyMongoCursor, ReplyCursor
+from rigatoni_mongodb.starting import Start
+from rigatoni_mongodb.watching import Watch, parse_watches
+
+SELECTION_TIMEOUT_MS = 10_000
+"""How long to look for a server before an attempt fails, unless the URI says otherwise; attempts are repeated."""
+
+_READ_MODES = {"primary": 0, "primaryPreferred": 1, "secondary": 2, "secondaryPreferred": 3, "nearest": 4}
+_UNCERTAIN = ("$rand", "$sampleRate", "$$NOW", "$$CLUSTER_TIME", "$function")
+
+
+def _check_watch(instance: object, attribute: "attrs.Attribute[Any]", value: Sequence[str]) -> None:
+    parse_watches(value)
+
+
+def _check_start(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    _start_time(value)
+
+
+def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{attribute.name} must be greater than 0, not {value}")
+
+
+@attrs.define(kw_only=True)
+class MongoDBSource(Source):
+    """Change streams of a replica set or sharded cluster, MongoDB 4.2 and newer; the source is only read."""
+
+    uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"]
+    watch: Annotated[tuple[str, ...], 'One stream each: "shop.orders", "shop.*" (a database) or "*" (all)'] = (
+        attrs.field(converter=tuple, validator=_check_watch)
+    )
+    full_document: Annotated[
+        Literal["default", "updateLookup", "whenAvailable", "required"], "Which document an update carries"
+    ] = "default"
+    full_document_before_change: Annotated[
+        Literal["off", "whenAvailable", "required"], "Whether events carry the document before the change"
+    ] = "off"
+    pipeline: Annotated[tuple[dict[str, Any], ...], "Stages that the server applies to the events"] = attrs.field(
+        default=(), converter=tuple
+    )
+    show_expanded_events: Annotated[bool, "Also deliver create, createIndexes, modify and the like (6.0)"] = False
+    start_at: Annotated[str, 'Where a fresh stream begins: "now", or a time such as "2026-11-23T14:00:00Z"'] = (
+        attrs.field(default="now", validator=_check_start)
+    )
+    read_preference: Annotated[
+        Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"], "Which members to read"
+    ] = "primary"
+    batch_size: Annotated[int, "Events that the server puts into one reply at most"] = attrs.field(
+        default=1000, validator=_positive
+    )
+    max_await_time: Annotated[float, "Seconds that the server waits for events before it answers without"] = (
+        attrs.field(default=1.0, validator=_positive)
+    )
+    comment: Annotated[str | None, "A comment for the server's log and profiler"] = None
+
+    _client: AsyncMongoClient[Any] | None = attrs.field(default=None, init=False, repr=False)
+    _deployment: str = attrs.field(default="", init=False, repr=False)
+    _wire_version: int = attrs.field(default=0, init=False, repr=False)
+
+    async def __aenter__(self) -> Self:
+        uri = self.uri.reveal()
+        if not uri.startswith(("mongodb://", "mongodb+srv://")):
+            scheme = uri.partition("://")[0] if "://" in uri else "no scheme"
+            raise MongoDBConfigurationError(
+                f"the uri is no MongoDB URI: it begins with {scheme}",
+                remedy="Write mongodb://host:27017/ or mongodb+srv://name/.",
+            )
+        options: dict[str, Any] = {"appname": "rigatoni"}
+        if "serverselectiontimeoutms" not in uri.lower():
+            options["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
+        try:
+            self._client = AsyncMongoClient(uri, **options)
+            hello = await self._client.admin.command("hello")
+            await self._client.admin.command("ping")
+        except PyMongoError as error:
+            await self._close()
+            raise self._translate(error, "connecting") from error
+        except BaseException:
+            await self._close()
+            raise
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            await self._close()
+            raise NotAReplicaSetError(f"MongoDB at {self._hosts} is a standalone server, which has no change streams")
+        self._deployment = str(hello.get("setName", "sharded"))
+        self._wire_version = int(hello.get("maxWireVersion", 0))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def streams(self) -> Sequence[str]:
+        return list(self.watch)
+
+    def definition(self, stream: Stream) -> Definition:
+        details = {
+            "watch": stream.name,
+            "full_document": self.full_document,
+            "full_document_before_change": self.full_document_before_change,
+            "show_expanded_events": self.show_expanded_events,
+            "pipeline": json.loads(json_util.dumps(self.pipeline, json_options=json_util.CANONICAL_JSON_OPTIONS)),
+        }
+        text = json.dumps(details, sort_keys=True)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return Definition(self._deployment, fingerprint, details, self._uncertain())
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but seldom meant, in words for `rigatoni validate`."""
+        stages = json_util.dumps([stage["$match"] for stage in self.pipeline if "$match" in stage])
+        if '"fullDocument' in stages:
+            return (
+                "a $match on fullDocument drops every delete, and every update without a looked-up document: "
+                'add {"operationType": "delete"} with $or if deletes matter',
+            )
+        return ()
+
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+        watch = Watch.parse(stream.name)
+
+        async def open_cursor(start: Start) -> ReplyCursor:
+            assert self._client is not None
+            return await PyMongoCursor.open(
+                self._client,
+                watch.command_database,
+                self._command(watch, start),
+                read_preference=make_read_preference(_READ_MODES[self.read_preference], None),
+                batch_size=self.batch_size,
+                max_await_time_ms=max(1, int(self.max_await_time * 1000)),
+                comment=self.comment,
+            )
+
+        reader = Reader(
+            stream=stream,
+            definition=self.definition(stream),
+            open=open_cursor,
+            now=self._now,
+            translate=lambda error: self._translate(error, str(stream), watch.resource),
+            wire_version=self._wire_version,
+            start_at=_start_time(self.start_at),
+        )
+        batches = reader.read(after)
+        try:
+            async for batch in batches:
+                yield batch
+        finally:
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    def _command(self, watch: Watch, start: Start) -> dict[str, Any]:
+        stage: dict[str, Any] = dict(start.stage)
+        if self.full_document != "default":
+            stage["fullDocument"] = self.full_document
+        if self.full_document_before_change != "off":
+            stage["fullDocumentBeforeChange"] = self.full_document_before_change
+        if self.show_expanded_events:
+            stage["showExpandedEvents"] = True
+        if watch.database is None:
+            stage["allChangesForCluster"] = True
+        stages = [json_util.object_hook(dict(stage)) for stage in self.pipeline]
+        command = {
+            "aggregate": watch.command_target,
+            "pipeline": [{"$changeStream": stage}, *stages],
+            "cursor": {"batchSize": 0},
+        }
+        if self.comment:
+            command["comment"] = self.comment
+        return command
+
+    async def _now(self) -> Timestamp | None:
+        """The deployment's operation time."""
+        assert self._client is not None
+        async with self._client.start_session(causal_consistency=False) as session:
+            await self._client.admin.command("ping", session=session)
+            time: BsonTimestamp | None = session.operation_time
+        return Timestamp(time.time, time.inc) if time is not None else None
+
+    def _uncertain(self) -> tuple[str, ...]:
+        text = json_util.dumps(self.pipeline)
+        reasons = [f"the pipeline uses {word}" for word in _UNCERTAIN if word in text]
+        if self.full_document in ("updateLookup", "whenAvailable") and "fullDocument" in text:
+            reasons.append("the pipeline depends on fullDocument, which is looked up anew at every reading")
+        return tuple(reasons)
+
+    @property
+    def _hosts(self) -> str:
+        """The hosts of the URI, without user and password."""
+        rest = self.uri.reveal().partition("://")[2]
+        return rest.partition("/")[0].rpartition("@")[2]
+
+    def _translate(self, error: PyMongoError, what: str, resource: dict[str, Any] | None = None) -> RigatoniError:
+        return translate(error, where=self._hosts, what=what, resource=resource)
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+
+def _start_time(text: str) -> Timestamp | None:
+    """The cluster time of `start_at`; None for "now". Raises ValueError where it is no time."""
+    if text == "now":
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'start_at: {text!r} is neither "now" nor a time such as "2026-11-23T14:00:00Z"') from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return Timestamp(int(time.timestamp()), 0)

@@ -1,0 +1,66 @@
+"""Where a change stream begins: the options of `$changeStream`, and the positions that stand for them."""
+
+from typing import Any
+
+import attrs
+from bson import json_util
+from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.events import Position, ResumeToken, Timestamp
+
+from rigatoni_mongodb.decoding import time_of_token, token_document
+from rigatoni_mongodb.errors import MongoDBPositionLostError
+
+_TIME = "startAtOperationTime"
+
+
+@attrs.frozen
+class Start:
+    """One way to begin: `option` is startAfter, resumeAfter or startAtOperationTime; None begins at now."""
+
+    option: str | None = None
+    value: Any = None
+
+    @property
+    def stage(self) -> dict[str, Any]:
+        return {self.option: self.value} if self.option else {}
+
+
+def at_time(time: Timestamp) -> Start:
+    """From the first event at `time` or later."""
+    return Start(_TIME, BsonTimestamp(time.seconds, time.increment))
+
+
+def time_token(time: Timestamp) -> ResumeToken:
+    """What stands for a resume token where a server sends none at opening: the time to begin at."""
+    value = {_TIME: BsonTimestamp(time.seconds, time.increment)}
+    return ResumeToken(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS, separators=(",", ":")))
+
+
+def after_position(position: Position, what: str, *, option: str = "startAfter") -> Start:
+    """From right after the position, by its token. Raises `MongoDBPositionLostError` where it holds none.
+
+    `startAfter` comes first, since a post-batch resume token may be an invalidate's, which `resumeAfter` refuses.
+    """
+    try:
+        document = token_document(position.resume_token)
+    except ValueError as error:
+        raise MongoDBPositionLostError(f"{what}: the saved resume token is damaged: {error}") from None
+    if _TIME in document:
+        return Start(_TIME, document[_TIME])
+    return Start(option, document)
+
+
+def high_water_mark(position: Position, token: dict[str, Any], text: ResumeToken, now: Timestamp | None) -> Position:
+    """The position that a post-batch resume token stands for: every event before it has been read.
+
+    The time inside a mongod's token is taken where it is plausible; other servers' tokens are opaque, and then the
+    smallest time after the last event is all that is known.
+    """
+    last = position.cluster_time
+    inside = time_of_token(token)
+    if inside is not None and (last is None or inside >= last) and (now is None or inside <= now.next()):
+        ordinal = position.ordinal if inside == last else 0
+        return attrs.evolve(position, resume_token=text, cluster_time=inside, ordinal=ordinal)
+    if position.ordinal and last is not None:
+        return attrs.evolve(position, resume_token=text, cluster_time=last.next(), ordinal=0)
+    return attrs.evolve(position, resume_token=text)
