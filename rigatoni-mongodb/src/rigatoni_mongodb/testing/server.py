@@ -1,0 +1,73 @@
+"""A MongoDB-compatible server as a separate process, for tests and the demo.
+
+The server is SecantusDB's `secantusd-py` (`pip install --pre SecantusDB==0.7.0b3`), a program that is only started,
+never imported.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+PROGRAM = "secantusd-py"
+
+
+def server_program() -> str | None:
+    """Where the server program is: beside this Python or on PATH."""
+    beside = Path(sys.executable).parent / PROGRAM
+    return str(beside) if beside.exists() else shutil.which(PROGRAM)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def mongodb_server(folder: Path, *, variable: str = "RIGATONI_TEST_MONGODB_URI") -> Iterator[str]:
+    """The URI of a replica set: the environment's, or that of a server started here with its data in `folder`.
+
+    Raises RuntimeError where neither is there, or where the server does not answer within 30 seconds.
+    """
+    if uri := os.environ.get(variable):
+        yield uri
+        return
+    program = server_program()
+    if program is None:
+        raise RuntimeError(f"no {PROGRAM} found: set {variable}, or pip install --pre SecantusDB==0.7.0b3")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [program, "--port", str(port), "--storage-path", str(folder)]
+    command += ["--enable-test-commands", "--oplog-max-entries", "2000000", "--sync-on-commit"]
+    with (folder.parent / f"{folder.name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 (a fixed program)
+        try:
+            uri = f"mongodb://127.0.0.1:{port}/"
+            _wait_until_ready(uri, process)
+            yield uri
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(uri: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 30
+    with MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=500) as client:
+        while True:
+            try:
+                client.admin.command("ping")
+                return
+            except PyMongoError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{PROGRAM} did not start: exit code {process.poll()}") from None
+                time.sleep(0.05)
