@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from rigatoni_core.errors import (
     DestinationError,
     PositionLostError,

@@ -6,6 +6,7 @@ from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
     InvalidURI,
+    NotPrimaryError,
     OperationFailure,
     PyMongoError,
 )
@@ -66,22 +67,21 @@ LOST = {
 }
 """Codes that say: going on from this position is impossible."""
 
-RESUMABLE = frozenset((6, 7, 63, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436))
-"""Codes that servers before wire version 9 mean as resumable (change-streams specification, "Resumable Error")."""
+_UNAVAILABLE = frozenset((6, 7, 63, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436))
+"""Codes that pass by themselves: elections, shutdowns, networks (change-streams specification, "Resumable Error")."""
 
 _AUTHENTICATION = (11, 18, 8000)
 _PRIVILEGE = (13,)
 _ILLEGAL = (20, 40324, 40415, 40602, 9, 2, 72)
 
 
-def is_resumable(error: PyMongoError, wire_version: int) -> bool:
-    """Whether the stream may be opened again after this error (change-streams specification, "Resumable Error")."""
-    if isinstance(error, OperationFailure):
-        if error.code == 43:
-            return True
-        if wire_version >= 9:
-            return error.has_error_label("ResumableChangeStreamError")
-        return error.code in RESUMABLE
+def is_resumable(error: PyMongoError) -> bool:
+    """Whether the stream may be opened again after this error (change-streams specification, "Resumable Error").
+
+    Servers since 4.4 say so by a label; PyMongo does not talk to older ones.
+    """
+    if isinstance(error, (OperationFailure, NotPrimaryError)):
+        return getattr(error, "code", None) == 43 or error.has_error_label("ResumableChangeStreamError")
     return isinstance(error, ConnectionFailure)
 
 
@@ -121,7 +121,7 @@ def _operation_failure(
         )
     if code in _ILLEGAL:
         return IllegalPipelineError(f"{what}: MongoDB refuses the pipeline or an option: {reason} (code {code})")
-    if is_resumable(error, 9) or code in RESUMABLE:
+    if is_resumable(error) or code in _UNAVAILABLE:
         return MongoDBUnavailableError(f"{what}: MongoDB at {where} can not serve at present: {reason} (code {code})")
     return MongoDBError(f"{what}: MongoDB at {where} answered: {reason} (code {code})")
 

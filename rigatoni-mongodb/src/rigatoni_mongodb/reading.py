@@ -34,7 +34,6 @@ class Reader:
     open: Callable[[Start], Awaitable[ReplyCursor]]
     now: Callable[[], Awaitable[Timestamp | None]]
     translate: Callable[[PyMongoError], RigatoniError]
-    wire_version: int
     start_at: Timestamp | None = None
     position: Position = attrs.field(init=False)
     _cursor: ReplyCursor | None = attrs.field(default=None, init=False)
@@ -57,7 +56,7 @@ class Reader:
                     await self._close()
                     if self._goes_by_token(error):
                         continue
-                    if not is_resumable(error, self.wire_version) or self.position == resumed_at:
+                    if not is_resumable(error) or self.position == resumed_at:
                         raise self.translate(error) from error
                     resumed_at = self.position
                     publish(Resumed(stream=self.stream, reason=str(self.translate(error))))

@@ -47,7 +47,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 @attrs.define(kw_only=True)
 class MongoDBSource(Source):
-    """Change streams of a replica set or sharded cluster, MongoDB 4.2 and newer; the source is only read."""
+    """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
 
     uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"]
     watch: Annotated[tuple[str, ...], 'One stream each: "shop.orders", "shop.*" (a database) or "*" (all)'] = (
@@ -79,7 +79,6 @@ class MongoDBSource(Source):
 
     _client: AsyncMongoClient[Any] | None = attrs.field(default=None, init=False, repr=False)
     _deployment: str = attrs.field(default="", init=False, repr=False)
-    _wire_version: int = attrs.field(default=0, init=False, repr=False)
 
     async def __aenter__(self) -> Self:
         uri = self.uri.reveal()
@@ -106,7 +105,6 @@ class MongoDBSource(Source):
             await self._close()
             raise NotAReplicaSetError(f"MongoDB at {self._hosts} is a standalone server, which has no change streams")
         self._deployment = str(hello.get("setName", "sharded"))
-        self._wire_version = int(hello.get("maxWireVersion", 0))
         return self
 
     async def __aexit__(
@@ -160,7 +158,6 @@ class MongoDBSource(Source):
             open=open_cursor,
             now=self._now,
             translate=lambda error: self._translate(error, str(stream), watch.resource),
-            wire_version=self._wire_version,
             start_at=_start_time(self.start_at),
         )
         batches = reader.read(after)

@@ -1,0 +1,256 @@
+"""The main job on real input: changes of two collections become files, through five kills, and nothing is lost.
+
+    python examples/demo.py            (or: python -m nox -s demo)
+
+Uses RIGATONI_MONGODB_URI if it is set, else starts a MongoDB-compatible server from PyPI. A writer changes two
+collections and keeps its own log; the pipeline is killed five times without warning; then the files alone must tell
+every change of the log exactly once, and replaying them must give the collections as they are.
+"""
+
+import argparse
+import collections
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import zstandard
+from pymongo import MongoClient
+from rigatoni_mongodb.testing.server import mongodb_server
+
+DATABASE = "rigatoni_demo"
+COLLECTIONS = ("orders", "users")
+KILLS = 5
+
+CONFIGURATION = """\
+[pipeline]
+name = "demo"
+batch_size = 500
+batch_timeout = 0.3
+
+[pipeline.source]
+type = "mongodb"
+uri = {{ env = "RIGATONI_MONGODB_URI" }}
+watch = ["{database}.orders", "{database}.users"]
+max_await_time = 0.2
+
+[pipeline.destination]
+type = "local"
+path = "lake"
+serializer = {{ type = "zstd", inner = {{ type = "json" }} }}
+
+[pipeline.state]
+type = "file"
+path = "state"
+"""
+
+
+class Writer(threading.Thread):
+    """Inserts, updates and deletes at random, and keeps a log of what the server acknowledged."""
+
+    def __init__(self, uri: str, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.uri = uri
+        self.random = random.Random(seed)
+        self.log: list[tuple[str, str, int, int]] = []  # collection, operation, _id, version
+        self.finish = threading.Event()
+
+    def run(self) -> None:
+        with MongoClient(self.uri) as client:
+            alive: dict[str, dict[int, int]] = {name: {} for name in COLLECTIONS}
+            number = 0
+            while not self.finish.is_set():
+                name = self.random.choice(COLLECTIONS)
+                collection, documents = client[DATABASE][name], alive[name]
+                kind = self.random.random()
+                if kind < 0.5 or len(documents) < 5:
+                    number += 1
+                    collection.insert_one({"_id": number, "version": 1, "text": "x" * self.random.randrange(400)})
+                    documents[number] = 1
+                    self.log.append((name, "insert", number, 1))
+                    continue
+                key = self.random.choice(list(documents))
+                if kind < 0.85:
+                    documents[key] += 1
+                    collection.update_one({"_id": key}, {"$set": {"version": documents[key]}})
+                    self.log.append((name, "update", key, documents[key]))
+                else:
+                    collection.delete_one({"_id": key})
+                    self.log.append((name, "delete", key, documents.pop(key)))
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seconds", type=float, default=15.0, help="how long the writer writes (default 15)")
+    arguments.add_argument("--seed", type=int, default=2026, help="what the random moments come from")
+    arguments.add_argument("--folder", type=Path, default=Path("demo-output"), help="where the files go")
+    options = arguments.parse_args()
+    shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True)
+    (options.folder / "pipeline.toml").write_text(CONFIGURATION.format(database=DATABASE))
+    with mongodb_server(options.folder / "mongodb", variable="RIGATONI_MONGODB_URI") as uri:
+        return run(uri, options.folder, options.seconds, options.seed)
+
+
+def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
+    moments = random.Random(seed)
+    with MongoClient(uri) as client:
+        client.drop_database(DATABASE)
+    writer, started = Writer(uri, seed), time.monotonic()
+    pipeline = Pipeline(folder, uri)
+    pipeline.start()
+    pipeline.wait_until_anchored()
+    writer.start()
+    for kill in range(1, KILLS + 1):
+        if kill == 2:  # at least once between a durable write and its checkpoint
+            pipeline.kill_before_next_checkpoint()
+        else:
+            time.sleep(seconds / KILLS * moments.uniform(0.4, 1.4))
+            pipeline.kill()
+        say(f"kill {kill} of {KILLS}: SIGKILL {pipeline.moment}; {len(writer.log)} changes so far")
+        pipeline.start()
+    time.sleep(seconds / KILLS)
+    writer.finish.set()
+    writer.join()
+    say(f"the writer is done with {len(writer.log)} changes; the pipeline is stopped and catches up")
+    pipeline.stop()
+    pipeline.run_once()
+    elapsed = time.monotonic() - started
+    with MongoClient(uri) as client:
+        documents = {name: list(client[DATABASE][name].find()) for name in COLLECTIONS}
+    return report(folder, writer.log, documents, elapsed)
+
+
+class Pipeline:
+    """The real command as a user types it, in a process of its own."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "RIGATONI_MONGODB_URI": uri}
+        self.command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "json"]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.moment = ""
+
+    def start(self) -> None:
+        with (self.folder / "pipeline.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait_until_anchored(self) -> None:
+        """Nothing written before the first position is saved can be expected to arrive."""
+        self._wait_for(lambda: len(list((self.folder / "state").rglob("*.json"))) == len(COLLECTIONS), 30)
+
+    def kill(self) -> None:
+        self.moment = "at a random moment"
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def kill_before_next_checkpoint(self) -> None:
+        """Freeze the process the moment a new object is there, and kill it if its checkpoint is older than that."""
+        for _ in range(200):
+            before = set(self._objects())
+            self._wait_for(lambda before=before: set(self._objects()) - before, 10)
+            os.killpg(self.process.pid, signal.SIGSTOP)
+            new = max(set(self._objects()) - before)
+            checkpoint = (
+                self.folder
+                / "state"
+                / new.relative_to(self.folder / "lake").parent.with_suffix(new.parent.suffix + ".json")
+            )
+            if checkpoint.stat().st_mtime_ns < new.stat().st_mtime_ns:
+                self.kill()
+                self.moment = "between a durable write and its checkpoint"
+                return
+            os.killpg(self.process.pid, signal.SIGCONT)
+        raise RuntimeError("the moment between a write and its checkpoint was never hit")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        if self.process.wait(timeout=40) != 0:
+            raise RuntimeError(f"the pipeline ended with {self.process.returncode}: see {self.folder}/pipeline.log")
+
+    def run_once(self) -> None:
+        subprocess.run(
+            [*self.command, "--once"],
+            cwd=self.folder,
+            env=self.environment,
+            check=True,
+            timeout=60,
+            capture_output=True,
+        )
+
+    def _objects(self) -> list[Path]:
+        return list((self.folder / "lake").rglob("*.ndjson.zst"))
+
+    def _wait_for(self, condition, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise RuntimeError(f"the pipeline does not do its work: see {self.folder}/pipeline.log")
+            time.sleep(0.0005)
+
+
+def report(folder: Path, log, documents, elapsed: float) -> int:
+    """Compare the files with the writer's log and the collections; never with the pipeline's own counters."""
+    objects = sorted((folder / "lake").rglob("*.ndjson.zst"))
+    found: dict[str, list[tuple[str, int, int]]] = {name: [] for name in COLLECTIONS}
+    replayed: dict[str, dict[int, dict]] = {name: {} for name in COLLECTIONS}
+    for path in objects:
+        with zstandard.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                apply(json.loads(line), found, replayed)
+    lost = repeated = disordered = 0
+    for name in COLLECTIONS:
+        expected = [(operation, key, version) for collection, operation, key, version in log if collection == name]
+        missing = collections.Counter(expected) - collections.Counter(found[name])
+        extra = collections.Counter(found[name]) - collections.Counter(expected)
+        lost, repeated = lost + missing.total(), repeated + extra.total()
+        disordered += found[name] != expected
+    same = all({document["_id"]: document for document in documents[name]} == replayed[name] for name in COLLECTIONS)
+    events = sum(map(len, found.values()))
+    say("")
+    for label, value in (
+        ("changes written", len(log)),
+        ("events in the files", events),
+        ("objects", len(objects)),
+        ("rate", f"{len(log) / elapsed:.0f} changes/s for {elapsed:.0f} s"),
+        ("restarts by SIGKILL", KILLS),
+        ("lost", lost),
+        ("repeated", repeated),
+        ("streams out of order", disordered),
+        ("replayed files give the collections", "yes" if same else "NO"),
+    ):
+        say(f"  {label:<36}{value}")
+    say(f"\nThe configuration: {folder}/pipeline.toml. One look at the result:\n")
+    say(f"  python -c \"import zstandard, sys; sys.stdout.write(zstandard.open('{objects[0]}', 'rt').read(2000))\"\n")
+    return 0 if (lost, repeated, disordered, same) == (0, 0, 0, True) and events == len(log) > 0 else 1
+
+
+def apply(event, found, replayed) -> None:
+    """Note one event, and replay it as the server's update description says."""
+    name, operation, key = event["ns"]["coll"], event["operationType"], event["documentKey"]["_id"]
+    state = replayed[name]
+    if operation == "insert":
+        state[key] = event["fullDocument"]
+        version = state[key]["version"]
+    elif operation == "update":
+        state[key].update(event["updateDescription"]["updatedFields"])
+        version = state[key]["version"]
+    else:
+        version = state.pop(key)["version"]
+    found[name].append((operation, key, version))
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Reading tokens and times from raw bytes, on everything a real mongod sent."""
+
+from pathlib import Path
+
+import bson
+import pytest
+from rigatoni_core.events import Position, ResumeToken, Timestamp
+from rigatoni_core.testing.batches import recorded_events
+from rigatoni_mongodb.bsonwalk import documents_of, elements, offsets_of
+from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_document, token_text
+from rigatoni_mongodb.starting import high_water_mark
+from rigatoni_mongodb.watching import Watch, parse_watches
+
+RECORDINGS = sorted(
+    (Path(__file__).parents[2] / "tests" / "recordings" / "mongod-5.0.7").glob("*.bson"), key=lambda path: path.name
+)
+EVENTS = [raw for path in RECORDINGS for raw in recorded_events(path)]
+DECODER = ChangeEventDecoder()
+
+
+def test_the_recordings_are_there():
+    assert len(EVENTS) > 3000
+
+
+def test_marks_equal_what_a_full_decode_says():
+    for raw in EVENTS:
+        document = bson.decode(raw, bson.CodecOptions(datetime_conversion=bson.DatetimeConversion.DATETIME_AUTO))
+        token, time = DECODER.mark(memoryview(raw))
+        assert token == token_text(document["_id"])
+        assert token_document(token) == document["_id"]
+        assert time == Timestamp(document["clusterTime"].time, document["clusterTime"].inc)
+
+
+def test_C8_the_time_inside_a_mongods_token_is_the_events_cluster_time():
+    for raw in EVENTS:
+        token, time = DECODER.mark(memoryview(raw))
+        assert time_of_token(token_document(token)) == time
+
+
+def test_events_keep_every_field():
+    for raw in EVENTS:
+        event = DECODER.event(memoryview(raw))
+        assert event.resume_token == DECODER.mark(memoryview(raw))[0]
+        assert event.operation in raw.decode("latin-1")
+
+
+def test_C9_an_unknown_operation_is_delivered_as_the_server_says_it():
+    raw = bson.encode({"_id": {"_data": "82"}, "operationType": "teleport", "ns": {"db": "a"}, "novelty": 1})
+    event = DECODER.event(memoryview(raw))
+    assert event.operation == "teleport"
+    assert event.unknown == {"novelty": 1}
+
+
+def test_an_array_becomes_consecutive_documents_with_and_without_the_c_extension(monkeypatch):
+    documents = [bson.encode({"n": n}) for n in range(1234)]
+    array = bson.encode({str(n): bson.decode(raw) for n, raw in enumerate(documents)})
+    expected = b"".join(documents)
+    assert documents_of(memoryview(array)) == expected
+    monkeypatch.setattr(bson, "_cbson", None)
+    assert documents_of(memoryview(array)) == expected
+    offsets = offsets_of(memoryview(expected))
+    assert [expected[start:end] for start, end in zip(offsets, offsets[1:], strict=False)] == documents
+
+
+@pytest.mark.parametrize("size", range(5, 60, 3))
+def test_truncated_bytes_are_an_error_that_says_so(size):
+    raw = EVENTS[0][:size]
+    with pytest.raises(ValueError):
+        list(elements(raw))
+
+
+def test_tokens_with_type_bits_are_kept_whole():
+    token = {"_data": "8263", "_typeBits": b"\x01\x02"}
+    assert token_document(token_text(token)) == token
+
+
+def test_a_high_water_mark_takes_the_time_inside_a_plausible_token_only():
+    position = Position(ResumeToken("t"), "f", Timestamp(100, 5), 1)
+    inside = {"_data": f"82{110:08X}{7:08X}2B"}
+    assert high_water_mark(position, inside, ResumeToken("x"), Timestamp(120, 1)).order == (Timestamp(110, 7), 0)
+    future = {"_data": f"82{990:08X}{7:08X}2B"}
+    assert high_water_mark(position, future, ResumeToken("x"), Timestamp(120, 1)).order == (Timestamp(100, 6), 0)
+    opaque = {"_data": "43000000107300"}
+    assert high_water_mark(position, opaque, ResumeToken("x"), Timestamp(120, 1)).order == (Timestamp(100, 6), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "database", "collection"),
+    [("*", None, None), ("shop.*", "shop", None), ("shop.a.b.c", "shop", "a.b.c"), ("shop.x/../y", "shop", "x/../y")],
+)
+def test_A11_watches(name, database, collection):
+    assert Watch.parse(name) == Watch(name, database, collection)
+
+
+@pytest.mark.parametrize("name", ["shop", "", ".orders", "shop.", "sh op.orders", "shop.ord_*"])
+def test_K1_a_wrong_watch_says_what_is_wrong(name):
+    with pytest.raises(ValueError, match="watch:"):
+        Watch.parse(name)
+
+
+@pytest.mark.parametrize("names", [("*", "shop.a"), ("shop.*", "shop.a"), ("shop.a", "shop.a")])
+def test_overlapping_watches_are_refused(names):
+    with pytest.raises(ValueError, match="overlap"):
+        parse_watches(names)
+
+
+def test_J11_what_makes_a_second_reading_differ_is_said(open_source):
+    from rigatoni_core.events import Stream
+
+    stream = Stream("p", "shop.orders")
+    certain = open_source("shop.orders", full_document="updateLookup", uri="mongodb://x/")
+    assert certain.definition(stream).uncertain == ()
+    filtered = open_source(
+        "shop.orders",
+        full_document="updateLookup",
+        uri="mongodb://x/",
+        pipeline=[{"$match": {"fullDocument.v": 1}}, {"$match": {"$expr": {"$lt": [{"$rand": {}}, 0.5]}}}],
+    )
+    assert len(filtered.definition(stream).uncertain) == 2
+    assert "drops every delete" in filtered.warnings()[0]
+
+
+def test_Z19_the_uri_is_in_no_repr(open_source):
+    assert "sentinel" not in repr(open_source("a.b", uri="mongodb://u:sentinel@h/"))

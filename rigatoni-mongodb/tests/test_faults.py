@@ -1,0 +1,178 @@
+"""Faults that no server produces on demand, from the scripted server (a fake) to the real PyMongo client."""
+
+import attrs
+import pytest
+from bson import encode
+from rigatoni_core.errors import PositionLostError
+from rigatoni_core.events import Stream
+from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, listening
+from rigatoni_core.testing.batches import event_document
+from rigatoni_mongodb.errors import ImageMissingError, MongoDBError, MongoDBUnavailableError, PrivilegeError
+from rigatoni_mongodb.testing.wire import Drop, Fail, Invalidate, ScriptedServer
+
+NAME = "shop.orders"
+EVENTS = [encode(event_document(number)) for number in range(25)]
+
+
+class Heard:
+    def __init__(self):
+        self.notices = []
+
+    def notify(self, notice):
+        self.notices.append(notice)
+
+    def kinds(self):
+        return [type(notice) for notice in self.notices]
+
+
+@pytest.fixture
+def heard():
+    heard = Heard()
+    with listening([heard]):
+        yield heard
+
+
+async def read_all(open_source, server, *, read, count=25, after=None, **options):
+    """The `fullDocument._id` of the events, from the beginning of the scripted stream."""
+    start = {} if after else {"start_at": "2020-01-01T00:00:00Z"}
+    async with open_source(NAME, uri=server.uri, **start, **options) as source, read(source, NAME, after) as reading:
+        ids = [event.full_document["_id"] for event in await reading.events(count)]
+        return ids, reading.position
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Drop(),
+        Drop(sent=100),
+        Fail(43),
+        Fail(10107, ("ResumableChangeStreamError",)),
+        Fail(91, ("ResumableChangeStreamError",)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("at", [1, 2, 3])
+async def test_A13_a_resumable_fault_is_resumed_once_without_loss(open_source, read, heard, fault, at):
+    script = [None] * at + [fault]
+    async with ScriptedServer(events=EVENTS, script=script, reply_events=10) as server:
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
+    assert heard.kinds().count(Resumed) == 1
+    reopened = [command for command in server.commands if "aggregate" in command][1]
+    assert {"startAfter", "startAtOperationTime"} & set(reopened["pipeline"][0]["$changeStream"])
+
+
+@pytest.mark.parametrize("code", [10107, 8, 136])
+async def test_A14_an_error_without_label_is_raised_at_once(open_source, read, heard, code):
+    async with ScriptedServer(events=EVENTS, script=[None, None, Fail(code)], reply_events=10) as server:
+        with pytest.raises(MongoDBError):
+            await read_all(open_source, server, read=read)
+    assert heard.kinds() == []
+    assert len([command for command in server.commands if "aggregate" in command]) == 1
+
+
+async def test_A14_a_fault_that_repeats_without_progress_is_no_endless_loop(open_source, read, heard):
+    script = [None, None, *[Drop()] * 50]
+    async with ScriptedServer(events=EVENTS, script=script, reply_events=10) as server:
+        with pytest.raises(MongoDBUnavailableError):
+            await read_all(open_source, server, read=read)
+    assert heard.kinds().count(Resumed) <= 2
+
+
+@pytest.mark.parametrize("code", [286, 280, 260, 50811])
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["opening", "first-reply", "mid-stream"])
+async def test_F1_a_lost_position_is_said_with_its_options(open_source, read, code, at):
+    async with ScriptedServer(events=EVENTS, reply_events=10) as server:
+        _, position = await read_all(open_source, server, read=read, count=10)
+        server.script = [None] * at + [Fail(code, ("NonResumableChangeStreamError",))]
+        with pytest.raises(PositionLostError) as caught:
+            await read_all(open_source, server, read=read, count=15, after=position)
+    assert str(code) in str(caught.value)
+    assert "restart_from_now" in caught.value.remedy
+    assert not caught.value.transient
+
+
+async def test_F6_a_network_fault_while_opening_is_no_lost_position(open_source, read):
+    async with ScriptedServer(events=EVENTS, reply_events=10) as server:
+        _, position = await read_all(open_source, server, read=read, count=10)
+        server.script = [Drop()] * 9
+        with pytest.raises(MongoDBUnavailableError):
+            await read_all(open_source, server, read=read, after=position)
+
+
+async def test_a_server_that_does_not_know_start_after_is_asked_with_resume_after(open_source, read):
+    async with ScriptedServer(events=EVENTS, reply_events=10, knows_start_after=False) as server:
+        _, position = await read_all(open_source, server, read=read, count=10)
+        ids, _ = await read_all(open_source, server, read=read, count=15, after=position)
+    assert ids == list(range(10, 25))
+    assert "resumeAfter" in server.commands[-3]["pipeline"][0]["$changeStream"] or any(
+        "resumeAfter" in command["pipeline"][0]["$changeStream"] for command in server.commands if "pipeline" in command
+    )
+
+
+async def test_a_server_without_post_batch_resume_tokens_is_read_without_loss(open_source, read, heard):
+    async with ScriptedServer(
+        events=EVENTS, reply_events=10, sends_tokens=False, script=[None, None, Drop(), None, None, Drop()]
+    ) as server:
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
+    assert heard.kinds() == [Resumed, Resumed]
+
+
+async def test_Z16_a_cursor_that_ends_is_reported_and_the_stream_goes_on(open_source, read, heard):
+    async with ScriptedServer(events=EVENTS, reply_events=10, script=[None, Invalidate()]) as server:
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
+    assert heard.kinds() == [Invalidated]
+
+
+async def test_C4_a_required_image_names_the_collection_and_the_command(open_source, read):
+    async with ScriptedServer(events=EVENTS, script=[None, Fail(47, message="no post-image")]) as server:
+        with pytest.raises(ImageMissingError) as caught:
+            await read_all(open_source, server, read=read, full_document="required")
+    assert 'collMod: "orders"' in caught.value.remedy
+
+
+async def test_A9_a_missing_privilege_is_named_with_the_resource(open_source, read):
+    async with ScriptedServer(events=EVENTS, script=[Fail(13, message="not authorized")]) as server:
+        with pytest.raises(PrivilegeError) as caught:
+            await read_all(open_source, server, read=read)
+    assert "changeStream" in caught.value.remedy
+    assert "'shop'" in caught.value.remedy
+
+
+async def test_J5_a_changed_definition_whose_time_has_rolled_out_goes_on_by_its_token(open_source, read, heard):
+    async with ScriptedServer(events=EVENTS, reply_events=10) as server:
+        _, position = await read_all(open_source, server, read=read, count=10)
+        for script in ([Fail(286)], [None, Fail(286)]):
+            server.script = script
+            old = attrs.evolve(position, fingerprint="another")
+            ids, end = await read_all(open_source, server, read=read, count=15, after=old)
+            assert ids == list(range(10, 25))
+            assert end.fingerprint == position.fingerprint
+
+
+async def test_J5_the_saved_event_is_hidden_inside_its_cluster_time_so_repeats_are_said(open_source, read, heard):
+    time = event_document(0)["clusterTime"]
+    events = [encode(event_document(n, clusterTime=time)) for n in range(5)] + EVENTS[5:]
+    async with ScriptedServer(events=events, reply_events=3) as server:
+        _, position = await read_all(open_source, server, read=read, count=3)
+        assert position.ordinal == 3
+        ids, _ = await read_all(
+            open_source, server, read=read, count=22, after=attrs.evolve(position, fingerprint="another")
+        )
+        assert ids == list(range(3, 25))
+        server.events = events[:2] + events[3:]
+        ids, _ = await read_all(
+            open_source, server, read=read, count=24, after=attrs.evolve(position, fingerprint="another")
+        )
+        assert ids == [0, 1, *range(3, 25)]
+    assert heard.kinds() == [RepeatsPossible]
+
+
+def test_the_stream_name_in_errors(open_source):
+    source = open_source(NAME, uri="mongodb://user:sentinel@host:1/")
+    error = source._translate(__import__("pymongo").errors.AutoReconnect("gone"), str(Stream("p", NAME)))
+    assert "p/shop.orders" in str(error)
+    assert "host:1" in str(error)
+    assert "sentinel" not in str(error)
