@@ -1,5 +1,6 @@
 """Reading tokens and times from raw bytes, on everything a real mongod sent."""
 
+import itertools
 from pathlib import Path
 
 import bson
@@ -59,7 +60,7 @@ def test_an_array_becomes_consecutive_documents_with_and_without_the_c_extension
     monkeypatch.setattr(bson, "_cbson", None)
     assert documents_of(memoryview(array)) == expected
     offsets = offsets_of(memoryview(expected))
-    assert [expected[start:end] for start, end in zip(offsets, offsets[1:], strict=False)] == documents
+    assert [expected[start:end] for start, end in itertools.pairwise(offsets)] == documents
 
 
 @pytest.mark.parametrize("size", range(5, 60, 3))

@@ -1,0 +1,171 @@
+"""Leases and fencing tokens: exclusive, taken over, never overwritten by a former owner."""
+
+import asyncio
+
+import pytest
+from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.errors import LeaseLostError
+from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream
+from rigatoni_core.pipeline import Pipeline
+from rigatoni_core.settings import Settings
+from rigatoni_core.testing.clock import run_virtual
+from rigatoni_core.testing.scripted import HANG, FlakyStateStore, Log, RecordingDestination, ScriptedSource
+
+STREAM = Stream("p", "a.b")
+
+
+def checkpoint(token="t", fencing_token=0):
+    return Checkpoint(Position(ResumeToken(token), "f"), 1, fencing_token)
+
+
+def pipeline(log, destination, state, owner, **settings):
+    return Pipeline(
+        name="p",
+        source=ScriptedSource(logs={"a.b": log}, start=0),
+        destination=destination,
+        state=state,
+        owner=owner,
+        settings=Settings(batch_timeout=1.0, **settings),
+    )
+
+
+def log_of(count):
+    log = Log()
+    log.grow(count)
+    return log
+
+
+def test_I1_memory_keeps_what_was_saved_and_forgets_what_was_cleared():
+    async def main():
+        store = MemoryStateStore()
+        assert await store.load_resume_token(STREAM) is None
+        saved = checkpoint("ü" * 100_000)
+        await store.save_resume_token(STREAM, saved)
+        assert await store.load_resume_token(STREAM) == saved
+        assert await store.load_resume_token(Stream("p", "a.c")) is None
+        await store.clear_resume_token(STREAM)
+        assert await store.load_resume_token(STREAM) is None
+
+    run_virtual(main())
+
+
+def test_I2_a_lease_is_exclusive_expires_and_no_stranger_releases_it():
+    async def main():
+        store = MemoryStateStore()
+        first = await store.acquire(STREAM, owner="one", ttl=30)
+        assert first is not None
+        assert await store.acquire(STREAM, owner="two", ttl=30) is None
+        await asyncio.sleep(20)
+        first = await store.renew(first, ttl=30)
+        await asyncio.sleep(20)
+        assert await store.acquire(STREAM, owner="two", ttl=30) is None
+        await asyncio.sleep(11)
+        second = await store.acquire(STREAM, owner="two", ttl=30)
+        assert second is not None
+        assert second.fencing_token > first.fencing_token
+        await store.release(first)
+        assert await store.acquire(STREAM, owner="three", ttl=30) is None
+        with pytest.raises(LeaseLostError):
+            await store.renew(first, ttl=30)
+
+    run_virtual(main())
+
+
+def test_Z8_a_former_owner_can_not_overwrite_a_newer_checkpoint():
+    async def main():
+        store = MemoryStateStore()
+        first = await store.acquire(STREAM, owner="one", ttl=1)
+        await asyncio.sleep(2)
+        second = await store.acquire(STREAM, owner="two", ttl=30)
+        await store.save_resume_token(STREAM, checkpoint("new", second.fencing_token))
+        with pytest.raises(LeaseLostError):
+            await store.save_resume_token(STREAM, checkpoint("old", first.fencing_token))
+        with pytest.raises(LeaseLostError):
+            await store.clear_resume_token(STREAM, fencing_token=first.fencing_token)
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "new"
+
+    run_virtual(main())
+
+
+def test_Z6_a_worker_whose_lease_was_lost_does_not_write_again():
+    async def main():
+        class Forgetful(FlakyStateStore):
+            async def renew(self, lease, *, ttl):
+                raise LeaseLostError("the store says no")
+
+        log, store, destination = log_of(3), Forgetful(), RecordingDestination()
+        running = pipeline(log, destination, store, "one", lease_ttl=9.0, lease_renew_interval=3.0)
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(2)
+        assert destination.tokens == log.tokens[:3]
+        await asyncio.sleep(1.5)
+        store._leases["p/a.b"] = store._leases["p/a.b"].__class__(STREAM, "two", 99, 1e9)
+        store._fencing_tokens["p/a.b"] = 99
+        log.grow(5)
+        await asyncio.sleep(60)
+        assert destination.tokens == log.tokens[:3]
+        assert running.statistics.streams["a.b"].state == "standby"
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_Z7_a_stream_is_taken_over_when_its_owner_dies():
+    async def main():
+        log, store = log_of(10), FlakyStateStore()
+        first, second = RecordingDestination(), RecordingDestination()
+        one = asyncio.create_task(pipeline(log, first, store, "one").run())
+        await asyncio.sleep(2)
+        two_pipeline = pipeline(log, second, store, "two")
+        two = asyncio.create_task(two_pipeline.run())
+        await asyncio.sleep(60)
+        assert first.tokens == log.tokens
+        assert second.tokens == []
+        lease = store._leases["p/a.b"]
+        one.cancel()
+        await asyncio.wait([one])
+        store._leases["p/a.b"] = lease  # a killed process releases nothing
+        log.grow(7)
+        died = asyncio.get_running_loop().time()
+        while len(second.tokens) < 7:
+            await asyncio.sleep(0.5)
+        assert second.tokens == log.tokens[10:]
+        assert asyncio.get_running_loop().time() - died <= 30 + 5 + 2
+        two_pipeline.stop()
+        assert (await two).ok
+
+    run_virtual(main())
+
+
+def test_I3_an_owner_that_was_paused_beyond_its_lease_stops_before_its_next_write():
+    async def main():
+        class Silent(FlakyStateStore):
+            async def renew(self, lease, *, ttl):
+                await asyncio.Event().wait()
+
+        log, destination, store = log_of(3), RecordingDestination(), Silent()
+        running = pipeline(log, destination, store, "one", lease_ttl=9.0, lease_renew_interval=3.0)
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(20)
+        assert await store.acquire(STREAM, owner="two", ttl=1000) is not None
+        log.grow(5)
+        await asyncio.sleep(60)
+        assert destination.tokens == log.tokens[:3]
+        running.stop()
+        await task
+
+    run_virtual(main())
+
+
+def test_a_hanging_destination_keeps_its_lease_while_it_is_renewed():
+    async def main():
+        log, store = log_of(3), FlakyStateStore()
+        running = pipeline(log, RecordingDestination(before=[HANG]), store, "one", write_timeout=500.0)
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(200)
+        assert await store.acquire(STREAM, owner="two", ttl=30) is None
+        running.stop()
+        await task
+
+    run_virtual(main())

@@ -1,0 +1,91 @@
+"""The checkpoint record: a round trip, and damage of any kind is noticed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rigatoni_core.errors import CorruptCheckpointError, StateStoreError
+from rigatoni_core.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp, escaped
+from rigatoni_core.records import dump_checkpoint, load_checkpoint
+
+STREAM = Stream("p", "shop.orders")
+
+positions = st.builds(
+    Position,
+    st.text().map(ResumeToken),
+    st.text(max_size=20),
+    st.none() | st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
+    st.integers(0, 10**9),
+    st.text(max_size=20),
+)
+checkpoints = st.builds(
+    Checkpoint,
+    positions,
+    st.integers(0, 10**15),
+    st.integers(0, 10**9),
+    st.lists(st.builds(Gap, st.text(), st.none() | positions, positions), max_size=3).map(tuple),
+)
+texts = st.text().filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
+
+
+@given(checkpoints)
+def test_what_was_saved_is_loaded(checkpoint):
+    assert load_checkpoint(STREAM, dump_checkpoint(STREAM, checkpoint), "record") == checkpoint
+
+
+@given(st.binary(max_size=300))
+def test_F4_garbage_is_a_corrupt_checkpoint_and_nothing_else(content):
+    with pytest.raises(CorruptCheckpointError):
+        load_checkpoint(STREAM, content, "record")
+
+
+@given(st.data())
+def test_F4_every_changed_byte_is_noticed(data):
+    checkpoint = Checkpoint(Position(ResumeToken('{"_data":"82"}'), "f", Timestamp(1, 2), 3), 4, 5)
+    content = bytearray(dump_checkpoint(STREAM, checkpoint))
+    index = data.draw(st.integers(0, len(content) - 1))
+    content[index] ^= data.draw(st.integers(1, 255))
+    try:
+        loaded = load_checkpoint(STREAM, bytes(content), "record")
+    except StateStoreError:
+        return
+    assert loaded == checkpoint  # only white space was changed
+
+
+def test_a_record_of_another_stream_or_a_newer_format_is_refused():
+    checkpoint = Checkpoint(Position(ResumeToken("t"), "f"))
+    with pytest.raises(CorruptCheckpointError, match="belongs to the stream"):
+        load_checkpoint(Stream("p", "shop.users"), dump_checkpoint(STREAM, checkpoint), "record")
+    newer = json.loads(dump_checkpoint(STREAM, checkpoint))
+    newer["format"] = 99
+    with pytest.raises(StateStoreError, match="format 99"):
+        load_checkpoint(STREAM, json.dumps(newer).encode(), "record")
+
+
+def test_Z20_no_record_says_when_it_expires():
+    record = json.loads(dump_checkpoint(STREAM, Checkpoint(Position(ResumeToken("t"), "f"))))
+    assert not [key for key in record if "expire" in key or "ttl" in key]
+
+
+@given(st.lists(texts, min_size=2, max_size=2, unique=True))
+def test_A11_Z3_keys_are_distinct_and_confined(names):
+    first, second = names
+    assert Stream("p", first).key != Stream("p", second).key
+    assert Stream(first, "s").key != Stream(second, "s").key
+    for name in names:
+        segment = escaped(name)
+        assert "/" not in segment
+        assert segment not in ("", ".", "..")
+        assert not segment.startswith(".")
+        assert len(segment.encode()) <= 200
+
+
+def test_A11_long_names_stay_distinct():
+    names = ["ü" * 120 + str(n) for n in range(50)]
+    assert len({escaped(name) for name in names}) == 50
+
+
+def test_tokens_are_in_no_repr():
+    position = Position(ResumeToken('{"_data":"sentinel"}'), "f")
+    assert "sentinel" not in repr(position) + repr(Checkpoint(position))
