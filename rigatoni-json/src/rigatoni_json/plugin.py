@@ -1,1 +1,17 @@
 """The hook: what this distribution contributes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_json() -> type[Any]:
+    from rigatoni_json.serializer import JsonSerializer
+
+    return JsonSerializer
+
+
+@hookimpl
+def rigatoni_serializers() -> Iterable[Component]:
+    yield Component("json", load_json, summary="One change event per line as Extended JSON: relaxed, canonical or plain")

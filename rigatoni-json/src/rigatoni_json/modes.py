@@ -1,0 +1,241 @@
+"""How each BSON type is written as JSON: the Extended JSON v2 specification's two modes, and plain JSON.
+
+A mode knows single values only; `walker` knows how documents are built from them. The specification is
+github.com/mongodb/specifications, "extended-json". What it can not express is written as an *opaque value*,
+`{"$bson": {"type": "02", "base64": "..."}}`: the BSON type (two hexadecimal digits) and the value's own bytes.
+"""
+
+import re
+import struct
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+from bson.decimal128 import Decimal128
+
+from rigatoni_json.dates import iso
+
+Fixed = Callable[[Any], bytes]
+
+_RESERVED = frozenset(
+    b"$bson $oid $symbol $numberInt $numberLong $numberDouble $numberDecimal $binary $uuid $code $scope $timestamp "
+    b"$regularExpression $regex $dbPointer $date $minKey $maxKey $undefined".split()
+)
+_RESERVED_ELEMENT = re.compile(rb"[\x01-\x13\x7f\xff](?:%b)\0" % b"|".join(map(re.escape, sorted(_RESERVED)))).search
+_NAN = struct.pack("<d", float("nan"))
+_YEAR_10000 = 253_402_300_800_000
+
+
+class OpaqueDocumentError(Exception):
+    """A field name that JSON can not carry without loss: the document around it becomes an opaque value."""
+
+
+def opaque(kind: int, value: bytes) -> bytes:
+    """A value as its BSON type and bytes."""
+    return b'{"$bson":{"type":"%02x","base64":"%b"}}' % (kind, b64encode(value))
+
+
+def text(value: bytes) -> bytes:
+    """UTF-8 as a JSON string. Raises UnicodeDecodeError."""
+    return orjson.dumps(value.decode())
+
+
+def _double(value: float) -> bytes:
+    number = orjson.dumps(value)
+    if number != b"null":
+        return number
+    return b'"NaN"' if value != value else b'"Infinity"' if value > 0 else b'"-Infinity"'
+
+
+def _numbers(values: Sequence[float]) -> list[bytes]:
+    """What `_double` or `%d` would give for each, many at a time."""
+    numbers = orjson.dumps(values)
+    return numbers[1:-1].split(b",") if b"null" not in numbers else []
+
+
+class Relaxed:
+    """Extended JSON v2, relaxed: plain JSON numbers and ISO dates where they are exact enough, wrappers elsewhere."""
+
+    name = "relaxed"
+    keeps_array_names = False
+
+    def __init__(self) -> None:
+        self.key = lru_cache(maxsize=8192)(self._key)
+        self.fixed: dict[int, Fixed] = {
+            0x01: self.double,
+            0x07: self.object_id,
+            0x08: (b"false", b"true").__getitem__,  # IndexError for what is no boolean
+            0x09: self.date,
+            0x10: self.int32,
+            0x11: self.timestamp,
+            0x12: self.int64,
+            0x13: self.decimal,
+        }
+        """Types of fixed size, by their number: what writes the unpacked value."""
+        self.columns: dict[int, Callable[[Sequence[Any]], list[bytes]]] = {
+            0x01: _numbers,
+            0x10: _numbers,
+            0x12: _numbers,
+        }
+        """The same for many values at once, where that is faster; an empty answer means: one by one."""
+        self.constants = {
+            0x06: b'{"$undefined":true}',
+            0x0A: b"null",
+            0x7F: b'{"$maxKey":1}',
+            0xFF: b'{"$minKey":1}',
+        }
+
+    def reserved(self, raw: bytes) -> bool:
+        """Whether a field name somewhere in this document might be one that `key` refuses although it is UTF-8."""
+        return _RESERVED_ELEMENT(raw) is not None
+
+    def _key(self, name: bytes) -> bytes:
+        """A field name with what stands around it: `,"name":`."""
+        if name in _RESERVED:  # a document that says {"$oid": ...} must not come back as an ObjectId
+            raise OpaqueDocumentError
+        try:
+            return b",%b:" % text(name)
+        except UnicodeDecodeError:
+            raise OpaqueDocumentError from None
+
+    def double(self, value: float) -> bytes:
+        number = _double(value)
+        return number if number[0] != 0x22 else b'{"$numberDouble":%b}' % number
+
+    def int32(self, value: int) -> bytes:
+        return b"%d" % value
+
+    def int64(self, value: int) -> bytes:
+        return b"%d" % value
+
+    def decimal(self, value: bytes) -> bytes:
+        return b'{"$numberDecimal":"%b"}' % str(Decimal128.from_bid(value)).encode()
+
+    def object_id(self, value: bytes) -> bytes:
+        return b'{"$oid":"%b"}' % value.hex().encode()
+
+    def date(self, value: int) -> bytes:
+        if 0 <= value < _YEAR_10000:
+            return b'{"$date":"%b"}' % iso(value)
+        return b'{"$date":{"$numberLong":"%d"}}' % value
+
+    def timestamp(self, value: int) -> bytes:
+        return b'{"$timestamp":{"t":%d,"i":%d}}' % (value >> 32, value & 0xFFFFFFFF)
+
+    def binary(self, subtype: int, value: bytes) -> bytes:
+        if subtype == 2:  # the old form repeats the length inside
+            if int.from_bytes(value[:4], "little") != len(value) - 4:
+                return opaque(0x05, struct.pack("<iB", len(value), subtype) + value)
+            value = value[4:]
+        return self.bytes(subtype, value)
+
+    def bytes(self, subtype: int, value: bytes) -> bytes:
+        return b'{"$binary":{"base64":"%b","subType":"%02x"}}' % (b64encode(value), subtype)
+
+    def regex(self, pattern: bytes, options: bytes) -> bytes:
+        return b'{"$regularExpression":{"pattern":%b,"options":%b}}' % (text(pattern), text(options))
+
+    def symbol(self, value: bytes) -> bytes:
+        return b'{"$symbol":%b}' % text(value)
+
+    def code(self, value: bytes) -> bytes:
+        return b'{"$code":%b}' % text(value)
+
+    def code_with_scope(self, value: bytes, scope: bytes) -> bytes:
+        return b'{"$code":%b,"$scope":%b}' % (text(value), scope)
+
+    def db_pointer(self, namespace: bytes, object_id: bytes) -> bytes:
+        return b'{"$dbPointer":{"$ref":%b,"$id":{"$oid":"%b"}}}' % (text(namespace), object_id.hex().encode())
+
+
+class Canonical(Relaxed):
+    """Extended JSON v2, canonical: every value comes back as the same bytes."""
+
+    name = "canonical"
+    keeps_array_names = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns = {}
+
+    def double(self, value: float) -> bytes:
+        number = _double(value)
+        if number == b'"NaN"' and (bits := struct.pack("<d", value)) != _NAN:
+            return opaque(0x01, bits)
+        return b'{"$numberDouble":"%b"}' % (number.strip(b'"') if number[0] == 0x22 else repr(value).encode())
+
+    def int32(self, value: int) -> bytes:
+        return b'{"$numberInt":"%d"}' % value
+
+    def int64(self, value: int) -> bytes:
+        return b'{"$numberLong":"%d"}' % value
+
+    def decimal(self, value: bytes) -> bytes:
+        number = str(Decimal128.from_bid(value))
+        if Decimal128(number).bid != value:  # signalling or signed NaN, encodings that are not canonical
+            return opaque(0x13, value)
+        return b'{"$numberDecimal":"%b"}' % number.encode()
+
+    def date(self, value: int) -> bytes:
+        return b'{"$date":{"$numberLong":"%d"}}' % value
+
+
+class Plain(Relaxed):
+    """The nearest plain JSON, for readers that know nothing of MongoDB; not every type can be told apart."""
+
+    name = "plain"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constants = {0x06: b"null", 0x0A: b"null", 0x7F: b'"MaxKey"', 0xFF: b'"MinKey"'}
+
+    def reserved(self, raw: bytes) -> bool:
+        return False
+
+    def _key(self, name: bytes) -> bytes:
+        try:
+            return b",%b:" % text(name)
+        except UnicodeDecodeError:
+            raise OpaqueDocumentError from None
+
+    def double(self, value: float) -> bytes:
+        return _double(value)
+
+    def decimal(self, value: bytes) -> bytes:
+        return b'"%b"' % str(Decimal128.from_bid(value)).encode()
+
+    def object_id(self, value: bytes) -> bytes:
+        return b'"%b"' % value.hex().encode()
+
+    def date(self, value: int) -> bytes:
+        return b'"%b"' % iso(value)
+
+    def timestamp(self, value: int) -> bytes:
+        return b'{"t":%d,"i":%d}' % (value >> 32, value & 0xFFFFFFFF)
+
+    def bytes(self, subtype: int, value: bytes) -> bytes:
+        if subtype == 4 and len(value) == 16:
+            return b'"%b"' % str(UUID(bytes=value)).encode()
+        return b'"%b"' % b64encode(value)
+
+    def regex(self, pattern: bytes, options: bytes) -> bytes:
+        return orjson.dumps(f"/{pattern.decode()}/{options.decode()}")
+
+    def symbol(self, value: bytes) -> bytes:
+        return text(value)
+
+    def code(self, value: bytes) -> bytes:
+        return text(value)
+
+    def code_with_scope(self, value: bytes, scope: bytes) -> bytes:
+        return b'{"code":%b,"scope":%b}' % (text(value), scope)
+
+    def db_pointer(self, namespace: bytes, object_id: bytes) -> bytes:
+        return b'{"ref":%b,"id":"%b"}' % (text(namespace), object_id.hex().encode())
+
+
+MODES: dict[str, Callable[[], Relaxed]] = {mode.name: mode for mode in (Relaxed, Canonical, Plain)}
+"""The modes by the name that the option `mode` uses."""
