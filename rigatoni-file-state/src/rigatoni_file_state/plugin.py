@@ -1,1 +1,17 @@
 """The hook: what this distribution contributes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_file() -> type[Any]:
+    from rigatoni_file_state.store import FileStateStore
+
+    return FileStateStore
+
+
+@hookimpl
+def rigatoni_states() -> Iterator[Component]:
+    yield Component("file", load_file, summary="One readable JSON file per stream, in a folder of one process")

@@ -1,0 +1,156 @@
+"""The file store: round trips, damage, crashes, full disks, and one process at a time."""
+
+import asyncio
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
+from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
+from rigatoni_file_state.errors import FileStateError, StateFolderFullError, StateFolderInUseError
+from rigatoni_file_state.store import FileStateStore
+
+STREAM = Stream("p", "shop.orders")
+
+
+def checkpoint(token="t", events=1, fencing_token=0):
+    return Checkpoint(Position(ResumeToken(token), "f", Timestamp(1_700_000_000, 1), 1), events, fencing_token)
+
+
+async def test_I1_round_trip_with_a_large_token_and_unicode_names(tmp_path):
+    async with FileStateStore(path=tmp_path / "state") as store:
+        for name in ("shop.orders", "shop.ü name", "x/../y", "shop." + "n" * 250):
+            stream = Stream("pïpe", name)
+            assert await store.load_resume_token(stream) is None
+            saved = checkpoint("ü" * 100_000)
+            await store.save_resume_token(stream, saved)
+            assert await store.load_resume_token(stream) == saved
+            assert store.record(stream).resolve().is_relative_to((tmp_path / "state").resolve())
+    async with FileStateStore(path=tmp_path / "state") as store:
+        assert await store.load_resume_token(Stream("pïpe", "x/../y")) == saved
+
+
+async def test_I1_the_record_is_readable_json(tmp_path):
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint())
+        record = json.loads((tmp_path / "p" / "shop.orders.json").read_text())
+    assert record["position"]["utc"] == "2023-11-14T22:13:20+00:00"
+
+
+async def test_I1_concurrent_savers_leave_a_whole_record(tmp_path):
+    async with FileStateStore(path=tmp_path) as store:
+        streams = [Stream("p", f"s.{number}") for number in range(8)]
+        saves = [(streams[number % 8], number) for number in range(80)]
+        await asyncio.gather(*(store.save_resume_token(stream, checkpoint(events=n)) for stream, n in saves))
+        for stream in streams:
+            assert (await store.load_resume_token(stream)) is not None
+
+
+async def test_I1_a_crash_between_write_and_rename_keeps_the_old_value(tmp_path):
+    code = """
+import asyncio, os, sys
+from pathlib import Path
+from rigatoni_core.events import *
+from rigatoni_file_state.store import FileStateStore
+Path.replace = lambda *_: os.kill(os.getpid(), 9)  # the crash, at the worst moment
+async def main():
+    async with FileStateStore(path=Path(sys.argv[1])) as store:
+        await store.save_resume_token(Stream("p", "shop.orders"), Checkpoint(Position(ResumeToken("new"), "f")))
+asyncio.run(main())
+"""
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint("old"))
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    async with FileStateStore(path=tmp_path) as store:
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "old"
+        await store.save_resume_token(STREAM, checkpoint("newer"))
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "newer"
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+async def test_I1_a_full_disk_keeps_the_old_value_and_may_be_tried_again(tmp_path, monkeypatch, step):
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint("old"))
+
+        def full(*_):  # a fake: no disk is full on demand
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(*((os, "fsync", full) if step == "fsync" else (Path, "replace", full)))
+            with pytest.raises(StateFolderFullError) as caught:
+                await store.save_resume_token(STREAM, checkpoint("new"))
+        assert caught.value.transient
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "old"
+        assert not list(tmp_path.rglob("*.new"))
+
+
+async def test_I1_clear_forgets(tmp_path):
+    async with FileStateStore(path=tmp_path) as store:
+        await store.clear_resume_token(STREAM)
+        await store.save_resume_token(STREAM, checkpoint())
+        await store.clear_resume_token(STREAM)
+        assert await store.load_resume_token(STREAM) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage \xff", b"{}", b'{"format": 1, "checksum": "sha256:0"}'])
+async def test_F4_garbage_is_refused_untouched_and_kept_aside_when_overwritten(tmp_path, content):
+    async with FileStateStore(path=tmp_path) as store:
+        record = store.record(STREAM)
+        record.parent.mkdir(parents=True)
+        record.write_bytes(content)
+        with pytest.raises(CorruptCheckpointError) as caught:
+            await store.load_resume_token(STREAM)
+        assert str(record) in str(caught.value)
+        assert record.read_bytes() == content
+        await store.save_resume_token(STREAM, checkpoint())
+        assert record.with_name(record.name + ".corrupt-1").read_bytes() == content
+        assert await store.load_resume_token(STREAM) == checkpoint()
+
+
+async def test_Z8_an_older_fencing_token_is_refused(tmp_path):
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint("new", fencing_token=5))
+        with pytest.raises(LeaseLostError):
+            await store.save_resume_token(STREAM, checkpoint("old", fencing_token=4))
+        with pytest.raises(LeaseLostError):
+            await store.clear_resume_token(STREAM, fencing_token=4)
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "new"
+
+
+async def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path):
+    code = """
+import asyncio, sys
+from pathlib import Path
+from rigatoni_file_state.store import FileStateStore
+async def main():
+    async with FileStateStore(path=Path(sys.argv[1])):
+        print("held", flush=True)
+        sys.stdin.read()
+asyncio.run(main())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(StateFolderInUseError, match=f"process {other.pid}"):
+            async with FileStateStore(path=tmp_path):
+                pass
+        assert await FileStateStore(path=tmp_path).load_resume_token(STREAM) is None
+        other.kill()
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint())
+        assert await store.load_resume_token(STREAM) == checkpoint()
+
+
+async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(FileStateError) as caught:
+        async with FileStateStore(path=tmp_path / "state"):
+            pass
+    assert not caught.value.transient
+    assert "state" in str(caught.value)
+    assert caught.value.remedy
