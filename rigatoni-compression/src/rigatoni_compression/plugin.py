@@ -1,1 +1,24 @@
 """The hook: what this distribution contributes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_gzip() -> type[Any]:
+    from rigatoni_compression.gzip import GzipSerializer
+
+    return GzipSerializer
+
+
+def load_zstd() -> type[Any]:
+    from rigatoni_compression.zstd import ZstdSerializer
+
+    return ZstdSerializer
+
+
+@hookimpl
+def rigatoni_serializers() -> Iterator[Component]:
+    yield Component("gzip", load_gzip, summary="Compresses what another serializer writes with gzip, fast (ISA-L)")
+    yield Component("zstd", load_zstd, summary="Compresses what another serializer writes with Zstandard")

@@ -1,0 +1,28 @@
+"""The serializer `gzip`."""
+
+from typing import Annotated
+
+import attrs
+from isal import igzip
+
+from rigatoni_compression.wrapper import Compressed, check_level
+
+
+@attrs.define(kw_only=True, eq=False)
+class GzipSerializer(Compressed):
+    """Gzip (RFC 1952) by ISA-L: every reader of gzip opens it, at about a tenth of zlib's cost.
+
+    The header holds neither a time nor a name, so the same batch gives the same bytes.
+    """
+
+    level: Annotated[int, "From 0 (fastest) to 3 (smallest); ISA-L's levels, not zlib's"] = 2
+
+    content_encoding = "gzip"
+    _ending = ".gz"
+
+    def __attrs_post_init__(self) -> None:
+        check_level(self.level, 0, 3)
+        super().__attrs_post_init__()
+
+    def _compress(self, content: bytes | memoryview) -> bytes:
+        return igzip.compress(content, compresslevel=self.level, mtime=0)

@@ -1,0 +1,47 @@
+"""What `gzip` and `zstd` have in common: they take another serializer's bytes and compress them."""
+
+from abc import abstractmethod
+from typing import Annotated
+
+import attrs
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import Serializer
+
+
+@attrs.define(kw_only=True, eq=False)
+class Compressed(Serializer):
+    """Another serializer's bytes, compressed: one complete frame per batch.
+
+    The media type stays the inner one's. Raises ValueError when `inner` compresses by itself: compressing twice costs
+    time, saves nothing, and hides the file from readers that would open it directly.
+    """
+
+    inner: Annotated[Serializer, "The serializer whose bytes are compressed, as `{ type = ... }`"]
+
+    compressed = True
+    _ending = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.inner, Serializer):
+            raise ValueError(f'inner must be a serializer, such as {{ type = "json" }}, not {self.inner!r}')
+        if self.inner.compressed:
+            raise ValueError(
+                f"inner writes {self.inner.suffix}, which is compressed already: "
+                f"use it as the serializer itself, without {self.content_encoding} around it"
+            )
+        self.media_type = self.inner.media_type
+        self.suffix = self.inner.suffix + self._ending
+
+    def serialize(self, events: EventBatch) -> bytes:
+        """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
+        return self._compress(self.inner.serialize(events))
+
+    @abstractmethod
+    def _compress(self, content: bytes | memoryview) -> bytes:
+        """`content` as one frame, the same for the same content. Called from several threads at once."""
+
+
+def check_level(level: int, lowest: int, highest: int) -> None:
+    """Raise ValueError unless the level is within these bounds."""
+    if not lowest <= level <= highest:
+        raise ValueError(f"level is {level}; it must be between {lowest} (fastest) and {highest} (smallest)")

@@ -1,0 +1,35 @@
+"""The serializer `zstd`."""
+
+import threading
+from typing import Annotated
+
+import attrs
+from zstandard import ZstdCompressor
+
+from rigatoni_compression.wrapper import Compressed, check_level
+
+
+@attrs.define(kw_only=True, eq=False)
+class ZstdSerializer(Compressed):
+    """Zstandard (RFC 8878): one frame per batch, which says its content's size and carries a checksum of it."""
+
+    level: Annotated[int, "From 1 (fastest) to 22 (smallest)"] = 2
+
+    content_encoding = "zstd"
+    _ending = ".zst"
+    _contexts: threading.local = attrs.field(init=False, repr=False, factory=threading.local)
+
+    def __attrs_post_init__(self) -> None:
+        check_level(self.level, 1, 22)
+        super().__attrs_post_init__()
+
+    def _compress(self, content: bytes | memoryview) -> bytes:
+        return self._context().compress(content)
+
+    def _context(self) -> ZstdCompressor:
+        """This thread's compressor: setting one up is dear, sharing one between threads is not allowed."""
+        context: ZstdCompressor | None = getattr(self._contexts, "compressor", None)
+        if context is None:
+            context = ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True)
+            self._contexts.compressor = context
+        return context
