@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+import threading
 
 import pytest
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
-from rigatoni_file_state.errors import FileStateError, StateFolderFullError, StateFolderInUseError
+from rigatoni_file_state.errors import FileStateError, StateFolderFullError, StateFolderGoneError, StateFolderInUseError
 from rigatoni_file_state.store import FileStateStore
 
 STREAM = Stream("p", "shop.orders")
@@ -56,9 +56,10 @@ import asyncio, os, sys
 from pathlib import Path
 from rigatoni_core.events import *
 from rigatoni_file_state.store import FileStateStore
-Path.replace = lambda *_: os.kill(os.getpid(), 9)  # the crash, at the worst moment
+
 async def main():
     async with FileStateStore(path=Path(sys.argv[1])) as store:
+        os.replace = lambda *_: os.kill(os.getpid(), 9)  # the crash, at the worst moment
         await store.save_resume_token(Stream("p", "shop.orders"), Checkpoint(Position(ResumeToken("new"), "f")))
 asyncio.run(main())
 """
@@ -71,7 +72,7 @@ asyncio.run(main())
         assert (await store.load_resume_token(STREAM)).position.resume_token == "newer"
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
 async def test_I1_a_full_disk_keeps_the_old_value_and_may_be_tried_again(tmp_path, monkeypatch, step):
     async with FileStateStore(path=tmp_path) as store:
         await store.save_resume_token(STREAM, checkpoint("old"))
@@ -80,12 +81,12 @@ async def test_I1_a_full_disk_keeps_the_old_value_and_may_be_tried_again(tmp_pat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patched:
-            patched.setattr(*((os, "fsync", full) if step == "fsync" else (Path, "replace", full)))
+            patched.setattr(os, step, full)
             with pytest.raises(StateFolderFullError) as caught:
                 await store.save_resume_token(STREAM, checkpoint("new"))
         assert caught.value.transient
         assert (await store.load_resume_token(STREAM)).position.resume_token == "old"
-        assert not list(tmp_path.rglob("*.new"))
+        assert not list(tmp_path.rglob("*.tmp"))
 
 
 async def test_I1_clear_forgets(tmp_path):
@@ -154,3 +155,65 @@ async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path
     assert not caught.value.transient
     assert "state" in str(caught.value)
     assert caught.value.remedy
+
+
+async def test_a_cancelled_save_that_hangs_never_overtakes_a_later_one(tmp_path, monkeypatch):
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint("first"))
+        real, hanging, go_on = os.fsync, threading.Event(), threading.Event()
+
+        def hang(descriptor):  # a fake: no disk hangs on demand
+            if not hanging.is_set():
+                hanging.set()
+                go_on.wait(10)
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", hang)
+        hung = asyncio.create_task(store.save_resume_token(STREAM, checkpoint("hung")))
+        await asyncio.to_thread(hanging.wait, 10)
+        waiting = asyncio.create_task(store.save_resume_token(STREAM, checkpoint("given up")))
+        later = asyncio.create_task(store.save_resume_token(STREAM, checkpoint("later")))
+        await asyncio.sleep(0.05)
+        hung.cancel()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hung
+        assert not later.done()
+        go_on.set()
+        await later
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "later"
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "later"
+
+
+async def test_a_folder_that_vanishes_is_an_error_and_no_fresh_start(tmp_path):
+    folder, away = tmp_path / "state", tmp_path / "away"
+    async with FileStateStore(path=folder) as store:
+        await store.save_resume_token(STREAM, checkpoint("old"))
+        folder.rename(away)
+        for call in (store.load_resume_token(STREAM), store.save_resume_token(STREAM, checkpoint("new"))):
+            with pytest.raises(StateFolderGoneError) as caught:
+                await call
+            assert caught.value.remedy
+        away.rename(folder)
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "old"
+
+
+async def test_F4_every_corrupt_record_is_kept_also_when_it_is_cleared(tmp_path):
+    async with FileStateStore(path=tmp_path) as store:
+        record = store.record(STREAM)
+        record.parent.mkdir(parents=True)
+        for content in (b"one", b"two"):
+            record.write_bytes(content)
+            await store.clear_resume_token(STREAM)
+        assert await store.load_resume_token(STREAM) is None
+        kept = [record.with_name(f"{record.name}.corrupt-{number}").read_bytes() for number in (1, 2)]
+    assert kept == [b"one", b"two"]
+
+
+async def test_nothing_is_changed_without_the_lock(tmp_path):
+    store = FileStateStore(path=tmp_path)
+    with pytest.raises(FileStateError, match="not entered"):
+        await store.save_resume_token(STREAM, checkpoint())
+    assert list(tmp_path.iterdir()) == []

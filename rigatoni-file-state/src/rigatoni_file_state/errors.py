@@ -1,13 +1,23 @@
-"""What can go wrong in a folder, by what the reader can do about it."""
+"""What can go wrong with a folder of checkpoints, and the translation of the system's errors.
+
+StateStoreError
+  FileStateError             the folder can not be used, and trying again will not help by itself
+    StateFolderInUseError      another process uses the folder
+    StateFolderGoneError       the folder vanished while it was in use
+    StateFolderFullError       no space is left (transient)
+    StateFolderBusyError       the system is short of something for now (transient)
+"""
 
 import errno
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rigatoni_core.errors import StateStoreError, Transient
 
 
 class FileStateError(StateStoreError):
     id = "file-state"
+    default_remedy = "Check that the folder exists on a writable file system and belongs to this user."
 
 
 class StateFolderInUseError(FileStateError):
@@ -15,17 +25,34 @@ class StateFolderInUseError(FileStateError):
     default_remedy = "Stop the other process, or give this pipeline a state folder of its own."
 
 
+class StateFolderGoneError(FileStateError):
+    id = "file-state-gone"
+    default_remedy = "Put the folder back (is its disk mounted?) and start again."
+
+
 class StateFolderFullError(FileStateError, Transient):
     id = "file-state-full"
     default_remedy = "Make room; the old record is untouched and the save is tried again."
 
 
-def translate(error: OSError, path: Path) -> FileStateError:
-    """An operating system's error at `path` as ours."""
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StateFolderFullError(f"no room to save {path}: {reason}")
-    return FileStateError(
-        f"the state folder can not be used: {path}: {reason}",
-        remedy="Check that the folder exists on a writable file system and belongs to this user.",
-    )
+class StateFolderBusyError(FileStateError, Transient):
+    id = "file-state-busy"
+    default_remedy = "It is tried again. If it lasts, look at the limits of open files and memory, and at the disk."
+
+
+_KINDS: dict[int, type[FileStateError]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), StateFolderFullError),
+    **dict.fromkeys((errno.EAGAIN, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ENOMEM), StateFolderBusyError),
+    errno.ENOENT: StateFolderGoneError,
+}
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Within this block an OSError becomes a `FileStateError`; `what` says in words what was tried."""
+    try:
+        yield
+    except OSError as error:
+        kind = _KINDS.get(error.errno or 0, FileStateError)
+        place = f" at {error.filename}" if error.filename else ""
+        raise kind(f"can not {what}{place}: {error.strerror or error}") from error

@@ -1,10 +1,12 @@
-"""The state store `file`: one JSON file per stream, replaced atomically, in a folder that one process holds."""
+"""The state store `file`: a folder with one JSON record per stream, `<path>/<pipeline>/<stream>.json`."""
 
 import asyncio
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 import attrs
 from filelock import FileLock, Timeout
@@ -13,23 +15,27 @@ from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
 from rigatoni_core.records import dump_checkpoint, load_checkpoint
 
-from rigatoni_file_state.errors import StateFolderInUseError, translate
+from rigatoni_file_state import files
+from rigatoni_file_state.errors import FileStateError, StateFolderGoneError, StateFolderInUseError, translated
+
+T = TypeVar("T")
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class FileStateStore(StateStore):
-    """Checkpoints as `<path>/<pipeline>/<stream>.json`, for people as for machines.
+    """Checkpoints as files. While it is entered no other process may enter the same folder.
 
-    A save is durable when it returns, and a crash at any moment leaves the old record or the new one. While it is
-    entered no other process can use the folder; loading needs no lock, so a running pipeline's state can be looked at.
+    Loading needs no lock, so that a running pipeline's records can be looked at: a record is always whole. Corrupt
+    records are never lost: before one is replaced or cleared, a copy is put beside it (`.json.corrupt-1`, ...).
     """
 
     path: Annotated[Path, "The folder that holds the records; it is created"]
-
-    _lock: FileLock | None = attrs.field(default=None, init=False, repr=False)
+    _lock: FileLock | None = attrs.field(init=False, default=None, repr=False)
+    _turns: dict[str, threading.Lock] = attrs.field(init=False, factory=dict, repr=False)
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._take)
+        """Create the folder and lock it. Raises `StateFolderInUseError` naming the process that uses it."""
+        self._lock = await asyncio.to_thread(self._locked)
         return self
 
     async def __aexit__(
@@ -37,95 +43,123 @@ class FileStateStore(StateStore):
     ) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
-            await asyncio.to_thread(lock.release)
+            await asyncio.to_thread(self._unlock, lock)
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        await asyncio.to_thread(self._save, stream, checkpoint)
+        """Replace the stream's record; durable on return. See `StateStore`."""
+        await self._change(stream, f"save the checkpoint of {stream}", lambda: self._save(stream, checkpoint))
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """The stream's record. Works before the store is entered, too. See `StateStore`."""
         return await asyncio.to_thread(self._load, stream)
 
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        await asyncio.to_thread(self._clear, stream, fencing_token)
+        """Remove the stream's record. See `StateStore`."""
+        await self._change(stream, f"clear the checkpoint of {stream}", lambda: self._clear(stream, fencing_token))
+
+    async def _change(self, stream: Stream, what: str, change: Callable[[], None]) -> None:
+        """Make one change at a time for each stream.
+
+        So a change that hangs and whose caller gave up can not overtake a later one; a cancelled caller's change that
+        waits for its turn is not begun.
+        """
+        if self._lock is None:
+            raise FileStateError(f"can not {what}: the store is not entered", remedy="Use it in an `async with` block.")
+        turn = self._turns.setdefault(stream.key, threading.Lock())
+        cancelled = threading.Event()
+
+        def attempt() -> None:
+            with turn, translated(what):
+                if not cancelled.is_set():
+                    self._require_folder()
+                    change()
+
+        try:
+            await asyncio.to_thread(attempt)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    # --- what runs in threads
+
+    def _save(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        path = self.record(stream)
+        self._prepare_to_replace(stream, path, checkpoint.fencing_token)
+        files.make_folder(path.parent)
+        files.replace(path, dump_checkpoint(stream, checkpoint))
+
+    def _clear(self, stream: Stream, fencing_token: int) -> None:
+        path = self.record(stream)
+        if self._prepare_to_replace(stream, path, fencing_token):
+            files.remove(path)
+
+    def _load(self, stream: Stream) -> Checkpoint | None:
+        path = self.record(stream)
+        with translated(f"load the checkpoint of {stream}"):
+            content = files.read(path)
+        if content is not None:
+            return load_checkpoint(stream, content, str(path))
+        if self._lock is not None:
+            self._require_folder()  # a folder that vanished is no reason to begin anew
+        return None
+
+    def _prepare_to_replace(self, stream: Stream, path: Path, fencing_token: int) -> bool:
+        """Whether there is a record. Refuses where it has a higher fencing token; keeps it aside where corrupt."""
+        content = files.read(path)
+        if content is None:
+            return False
+        try:
+            stored = load_checkpoint(stream, content, str(path)).fencing_token
+        except CorruptCheckpointError:
+            files.keep_aside(path, content)
+            return True
+        if stored > fencing_token:
+            raise LeaseLostError(f"{stream} was saved by another owner (fencing token {stored}, ours {fencing_token})")
+        return True
 
     def record(self, stream: Stream) -> Path:
         """Where the stream's record is."""
         return self.path / f"{stream.key}.json"
 
-    def _take(self) -> None:
-        holder = self.path / ".holder"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", thread_local=False)
-            lock.acquire(timeout=0)
-            self._lock = lock
-            holder.write_text(f"{os.getpid()}\n")
-        except Timeout:
-            process = holder.read_text().strip() if holder.exists() else "unknown"
-            raise StateFolderInUseError(f"the state folder {self.path} is in use by process {process}") from None
-        except OSError as error:
-            raise translate(error, self.path) from error
+    # --- one process at a time
 
-    def _load(self, stream: Stream) -> Checkpoint | None:
-        path = self.record(stream)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise translate(error, path) from error
-        return load_checkpoint(stream, content, str(path))
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / ".lock"
 
-    def _save(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        path = self.record(stream)
-        temporary = path.with_name(path.name + ".new")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._refuse_older(stream, checkpoint.fencing_token)
+    @property
+    def _owner_file(self) -> Path:
+        return self.path / ".lock-owner"
+
+    def _locked(self) -> FileLock:
+        with translated("open the folder of checkpoints"):
+            files.make_folder(self.path)
+            lock = FileLock(self._lock_file, timeout=0, thread_local=False)
             try:
-                with temporary.open("wb") as file:
-                    file.write(dump_checkpoint(stream, checkpoint))
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
+                lock.acquire()
+            except Timeout:
+                raise StateFolderInUseError(f"{self.path} is in use by {self._owner()}") from None
+            try:
+                files.replace(self._owner_file, f"{os.getpid()} {os.uname().nodename}\n".encode())
+            except BaseException:
+                lock.release()
                 raise
-            _sync_folder(path.parent)
-        except OSError as error:
-            raise translate(error, path) from error
+            return lock
 
-    def _clear(self, stream: Stream, fencing_token: int) -> None:
-        path = self.record(stream)
+    def _unlock(self, lock: FileLock) -> None:
         try:
-            self._refuse_older(stream, fencing_token)
-            path.unlink(missing_ok=True)
-            if path.parent.exists():
-                _sync_folder(path.parent)
-        except OSError as error:
-            raise translate(error, path) from error
+            with translated("leave the folder of checkpoints"):
+                self._owner_file.unlink(missing_ok=True)
+        finally:
+            lock.release()
 
-    def _refuse_older(self, stream: Stream, fencing_token: int) -> None:
-        """Keep a newer owner's record; a record that can not be read is put aside, never overwritten."""
-        path = self.record(stream)
-        try:
-            stored = self._load(stream)
-        except CorruptCheckpointError:
-            number = 1
-            while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
-                number += 1
-            os.link(path, aside)  # the damaged record stays in force until the new one replaces it
-            return
-        if stored is not None and stored.fencing_token > fencing_token:
-            raise LeaseLostError(
-                f"{stream} was saved under fencing token {stored.fencing_token}, ours is {fencing_token}"
-            )
+    def _owner(self) -> str:
+        match (files.read(self._owner_file) or b"").decode(errors="replace").split():
+            case [pid, host]:
+                return f"process {pid} on {host}"
+            case _:
+                return "another process"
 
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _require_folder(self) -> None:
+        if not self._owner_file.exists():
+            raise StateFolderGoneError(f"the folder of checkpoints {self.path} vanished while it was in use")

@@ -1,0 +1,79 @@
+"""Files that are replaced whole and durably, whatever crashes when. Every change to the file system is made here."""
+
+import itertools
+import os
+from pathlib import Path
+
+
+def read(path: Path) -> bytes | None:
+    """The file's content; None where there is no such file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Give the file this content: after a crash it has the old content or the new one, after the return the new one.
+
+    One caller at a time for each path: the temporary file has a fixed name, so that a crash leaves at most one.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write(temporary, content, os.O_TRUNC)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def keep_aside(path: Path, content: bytes) -> Path:
+    """Write a copy to the first free name of `<path>.corrupt-1`, `-2`, ... and return it; replaces nothing."""
+    for number in itertools.count(1):
+        copy = path.with_name(f"{path.name}.corrupt-{number}")
+        try:
+            _write(copy, content, os.O_EXCL)
+        except FileExistsError:
+            continue
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+        return copy
+    raise AssertionError("numbers do not end")
+
+
+def remove(path: Path) -> None:
+    """Remove the file, durably. Nothing happens where there is none."""
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder and what is missing above it, durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in this folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, content: bytes, flag: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
