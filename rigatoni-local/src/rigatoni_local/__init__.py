@@ -1,1 +1,1 @@
-"""Rigatoni destination: a folder of files."""
+"""Destination `local`: batches become files in a folder, each event exactly once in effect."""

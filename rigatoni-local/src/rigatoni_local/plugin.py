@@ -1,1 +1,19 @@
-"""The hook: what this distribution contributes."""
+"""What this distribution contributes to Rigatoni."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_local() -> type[Any]:
+    """The destination's class, imported on first use."""
+    from rigatoni_local.destination import LocalDestination
+
+    return LocalDestination
+
+
+@hookimpl
+def rigatoni_destinations() -> Iterator[Component]:
+    """The destination `local`."""
+    yield Component("local", load_local, summary="Writes batches as files into a folder, exactly once in effect")

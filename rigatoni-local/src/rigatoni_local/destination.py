@@ -1,0 +1,136 @@
+"""The destination `local`: a folder of files on a local file system."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+import attrs
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import (
+    BatchCutter,
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    PositionKeeper,
+    Serializer,
+)
+from rigatoni_core.events import Definition, Gap, Position, Stream
+
+from rigatoni_local import files
+from rigatoni_local.chain import Chain
+from rigatoni_local.errors import LocalBusyError, translated
+from rigatoni_local.layout import TIME_PARTITIONS, Layout
+from rigatoni_local.threads import Lane
+
+T = TypeVar("T")
+
+BEGIN_TIMEOUT = 15.0
+"""Seconds that `begin` waits for another process to finish the batch that it is writing."""
+
+
+def _check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    known = ("namespace", *TIME_PARTITIONS)
+    for unit in value:
+        if unit not in known:
+            raise ValueError(f"partition_by can not be {unit!r}: it takes {', '.join(known)}")
+    if len(set(value)) < len(value):
+        raise ValueError(f"partition_by names something twice: {', '.join(value)}")
+    if len(times := [unit for unit in value if unit in TIME_PARTITIONS]) > 1:
+        raise ValueError(f"partition_by takes one unit of time, not {' and '.join(times)}: finer ones hold the coarser")
+
+
+@attrs.define(kw_only=True)
+class LocalDestination(Destination, PositionKeeper, BatchCutter):
+    """Writes each batch as one file (one per partition) below `path`; see `rigatoni_local.chain` for how."""
+
+    path: Annotated[Path, "The folder; it is created if missing. A local file system with hard links and file locks"]
+    serializer: Annotated[Serializer, "What turns a batch into a file's content"]
+    partition_by: Annotated[
+        tuple[Literal["namespace", "month", "day", "hour"], ...],
+        "Hive style folders by `namespace` and by one of `month`, `day`, `hour` (cluster time, UTC), in this order",
+    ] = attrs.field(default=(), converter=tuple, validator=_check_partitions)
+    _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+
+    delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
+
+    async def __aenter__(self) -> Self:
+        """Create the folder, and make sure that its file system can do what the protocol needs."""
+
+        def prepare() -> None:
+            with translated("prepare the folder"):
+                files.make_root(self.path)
+                files.probe(self.path)
+
+        lane = Lane("rigatoni-local")
+        try:
+            await lane.run(prepare)
+        finally:
+            lane.close()
+        return self
+
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """Write the batch durably, or say where an earlier run fixed its end."""
+        return await self._run(events.stream, "write a batch", lambda chain: chain.write(events))
+
+    async def last_committed(self, stream: Stream) -> Position | None:
+        """The end of the newest complete batch in the folder."""
+        return await self._run(stream, "look for what was written", Chain.last_committed)
+
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """Settle where the stream goes on. Raises `LocalBusyError` where another process does not let go."""
+        call = partial(_begin, definition=definition, position=position, gap=gap)
+        try:
+            async with asyncio.timeout(BEGIN_TIMEOUT):
+                return await self._run(stream, "settle where the stream goes on", call)
+        except TimeoutError:
+            raise LocalBusyError(
+                f"{self.path / stream.key} could not be locked within {BEGIN_TIMEOUT:.0f} s: another process is "
+                "writing a batch of this stream there, or the file system does not answer"
+            ) from None
+
+    def cut(self, events: EventBatch) -> int:
+        """Batches end where a time partition ends."""
+        return self._layout.cut(events)
+
+    def metadata(self) -> DestinationMetadata:
+        """The guarantee and its conditions."""
+        partitions = f", partitioned by {', '.join(self.partition_by)}" if self.partition_by else ""
+        return DestinationMetadata(
+            f"files *{self.serializer.suffix} below {self.path}{partitions}",
+            self.delivery,
+            (
+                "files and their records (_rigatoni) stay longer than the oldest checkpoint that may be restored",
+                "the source's filter is deterministic: reading again yields the same events",
+                "one local file system with hard links, file locks and a working fsync",
+                "a clean stop before a server upgrade or before sharding a collection (resume tokens may change)",
+            ),
+        )
+
+    async def close(self) -> None:
+        """End the threads; one that hangs in the file system is left behind and does not keep the process alive."""
+        for lane, _ in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.serializer, self.partition_by)
+
+    async def _run(self, stream: Stream, what: str, call: Callable[[Chain], T]) -> T:
+        if stream.key not in self._lanes:
+            self._lanes[stream.key] = (Lane(f"rigatoni-local {stream}"), Chain(self.path, stream, self._layout))
+        lane, chain = self._lanes[stream.key]
+
+        def attempt() -> T:
+            with translated(what):
+                return call(chain)
+
+        return await lane.run(attempt)
+
+
+def _begin(chain: Chain, *, definition: Definition, position: Position, gap: Gap | None) -> Position:
+    return chain.begin(definition, position, gap)

@@ -1,0 +1,136 @@
+"""Files that appear whole, durably, and only where nothing stands yet. Every change to the file system is made here.
+
+A file is written under a temporary name and made durable (fsync), then gets its name by a hard link, which fails where
+the name is taken; then the folder is made durable. So a name never stands for half a file, whatever crashes when.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rigatoni_local.errors import LocalUnsupportedError
+
+_UNSUPPORTED = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EMLINK}
+
+
+@contextmanager
+def locked(path: Path, *, exclusive: bool, create: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file, shared or exclusively; yields False where it is taken and `wait` is False.
+
+    The lock ends with the process at the latest. Raises FileNotFoundError where the file is missing and not created.
+    """
+    descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def staged(content: bytes | memoryview, folder: Path) -> Iterator[Path]:
+    """A durable temporary file with this content in `folder`, until the end of the block."""
+    path = folder / secrets.token_hex(8)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        try:
+            rest = memoryview(content).cast("B")
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove every file in this folder: left-overs of crashes. Call it only while nobody stages files there."""
+    for path in folder.iterdir():
+        path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably."""
+    path.unlink()
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in this folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Tree:
+    """A folder that exists, and what is created below it, durably."""
+
+    _REMEMBERED = 1000
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._durable: set[Path] = set()
+
+    def make_folder(self, folder: Path) -> None:
+        """Create the folder and what is missing above it.
+
+        A folder that is there already may be another process's, which died before it made it durable: so its name is
+        made durable once by each process, too.
+        """
+        if folder == self.root or (folder in self._durable and folder.is_dir()):
+            return
+        self.make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+        if len(self._durable) >= self._REMEMBERED:
+            self._durable.clear()
+        self._durable.add(folder)
+
+    def publish(self, temporary: Path, target: Path) -> bool:
+        """Give a staged file its name, durably. False where the name is taken: that file stays, durable as well."""
+        self.make_folder(target.parent)
+        try:
+            os.link(temporary, target)
+            created = True
+        except FileExistsError:
+            created = False
+        sync_folder(target.parent)
+        return created
+
+
+def make_root(path: Path) -> None:
+    """Create a folder and what is missing above it, durably."""
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    Tree(existing).make_folder(path)
+
+
+def probe(path: Path) -> None:
+    """Make sure that locks and hard links do here what they must. Raises `LocalUnsupportedError`, or OSError."""
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=path) as name:
+        folder = Path(name)
+        try:
+            lock = folder / "lock"
+            with locked(lock, exclusive=True, create=True), locked(lock, exclusive=True, wait=False) as second:
+                if second:
+                    raise LocalUnsupportedError(f"file locks in {path} do not exclude each other")
+            with staged(b"one", folder) as one, staged(b"other", folder) as other:
+                tree = Tree(folder)
+                if not tree.publish(one, folder / "link") or tree.publish(other, folder / "link"):
+                    raise LocalUnsupportedError(f"hard links in {path} replace files that are there already")
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                raise LocalUnsupportedError(f"{path} lacks hard links or file locks: {error.strerror}") from error
+            raise

@@ -1,0 +1,46 @@
+"""Blocking calls off the event loop, on threads that nobody has to wait for."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Lane:
+    """Runs calls one after another on one thread of its own.
+
+    A call that hangs holds up this lane only: other lanes go on, and the process can exit, since the thread is a
+    daemon. (The threads of `asyncio.to_thread` are few, shared by all, and waited for at exit.) A call whose caller
+    gave up while it waited for its turn is not begun.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """The call's result. Cancelling does not end a call that has begun: it must be harmless if it ends late."""
+        future: Future[T] = Future()
+        context = contextvars.copy_context()
+        self._calls.put((future, lambda: context.run(call)))
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """End the thread after the calls it has; does not wait."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            future, call = item
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:
+                    future.set_exception(error)
+            del item, future, call  # a waiting thread keeps no batch alive

@@ -1,0 +1,356 @@
+"""The delivery protocol under every kind of crash: writers that interleave, die and come back, and power that fails.
+
+The writers are threads that a seeded scheduler advances by one system call at a time. A writer that dies makes no
+further change; what it did stays. When power fails all die, and each change that was not made durable in time (fsync
+of the file, fsync of the folder) may be undone, in any combination. This is a documented fake of the system's calls:
+no file system loses power on demand. The files themselves are real.
+"""
+
+import fcntl
+import os
+import random
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from bson import encode
+from bson.timestamp import Timestamp as BsonTimestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import Serializer
+from rigatoni_core.errors import DefinitionChangedError
+from rigatoni_core.events import Definition, Position, Stream
+from rigatoni_core.testing.batches import START, batch_of, event_document
+from rigatoni_local.chain import Chain
+from rigatoni_local.errors import UnfinishedBatchError
+from rigatoni_local.layout import Layout
+from rigatoni_local.records import BatchRecord, DefinitionRecord
+
+STREAM = Stream("lake", "shop.*")
+
+
+class Crash(BaseException):
+    """The process died."""
+
+
+class Tokens(Serializer):
+    media_type = "text/plain"
+    suffix = ".txt"
+
+    def serialize(self, events: EventBatch) -> bytes:
+        return "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
+
+
+class Writer(threading.Thread):
+    """A thread that stops before each system call until the scheduler lets it go on."""
+
+    def __init__(self, machine: "Machine", work: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.machine, self.work = machine, work
+        self.go = threading.Semaphore(0)
+        self.killed = self.finished = False
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.pause()
+            self.work()
+        except Crash:
+            pass
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.finished = True
+            self.machine.paused.release()
+
+    def pause(self) -> None:
+        self.machine.paused.release()
+        self.go.acquire()
+        if self.killed:
+            raise Crash
+
+    def advance(self) -> None:
+        """Let it make its next call; returns when it stands before the one after, or has ended."""
+        self.go.release()
+        self.machine.paused.acquire()
+
+
+class Machine:
+    """Schedules writers and keeps account of what is durable."""
+
+    def __init__(self) -> None:
+        self.paused = threading.Semaphore(0)
+        self.opened: dict[int, Path] = {}
+        self.volatile: list[tuple[str, Path]] = []  # ("name" | "content", path), in the order of happening
+
+    def start(self, work: Callable[[], None]) -> Writer:
+        writer = Writer(self, work)
+        writer.start()
+        self.paused.acquire()
+        return writer
+
+    def kill(self, writer: Writer) -> None:
+        """From now on none of its calls has an effect, except that its files are closed."""
+        writer.killed = True
+        writer.advance()
+        assert writer.finished
+
+    def lose_power(self, chance: random.Random) -> None:
+        """Each change that is not durable is undone, or not."""
+        for kind, path in reversed(self.volatile):
+            if chance.random() < 0.5:
+                if kind == "content" and path.exists():
+                    os.truncate(path, 0)
+                elif kind == "name" and path.is_dir():
+                    shutil.rmtree(path)
+                elif kind == "name":
+                    path.unlink(missing_ok=True)
+        self.volatile.clear()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within this block each system call of a writer is a step, and is remembered until it is durable."""
+        wrappers = {name: self._step(getattr(os, name), getattr(self, f"_{name}", None)) for name in _CALLS}
+        wrappers["fsync"] = self._step(lambda descriptor: None, self._fsync)
+        wrappers["close"] = self._close_always(os.close)
+        with mock.patch.multiple(os, **wrappers), mock.patch.object(fcntl, "flock", self._flock(fcntl.flock)):
+            yield
+
+    def _step(self, real: Callable[..., Any], remember: Callable[..., None] | None) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            writer = threading.current_thread()
+            if not isinstance(writer, Writer):
+                return real(*args, **options)
+            if writer.killed:
+                raise Crash
+            writer.pause()
+            result = real(*args, **options)
+            if remember:
+                remember(result, *args)
+            return result
+
+        return call
+
+    def _close_always(self, real: Callable[[int], None]) -> Callable[[int], None]:
+        def close(descriptor: int) -> None:
+            real(descriptor)  # the system closes a dead process's files, and so ends its locks
+
+        return close
+
+    def _flock(self, real: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def flock(descriptor: int, operation: int) -> None:
+            writer = threading.current_thread()
+            assert isinstance(writer, Writer)
+            while True:
+                writer.pause()
+                try:
+                    return real(descriptor, operation | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if operation & fcntl.LOCK_NB:
+                        raise
+
+        return flock
+
+    def _open(self, descriptor: int, path: Any, flags: int, *rest: Any) -> None:
+        self.opened[descriptor] = Path(path)
+        if flags & os.O_EXCL:
+            self.volatile.append(("name", Path(path)))
+
+    def _write(self, count: int, descriptor: int, content: Any) -> None:
+        self.volatile.append(("content", self.opened[descriptor]))
+
+    def _fsync(self, result: None, descriptor: int) -> None:
+        path = self.opened[descriptor]
+        self.volatile = [
+            (kind, changed)
+            for kind, changed in self.volatile
+            if (kind, changed) != ("content", path) and not (kind == "name" and changed.parent == path)
+        ]
+
+    def _link(self, result: None, source: Any, target: Any, *rest: Any) -> None:
+        self.volatile.append(("name", Path(target)))
+
+    def _mkdir(self, result: None, path: Any, *rest: Any) -> None:
+        self.volatile.append(("name", Path(path)))
+
+
+_CALLS = ("open", "write", "link", "mkdir", "unlink", "stat")
+
+
+class World:
+    """A stream, a folder, checkpoints, and writers with their own limits, layouts and definitions."""
+
+    def __init__(self, folder: Path, seed: int, length: int, layouts: list[tuple[str, ...]]) -> None:
+        self.chance = random.Random(seed)
+        self.folder = folder
+        self.layouts = layouts
+        self.raws = self._events(length)
+        self.whole = batch_of(self.raws, stream=STREAM)
+        self.tokens = [self.whole.mark(index)[0] for index in range(length)]
+        self.checkpoints: list[Position] = []
+        self.machine = Machine()
+        self.writers: list[Writer] = []
+        self.forced: int | None = None  # the layout that must finish an unfinished batch
+
+    def _events(self, length: int) -> list[bytes]:
+        """Events of a few namespaces; some share a cluster time, some cross an hour."""
+        raws, seconds, increment = [], 1_700_000_000, 1
+        for number in range(length):
+            step = self.chance.random()
+            if step < 0.1:
+                seconds, increment = seconds + 1800, 1
+            elif step < 0.6:
+                increment += 1
+            namespace = {"db": "shop", "coll": self.chance.choice("abc")}
+            raws.append(encode(event_document(number, clusterTime=BsonTimestamp(seconds, increment), ns=namespace)))
+        return raws
+
+    def index_after(self, position: Position) -> int:
+        token = position.resume_token
+        return 0 if token == START.resume_token else self.tokens.index(token) + 1
+
+    def position(self, index: int) -> Position:
+        return self.whole[:index].end if index else START
+
+    def work(self, layout: int, limit: int, checkpoint: Position | None) -> Callable[[], None]:
+        """A writer as core's worker is: from its checkpoint, or asking the folder, or from now."""
+        now = self.position(self.chance.randrange(3))
+
+        def run() -> None:
+            chain = Chain(self.folder, STREAM, Layout(Tokens(), self.layouts[layout]))
+            position = checkpoint or chain.last_committed() or now
+            try:
+                position = chain.begin(Definition("", f"layout {layout}", {}), position)
+                self.checkpoints.append(position)
+                while (index := self.index_after(position)) < len(self.raws):
+                    stop = min(index + limit, len(self.raws))
+                    batch = batch_of(self.raws[index:stop], stream=STREAM, after=position)
+                    batch = batch[: chain.layout.cut(batch)]
+                    while fixed := chain.write(batch):
+                        raws = self.raws[index : self.index_after(fixed)]
+                        batch = batch_of(raws, stream=STREAM, after=position)
+                    position = batch.end
+                    self.checkpoints.append(position)
+            except DefinitionChangedError:
+                pass
+            except UnfinishedBatchError:
+                self.forced = self.newest_layout()
+
+        return run
+
+    def newest_layout(self) -> int:
+        paths = (self.folder / STREAM.key / "_rigatoni").glob("definition-*.json")
+        newest = max(paths, key=lambda path: int(path.stem.removeprefix("definition-")))
+        return int(DefinitionRecord.load(newest).fingerprint.removeprefix("layout "))
+
+    def start_writer(self, *, checkpoint: Position | None = None) -> None:
+        layout = self.chance.randrange(len(self.layouts)) if self.forced is None else self.forced
+        self.forced = None
+        checkpoint = checkpoint or self.chance.choice([*self.checkpoints, None])
+        self.writers.append(self.machine.start(self.work(layout, self.chance.randint(1, 6), checkpoint)))
+
+    def run(self, deaths: int, outages: int) -> None:
+        with self.machine.watching():
+            while deaths + outages:
+                while len(self.writers) < 2:
+                    self.start_writer()
+                for _ in range(self.chance.randrange(self.chance.choice([20, 100, 300]))):
+                    self.step()
+                if outages and self.chance.randrange(deaths + outages) < outages:
+                    outages -= 1
+                    for writer in self.writers:
+                        self.machine.kill(writer)
+                    self.writers.clear()
+                    self.machine.lose_power(self.chance)
+                else:
+                    deaths -= 1
+                    if self.writers:
+                        self.machine.kill(self.writers.pop(self.chance.randrange(len(self.writers))))
+            while self.writers:
+                self.step()
+            for _ in range(3):  # again, where one had to give way to a definition or to an unfinished batch
+                if not self.writers:
+                    self.start_writer(checkpoint=max(self.checkpoints, key=lambda it: it.order, default=None))
+                while self.writers:
+                    self.step()
+
+    def step(self) -> None:
+        """One system call of one of the writers."""
+        if not self.writers:
+            return
+        writer = self.chance.choice(self.writers)
+        writer.advance()
+        if writer.finished:
+            self.writers.remove(writer)
+            if writer.failure is not None:
+                raise writer.failure
+
+
+def check(world: World) -> None:
+    """One linear chain from the anchor to the end, and every event in exactly one file."""
+    folder = world.folder / STREAM.key
+    definitions = [DefinitionRecord.load(path) for path in (folder / "_rigatoni").glob("definition-*.json")]
+    definitions.sort(key=lambda record: record.number)
+    assert [record.number for record in definitions] == list(range(len(definitions)))
+    here = begun = world.index_after(definitions[0].anchor)
+    written: dict[str, list[int]] = {}
+    for definition in definitions:
+        assert world.index_after(definition.anchor) == here
+        sidecars = sorted((folder / f"_rigatoni/batches/{definition.number}").glob("*/*.json"), key=lambda it: it.name)
+        for sidecar in sidecars:
+            record = BatchRecord.load(sidecar)
+            assert world.tokens.index(record.first.resume_token) == here
+            for part in record.parts:
+                indices = [world.tokens.index(line) for line in (folder / part.path).read_text().splitlines()]
+                assert len(indices) == part.events
+                assert part.path not in written
+                written[part.path] = indices
+            here = world.index_after(record.end)
+    assert here == len(world.raws)
+    assert sorted(index for indices in written.values() for index in indices) == list(range(begun, here))
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*.txt")} == set(written)
+    for place in {str(Path(path).parent) for path in written}:
+        listed = [written[path] for path in sorted(written) if str(Path(path).parent) == place]
+        flat = [index for indices in listed for index in indices]
+        assert flat == sorted(flat)  # listing order is stream order
+
+
+def simulate(seed: int, layouts: list[tuple[str, ...]], deaths: int, outages: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        world = World(Path(name), seed, 16, layouts)
+        world.run(deaths, outages)
+        check(world)
+
+
+SEEDS = st.integers(0, 2**32)
+BY_ALL = ("namespace", "hour")
+
+
+@given(SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_two_writers_with_other_limits_that_die_make_one_chain(seed: int) -> None:
+    simulate(seed, [()], deaths=4, outages=0)
+
+
+@given(SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_batches_over_several_partitions_and_two_writers_that_die_make_one_chain(seed: int) -> None:
+    simulate(seed, [BY_ALL], deaths=4, outages=0)
+
+
+@given(SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_failing_power_loses_and_repeats_nothing(seed: int) -> None:
+    simulate(seed, [BY_ALL], deaths=2, outages=2)
+
+
+@given(SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_a_definition_that_changes_while_writers_run_and_die_loses_and_repeats_nothing(seed: int) -> None:
+    simulate(seed, [("namespace",), ("hour",), ()], deaths=4, outages=1)
