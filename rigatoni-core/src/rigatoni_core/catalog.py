@@ -10,36 +10,30 @@ import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
-from typing import Any, Literal
+from importlib import import_module, metadata
+from typing import Any, Literal, cast
 
 import attrs
 import pluggy
 
 from rigatoni_core import hookspecs
 from rigatoni_core.components import Component
-from rigatoni_core.errors import (
-    AmbiguousComponentError,
-    BrokenPluginError,
-    IncompatiblePluginError,
-    PluginError,
-    UnknownComponentError,
-)
+from rigatoni_core.errors import AmbiguousComponentError, BrokenPluginError, UnknownComponentError
 
 Kind = Literal["source", "destination", "state", "serializer"]
 
-CONTRACTS: Mapping[str, tuple[str, str]] = {
+KINDS: Mapping[Kind, tuple[str, str]] = {
     "source": ("rigatoni_sources", "Source"),
     "destination": ("rigatoni_destinations", "Destination"),
     "state": ("rigatoni_states", "StateStore"),
     "serializer": ("rigatoni_serializers", "Serializer"),
 }
-"""For each kind of component, the hook that yields it and the class in `rigatoni_core.contracts` that it implements."""
+"""For each kind of component, the hook that yields it and the class of `rigatoni_core.contracts` that it implements."""
 
 CORE = "rigatoni-core"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
-_MAX_COMPONENTS = 1000  # of one hook; it may be a generator without an end
-_DISTRIBUTIONS = {"gzip": "rigatoni-compression", "zstd": "rigatoni-compression"}
+_MOST_COMPONENTS = 1000  # of one hook: it may be a generator without an end
+_COMPRESSION = ("gzip", "zstd")  # the components of ours whose distribution does not bear their name
 
 
 @attrs.frozen
@@ -67,14 +61,13 @@ class Plugin:
     remedy: str = ""
     provides: tuple[Provided, ...] = ()
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f'the plugin "{self.name}" ({self.distribution} {self.version})'
 
 
 @attrs.frozen
 class Catalog:
-    """The installed plugins, by name. `Catalog.discover()` looks; nothing heavier than their hooks is imported."""
+    """The installed plugins, by name. Making one imports nothing heavier than their hooks."""
 
     plugins: tuple[Plugin, ...]
 
@@ -84,7 +77,7 @@ class Catalog:
         plugins = itertools.chain.from_iterable(map(_plugins_of, _distributions()))
         return cls(tuple(sorted(plugins, key=lambda plugin: (plugin.name, plugin.distribution))))
 
-    def provided(self, kind: str | None = None) -> Iterator[tuple[Plugin, Provided]]:
+    def provided(self, kind: Kind | None = None) -> Iterator[tuple[Plugin, Provided]]:
         """Every usable component (of one kind) with its plugin."""
         for plugin in self.plugins:
             for provided in plugin.provides:
@@ -105,203 +98,204 @@ class Catalog:
         if not found:
             raise self._unknown(kind, name)
         if len(found) > 1:
-            titles = " and ".join(plugin.title for plugin, _ in found)
-            unambiguous = len({plugin.name for plugin, _ in found}) == len(found)
-            choices = [plugin.name if unambiguous else plugin.distribution for plugin, _ in found]
-            choice = " or ".join(f'type = "{owner}/{bare}"' for owner in choices)
-            raise AmbiguousComponentError(f'the {kind} "{name}" is provided by {titles}', remedy=f"Say {choice}.")
+            owners = [plugin.name for plugin, _ in found]
+            if len(set(owners)) < len(owners):  # two distributions chose the same entry-point name
+                owners = [plugin.distribution for plugin, _ in found]
+            raise AmbiguousComponentError(
+                f'the {kind} "{bare}" is provided by {" and by ".join(str(plugin) for plugin, _ in found)}',
+                remedy=f"Say which: {' or '.join(f'type = "{owner}/{bare}"' for owner in owners)}.",
+            )
         return found[0]
 
     def get(self, kind: Kind, name: str) -> type[Any]:
         """The class of a component, imported now: an attrs class that derives from its kind's contract.
 
-        Raises what `find` raises, and `BrokenPluginError` where the class can not be loaded or is no such class.
+        Raises what `find` raises, and `BrokenPluginError` where the class can not be loaded or is none of that kind.
         """
         plugin, provided = self.find(kind, name)
-        with _guarding(plugin, f'the {kind} "{provided.name}"'):
-            cls = provided.component.load()
-            _check_class(kind, cls)
-        return cls
+        try:
+            with _contained():
+                cls = provided.component.load()
+                _check_class(kind, cls)
+        except _Fault as fault:
+            raise BrokenPluginError(
+                f'the {kind} "{provided.name}" of {plugin} can not be used: {fault}', remedy=_remedy(plugin, fault)
+            ) from fault.__cause__
+        return cast("type[Any]", cls)
 
     def _unknown(self, kind: Kind, name: str) -> UnknownComponentError:
-        """Says what is installed, which name is near, what is broken, and what to install."""
+        """Says what is installed and which name is near; then what is broken, or what to install."""
         names = sorted({provided.name for _, provided in self.provided(kind)})
-        message = f"there is no {kind} {_quoted(name)}; installed: {', '.join(names) or 'none'}"
-        remedies = []
+        message = f'there is no {kind} "{printable(name)}"; installed: {", ".join(names) or "none"}'
         if near := difflib.get_close_matches(name.rpartition("/")[2].lower(), names, n=1):
-            message += f'. Did you mean "{near[0]}"?'
-        others = [provided.kind for _, provided in self.provided() if provided.name == name]
-        if others:
-            remedies.append(f'"{name}" is a {others[0]}, not a {kind}.')
-        broken = [plugin for plugin in self.plugins if plugin.status != "ok"]
-        own = [plugin for plugin in broken if name in (plugin.name, plugin.distribution, *name.split("/")[:1])]
-        own = [plugin for plugin in own if plugin.name in name.split("/") or plugin.distribution in name.split("/")]
+            message += f'; did you mean "{near[0]}"?'
+        other = next((provided.kind for _, provided in self.provided() if provided.name == name), None)
+        faulty = [plugin for plugin in self.plugins if plugin.status != "ok"]
+        own = next((plugin for plugin in faulty if {plugin.name, plugin.distribution} & set(name.split("/"))), None)
         if own:
-            message += f". {own[0].title} is installed but {own[0].status}: {own[0].reason}"
-            remedies.append(own[0].remedy)
-        elif broken:
-            listed = ", ".join(plugin.name for plugin in broken)
-            remedies.append(f"`rigatoni plugins list` shows plugins that can not be used at present: {listed}.")
-        if not own and not others and _NAME.fullmatch(name):
+            message += f". {own} is installed but {own.status}: {own.reason}".replace(". the", ". The")
+            return UnknownComponentError(message, remedy=own.remedy)
+        remedies = []
+        if other:
+            remedies.append(f'"{name}" is a {other}, not a {kind}.')
+        elif _NAME.fullmatch(name):
             remedies.append(f"If a plugin provides it: pip install {_distribution_of(kind, name)}")
+        if faulty:
+            listed = ", ".join(plugin.name for plugin in faulty)
+            remedies.append(f"(Installed but not usable, see `rigatoni plugins list`: {listed}.)")
         return UnknownComponentError(message, remedy=" ".join(remedies))
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line of printable text, whoever raised it."""
+def printable(text: str, most: int = 100) -> str:
+    """Foreign text without line breaks and control characters, which would reach the terminal; cut where too long."""
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+class _Fault(Exception):
+    """What is wrong with a plugin, in words; its cause is what the plugin raised, if it did."""
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """A plugin's code runs inside: whatever it raises becomes a `_Fault`, what it prints goes to stderr."""
     try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "(its message can not be shown)"
-    return f"{type(error).__name__}: {text}".rstrip(": ").translate(_UNPRINTABLE)[:500]
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (KeyboardInterrupt, _Fault):
+        raise
+    except BaseException as error:
+        try:
+            text = str(error)
+        except Exception:
+            text = ""
+        raise _Fault(printable(f"{type(error).__name__}: {text}".removesuffix(": "), 500)) from error
 
 
-class _Unprintable(dict[int, str]):
-    """Control characters would reach the terminal: they are shown as what they are not."""
-
-    def __missing__(self, code: int) -> str:
-        return chr(code) if chr(code).isprintable() else "\N{REPLACEMENT CHARACTER}"
-
-
-_UNPRINTABLE = _Unprintable()
-
-
-def _quoted(name: str) -> str:
-    return f'"{name.translate(_UNPRINTABLE)[:100]}"'
+def _remedy(plugin: Plugin, fault: _Fault) -> str:
+    if isinstance(fault.__cause__, ImportError):
+        return f"Something that it needs is not installed: pip install --force-reinstall {plugin.distribution}"
+    return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
 
 
 def _distribution_of(kind: Kind, name: str) -> str:
     """The distribution that would provide a component, by the project's naming rule."""
-    return _DISTRIBUTIONS.get(name, f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}")
+    if kind == "serializer" and name in _COMPRESSION:
+        return "rigatoni-compression"
+    return f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}"
 
 
-@contextlib.contextmanager
-def _guarding(plugin: Plugin, what: str) -> Iterator[None]:
-    """Whatever the plugin's code does inside becomes a `PluginError`; what it prints goes to stderr."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except (KeyboardInterrupt, PluginError):
-        raise
-    except BaseException as error:
-        raise BrokenPluginError(
-            f"{what} of {plugin.title} can not be loaded: {describe(error)}", remedy=_remedy(plugin, error)
-        ) from error
-
-
-def _remedy(plugin: Plugin, error: BaseException) -> str:
-    if isinstance(error, ImportError):
-        again = f"pip install --upgrade --force-reinstall {plugin.distribution}"
-        return f"Something that it needs is not installed: {again}"
-    return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
-
-
-def _distributions() -> Iterable[metadata.Distribution]:
+def _distributions() -> Iterator[metadata.Distribution]:
     """The distributions that have entry points for us; of one name, only the first on the path counts."""
     seen: set[str] = set()
     for distribution in metadata.distributions():
         try:
-            ours = f"[{hookspecs.GROUP}]" in (distribution.read_text("entry_points.txt") or "")
-            name = _canonical(distribution.metadata["Name"] or "") if ours else ""
-        except Exception:  # noqa: S112 (a foreign distribution's damage is not ours to report)
+            if f"[{hookspecs.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+        except Exception:  # noqa: S112 - damaged metadata of whoever it is: nothing that could be named
             continue
-        if ours and name not in seen:
+        if name not in seen:
             seen.add(name)
             yield distribution
 
 
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _plugins_of(distribution: metadata.Distribution) -> Iterator[Plugin]:
-    """One record per entry point; one for the distribution where these can not be read."""
+    """One record for each entry point; one for the whole distribution where its metadata can not be read."""
+    plugin = Plugin(
+        "?", printable(str(distribution.metadata["Name"])), printable(str(distribution.metadata["Version"]))
+    )
     try:
-        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
-        unknown = Plugin("?", name or "?", version or "?")
-        entries = [entry for entry in distribution.entry_points if entry.group == hookspecs.GROUP]
-    except Exception as error:
-        unknown = Plugin("?", "?", "?") if "unknown" not in locals() else unknown
-        yield attrs.evolve(
-            unknown,
-            status="broken",
-            reason=f"its metadata can not be read: {describe(error)}",
-            remedy=_remedy(unknown, error),
-        )
+        with _contained():
+            entries = [entry for entry in distribution.entry_points if entry.group == hookspecs.GROUP]
+    except _Fault as fault:
+        reason = f"its entry points can not be read: {fault}"
+        yield attrs.evolve(plugin, status="broken", reason=reason, remedy=_remedy(plugin, fault))
         return
     for entry in entries:
-        yield _load(attrs.evolve(unknown, name=entry.name), entry, distribution)
+        yield _load(attrs.evolve(plugin, name=printable(entry.name)), entry, distribution.requires or ())
 
 
-def _load(plugin: Plugin, entry: metadata.EntryPoint, distribution: metadata.Distribution) -> Plugin:
+def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str]) -> Plugin:
     """The plugin with what it provides, or with what is wrong with it."""
     try:
-        _check_name(plugin.name, "an entry point's name")
-        _check_requirement(plugin, distribution)
-        with _guarding(plugin, "the hook module"):
-            provides = tuple(_collect(entry.load()))
-    except IncompatiblePluginError as error:
-        return attrs.evolve(plugin, status="incompatible", reason=str(error), remedy=error.remedy)
-    except BrokenPluginError as error:
-        cause = error.__cause__
-        reason = describe(cause) if cause and not isinstance(cause, _Malformed) else str(cause or error)
-        return attrs.evolve(
-            plugin, name=plugin.name.translate(_UNPRINTABLE), status="broken", reason=reason, remedy=error.remedy
-        )
-    return attrs.evolve(plugin, provides=provides)
+        with _contained():
+            if unmet := _unmet_requirement(requirements):
+                return attrs.evolve(
+                    plugin,
+                    status="incompatible",
+                    reason=f"it requires {unmet}, installed is {CORE} {metadata.version(CORE)}",
+                    remedy=f"Install versions that fit: pip install --upgrade {CORE} {plugin.distribution}",
+                )
+            _check_name(entry.name, "its entry point's name")
+            return attrs.evolve(plugin, provides=tuple(_collect(entry.load())))
+    except _Fault as fault:
+        return attrs.evolve(plugin, status="broken", reason=str(fault), remedy=_remedy(plugin, fault))
 
 
-class _Malformed(Exception):
-    """What a plugin yields is not what the hook asks for."""
+def _unmet_requirement(requirements: Iterable[str]) -> str | None:
+    """The requirement on rigatoni-core that the installed one does not meet."""
+    from packaging.requirements import Requirement
 
-
-def _check_name(name: str, what: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise BrokenPluginError(
-            f"{what} must be letters and digits with single . _ or - between them, not {str(name)[:50]!r}",
-            remedy="Tell its author.",
-        )
-
-
-def _check_requirement(plugin: Plugin, distribution: metadata.Distribution) -> None:
-    """The plugin's own demand on rigatoni-core, held against the installed version before anything is imported."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    installed = metadata.version(CORE)
-    for line in distribution.requires or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
+    for text in requirements:
+        if not re.match(r"rigatoni[-_.]+core\b", text, re.IGNORECASE):
             continue
-        if _canonical(requirement.name) != CORE or (requirement.marker and not requirement.marker.evaluate()):
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            raise IncompatiblePluginError(
-                f"it asks for {CORE}{requirement.specifier}, installed is {installed}",
-                remedy=f"pip install --upgrade {CORE} {plugin.distribution}",
-            )
+        requirement = Requirement(text)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(metadata.version(CORE), prereleases=True):
+            return f"{CORE}{requirement.specifier}"
+    return None
 
 
 def _collect(module: Any) -> Iterator[Provided]:
-    """The records of every hook of one plugin, found by a plugin manager of its own."""
+    """What the plugin's hooks yield, each record checked. Raises `_Fault`, or what the plugin raises."""
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
     manager.check_pending()
-    for kind, (hook, _) in CONTRACTS.items():
-        for records in getattr(manager.hook, hook)():
-            for record in itertools.islice(records, _MAX_COMPONENTS):
-                if not isinstance(record, Component) or not callable(record.load):
-                    raise _Malformed(f"the hook {hook} must yield Component records, not {type(record).__name__}")
-                _check_name(record.name, "a component's name")
-                yield Provided(kind, record.name, str(record.summary).translate(_UNPRINTABLE), record)  # type: ignore[arg-type]
+    if not manager.get_hookcallers(module):
+        raise _Fault("it implements no hook: its functions need the decorator rigatoni_core.hookspecs.hookimpl")
+    for kind, (hook, _) in KINDS.items():
+        seen: set[str] = set()
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            records = implementation.function()
+            if not isinstance(records, Iterable):
+                raise _Fault(f"{hook} returned {type(records).__name__}, not Component records")
+            for record in itertools.islice(records, _MOST_COMPONENTS + 1):
+                provided = _check_record(kind, hook, record)
+                if provided.name in seen:
+                    raise _Fault(f'{hook} yields the name "{provided.name}" twice')
+                if len(seen) == _MOST_COMPONENTS:
+                    raise _Fault(f"{hook} yields more than {_MOST_COMPONENTS} records")
+                seen.add(provided.name)
+                yield provided
 
 
-def _check_class(kind: Kind, cls: Any) -> None:
-    from rigatoni_core import contracts
+def _check_record(kind: Kind, hook: str, record: object) -> Provided:
+    if not isinstance(record, Component):
+        raise _Fault(f"{hook} yields {type(record).__name__}, not Component")
+    _check_name(record.name, f"the name of a {kind}")
+    if not callable(record.load):
+        raise _Fault(f'the load of {kind} "{record.name}" is {type(record.load).__name__}, not a function')
+    if not isinstance(record.summary, str):
+        raise _Fault(f'the summary of {kind} "{record.name}" is {type(record.summary).__name__}, not a text')
+    return Provided(kind, record.name, printable(record.summary, 200), record)
 
-    contract = getattr(contracts, CONTRACTS[kind][1])
-    if not isinstance(cls, type) or not issubclass(cls, contract):
-        raise _Malformed(f"its loader must return a class derived from {contract.__name__}")
+
+def _check_name(name: object, what: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _Fault(f"{what} is {printable(repr(name))}: letters, digits and single - . _ between them are allowed")
+
+
+def _check_class(kind: Kind, cls: object) -> None:
+    """Raises `_Fault` unless it is an attrs class that implements the contract of this kind."""
+    contract = getattr(import_module("rigatoni_core.contracts"), KINDS[kind][1])
+    if not isinstance(cls, type):
+        raise _Fault(f"its load returned {printable(repr(cls))}, not a class")
+    if not issubclass(cls, contract):
+        raise _Fault(f"{cls.__name__} does not derive from rigatoni_core.contracts.{contract.__name__}")
     if not attrs.has(cls):
-        raise _Malformed(f"{cls.__name__} must be an attrs class: its public fields are its options")
+        raise _Fault(f"{cls.__name__} is not an attrs class, so its options can not be known")
+    missing = [name for name in dir(contract) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+    if missing:
+        raise _Fault(f"{cls.__name__} does not implement {', '.join(missing)}")

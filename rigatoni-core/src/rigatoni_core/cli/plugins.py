@@ -1,6 +1,7 @@
 """`rigatoni plugins`: what is installed, and what a component takes."""
 
 import sys
+from typing import Any
 
 import attrs
 import click
@@ -43,13 +44,8 @@ def list_(json_: bool) -> None:
         )
     else:
         rows = [
-            (
-                plugin.name,
-                f"{plugin.distribution} {plugin.version}",
-                ", ".join(map(str, plugin.provides)),
-                plugin.status,
-            )
-            for plugin in catalog.plugins
+            (p.name, f"{p.distribution} {p.version}", ", ".join(map(str, p.provides)), p.status)
+            for p in catalog.plugins
         ]
         table(("plugin", "distribution", "provides", "status"), rows)
         for plugin in catalog.plugins:
@@ -66,7 +62,9 @@ def show(name: str, json_: bool) -> None:
     """Shows the component NAME ("s3", or "acme/s3" where the name clashes): guarantee and options."""
     from rigatoni_core.config import options_of
 
-    catalog, found, failure = Catalog.discover(), [], None
+    catalog = Catalog.discover()
+    found: list[dict[str, Any]] = []
+    failure: RigatoniError | None = None
     for kind in CONTRACTS:
         try:
             plugin, provided = catalog.find(kind, name)  # type: ignore[arg-type]

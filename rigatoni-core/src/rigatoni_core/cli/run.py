@@ -59,7 +59,10 @@ class _Announcer(Listener):
     help="auto: live progress on a terminal, JSON lines otherwise.",
 )
 def run(file: Path, once: bool, log_level: str, log_format: str) -> None:
-    """Runs the pipeline in FILE until Ctrl-C or SIGTERM: finishes the batch, saves, closes. A second one ends at once."""
+    """Runs the pipeline in FILE until Ctrl-C or SIGTERM.
+
+    The batch in work is finished, its checkpoint saved, everything closed. A second Ctrl-C ends at once.
+    """
     from rigatoni_core.config import load
 
     configuration = load(file, Catalog.discover())

@@ -37,8 +37,9 @@ class Structuring:
         converter.register_structure_hook_func(lambda hint: _origin(hint) is Literal, _choice)
         converter.register_structure_hook_func(lambda hint: _origin(hint) is dict, _table)
         converter.register_structure_hook_factory(lambda hint: _origin(hint) in (tuple, list), self._sequence)
-        for contract in KINDS:
-            converter.register_structure_hook(contract, self._component)
+        converter.register_structure_hook_func(
+            lambda hint: any(hint is contract for contract in KINDS), self._component
+        )
 
     def build(self, value: Any, hint: Any, path: str, faults: list[str]) -> Any:
         """The value as `hint` says; None where there are faults, which are added with their key paths."""
