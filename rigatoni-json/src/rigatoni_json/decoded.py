@@ -39,8 +39,8 @@ class Decoded:
             Int64: mode.int64,
             Timestamp: lambda value: mode.timestamp(value.time << 32 | value.inc),
             Decimal128: lambda value: mode.decimal(value.bid),
-            bytes: lambda value: mode.bytes(0, value),
-            Binary: lambda value: mode.bytes(value.subtype, value),
+            bytes: lambda value: mode.data(0, value),
+            Binary: lambda value: mode.data(value.subtype, value),
         }
 
     def line(self, raw: bytes) -> bytes | None:
@@ -49,7 +49,7 @@ class Decoded:
             return None
         try:
             document = decode(raw, _OPTIONS)
-            if encode(document, codec_options=_OPTIONS) != raw:
+            if encode({"": document}, codec_options=_OPTIONS)[6:-1] != raw:  # outermost, `_id` would be moved
                 return None
             line = orjson.dumps(document, default=self._default, option=_ORJSON)
         except (BSONError, ValueError, TypeError, OverflowError, RecursionError):

@@ -130,9 +130,9 @@ class Relaxed:
             if int.from_bytes(value[:4], "little") != len(value) - 4:
                 return opaque(0x05, struct.pack("<iB", len(value), subtype) + value)
             value = value[4:]
-        return self.bytes(subtype, value)
+        return self.data(subtype, value)
 
-    def bytes(self, subtype: int, value: bytes) -> bytes:
+    def data(self, subtype: int, value: bytes) -> bytes:
         return b'{"$binary":{"base64":"%b","subType":"%02x"}}' % (b64encode(value), subtype)
 
     def regex(self, pattern: bytes, options: bytes) -> bytes:
@@ -216,7 +216,7 @@ class Plain(Relaxed):
     def timestamp(self, value: int) -> bytes:
         return b'{"t":%d,"i":%d}' % (value >> 32, value & 0xFFFFFFFF)
 
-    def bytes(self, subtype: int, value: bytes) -> bytes:
+    def data(self, subtype: int, value: bytes) -> bytes:
         if subtype == 4 and len(value) == 16:
             return b'"%b"' % str(UUID(bytes=value)).encode()
         return b'"%b"' % b64encode(value)

@@ -14,4 +14,6 @@ def load_json() -> type[Any]:
 
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
-    yield Component("json", load_json, summary="One change event per line as Extended JSON: relaxed, canonical or plain")
+    yield Component(
+        "json", load_json, summary="One change event per line as Extended JSON: relaxed, canonical or plain"
+    )

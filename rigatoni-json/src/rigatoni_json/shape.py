@@ -35,6 +35,8 @@ _ESCAPED = bytes(range(32)) + b'"\\'
 """The characters that do not stand for themselves in JSON."""
 _LARGEST = 16_384
 """Bytes; larger documents are not learned from: the expression grows with them."""
+_DEEPEST = 100
+"""Levels; what is nested deeper is not learned from."""
 _LARGEST_BINARY = 64
 """Bytes; binary data belong to the shape with their length, which only identifiers and digests keep."""
 
@@ -72,10 +74,14 @@ class _Learner:
         self.values: list[_Value] = []
         self.extents: list[_Extent] = []
         self._columns = 0
+        self._depth = 0
         self._lengths: list[int] = []
 
     def document(self, raw: bytes, start: int, *, array: bool) -> int:
         """Learn the document or array at `start`; returns where it ends."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise NoShapeError
         size = int.from_bytes(raw[start : start + 4], "little")
         end, position, index = start + size - 1, start + 4, 0
         place, column, first = len(self.pattern), self._wildcard(b".{4}", "i"), len(self._lengths)
@@ -97,6 +103,7 @@ class _Learner:
         else:
             strings = slice(first, len(self._lengths))
             self.extents.append(_Extent(column, size - sum(self._lengths[strings]), strings))
+        self._depth -= 1
         return end + 1
 
     def _value(self, raw: bytes, kind: int, start: int) -> int:

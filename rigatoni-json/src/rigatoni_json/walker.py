@@ -23,6 +23,9 @@ FIXED = {
 }
 """The types of fixed size, by their number."""
 
+_INDEX: dict[int, int | None] = {0x03: None, 0x04: 0}
+"""Documents and arrays, by their number: the first index, if any."""
+
 DEEPEST = 250
 """Nesting beyond this is refused; MongoDB itself stops at 200 levels ("MongoDB Limits and Thresholds")."""
 
@@ -35,8 +38,6 @@ class Walker:
         self._fixed = {kind: (FIXED[kind].unpack_from, FIXED[kind].size, mode.fixed[kind]) for kind in FIXED}
         self._other: dict[int, Callable[[bytes, int, list[bytes], int], int]] = {
             0x02: self._string,
-            0x03: self._object,
-            0x04: self._array,
             0x05: self._binary,
             0x0B: self._regex,
             0x0C: self._db_pointer,
@@ -48,16 +49,10 @@ class Walker:
     def line(self, raw: bytes) -> bytes:
         """The whole document as JSON, without a newline. Raises `MalformedEventError`."""
         out: list[bytes] = []
-        end = self._object(raw, 0, out, 0)
+        end = self._elements(raw, 0, out, 0, None)
         if end != len(raw):
             raise MalformedEventError(f"the document says that it has {end} bytes, but has {len(raw)}", 0)
         return b"".join(out)
-
-    def _object(self, raw: bytes, start: int, out: list[bytes], depth: int) -> int:
-        return self._elements(raw, start, out, depth, None)
-
-    def _array(self, raw: bytes, start: int, out: list[bytes], depth: int) -> int:
-        return self._elements(raw, start, out, depth, 0)
 
     def _elements(self, raw: bytes, start: int, out: list[bytes], depth: int, index: int | None) -> int:
         """The document at `start`, or the array (then `index` counts); returns where the next element begins."""
@@ -83,6 +78,8 @@ class Walker:
                     unpack, size, write = fixed[kind]
                     out.append(write(*unpack(raw, value)))
                     position = value + size
+                elif kind in _INDEX:
+                    position = self._elements(raw, value, out, depth + 1, _INDEX[kind])
                 else:
                     position = self._value(raw, position, value, out, depth)
         except (ValueError, IndexError, struct.error):
@@ -99,7 +96,7 @@ class Walker:
         return end + 1
 
     def _value(self, raw: bytes, element: int, position: int, out: list[bytes], depth: int) -> int:
-        """A value that has no fixed size; returns where the next element begins."""
+        """A value that is neither of fixed size nor a document; returns where the next element begins."""
         kind = raw[element]
         if kind in self._mode.constants:
             out.append(self._mode.constants[kind])
@@ -132,7 +129,7 @@ class Walker:
     def _code_with_scope(self, raw: bytes, position: int, out: list[bytes], depth: int) -> int:
         code_end = _string_end(raw, position + 4)
         scope: list[bytes] = []
-        end = self._object(raw, code_end, scope, depth)
+        end = self._elements(raw, code_end, scope, depth, None)
         if end - position != _INT32(raw, position)[0]:
             raise MalformedEventError("code and scope do not have the length that they say", position)
         out.append(self._mode.code_with_scope(raw[position + 8 : code_end - 1], b"".join(scope)))
@@ -152,7 +149,7 @@ class Walker:
 
     def _binary(self, raw: bytes, position: int, out: list[bytes], depth: int) -> int:
         size = _INT32(raw, position)[0]
-        end = position + 5 + size
+        end: int = position + 5 + size
         if size < 0 or end > len(raw):
             raise MalformedEventError(f"binary data say that they have {size} bytes", position)
         out.append(self._mode.binary(raw[position + 4], raw[position + 5 : end]))
