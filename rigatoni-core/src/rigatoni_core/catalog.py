@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module, metadata
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import attrs
 import pluggy
@@ -101,9 +101,10 @@ class Catalog:
             owners = [plugin.name for plugin, _ in found]
             if len(set(owners)) < len(owners):  # two distributions chose the same entry-point name
                 owners = [plugin.distribution for plugin, _ in found]
+            titles = " and by ".join(str(plugin) for plugin, _ in found)
+            choices = " or ".join(f'type = "{owner}/{bare}"' for owner in owners)
             raise AmbiguousComponentError(
-                f'the {kind} "{bare}" is provided by {" and by ".join(str(plugin) for plugin, _ in found)}',
-                remedy=f"Say which: {' or '.join(f'type = "{owner}/{bare}"' for owner in owners)}.",
+                f'the {kind} "{bare}" is provided by {titles}', remedy=f"Say which: {choices}."
             )
         return found[0]
 
@@ -121,7 +122,7 @@ class Catalog:
             raise BrokenPluginError(
                 f'the {kind} "{provided.name}" of {plugin} can not be used: {fault}', remedy=_remedy(plugin, fault)
             ) from fault.__cause__
-        return cast("type[Any]", cls)
+        return cls
 
     def _unknown(self, kind: Kind, name: str) -> UnknownComponentError:
         """Says what is installed and which name is near; then what is broken, or what to install."""
