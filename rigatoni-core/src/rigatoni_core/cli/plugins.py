@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import click
 
-from rigatoni_core.catalog import CONTRACTS, Catalog
+from rigatoni_core.catalog import KINDS, Catalog
 from rigatoni_core.cli.output import as_json, table
 from rigatoni_core.errors import RigatoniError
 
@@ -65,13 +65,13 @@ def show(name: str, json_: bool) -> None:
     catalog = Catalog.discover()
     found: list[dict[str, Any]] = []
     failure: RigatoniError | None = None
-    for kind in CONTRACTS:
+    for kind in KINDS:
         try:
-            plugin, provided = catalog.find(kind, name)  # type: ignore[arg-type]
+            plugin, provided = catalog.find(kind, name)
         except RigatoniError as error:
             failure = failure or error
             continue
-        cls = catalog.get(kind, name)  # type: ignore[arg-type]
+        cls = catalog.get(kind, name)
         delivery = getattr(cls, "delivery", None)
         found.append(
             {
