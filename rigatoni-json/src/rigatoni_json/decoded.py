@@ -24,8 +24,8 @@ from rigatoni_json.modes import Relaxed
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS  # Code is a str, Int64 an int: `_default` sees them
-_NOT_FINITE = re.compile(rb"[\xf0-\xff][\x7f\xff]").search
-"""The last two bytes of a double that is infinite or NaN; orjson would write null. Also found by chance elsewhere."""
+_NOT_FINITE = re.compile(rb"\x01[^\0]*\0.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL).search
+"""Finds every double that is infinite or NaN, which orjson would write as null (and, rarely, something else)."""
 
 
 class Decoded:
