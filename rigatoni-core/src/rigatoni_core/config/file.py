@@ -1,6 +1,7 @@
 """A pipeline's file: one table `[pipeline]` with its source, destination, state and retry."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,21 @@ import attrs
 
 from rigatoni_core.catalog import Catalog
 from rigatoni_core.config.options import KINDS, fields_of
-from rigatoni_core.config.structuring import Structuring, nearest
+from rigatoni_core.config.structuring import PASSWORD, Structuring, nearest
 from rigatoni_core.contracts import Destination, Source, StateStore
 from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.settings import RetrySettings, Settings
+from rigatoni_core.settings import Settings
 
 _COMPONENTS: dict[str, type[Any]] = {kind: contract for contract, kind in KINDS.items() if kind != "serializer"}
+_WHY = {
+    "name": "it names the checkpoints and folders of this pipeline",
+    "source": 'where the events come from, such as { type = "mongodb", ... }',
+    "destination": 'where the events go, such as { type = "local", ... }',
+    "state": (
+        'where checkpoints are kept, such as { type = "file", path = "state" }; '
+        '{ type = "memory" } forgets them at the end of the process, so it must be asked for'
+    ),
+}
 _REMEDY = "Correct the file and look again with `rigatoni validate`."
 
 
@@ -33,9 +43,7 @@ def load(path: Path, catalog: Catalog) -> PipelineConfiguration:
     """The pipeline that the file describes. Raises `ConfigurationError` with every fault in `faults`."""
     document = _read(path)
     structuring, faults = Structuring(catalog), list[str]()
-    for key in document:
-        if key != "pipeline":
-            faults.append(f"{key}: unknown key{nearest(key, ['pipeline'])}")
+    faults += [f"{key}: unknown key{nearest(key, ['pipeline'])}" for key in document if key != "pipeline"]
     table = document.get("pipeline")
     if not isinstance(table, dict):
         faults.append("pipeline: is missing: a file describes one table [pipeline]")
@@ -43,44 +51,49 @@ def load(path: Path, catalog: Catalog) -> PipelineConfiguration:
     settings_keys = [field.name for field in fields_of(Settings)]
     known = ["name", *_COMPONENTS, *settings_keys]
     faults += [f"pipeline.{key}: unknown key{nearest(key, known)}" for key in table if key not in known]
-    name: Any = structuring.build(table["name"], str, "pipeline.name", faults) if "name" in table else None
-    if "name" not in table:
-        faults.append("pipeline.name: is missing: it names the checkpoints and folders of this pipeline")
-    elif name == "":
-        faults.append("pipeline.name: must not be empty")
-    built: dict[str, Any] = {}
-    for kind, contract in _COMPONENTS.items():
-        if kind in table:
-            built[kind] = structuring.build(table[kind], contract, f"pipeline.{kind}", faults)
+    built: dict[str, Any] = {"settings": {key: table[key] for key in settings_keys if key in table}}
+    built["settings"] = structuring.build(built["settings"], Settings, "pipeline", faults)
+    for key, hint in {"name": str, **_COMPONENTS}.items():
+        if key in table:
+            built[key] = structuring.build(table[key], hint, f"pipeline.{key}", faults)
         else:
-            hint = ' (for a trial without one: { type = "memory" }, which forgets)' if kind == "state" else ""
-            faults.append(f"pipeline.{kind}: is missing{hint}")
-    settings = {key: table[key] for key in settings_keys if key in table}
-    if "retry" in settings:
-        structuring.build(settings["retry"], RetrySettings, "pipeline.retry", faults)
-    if not any(fault.startswith("pipeline.retry") for fault in faults):
-        built["settings"] = structuring.build(settings, Settings, "pipeline", faults)
+            faults.append(f"pipeline.{key}: is missing: {_WHY[key]}")
+    if built.get("name") == "":
+        faults.append("pipeline.name: must not be empty")
     if faults:
-        raise _error(path, faults)
-    return PipelineConfiguration(name=name, **built, warnings=tuple(structuring.warnings))
+        raise _error(path, [structuring.redacted(fault) for fault in faults])
+    return PipelineConfiguration(**built, warnings=tuple(_passwords(table, "pipeline")))
+
+
+def _passwords(value: Any, path: str) -> Iterator[str]:
+    """A warning for each password that stands in the file as part of a URI."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _passwords(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _passwords(item, f"{path}[{index}]")
+    elif isinstance(value, str) and PASSWORD.search(value):
+        yield f'{path}: a password stands in the file; safer is {{ env = "VARIABLE" }} or {{ file = "path" }}'
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(f"there is no file {path}", remedy="Name the pipeline's TOML file.") from None
+        fault, remedy = f"there is no file {path}", "Name the pipeline's TOML file."
     except IsADirectoryError:
-        raise ConfigurationError(f"{path} is a folder", remedy="Name the pipeline's TOML file in it.") from None
+        fault, remedy = f"{path} is a folder", "Name the pipeline's TOML file in it."
     except OSError as error:
-        raise ConfigurationError(f"{path} can not be read: {error.strerror}", remedy="Check its permissions.") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not UTF-8 text", remedy="Save it as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}", remedy=_REMEDY) from None
+        fault, remedy = f"{path} can not be read: {error.strerror}", "Check the path and its permissions."
+    except UnicodeDecodeError as error:
+        fault, remedy = f"{path} is not UTF-8 text (byte {error.start})", "Save it as UTF-8."
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        fault, remedy = f"{path} is not TOML: {error}", _REMEDY
+    raise ConfigurationError(fault, remedy=remedy, faults=(fault,))
 
 
-def _error(path: Path, faults: list[str]) -> ConfigurationError:
+def _error(path: Path, found: list[str]) -> ConfigurationError:
+    faults = tuple(f"{path}: {fault}" for fault in found)
     count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
-    lines = "".join(f"\n  {path}: {fault}" for fault in faults)
-    return ConfigurationError(f"{count} in {path}:{lines}", remedy=_REMEDY, faults=tuple(faults))
+    return ConfigurationError("\n  ".join((f"{count} in {path}:", *faults)), remedy=_REMEDY, faults=faults)

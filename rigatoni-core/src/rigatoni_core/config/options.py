@@ -84,7 +84,9 @@ def _default(field: "attrs.Attribute[Any]") -> str | None:
     if field.default is attrs.NOTHING:
         return None
     value: Any = field.default
-    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
+    if hasattr(value, "factory"):
+        if value.takes_self:
+            return "depends on the others"
         value = value.factory()
     if isinstance(value, bool):
         return str(value).lower()

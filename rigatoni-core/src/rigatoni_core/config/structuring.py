@@ -3,10 +3,13 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args
 
+import attrs
 import cattrs
 from cattrs.errors import (
     AttributeValidationNote,
@@ -15,44 +18,71 @@ from cattrs.errors import (
     IterableValidationError,
     IterableValidationNote,
 )
+from cattrs.gen import make_dict_structure_fn
 
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.catalog import Catalog, printable
 from rigatoni_core.config.options import KINDS, fields_of, in_words
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.options import ByteSize, Secret, parse_size
 
+PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+(?=@)")
+"""A password inside a URI, after group 1."""
+
+_Hook = Callable[[Any, Any], Any]
+
 
 class Structuring:
-    """Builds components from tables. `warnings` gathers what is allowed but unwise."""
+    """Builds components and settings from tables."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self.warnings: list[str] = []
         self._catalog = catalog
-        self._converter = converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+        self._revealed: list[str] = []
+        self._converter = converter = cattrs.Converter(detailed_validation=True)
+        converter.register_structure_hook_factory(attrs.has, self._class)
+        converter.register_structure_hook_func(  # by identity: the classes that implement them are built as tables
+            lambda hint: any(hint is contract for contract in KINDS), self._component
+        )
+        converter.register_structure_hook_factory(_is(tuple, list, Sequence), self._sequence)
+        converter.register_structure_hook_factory(_is(dict, Mapping), self._table)
+        converter.register_structure_hook_factory(_is(Union, UnionType), self._union)
+        converter.register_structure_hook_func(_is(Literal), _choice)
         for kind in (str, int, float, bool):
             converter.register_structure_hook(kind, _plain)
         converter.register_structure_hook(ByteSize, _size)
         converter.register_structure_hook(Path, _path)
         converter.register_structure_hook(Secret, self._secret)
-        converter.register_structure_hook_func(lambda hint: _origin(hint) is Literal, _choice)
-        converter.register_structure_hook_func(lambda hint: _origin(hint) is dict, _table)
-        converter.register_structure_hook_factory(lambda hint: _origin(hint) in (tuple, list), self._sequence)
-        converter.register_structure_hook_func(
-            lambda hint: any(hint is contract for contract in KINDS), self._component
-        )
 
     def build(self, value: Any, hint: Any, path: str, faults: list[str]) -> Any:
         """The value as `hint` says; None where there are faults, which are added with their key paths."""
         try:
             return self._converter.structure(value, hint)
         except Exception as error:
-            faults += list(_faults(error, path))
+            faults += _faults(error, path)
             return None
+
+    def redacted(self, text: str) -> str:
+        """The text without any secret that was read, and without any password that stood in the wrong place."""
+        for secret in sorted(self._revealed, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return PASSWORD.sub(r"\1***", text)
+
+    def _class(self, cls: Any) -> _Hook:
+        structure = make_dict_structure_fn(
+            cls, self._converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+        )
+
+        def checked(value: Any, hint: Any) -> Any:
+            _expect_table(value)
+            return structure(value, hint)
+
+        return checked
 
     def _component(self, value: Any, contract: Any) -> Any:
         kind: Any = KINDS[contract]
-        if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-            raise _Fault(f'a {kind} is written as a table with its type: {{ type = "..." }}', "type")
+        if not isinstance(value, dict):
+            raise _Fault(f'must be a table with the type of the {kind}, such as {{ type = "..." }}')
+        if not isinstance(value.get("type"), str):
+            raise _Fault(f"{'must be a text' if 'type' in value else 'is missing'}: it names the {kind}", "type")
         try:
             cls = self._catalog.get(kind, value["type"])
         except RigatoniError as error:
@@ -60,40 +90,76 @@ class Structuring:
         return self._converter.structure({key: item for key, item in value.items() if key != "type"}, cls)
 
     def _secret(self, value: Any, _: Any) -> Secret:
+        """A secret, remembered for `redacted`. Trailing line ends of a secret's file do not count."""
         if isinstance(value, str):
-            if re.search(r"://[^/@:]*:[^/@]+@", value):
-                self.warnings.append('a password stands in the file: better { env = "..." } or { file = "..." }')
-            return Secret(value, "the file")
+            return self._remembered(value, "the configuration")
         if not isinstance(value, dict) or len(value) != 1 or set(value) - {"env", "file"}:
             raise _Fault('a secret is written as { env = "VARIABLE" }, { file = "path" } or a text')
         ((where, name),) = value.items()
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise _Fault(f"{where} of a secret is a text")
         if where == "env":
-            if name not in os.environ:
-                raise _Fault(f"the environment variable {name} is not set")
-            return Secret(os.environ[name], f"${name}")
+            if not os.environ.get(name):
+                raise _Fault(f"the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
+            return self._remembered(os.environ[name], f"the environment variable {name}")
         try:
-            return Secret(Path(name).read_text(encoding="utf-8").rstrip("\r\n"), name)
-        except (OSError, UnicodeDecodeError) as error:
+            text = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
             raise _Fault(f"the secret's file {name} can not be read: {type(error).__name__}") from None
+        if not text:
+            raise _Fault(f"the secret's file {name} is empty")
+        return self._remembered(text, f"the file {name}")
 
-    def _sequence(self, hint: Any) -> Callable[[Any, Any], Any]:
-        origin, item = get_origin(hint), get_args(hint)[0]
+    def _remembered(self, value: str, origin: str) -> Secret:
+        if len(value) > 3:  # shorter ones would blank out half of every message
+            self._revealed.append(value)
+        return Secret(value, origin)
+
+    def _sequence(self, hint: Any) -> _Hook:
+        origin, items = typing.get_origin(hint) or hint, get_args(hint)
+        item, build = items[0] if items else Any, list if origin is list else tuple
 
         def structure(values: Any, _: Any) -> Any:
             if not isinstance(values, list):
-                raise _Fault(f"must be a {in_words(hint)}, not {_shown(values)}")
-            built, errors = [], []
-            for index, value in enumerate(values):
+                raise _Fault(f"must be a list, not {_shown(values)}")
+            return build(self._each(enumerate(values), item, hint))
+
+        return structure
+
+    def _table(self, hint: Any) -> _Hook:
+        item = (*get_args(hint), Any, Any)[1]
+
+        def structure(values: Any, _: Any) -> Any:
+            _expect_table(values)
+            return dict(zip(values, self._each(values.items(), item, hint), strict=True))
+
+        return structure
+
+    def _each(self, pairs: Any, item: Any, hint: Any) -> list[Any]:
+        """Every value as `item` says; all faults together, each noted with its index or key."""
+        built: list[Any] = []
+        errors: list[Exception] = []
+        for index, value in pairs:
+            try:
+                built.append(self._converter.structure(value, item))
+            except Exception as error:
+                error.add_note(IterableValidationNote("item", index, item))
+                errors.append(error)
+        if errors:
+            raise IterableValidationError("several items", errors, hint)
+        return built
+
+    def _union(self, hint: Any) -> _Hook:
+        """The first alternative that fits; TOML has no value for None, so leaving the key out is how to say it."""
+        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+
+        def structure(value: Any, _: Any) -> Any:
+            for choice in choices[:-1]:
                 try:
-                    built.append(self._converter.structure(value, item))
-                except Exception as error:
-                    error.add_note(IterableValidationNote(f"item {index}", index, item))
-                    errors.append(error)
-            if errors:
-                raise IterableValidationError("several items", errors, hint)
-            return origin(built)
+                    return self._converter.structure(value, choice)
+                except Exception:  # noqa: S112 - the next alternative may fit
+                    continue
+            return self._converter.structure(value, choices[-1])
 
         return structure
 
@@ -106,13 +172,19 @@ class _Fault(ValueError):
         self.key = key
 
 
-def _origin(hint: Any) -> Any:
-    return get_origin(hint)
+def _is(*origins: Any) -> Callable[[Any], bool]:
+    return lambda hint: hint in origins or typing.get_origin(hint) in origins
 
 
 def _shown(value: Any) -> str:
     """What stands there, by its type only: a value may be a secret in the wrong place."""
-    return in_words(type(value)) if type(value) in (str, int, float, bool) else f"a {type(value).__name__}"
+    names: dict[Any, str] = {dict: "a table", list: "a list"}
+    return names.get(type(value)) or in_words(type(value))
+
+
+def _expect_table(value: Any) -> None:
+    if not isinstance(value, dict):
+        raise _Fault(f"must be a table, not {_shown(value)}")
 
 
 def _plain(value: Any, hint: Any) -> Any:
@@ -120,6 +192,8 @@ def _plain(value: Any, hint: Any) -> Any:
         return float(value)
     if type(value) is not hint:
         raise _Fault(f"must be {in_words(hint)}, not {_shown(value)}")
+    if hint is float and value != value:  # NaN
+        raise _Fault("must be a number, not nan")
     return value
 
 
@@ -132,22 +206,19 @@ def _size(value: Any, _: Any) -> ByteSize:
 
 
 def _path(value: Any, _: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise _Fault(f"must be a path, not {_shown(value) if value else 'an empty text'}")
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _Fault(
+            f"must be a path, not {_shown(value) if not isinstance(value, str) else 'an empty or broken text'}"
+        )
     return Path(value)
 
 
 def _choice(value: Any, hint: Any) -> Any:
-    if value in get_args(hint):
-        return value
+    for choice in get_args(hint):
+        if choice == value and type(choice) is type(value):
+            return choice
     near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
     raise _Fault(f"must be {in_words(hint)}" + (f'; did you mean "{near[0]}"?' if near else ""))
-
-
-def _table(value: Any, _: Any) -> Any:
-    if not isinstance(value, dict):
-        raise _Fault(f"must be a table, not {_shown(value)}")
-    return value
 
 
 def _faults(error: BaseException, path: str) -> Iterator[str]:
@@ -158,12 +229,17 @@ def _faults(error: BaseException, path: str) -> Iterator[str]:
     elif isinstance(error, BaseValidationError):
         for inner in error.exceptions:
             yield from _faults(inner, path + _step(inner))
-    elif isinstance(error, KeyError):
+    elif isinstance(error, KeyError) and _step(error):
         yield f"{path}: is missing"
     elif isinstance(error, _Fault):
         yield f"{path}{'.' + error.key if error.key else ''}: {error}"
     else:
-        yield f"{path}: {error}"
+        yield f"{path}: {printable(_said(error), 500)}"
+
+
+def _said(error: BaseException) -> str:
+    """A constructor raises ValueError for people; anything else also needs its type to be understood."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _step(error: BaseException) -> str:
@@ -172,7 +248,7 @@ def _step(error: BaseException) -> str:
         if isinstance(note, AttributeValidationNote):
             return f".{note.name}"
         if isinstance(note, IterableValidationNote):
-            return f"[{note.index}]"
+            return f".{note.index}" if isinstance(note.index, str) else f"[{note.index}]"
     return ""
 
 
