@@ -1,0 +1,187 @@
+"""Configuration: all faults at once, each with its key path and the nearest name; nothing is coerced in silence."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+import pytest
+from rigatoni_core.catalog import Catalog, Plugin, Provided
+from rigatoni_core.components import Component
+from rigatoni_core.config import load, options_of
+from rigatoni_core.contracts import Serializer, Source
+from rigatoni_core.errors import ConfigurationError
+from rigatoni_core.options import ByteSize, Secret, parse_size
+
+
+@attrs.define(kw_only=True)
+class Plain(Serializer):
+    """A serializer that needs nothing."""
+
+    media_type = "text/plain"
+    suffix = ".txt"
+    mode: Annotated[Literal["loud", "quiet"], "How"] = "quiet"
+
+    def serialize(self, events):
+        return b""
+
+
+@attrs.define(kw_only=True)
+class Everything(Source):
+    """One option of each type."""
+
+    uri: Annotated[Secret, "Where"]
+    path: Annotated[Path, "A path"] = Path()
+    size: Annotated[ByteSize, "A size"] = ByteSize(1)  # noqa: RUF009 (a NewType)
+    names: Annotated[tuple[str, ...], "Names"] = ()
+    seconds: Annotated[float, "Seconds"] = 1.0
+    on: Annotated[bool, "A switch"] = False
+    count: Annotated[int, "A number"] = attrs.field(default=1)
+    comment: Annotated[str | None, "A text"] = None
+    stages: Annotated[tuple[dict[str, object], ...], "Tables"] = ()
+    serializer: Annotated[Serializer | None, "A component"] = None
+
+    @count.validator
+    def _check(self, attribute, value):
+        if value < 1:
+            raise ValueError(f"count must be at least 1, not {value}")
+
+    async def streams(self):
+        return []
+
+    def definition(self, stream): ...
+
+    def read(self, stream, *, after): ...
+
+
+def catalog():
+    provided = [
+        ("source", "everything", Everything),
+        ("serializer", "plain", Plain),
+    ]
+    builtin = Catalog.discover().plugins
+    plugin = Plugin(
+        "test",
+        "rigatoni-test",
+        "1",
+        provides=tuple(Provided(kind, name, "", Component(name, lambda cls=cls: cls)) for kind, name, cls in provided),
+    )
+    return Catalog((*[each for each in builtin if each.name == "builtin"], plugin))
+
+
+def written(tmp_path, source="", *, pipeline='name = "p"', rest=None):
+    if rest is None:
+        rest = '[pipeline.destination]\ntype = "stdout"\nserializer = { type = "plain" }\n'
+        rest += '[pipeline.state]\ntype = "memory"'
+    text = f'[pipeline]\n{pipeline}\n[pipeline.source]\ntype = "everything"\n{source}\n{rest}\n'
+    path = tmp_path / "pipeline.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def faults(path):
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, catalog())
+    return list(caught.value.faults)
+
+
+def test_every_type_of_option(tmp_path, monkeypatch):
+    monkeypatch.setenv("THE_URI", "sentinel")
+    source = (
+        'uri = { env = "THE_URI" }\npath = "a/b"\nsize = "2 KiB"\nnames = ["x", "y"]\nseconds = 3\non = true\n'
+        'count = 7\ncomment = "hello"\nstages = [{ a = 1 }]'
+    )
+    configuration = load(written(tmp_path, source), catalog())
+    built = configuration.source
+    assert built.uri.reveal() == "sentinel"
+    assert (built.path, built.size, built.names, built.seconds) == (Path("a/b"), 2048, ("x", "y"), 3.0)
+    assert (built.on, built.count, built.comment, built.stages) == (True, 7, "hello", ({"a": 1},))
+    assert isinstance(configuration.destination.serializer, Plain)
+    assert "sentinel" not in repr(configuration)
+
+
+def test_K1_all_faults_at_once_with_key_path_and_nearest_name(tmp_path):
+    source = 'ur = "x"\nsize = "many"\nnames = "x"\nseconds = "5"\non = "no"\ncount = 4.7\ncomment = 3'
+    rest = '[pipeline.destination]\ntype = "stdou"\n[pipeline.retry]\nmax_retrys = 3'
+    found = "\n".join(faults(written(tmp_path, source, pipeline='nam = "p"\nbatch_size = "10"', rest=rest)))
+    for text in (
+        'pipeline.nam: unknown key; did you mean "name"?',
+        "pipeline.name: is missing",
+        "pipeline.source.uri: is missing",
+        'pipeline.source.ur: unknown key; did you mean "uri"?',
+        "pipeline.source.size: 'many' is not a size",
+        "pipeline.source.names: must be a list of text, not text",
+        "pipeline.source.seconds: must be number, not text",
+        "pipeline.source.on: must be true or false, not text",
+        "pipeline.source.count: must be integer, not number",
+        "pipeline.source.comment:",
+        "pipeline.destination.type: there is no destination",
+        "pipeline.state: is missing",
+        'pipeline.retry.max_retrys: unknown key; did you mean "max_retries"?',
+    ):
+        assert text in found, found
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ('uri = "x"\ncount = 0', "pipeline.source: count must be at least 1, not 0"),
+        ('uri = { env = "NOT_THERE" }', "pipeline.source.uri: the environment variable NOT_THERE is not set"),
+        ('uri = { file = "nowhere" }', "pipeline.source.uri: the secret's file nowhere can not be read"),
+        ('uri = "x"\nserializer = { type = "plain", mode = "lod" }', 'serializer.mode: must be "loud" or "quiet"; did'),
+        ('uri = "x"\nserializer = "plain"', "pipeline.source.serializer.type: a serializer is written as a table"),
+        ('uri = "x"\nnames = ["a", 1]', "pipeline.source.names[1]: must be text, not integer"),
+        ('uri = "x"\non = 1', "pipeline.source.on: must be true or false, not integer"),
+        ('uri = "x"\ncount = true', "pipeline.source.count: must be integer, not true or false"),
+    ],
+)
+def test_K1_single_faults(tmp_path, source, fault):
+    found = faults(written(tmp_path, source))
+    assert len(found) == 1
+    assert fault in found[0]
+
+
+def test_settings_are_checked_together(tmp_path):
+    found = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p"\nbatch_bytes = "64 MiB"'))
+    assert "max_buffered_bytes" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda path: None, "there is no file"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "not UTF-8"),
+        (lambda path: path.write_text("[pipeline"), "is not TOML"),
+        (lambda path: path.write_text("a = 1"), "pipeline: is missing"),
+    ],
+)
+def test_a_file_that_is_none_is_said_plainly(tmp_path, make, text):
+    path = tmp_path / "pipeline.toml"
+    make(path)
+    with pytest.raises(ConfigurationError, match=text):
+        load(path, catalog())
+
+
+def test_K3_a_password_in_the_file_is_a_warning_and_in_no_message(tmp_path):
+    configuration = load(written(tmp_path, 'uri = "mongodb://u:sentinel@h/"'), catalog())
+    assert "password" in configuration.warnings[0]
+    assert "sentinel" not in repr(configuration) + str(configuration.warnings)
+    found = faults(written(tmp_path, 'uri = ["sentinel"]\ncount = "sentinel"\ncomment = ["sentinel"]'))
+    assert "sentinel" not in "".join(found)
+
+
+def test_sizes():
+    assert parse_size("8 MiB") == 8 * 2**20
+    assert parse_size("500 kB") == 500_000
+    with pytest.raises(ValueError, match="KiB"):
+        parse_size("8 megs")
+
+
+def test_options_are_read_off_the_class():
+    options = {option.name: option for option in options_of(Everything)}
+    assert options["uri"].type == "secret"
+    assert options["uri"].default is None
+    assert options["names"].type == "list of text"
+    assert options["on"].default == "false"
+    assert options["serializer"].type == "serializer"
+    assert options["size"].meaning == "A size"

@@ -1,0 +1,40 @@
+"""Each plugin's wheel, installed alone beside the core's, is listed and usable. Called by `nox -s wheels`.
+
+python tests/packaging/wheels_alone.py FOLDER_WITH_WHEELS
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main(folder: Path) -> None:
+    wheels = sorted(folder.glob("*.whl"))
+    (core,) = [wheel for wheel in wheels if wheel.name.startswith("rigatoni_core-")]
+    for wheel in wheels:
+        with tempfile.TemporaryDirectory() as place:
+            check(wheel, core, Path(place))
+    print(f"{len(wheels)} wheels: each works alone beside the core")
+
+
+def check(wheel: Path, core: Path, place: Path) -> None:
+    subprocess.run([sys.executable, "-m", "virtualenv", "-q", str(place)], check=True)
+    python = place / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", *{core, wheel}], check=True)
+    subprocess.run([python, "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
+    listed = subprocess.run([place / "bin" / "rigatoni", "plugins", "list", "--json"], check=True, capture_output=True)
+    plugins = {plugin["distribution"]: plugin for plugin in json.loads(listed.stdout)}
+    name = wheel.name.partition("-")[0].replace("_", "-")
+    assert set(plugins) == {"rigatoni-core", name}, plugins
+    assert all(plugin["status"] == "ok" for plugin in plugins.values()), plugins
+    for provided in plugins[name]["provides"]:
+        command = [place / "bin" / "rigatoni", "plugins", "show", provided["name"], "--json"]
+        shown = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        assert shown[0]["kind"] == provided["kind"], shown
+    print(f"{wheel.name}: {', '.join(provided['name'] for provided in plugins[name]['provides'])}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,67 @@
+"""What the documents say is held against the code: option tables, the README's example, the distributions."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from rigatoni_core.catalog import Catalog
+from rigatoni_core.config import load, options_of
+
+ROOT = Path(__file__).parent.parent
+DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
+CATALOG = Catalog.discover()
+COMPONENTS = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
+
+
+def normal(text):
+    return re.sub(r"[`\s]+", " ", text.replace("\\|", "or")).strip()
+
+
+@pytest.mark.parametrize(("plugin", "provided"), COMPONENTS, ids=lambda item: str(getattr(item, "name", item)))
+def test_readme_option_tables_equal_the_classes(plugin, provided):
+    readme = (ROOT / plugin.distribution / "README.md").read_text(encoding="utf-8")
+    rows = {row[0].strip(" `"): row for line in readme.splitlines() if (row := line.strip().strip("|").split("|"))}
+    for option in options_of(CATALOG.get(provided.kind, provided.name)):
+        assert option.name in rows, f"{option.name} is missing in the README of {plugin.distribution}"
+        assert normal(option.meaning) in normal("|".join(rows[option.name])), option.name
+
+
+def test_the_readmes_example_is_a_valid_configuration(tmp_path, monkeypatch):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
+    (tmp_path / "pipeline.toml").write_text(example, encoding="utf-8")
+    configuration = load(tmp_path / "pipeline.toml", CATALOG)
+    assert configuration.name == "orders-to-lake"
+    assert configuration.source.watch == ("shop.orders", "shop.users")
+    command = [sys.executable, "-m", "rigatoni_core.cli", "validate", "--offline", "pipeline.toml"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "pipeline.toml is valid" in answer.stdout
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)
+def test_every_distribution_is_complete(folder):
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["name"] == folder.name
+    assert project["license"] == "Apache-2.0"
+    package = folder / "src" / folder.name.replace("-", "_")
+    for path in (folder / "README.md", folder / "CHANGELOG.md", package / "py.typed", folder / "tests"):
+        assert path.exists(), path
+    assert f"({folder.name}/README.md)" in (ROOT / "README.md").read_text()
+    if folder.name != "rigatoni-core":
+        assert project["entry-points"]["rigatoni"] == {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"}
+
+
+def test_the_command_and_the_list_of_plugins_import_nothing_heavy():
+    code = (
+        "import sys\nfrom rigatoni_core.catalog import Catalog\nassert len(Catalog.discover().plugins) > 3\n"
+        "import rigatoni_core.cli.plugins\n"
+        "heavy = {'pymongo', 'bson', 'boto3', 'pyarrow', 'redis', 'orjson', 'zstandard', 'rich', 'structlog'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
