@@ -1,6 +1,6 @@
 """What the tests of this folder share: a small serializer, a long-enough stream, and readers of what was written."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.events import Definition, ResumeToken, token_hash
+from rigatoni_core.events import Definition, ResumeToken
 from rigatoni_core.testing.batches import event_document
 from rigatoni_local.destination import LocalDestination
 
@@ -85,11 +85,6 @@ def written() -> Callable[[Path], dict[str, list[ResumeToken]]]:
 
 
 @pytest.fixture
-def all_hashes() -> Callable[[Iterable[ResumeToken]], list[str]]:
-    return lambda tokens: [token_hash(token) for token in tokens]
-
-
-@pytest.fixture
-async def destination(tmp_path: Path, serializer: Tokens) -> "Iterator[LocalDestination]":
+async def destination(tmp_path: Path, serializer: Tokens) -> AsyncIterator[LocalDestination]:
     async with LocalDestination(path=tmp_path / "out", serializer=serializer) as entered:
         yield entered

@@ -56,6 +56,7 @@ class Writer(threading.Thread):
         self.go = threading.Semaphore(0)
         self.killed = self.finished = False
         self.failure: BaseException | None = None
+        self.last_call = ""
 
     def run(self) -> None:
         try:
@@ -116,13 +117,13 @@ class Machine:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Within this block each system call of a writer is a step, and is remembered until it is durable."""
-        wrappers = {name: self._step(getattr(os, name), getattr(self, f"_{name}", None)) for name in _CALLS}
-        wrappers["fsync"] = self._step(lambda descriptor: None, self._fsync)
+        wrappers = {name: self._step(name, getattr(os, name), getattr(self, f"_{name}", None)) for name in _CALLS}
+        wrappers["fsync"] = self._step("fsync", lambda descriptor: None, self._fsync)
         wrappers["close"] = self._close_always(os.close)
         with mock.patch.multiple(os, **wrappers), mock.patch.object(fcntl, "flock", self._flock(fcntl.flock)):
             yield
 
-    def _step(self, real: Callable[..., Any], remember: Callable[..., None] | None) -> Callable[..., Any]:
+    def _step(self, name: str, real: Callable[..., Any], remember: Callable[..., None] | None) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             writer = threading.current_thread()
             if not isinstance(writer, Writer):
@@ -130,6 +131,7 @@ class Machine:
             if writer.killed:
                 raise Crash
             writer.pause()
+            writer.last_call = name
             result = real(*args, **options)
             if remember:
                 remember(result, *args)
@@ -196,6 +198,7 @@ class World:
         self.checkpoints: list[Position] = []
         self.machine = Machine()
         self.writers: list[Writer] = []
+        self.ending = False
         self.forced: int | None = None  # the layout that must finish an unfinished batch
 
     def _events(self, length: int) -> list[bytes]:
@@ -256,22 +259,23 @@ class World:
         self.writers.append(self.machine.start(self.work(layout, self.chance.randint(1, 6), checkpoint)))
 
     def run(self, deaths: int, outages: int) -> None:
+        faults = ["death"] * deaths + ["outage"] * outages
+        self.chance.shuffle(faults)
         with self.machine.watching():
-            while deaths + outages:
-                while len(self.writers) < 2:
-                    self.start_writer()
+            for fault in faults:
                 for _ in range(self.chance.randrange(self.chance.choice([20, 100, 300]))):
                     self.step()
-                if outages and self.chance.randrange(deaths + outages) < outages:
-                    outages -= 1
+                if self.chance.random() < 0.7:
+                    self.await_weak_moment(fault)
+                if fault == "outage":
                     for writer in self.writers:
                         self.machine.kill(writer)
                     self.writers.clear()
                     self.machine.lose_power(self.chance)
-                else:
-                    deaths -= 1
-                    if self.writers:
-                        self.machine.kill(self.writers.pop(self.chance.randrange(len(self.writers))))
+                elif self.writers:
+                    self.writers.sort(key=lambda writer: writer.last_call == "link")
+                    self.machine.kill(self.writers.pop())
+            self.ending = True
             while self.writers:
                 self.step()
             for _ in range(3):  # again, where one had to give way to a definition or to an unfinished batch
@@ -280,10 +284,20 @@ class World:
                 while self.writers:
                     self.step()
 
+    def await_weak_moment(self, fault: str) -> None:
+        """Death: when a name was just given and is not durable yet. Outage: when a checkpoint was just saved."""
+        saved = len(self.checkpoints)
+        for _ in range(500):
+            self.step()
+            if fault == "death" and any(writer.last_call == "link" for writer in self.writers):
+                return
+            if fault == "outage" and len(self.checkpoints) > saved:
+                return
+
     def step(self) -> None:
         """One system call of one of the writers."""
-        if not self.writers:
-            return
+        while len(self.writers) < 2 and not self.ending:
+            self.start_writer()
         writer = self.chance.choice(self.writers)
         writer.advance()
         if writer.finished:

@@ -93,6 +93,7 @@ class Chain:
             return position  # of the other deployment: the source is the one to say that it is lost
         if not same:
             return None
+        files.sync_folder(self._records)  # whoever created it may have died right before
         self._definition = newest
         if self._told_fresh:  # a concurrent start was quicker: its anchor is in force, ours may be later
             return self._tail(newest)[0]
@@ -260,8 +261,8 @@ class Chain:
 
     def _complete(self, sidecar: Path, record: BatchRecord, events: EventBatch) -> None:
         """Write those files of a batch that an earlier run did not come to; all is durable afterwards."""
-        self._sync(sidecar, record)
         missing = self._missing(record)
+        self._sync(sidecar, record)  # after looking: what is seen may have been put there a moment ago
         if not missing:
             return
         ours = {PartRecord(part.path, len(part.events)): part for part in self.layout.parts(events)}
