@@ -163,7 +163,9 @@ def test_G6_a_hung_destination_is_abandoned_at_the_limit_and_a_second_signal_end
     assert delivered() == list(range(30))
 
 
-def test_F2_F4_garbage_in_the_state_is_refused_and_untouched(place):
+def test_F2_F4_garbage_in_the_state_is_refused_and_untouched_where_only_the_state_knows_the_position(place):
+    text = Path("pipeline.toml").read_text().replace('type = "local"\npath = "lake"', 'type = "stdout"')
+    Path("pipeline.toml").write_text(text)
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
     (record,) = Path("state").rglob("*.orders.json")
     record.write_bytes(b"garbage")
@@ -172,6 +174,19 @@ def test_F2_F4_garbage_in_the_state_is_refused_and_untouched(place):
     assert "on_lost_position" in answer.stderr
     assert record.read_bytes() == b"garbage"
     assert "Traceback" not in answer.stderr
+
+
+def test_F4_garbage_in_the_state_is_kept_aside_where_the_files_say_how_far_it_was(place):
+    assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
+    place.orders.insert_many([{"n": n} for n in range(30)])
+    assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
+    (record,) = Path("state").rglob("*.orders.json")
+    record.write_bytes(b"garbage")
+    place.orders.insert_many([{"n": n} for n in range(30, 45)])
+    answer = rigatoni("run", "pipeline.toml", "--once")
+    assert answer.returncode == 0, answer.stderr
+    assert delivered() == list(range(45))
+    assert record.with_name(record.name + ".corrupt-1").read_bytes() == b"garbage"
 
 
 def test_J2_the_state_is_deleted_and_the_files_say_where_to_go_on(place):

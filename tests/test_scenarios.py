@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = tomllib.loads((ROOT / "tests" / "scenarios.toml").read_text(encoding="utf-8"))
 
 
-def tests_by_scenario():
+def _tests_by_scenario():
     """Scenario numbers to the tests that carry them, over the whole repository."""
     found: dict[str, list[str]] = {}
     for path in [*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("rigatoni-*/tests/test_*.py")]:
@@ -19,17 +19,17 @@ def tests_by_scenario():
 
 
 def test_every_scenario_has_a_test_or_stands_in_the_open_list():
-    missing = set(TABLE["scenarios"]) - set(tests_by_scenario()) - set(TABLE["open"])
+    missing = set(TABLE["scenarios"]) - set(_tests_by_scenario()) - set(TABLE["open"])
     assert not missing, sorted(missing)
 
 
 def test_the_open_list_is_true():
-    covered = set(TABLE["open"]) & set(tests_by_scenario())
+    covered = set(TABLE["open"]) & set(_tests_by_scenario())
     assert not covered, f"these have tests now: {sorted(covered)}"
     assert all(len(reason) > 20 for reason in TABLE["open"].values())
 
 
 def test_no_test_carries_a_number_that_is_no_scenario():
     known = set(TABLE["scenarios"])
-    unknown = {number: names for number, names in tests_by_scenario().items() if number not in known}
+    unknown = {number: names for number, names in _tests_by_scenario().items() if number not in known}
     assert not unknown, unknown

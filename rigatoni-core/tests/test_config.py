@@ -109,7 +109,7 @@ def test_K1_all_faults_at_once_with_key_path_and_nearest_name(tmp_path):
         "pipeline.source.uri: is missing",
         'pipeline.source.ur: unknown key; did you mean "uri"?',
         "pipeline.source.size: 'many' is not a size",
-        "pipeline.source.names: must be a list of text, not text",
+        'pipeline.source.names: must be a list of text, such as ["x"], not text',
         "pipeline.source.seconds: must be number, not text",
         "pipeline.source.on: must be true or false, not text",
         "pipeline.source.count: must be integer, not number",
@@ -124,11 +124,11 @@ def test_K1_all_faults_at_once_with_key_path_and_nearest_name(tmp_path):
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ('uri = "x"\ncount = 0', "pipeline.source: count must be at least 1, not 0"),
+        ('uri = "x"\ncount = 0', "pipeline.source.count: count must be at least 1, not 0"),
         ('uri = { env = "NOT_THERE" }', "pipeline.source.uri: the environment variable NOT_THERE is not set"),
         ('uri = { file = "nowhere" }', "pipeline.source.uri: the secret's file nowhere can not be read"),
         ('uri = "x"\nserializer = { type = "plain", mode = "lod" }', 'serializer.mode: must be "loud" or "quiet"; did'),
-        ('uri = "x"\nserializer = "plain"', "pipeline.source.serializer.type: a serializer is written as a table"),
+        ('uri = "x"\nserializer = "plain"', 'pipeline.source.serializer: must be a table: write { type = "plain" }'),
         ('uri = "x"\nnames = ["a", 1]', "pipeline.source.names[1]: must be text, not integer"),
         ('uri = "x"\non = 1', "pipeline.source.on: must be true or false, not integer"),
         ('uri = "x"\ncount = true', "pipeline.source.count: must be integer, not true or false"),

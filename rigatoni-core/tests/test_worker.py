@@ -143,7 +143,7 @@ def test_G1_a_batch_is_cut_by_bytes():
     run_virtual(main())
 
 
-def test_G2_two_failures_are_retried_after_about_one_and_two_seconds_with_one_checkpoint():
+def test_G2_Z5_two_failures_are_retried_after_about_one_and_two_seconds_with_one_checkpoint():
     async def main():
         log, heard, state = log_of(5), Heard(), FlakyStateStore()
         destination = RecordingDestination(before=[DownError("down"), DownError("down")])

@@ -19,7 +19,7 @@ WALKER = Walker(Canonical())
 
 
 @given(raw=DOCUMENTS)
-def test_every_document_comes_back_byte_for_byte(raw):
+def test_C6_every_document_comes_back_byte_for_byte(raw):
     line = WALKER.line(raw)
     assert b"\n" not in line
     assert document_of(line) == raw

@@ -294,3 +294,59 @@ async def test_K4_wrong_credentials_name_the_host_not_the_password(open_source, 
             pass
     assert host.rstrip("/") in str(caught.value)
     assert "sentinel-secret" not in str(caught.value)
+
+
+async def test_C2_before_images_are_there_when_asked_for_and_never_invented(open_source, read, database):
+    name = f"{database.name}.orders"
+    database.create_collection("orders", changeStreamPreAndPostImages={"enabled": True})
+    database.orders.insert_one({"_id": 1, "v": 1})
+    async with (
+        open_source(name, full_document_before_change="whenAvailable") as asking,
+        open_source(name) as silent,
+        read(asking, name) as with_images,
+        read(silent, name) as without,
+    ):
+        database.orders.update_one({"_id": 1}, {"$set": {"v": 2}})
+        database.orders.delete_one({"_id": 1})
+        assert [event.full_document_before_change for event in await with_images.events(2)] == [
+            {"_id": 1, "v": 1},
+            {"_id": 1, "v": 2},
+        ]
+        assert [event.full_document_before_change for event in await without.events(2)] == [None, None]
+
+
+async def test_C5_applying_the_deltas_reproduces_the_documents(open_source, read, database):
+    name = f"{database.name}.orders"
+    changes = [
+        {"$set": {"a": 1, "nested.b": 2}},
+        {"$unset": {"a": 1}},
+        {"$push": {"list": 4}},
+        {"$set": {"list.0": 9}},
+        {"$set": {"nested.c": {"d": [1, 2]}}},
+        {"$unset": {"nested.b": 1}},
+    ]
+    async with open_source(name) as source, read(source, name) as reading:
+        database.orders.insert_one({"_id": 1, "nested": {}, "list": [1, 2, 3]})
+        for change in changes:
+            database.orders.update_one({"_id": 1}, change)
+        inserted, *updates = await reading.events(1 + len(changes))
+        replica = dict(inserted.full_document)
+        for event in updates:
+            for path, value in event.update_description.updated_fields.items():
+                put(replica, path.split("."), value)
+            for path in event.update_description.removed_fields:
+                put(replica, path.split("."))
+        assert replica == database.orders.find_one({"_id": 1})
+
+
+def put(document, path, *value):
+    """Set the value at a path, or remove the field where there is none."""
+    *parents, last = [int(step) if step.isdigit() else step for step in path]
+    for step in parents:
+        document = document[step]
+    if not value:
+        del document[last]
+    elif isinstance(document, list) and last == len(document):
+        document.append(*value)
+    else:
+        document[last] = value[0]

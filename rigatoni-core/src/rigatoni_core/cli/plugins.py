@@ -1,5 +1,6 @@
 """`rigatoni plugins`: what is installed, and what a component takes."""
 
+import difflib
 import sys
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 
 from rigatoni_core.catalog import KINDS, Catalog
 from rigatoni_core.cli.output import as_json, table
-from rigatoni_core.errors import RigatoniError
+from rigatoni_core.errors import UnknownComponentError
 
 
 @click.group()
@@ -64,12 +65,10 @@ def show(name: str, json_: bool) -> None:
 
     catalog = Catalog.discover()
     found: list[dict[str, Any]] = []
-    failure: RigatoniError | None = None
     for kind in KINDS:
         try:
             plugin, provided = catalog.find(kind, name)
-        except RigatoniError as error:
-            failure = failure or error
+        except UnknownComponentError:
             continue
         cls = catalog.get(kind, name)
         delivery = getattr(cls, "delivery", None)
@@ -84,8 +83,14 @@ def show(name: str, json_: bool) -> None:
                 "options": [attrs.asdict(option) for option in options_of(cls)],
             }
         )
-    if not found and failure:
-        raise failure
+    if not found:
+        names = sorted({provided.name for _, provided in catalog.provided()})
+        near = difflib.get_close_matches(name, names, n=1)
+        raise UnknownComponentError(
+            f'there is no component "{name}"; '
+            + (f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names)}"),
+            remedy=f"If a plugin provides it: pip install rigatoni-{name}",
+        )
     if json_:
         as_json(found)
         return

@@ -1,99 +1,140 @@
 """A pipeline's file: one table `[pipeline]` with its source, destination, state and retry."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 
 from rigatoni_core.catalog import Catalog
-from rigatoni_core.config.options import KINDS, fields_of
-from rigatoni_core.config.structuring import PASSWORD, Structuring, nearest
+from rigatoni_core.config.faults import Fault, InvalidConfigurationError, faults_of, nearest, spelled
+from rigatoni_core.config.lines import line_of, lines_of
+from rigatoni_core.config.options import fields_of
+from rigatoni_core.config.secrets import Redaction, open_passwords
+from rigatoni_core.config.structuring import Structuring
 from rigatoni_core.contracts import Destination, Source, StateStore
 from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.settings import Settings
-
-_COMPONENTS: dict[str, type[Any]] = {kind: contract for contract, kind in KINDS.items() if kind != "serializer"}
-_WHY = {
-    "name": "it names the checkpoints and folders of this pipeline",
-    "source": 'where the events come from, such as { type = "mongodb", ... }',
-    "destination": 'where the events go, such as { type = "local", ... }',
-    "state": (
-        'where checkpoints are kept, such as { type = "file", path = "state" }; '
-        '{ type = "memory" } forgets them at the end of the process, so it must be asked for'
-    ),
-}
-_REMEDY = "Correct the file and look again with `rigatoni validate`."
+from rigatoni_core.settings import RetrySettings, Settings
 
 
 @attrs.frozen(kw_only=True)
 class PipelineConfiguration:
-    """A whole pipeline, ready to be run. `warnings` says what is allowed but unwise."""
+    """A whole pipeline, ready to be run. `warnings` says what is allowed but unwise.
+
+    `redaction` takes the secrets of this configuration out of any text.
+    """
 
     name: str
     source: Source
     destination: Destination
     state: StateStore
-    settings: Settings
+    settings: Settings = attrs.field(factory=Settings)
     warnings: tuple[str, ...] = ()
+    redaction: Redaction = attrs.field(factory=Redaction, eq=False, repr=False)
+
+
+def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not value or not value.isprintable():
+        raise ValueError("must not be empty, nor hold control characters")
+
+
+@attrs.frozen(kw_only=True)
+class _PipelineTable(Settings):
+    """The table `[pipeline]`: the settings, and what makes it this pipeline."""
+
+    name: Annotated[str, "It names the checkpoints and folders of this pipeline"] = attrs.field(validator=_check_name)
+    source: Annotated[Source, "[pipeline.source] says where change events come from"]
+    destination: Annotated[Destination, "[pipeline.destination] says where they go"]
+    state: Annotated[
+        StateStore,
+        '[pipeline.state] says where checkpoints are kept: type = "file" keeps them when the process ends, '
+        'type = "memory" forgets them and so must be asked for',
+    ]
+
+
+_ELSEWHERE = {
+    **{field.name: "pipeline" for field in fields_of(_PipelineTable) if field.name != "batch_size"},
+    **{field.name: "pipeline.retry" for field in fields_of(RetrySettings)},
+}
 
 
 def load(path: Path, catalog: Catalog) -> PipelineConfiguration:
-    """The pipeline that the file describes. Raises `ConfigurationError` with every fault in `faults`."""
-    document = _read(path)
-    structuring, faults = Structuring(catalog), list[str]()
-    faults += [f"{key}: unknown key{nearest(key, ['pipeline'])}" for key in document if key != "pipeline"]
-    table = document.get("pipeline")
-    if not isinstance(table, dict):
-        faults.append("pipeline: is missing: a file describes one table [pipeline]")
-        raise _error(path, faults)
-    settings_keys = [field.name for field in fields_of(Settings)]
-    known = ["name", *_COMPONENTS, *settings_keys]
-    faults += [f"pipeline.{key}: unknown key{nearest(key, known)}" for key in table if key not in known]
-    built: dict[str, Any] = {"settings": {key: table[key] for key in settings_keys if key in table}}
-    built["settings"] = structuring.build(built["settings"], Settings, "pipeline", faults)
-    for key, hint in {"name": str, **_COMPONENTS}.items():
-        if key in table:
-            built[key] = structuring.build(table[key], hint, f"pipeline.{key}", faults)
-        else:
-            faults.append(f"pipeline.{key}: is missing: {_WHY[key]}")
-    if built.get("name") == "":
-        faults.append("pipeline.name: must not be empty")
-    if faults:
-        raise _error(path, [structuring.redacted(fault) for fault in faults])
-    return PipelineConfiguration(**built, warnings=tuple(_passwords(table, "pipeline")))
+    """The pipeline that a TOML file describes; relative paths in it begin where the process runs.
 
-
-def _passwords(value: Any, path: str) -> Iterator[str]:
-    """A warning for each password that stands in the file as part of a URI."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _passwords(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _passwords(item, f"{path}[{index}]")
-    elif isinstance(value, str) and PASSWORD.search(value):
-        yield f'{path}: a password stands in the file; safer is {{ env = "VARIABLE" }} or {{ file = "path" }}'
-
-
-def _read(path: Path) -> dict[str, Any]:
+    Raises `ConfigurationError`: where the file holds faults, an `InvalidConfigurationError` with all of them.
+    """
+    text = _read(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} is not TOML: {error}", remedy="See https://toml.io; texts need quotes."
+        ) from None
+    return structure(document, catalog, where=str(path), lines=lines_of(text))
+
+
+def structure(
+    document: Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    where: str = "the configuration",
+    lines: Mapping[tuple[str, ...], int] | None = None,
+) -> PipelineConfiguration:
+    """The pipeline of a document `{"pipeline": {...}}`, such as `tomllib` gives. Raises as `load` does."""
+    redaction, lines = Redaction(), lines or {}
+    warnings = []
+    for path, uri in open_passwords(document):
+        redaction.add(uri)
+        line = line_of(path, lines)
+        warnings.append(
+            f"{where}{f':{line}' if line else ''}: {spelled(path)}: holds a password that everyone can read who reads "
+            'the file; better { env = "VARIABLE" } or { file = "path" }'
+        )
+    faults = [Fault((key,), _stray(key)) for key in document if key != "pipeline"]
+    table: Any = None
+    if "pipeline" not in document:
+        faults.append(Fault(("pipeline",), "is missing: a file describes one pipeline, in the table [pipeline]"))
+    else:
+        try:
+            table = Structuring(catalog, redaction, _ELSEWHERE).build(document["pipeline"], _PipelineTable)
+        except Exception as error:
+            faults.extend(faults_of(error, ("pipeline",)))
+    if faults:
+        raise InvalidConfigurationError(
+            where,
+            [
+                attrs.evolve(fault, message=redaction(fault.message), line=line_of(fault.path, lines))
+                for fault in faults
+            ],
+        )
+    return PipelineConfiguration(
+        name=table.name,
+        source=table.source,
+        destination=table.destination,
+        state=table.state,
+        settings=Settings(**{field.name: getattr(table, field.name) for field in attrs.fields(Settings)}),
+        warnings=tuple(warnings),
+        redaction=redaction,
+    )
+
+
+def _stray(key: str) -> str:
+    if key == "batch_size" or key in _ELSEWHERE:
+        return f"unknown key here; it belongs to [{_ELSEWHERE.get(key, 'pipeline')}]"
+    return f"unknown key{nearest(key, ['pipeline']) or '; everything stands in the table [pipeline]'}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        fault, remedy = f"there is no file {path}", "Name the pipeline's TOML file."
+        raise ConfigurationError(f"there is no file {path}", remedy="Name the pipeline's TOML file.") from None
     except IsADirectoryError:
-        fault, remedy = f"{path} is a folder", "Name the pipeline's TOML file in it."
+        raise ConfigurationError(f"{path} is a folder", remedy="Name the pipeline's TOML file in it.") from None
     except OSError as error:
-        fault, remedy = f"{path} can not be read: {error.strerror}", "Check the path and its permissions."
+        raise ConfigurationError(f"{path} can not be read: {error.strerror}", remedy="Check its permissions.") from None
     except UnicodeDecodeError as error:
-        fault, remedy = f"{path} is not UTF-8 text (byte {error.start})", "Save it as UTF-8."
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        fault, remedy = f"{path} is not TOML: {error}", _REMEDY
-    raise ConfigurationError(fault, remedy=remedy, faults=(fault,))
-
-
-def _error(path: Path, found: list[str]) -> ConfigurationError:
-    faults = tuple(f"{path}: {fault}" for fault in found)
-    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
-    return ConfigurationError("\n  ".join((f"{count} in {path}:", *faults)), remedy=_REMEDY, faults=faults)
+        raise ConfigurationError(
+            f"{path} is not UTF-8 text (byte {error.start})", remedy="Save it in UTF-8, as TOML demands."
+        ) from None

@@ -1,16 +1,20 @@
-"""What a component's options are: read off its class, for `plugins show` and for READMEs."""
+"""What a component's options are: read off its class, for `plugins show`, for READMEs and for messages."""
 
 import enum
+import types
 import typing
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
+from rigatoni_core.catalog import Kind
 from rigatoni_core.contracts import Destination, Serializer, Source, StateStore
 from rigatoni_core.options import ByteSize, Secret
 
-KINDS: dict[type[Any], str] = {
+CONTRACTS: Mapping[Any, Kind] = {
     Source: "source",
     Destination: "destination",
     StateStore: "state",
@@ -18,23 +22,26 @@ KINDS: dict[type[Any], str] = {
 }
 """The contracts that an option may be annotated with, and the kind of component that it is built from."""
 
-_WORDS: dict[Any, str] = {
+_WORDS: Mapping[Any, str] = {
     str: "text",
     int: "integer",
     float: "number",
     bool: "true or false",
+    datetime: "date and time",
+    date: "date",
+    time: "time",
     Path: "path",
     Secret: "secret",
-    ByteSize: "size in bytes",
+    ByteSize: "size",
     Any: "any value",
-    type(None): "nothing",
-    **KINDS,
+    object: "any value",
+    **CONTRACTS,
 }
 
 
 @attrs.frozen
 class Option:
-    """One option of a component: how it is written, what it is by default (None: required) and what it means."""
+    """One option of a component: its key, how it is written, its default (None: required) and what it means."""
 
     name: str
     type: str
@@ -47,53 +54,85 @@ def fields_of(cls: type[Any]) -> list["attrs.Attribute[Any]"]:
     return [field for field in attrs.fields(cls) if field.init and not field.name.startswith("_")]
 
 
+def key_of(field: "attrs.Attribute[Any]") -> str:
+    """The key that a file says for this field."""
+    return field.alias or field.name
+
+
 def options_of(cls: type[Any]) -> list[Option]:
     """The options of a component class, in the order in which it declares them."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    options = []
-    for field in fields_of(cls):
-        hint, meaning = hints.get(field.name, Any), ""
-        if get_origin(hint) is Annotated:
-            hint, *notes = get_args(hint)
-            meaning = " ".join(note for note in notes if isinstance(note, str))
-        options.append(Option(field.name, in_words(hint), _default(field), meaning))
-    return options
+    return [
+        Option(
+            key_of(field),
+            words_of(hints.get(field.name, Any)),
+            _default(field, hints.get(field.name, Any)),
+            help_of(hints.get(field.name)),
+        )
+        for field in fields_of(cls)
+    ]
 
 
-def in_words(hint: Any) -> str:
+def bare(hint: Any) -> Any:
+    """The type without the help text around it."""
+    return bare(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def help_of(hint: Any) -> str:
+    """The help text of `Annotated[type, "text"]`; empty where there is none."""
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((note for note in notes if isinstance(note, str)), "")
+
+
+def words_of(hint: Any) -> str:
     """A type as a person would say it."""
+    hint = bare(hint)
     if hint in _WORDS:
         return _WORDS[hint]
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return in_words(arguments[0])
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin is Literal:
-        return " or ".join(f'"{value}"' for value in arguments)
-    if origin in (tuple, list):
-        return f"list of {in_words(arguments[0])}"
-    if origin is dict:
+        return " or ".join(_spelled(value) for value in arguments)
+    if origin in (tuple, list, Sequence):
+        return f"list of {words_of(arguments[0])}" if arguments else "list"
+    if origin in (dict, Mapping) or attrs.has(origin):
         return "table"
-    if arguments:  # a union
-        return " or ".join(in_words(argument) for argument in arguments if argument is not type(None))
-    if attrs.has(hint):
-        return "table"
+    if origin in (Union, types.UnionType):
+        return " or ".join(words_of(member) for member in arguments if member is not type(None))
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return " or ".join(_spelled(member.value) for member in hint)
     return getattr(hint, "__name__", str(hint))
 
 
-def _default(field: "attrs.Attribute[Any]") -> str | None:
-    if field.default is attrs.NOTHING:
+def _default(field: "attrs.Attribute[Any]", hint: Any) -> str | None:
+    default: Any = field.default
+    if default is attrs.NOTHING:
         return None
-    value: Any = field.default
-    if hasattr(value, "factory"):
-        if value.takes_self:
-            return "depends on the others"
-        value = value.factory()
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        if default.takes_self:
+            return "computed"
+        default = default.factory()
+    return _size_in_words(default) if bare(hint) is ByteSize else _spelled(default)
+
+
+def _spelled(value: Any) -> str:
+    """A value as TOML would spell it; a class by its name."""
     if isinstance(value, enum.Enum):
-        value = value.value
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+        return _spelled(value.value)
     if value is None:
         return "none"
-    return f'"{value}"' if isinstance(value, (str, Path)) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (str, Path)):
+        return f'"{value}"'
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_spelled, value))}]"
+    if isinstance(value, Mapping):
+        return "{}" if not value else "{ " + ", ".join(f"{k} = {_spelled(v)}" for k, v in value.items()) + " }"
+    return str(value) if isinstance(value, (int, float)) else type(value).__name__
+
+
+def _size_in_words(size: int) -> str:
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size and size % factor == 0:
+            return f'"{size // factor} {unit}"'
+    return str(size)

@@ -1,258 +1,222 @@
-"""TOML values become attrs classes: nothing is coerced in silence, and every fault has its key path."""
+"""TOML values become attrs classes: nothing is coerced in silence, and no fault hides another."""
 
-import difflib
-import os
-import re
+import enum
+import math
+import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args
+from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.errors import (
     AttributeValidationNote,
     BaseValidationError,
-    ForbiddenExtraKeysError,
+    ClassValidationError,
     IterableValidationError,
     IterableValidationNote,
 )
-from cattrs.gen import make_dict_structure_fn
 
-from rigatoni_core.catalog import Catalog, printable
-from rigatoni_core.config.options import KINDS, fields_of, in_words
+from rigatoni_core.catalog import Catalog
+from rigatoni_core.config.faults import Refused, in_words, nearest
+from rigatoni_core.config.options import CONTRACTS, bare, fields_of, help_of, key_of, words_of
+from rigatoni_core.config.secrets import Redaction, read_secret
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.options import ByteSize, Secret, parse_size
 
-PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+(?=@)")
-"""A password inside a URI, after group 1."""
-
-_Hook = Callable[[Any, Any], Any]
-
 
 class Structuring:
-    """Builds components and settings from tables."""
+    """Builds values, attrs classes and components from what TOML says. Raises `Refused`, or cattrs' tree of them.
 
-    def __init__(self, catalog: Catalog) -> None:
+    `elsewhere` maps keys to the table that they belong to, for those who wrote them into another one.
+    """
+
+    def __init__(self, catalog: Catalog, redaction: Redaction, elsewhere: Mapping[str, str]) -> None:
         self._catalog = catalog
-        self._revealed: list[str] = []
+        self._elsewhere = elsewhere
         self._converter = converter = cattrs.Converter(detailed_validation=True)
-        converter.register_structure_hook_factory(attrs.has, self._class)
-        converter.register_structure_hook_func(  # by identity: the classes that implement them are built as tables
-            lambda hint: any(hint is contract for contract in KINDS), self._component
-        )
-        converter.register_structure_hook_factory(_is(tuple, list, Sequence), self._sequence)
-        converter.register_structure_hook_factory(_is(dict, Mapping), self._table)
-        converter.register_structure_hook_factory(_is(Union, UnionType), self._union)
-        converter.register_structure_hook_func(_is(Literal), _choice)
-        for kind in (str, int, float, bool):
+        converter.register_structure_hook_func(attrs.has, self._class)
+        converter.register_structure_hook_func(lambda hint: hint in (Any, object), lambda value, _: value)
+        for kind in (str, int, float, bool, datetime, date, time):
             converter.register_structure_hook(kind, _plain)
         converter.register_structure_hook(ByteSize, _size)
         converter.register_structure_hook(Path, _path)
-        converter.register_structure_hook(Secret, self._secret)
+        converter.register_structure_hook(Secret, lambda value, _: read_secret(value, redaction))
+        converter.register_structure_hook_func(_is_enum, _member)
+        converter.register_structure_hook_func(_is(Literal), _choice)
+        converter.register_structure_hook_func(_is(dict, Mapping), self._table)
+        converter.register_structure_hook_func(_is(tuple, list, Sequence), self._list)
+        converter.register_structure_hook_func(_is(Union, types.UnionType), self._union)
+        converter.register_structure_hook_func(lambda hint: hint in CONTRACTS, self._component)
 
-    def build(self, value: Any, hint: Any, path: str, faults: list[str]) -> Any:
-        """The value as `hint` says; None where there are faults, which are added with their key paths."""
+    def build(self, value: Any, hint: Any) -> Any:
+        """The value as the type hint says."""
+        return self._converter.structure(value, bare(hint))
+
+    def _class(self, table: Any, cls: type[Any]) -> Any:
+        """An instance of an attrs class. Its fields are checked one by one, so that every fault is found."""
+        if not isinstance(table, dict):
+            raise Refused(f"must be a table, not {_shown(table)}")
+        fields = {key_of(field): field for field in fields_of(cls)}
+        hints = typing.get_type_hints(cls, include_extras=True)
+        errors = [_at(key, self._unknown(key, fields), cls) for key in table if key not in fields]
+        arguments: dict[str, Any] = {}
+        for key, field in fields.items():
+            if key in table:
+                try:
+                    arguments[key] = self.build(table[key], hints.get(field.name, Any))
+                    _validate(cls, field, arguments[key])
+                except Exception as error:
+                    errors.append(_at(key, error, cls))
+            elif field.default is attrs.NOTHING:
+                errors.append(_at(key, Refused(f"is missing: {help_of(hints.get(field.name))}".rstrip(": ")), cls))
+        if errors:
+            raise ClassValidationError(f"{cls.__name__} has faults", errors, cls)
         try:
-            return self._converter.structure(value, hint)
+            return cls(**arguments)
+        except (ValueError, TypeError, RigatoniError) as error:
+            raise Refused(in_words(error)) from error
         except Exception as error:
-            faults += _faults(error, path)
-            return None
+            raise Refused(
+                f"{cls.__name__} does not take these options: {error!r}. Tell the author of its plugin"
+            ) from error
 
-    def redacted(self, text: str) -> str:
-        """The text without any secret that was read, and without any password that stood in the wrong place."""
-        for secret in sorted(self._revealed, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return PASSWORD.sub(r"\1***", text)
+    def _unknown(self, key: str, known: Mapping[str, Any]) -> Refused:
+        if key in self._elsewhere:
+            return Refused(f"unknown key here; it belongs to [{self._elsewhere[key]}]")
+        listed = f"; known are {', '.join(known)}" if known else "; there are none"
+        return Refused(f"unknown key{nearest(key, known) or listed}")
 
-    def _class(self, cls: Any) -> _Hook:
-        structure = make_dict_structure_fn(
-            cls, self._converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
-        )
-
-        def checked(value: Any, hint: Any) -> Any:
-            _expect_table(value)
-            return structure(value, hint)
-
-        return checked
-
-    def _component(self, value: Any, contract: Any) -> Any:
-        kind: Any = KINDS[contract]
-        if not isinstance(value, dict):
-            raise _Fault(f'must be a table with the type of the {kind}, such as {{ type = "..." }}')
-        if not isinstance(value.get("type"), str):
-            raise _Fault(f"{'must be a text' if 'type' in value else 'is missing'}: it names the {kind}", "type")
+    def _component(self, table: Any, contract: Any) -> Any:
+        """What `{ type = "...", ...options }` describes, looked up in the catalog."""
+        kind = CONTRACTS[contract]
+        if isinstance(table, str):
+            raise Refused(f'must be a table: write {{ type = "{table}" }}')
+        if not isinstance(table, dict):
+            raise Refused(f'must be a table such as {{ type = "..." }}, not {_shown(table)}')
+        if not isinstance(table.get("type"), str):
+            found = f"must be text, not {_shown(table['type'])}" if "type" in table else "is missing"
+            names = ", ".join(sorted({provided.name for _, provided in self._catalog.provided(kind)}))
+            raise Refused(f"{found}: it says which {kind}; installed: {names or 'none'}", "type")
         try:
-            cls = self._catalog.get(kind, value["type"])
+            cls = self._catalog.get(kind, table["type"])
         except RigatoniError as error:
-            raise _Fault(f"{error}. {error.remedy}".rstrip(), "type") from None
-        return self._converter.structure({key: item for key, item in value.items() if key != "type"}, cls)
+            raise Refused(in_words(error), "type") from error
+        return self.build({key: value for key, value in table.items() if key != "type"}, cls)
 
-    def _secret(self, value: Any, _: Any) -> Secret:
-        """A secret, remembered for `redacted`. Trailing line ends of a secret's file do not count."""
-        if isinstance(value, str):
-            return self._remembered(value, "the configuration")
-        if not isinstance(value, dict) or len(value) != 1 or set(value) - {"env", "file"}:
-            raise _Fault('a secret is written as { env = "VARIABLE" }, { file = "path" } or a text')
-        ((where, name),) = value.items()
-        if not isinstance(name, str) or not name:
-            raise _Fault(f"{where} of a secret is a text")
-        if where == "env":
-            if not os.environ.get(name):
-                raise _Fault(f"the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
-            return self._remembered(os.environ[name], f"the environment variable {name}")
-        try:
-            text = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            raise _Fault(f"the secret's file {name} can not be read: {type(error).__name__}") from None
-        if not text:
-            raise _Fault(f"the secret's file {name} is empty")
-        return self._remembered(text, f"the file {name}")
+    def _table(self, table: Any, hint: Any) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            raise Refused(f"must be a table, not {_shown(table)}")
+        _, item = get_args(hint) or (str, Any)
+        return self._each(table, item, hint)
 
-    def _remembered(self, value: str, origin: str) -> Secret:
-        if len(value) > 3:  # shorter ones would blank out half of every message
-            self._revealed.append(value)
-        return Secret(value, origin)
+    def _list(self, values: Any, hint: Any) -> Any:
+        if not isinstance(values, list):
+            quoted = f", such as [{values!r}]".replace("'", '"') if isinstance(values, str) and len(values) < 40 else ""
+            raise Refused(f"must be a {words_of(hint)}{'' if '://' in quoted else quoted}, not {_shown(values)}")
+        item = (get_args(hint) or (Any,))[0]
+        built = self._each(dict(enumerate(values)), item, hint).values()
+        return list(built) if get_origin(hint) is list else tuple(built)
 
-    def _sequence(self, hint: Any) -> _Hook:
-        origin, items = typing.get_origin(hint) or hint, get_args(hint)
-        item, build = items[0] if items else Any, list if origin is list else tuple
-
-        def structure(values: Any, _: Any) -> Any:
-            if not isinstance(values, list):
-                raise _Fault(f"must be a list, not {_shown(values)}")
-            return build(self._each(enumerate(values), item, hint))
-
-        return structure
-
-    def _table(self, hint: Any) -> _Hook:
-        item = (*get_args(hint), Any, Any)[1]
-
-        def structure(values: Any, _: Any) -> Any:
-            _expect_table(values)
-            return dict(zip(values, self._each(values.items(), item, hint), strict=True))
-
-        return structure
-
-    def _each(self, pairs: Any, item: Any, hint: Any) -> list[Any]:
-        """Every value as `item` says; all faults together, each noted with its index or key."""
-        built: list[Any] = []
-        errors: list[Exception] = []
-        for index, value in pairs:
+    def _each(self, items: Mapping[Any, Any], hint: Any, whole: Any) -> dict[Any, Any]:
+        built, errors = {}, []
+        for key, value in items.items():
             try:
-                built.append(self._converter.structure(value, item))
+                built[key] = self.build(value, hint)
             except Exception as error:
-                error.add_note(IterableValidationNote("item", index, item))
+                error.add_note(IterableValidationNote(f"at {key}", key, hint))
                 errors.append(error)
         if errors:
-            raise IterableValidationError("several items", errors, hint)
+            raise IterableValidationError("some items have faults", errors, whole)
         return built
 
-    def _union(self, hint: Any) -> _Hook:
-        """The first alternative that fits; TOML has no value for None, so leaving the key out is how to say it."""
-        choices = [choice for choice in get_args(hint) if choice is not type(None)]
+    def _union(self, value: Any, hint: Any) -> Any:
+        """The first member that takes the value; TOML has no null, so None is only ever a default."""
+        members = [member for member in get_args(hint) if member is not type(None)]
+        errors: list[Exception] = []
+        for member in members:
+            try:
+                return self.build(value, member)
+            except Exception as error:
+                errors.append(error)
+        inside = next((error for error in errors if isinstance(error, BaseValidationError)), None)
+        if len(errors) == 1 or inside:
+            raise inside or errors[0]
+        raise Refused(f"must be {words_of(hint)}, not {_shown(value)}")
 
-        def structure(value: Any, _: Any) -> Any:
-            for choice in choices[:-1]:
-                try:
-                    return self._converter.structure(value, choice)
-                except Exception:  # noqa: S112 - the next alternative may fit
-                    continue
-            return self._converter.structure(value, choices[-1])
 
-        return structure
+def _at(key: str, error: Exception, cls: type[Any]) -> Exception:
+    """The error, with a note for cattrs' tree where it belongs."""
+    error.add_note(AttributeValidationNote(f"at {key}", key, cls))
+    return error
 
 
-class _Fault(ValueError):
-    """A message for people, about `key` below the value where it was found."""
-
-    def __init__(self, message: str, key: str = "") -> None:
-        super().__init__(message)
-        self.key = key
+def _validate(cls: type[Any], field: "attrs.Attribute[Any]", value: Any) -> None:
+    """Ask the field's own validator alone; where it looks at other fields, the constructor asks it again."""
+    if field.validator is None or isinstance(field.converter, attrs.Converter):
+        return
+    converter: Any = field.converter
+    if converter is not None:
+        value = converter(value)
+    try:
+        field.validator(object.__new__(cls), field, value)
+    except AttributeError:
+        return
 
 
 def _is(*origins: Any) -> Callable[[Any], bool]:
-    return lambda hint: hint in origins or typing.get_origin(hint) in origins
+    return lambda hint: hint in origins or get_origin(hint) in origins
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
 
 
 def _shown(value: Any) -> str:
-    """What stands there, by its type only: a value may be a secret in the wrong place."""
+    """What stands there, by its type only: the value may be a secret in the wrong place."""
     names: dict[Any, str] = {dict: "a table", list: "a list"}
-    return names.get(type(value)) or in_words(type(value))
-
-
-def _expect_table(value: Any) -> None:
-    if not isinstance(value, dict):
-        raise _Fault(f"must be a table, not {_shown(value)}")
+    return names.get(type(value)) or words_of(type(value))
 
 
 def _plain(value: Any, hint: Any) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        raise _Fault(f"must be {in_words(hint)}, not {_shown(value)}")
-    if hint is float and value != value:  # NaN
-        raise _Fault("must be a number, not nan")
+        raise Refused(f"must be {words_of(hint)}, not {_shown(value)}")
+    if hint is float and not math.isfinite(value):
+        raise Refused("must be a finite number")
     return value
 
 
 def _size(value: Any, _: Any) -> ByteSize:
     if isinstance(value, str):
         return parse_size(value)
-    if type(value) is not int:
-        raise _Fault(f'must be a size such as 1048576 or "1 MiB", not {_shown(value)}')
+    if type(value) is not int or value < 0:
+        raise Refused(f'must be a size such as 1048576 or "1 MiB", not {_shown(value)}')
     return ByteSize(value)
 
 
 def _path(value: Any, _: Any) -> Path:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise _Fault(
-            f"must be a path, not {_shown(value) if not isinstance(value, str) else 'an empty or broken text'}"
-        )
-    return Path(value)
+    """Relative to the folder where the command is called, as everywhere; a leading `~` is the home folder."""
+    if not isinstance(value, str):
+        raise Refused(f"must be a path, not {_shown(value)}")
+    if not value or "\0" in value:
+        raise Refused("must be a path, not an empty text" if not value else "must not contain a NUL character")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise Refused(str(error)) from None
 
 
 def _choice(value: Any, hint: Any) -> Any:
-    for choice in get_args(hint):
-        if choice == value and type(choice) is type(value):
+    choices: Sequence[Any] = get_args(hint)
+    for choice in choices:
+        if type(choice) is type(value) and choice == value:
             return choice
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in get_args(hint)], n=1)
-    raise _Fault(f"must be {in_words(hint)}" + (f'; did you mean "{near[0]}"?' if near else ""))
+    raise Refused(f"must be {words_of(hint)}{nearest(value, choices) if isinstance(value, str) else ''}")
 
 
-def _faults(error: BaseException, path: str) -> Iterator[str]:
-    """Every fault inside, each with its key path."""
-    if isinstance(error, ForbiddenExtraKeysError):
-        for key in sorted(error.extra_fields):
-            yield f"{path}.{key}: unknown key{nearest(key, [field.name for field in fields_of(error.cl)])}"
-    elif isinstance(error, BaseValidationError):
-        for inner in error.exceptions:
-            yield from _faults(inner, path + _step(inner))
-    elif isinstance(error, KeyError) and _step(error):
-        yield f"{path}: is missing"
-    elif isinstance(error, _Fault):
-        yield f"{path}{'.' + error.key if error.key else ''}: {error}"
-    else:
-        yield f"{path}: {printable(_said(error), 500)}"
-
-
-def _said(error: BaseException) -> str:
-    """A constructor raises ValueError for people; anything else also needs its type to be understood."""
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def _step(error: BaseException) -> str:
-    """The key or index under which the error was found, if it was found under one."""
-    for note in getattr(error, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote):
-            return f".{note.name}"
-        if isinstance(note, IterableValidationNote):
-            return f".{note.index}" if isinstance(note.index, str) else f"[{note.index}]"
-    return ""
-
-
-def nearest(key: str, valid: Sequence[str]) -> str:
-    """`; did you mean "..."?`, or the valid names, after an unknown key."""
-    near = difflib.get_close_matches(key, valid, n=1)
-    return f'; did you mean "{near[0]}"?' if near else f"; known are: {', '.join(valid) or 'none'}"
+def _member(value: Any, hint: type[enum.Enum]) -> enum.Enum:
+    return hint(_choice(value, Literal[tuple(member.value for member in hint)]))

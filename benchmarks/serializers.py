@@ -1,0 +1,135 @@
+"""What each serializer costs per event, on one thread, beside a hand-written json_util.dumps.
+
+    python benchmarks/serializers.py [--events 20000] [--only json]
+
+Two streams of events of about 876 bytes: *alike* (inserts of one kind of document, updates of a few kinds) and
+*diverse* (every document has its own fields, so that nothing can be learned from the one before). Each figure is the
+best of several rounds; a noisy machine makes all of them larger, so compare figures of one run.
+"""
+
+import argparse
+import gzip
+import random
+import string
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from bson import Int64, ObjectId, Timestamp, decode, encode, json_util
+from rigatoni_compression.gzip import GzipSerializer
+from rigatoni_compression.zstd import ZstdSerializer
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.testing.batches import batch_of
+from rigatoni_json.serializer import JsonSerializer
+
+ROUNDS = 5
+BATCH = 5000
+RANDOM = random.Random(20_240_501)
+WORDS = ["".join(RANDOM.choices(string.ascii_lowercase, k=RANDOM.randint(3, 9))) for _ in range(3000)]
+
+
+def text(words: int) -> str:
+    return " ".join(RANDOM.choices(WORDS, k=words))
+
+
+def order(number: int) -> dict[str, object]:
+    created = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(milliseconds=RANDOM.randrange(10**10))
+    return {
+        "_id": ObjectId(RANDOM.randbytes(12)),
+        "order": f"2024-{number:08d}",
+        "customer": Int64(RANDOM.randrange(2**40)),
+        "status": RANDOM.choice(["new", "paid", "shipped"]),
+        "quantity": RANDOM.randrange(100),
+        "price": round(RANDOM.random() * 1000, 2),
+        "weight": RANDOM.random(),
+        "currency": "EUR",
+        "created": created,
+        "updated": created + timedelta(hours=1),
+        "express": RANDOM.random() < 0.5,
+        "coupon": None,
+        "email": f"{text(1)}@example.com",
+        "address": {
+            "street": text(2),
+            "city": text(1),
+            "country": "IT",
+            "lat": RANDOM.random(),
+            "lon": RANDOM.random(),
+        },
+        "tags": RANDOM.choices(WORDS, k=3),
+        "note": text(18),
+        "warehouse": RANDOM.randrange(1000),
+        "version": 1,
+    }
+
+
+def event(number: int, operation: str, **fields: object) -> bytes:
+    document = order(number)
+    return encode(
+        {
+            "_id": {"_data": f"82{RANDOM.getrandbits(400):0100X}"},
+            "operationType": operation,
+            "clusterTime": Timestamp(1_714_521_600 + number // 1000, number % 1000 + 1),
+            "fullDocument": {**document, **fields},
+            "ns": {"db": "shop", "coll": "orders"},
+            "documentKey": {"_id": document["_id"]},
+        }
+    )
+
+
+def alike(count: int) -> list[bytes]:
+    return [
+        event(number, "insert") if number % 3 else event(number, "update", **{f"field {number % 4}": number})
+        for number in range(count)
+    ]
+
+
+def diverse(count: int) -> list[bytes]:
+    return [event(number, "insert", **{f"field {number}": number}) for number in range(count)]
+
+
+def hand_written(raws: list[bytes]) -> bytes:
+    return "".join(json_util.dumps(decode(raw)) + "\n" for raw in raws).encode()
+
+
+def best(work: Callable[[], int], rounds: int = ROUNDS) -> tuple[float, int]:
+    """The shortest of several rounds in seconds, and what `work` answered: the bytes that it made."""
+    seconds, size = float("inf"), 0
+    for _ in range(rounds):
+        start = time.perf_counter()
+        size = work()
+        seconds = min(seconds, time.perf_counter() - start)
+    return seconds, size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=20_000, help="events per stream")
+    parser.add_argument("--only", default="", help="only the lines whose name contains this")
+    arguments = parser.parse_args()
+    serializers = {f"json {mode}": JsonSerializer(mode=mode) for mode in ("relaxed", "canonical", "plain")}
+    serializers |= {f"json + zstd {n}": ZstdSerializer(inner=JsonSerializer(), level=n) for n in (1, 2, 3)}
+    serializers |= {f"json + gzip {n}": GzipSerializer(inner=JsonSerializer(), level=n) for n in (1, 2)}
+    print(f"{'stream':9} {'serializer':32} {'µs/event':>9} {'events/s':>10} {'bytes/event':>12}")
+    for stream, raws in (("alike", alike(arguments.events)), ("diverse", diverse(arguments.events))):
+        batches = [batch_of(raws[start : start + BATCH]) for start in range(0, len(raws), BATCH)]
+
+        def all_of(serialize: Callable[[EventBatch], bytes], batches: list[EventBatch] = batches) -> int:
+            return sum(len(serialize(batch)) for batch in batches)
+
+        works: dict[str, Callable[[], int]] = {
+            "PyMongo decode alone": lambda raws=raws: sum(len(decode(raw)) for raw in raws) and 0,
+            "json_util.dumps": lambda raws=raws: len(hand_written(raws)),
+            "json_util.dumps + gzip module": lambda raws=raws: len(gzip.compress(hand_written(raws), mtime=0)),
+        }
+        works |= {name: lambda s=serializer: all_of(s.serialize) for name, serializer in serializers.items()}
+        mean = sum(map(len, raws)) / len(raws)
+        print(f"{stream:9} {'(the events as BSON)':32} {'':9} {'':10} {mean:12.0f}")
+        for name, work in works.items():
+            if arguments.only in name:
+                seconds, size = best(work, 2 if name.startswith("json_util") else ROUNDS)
+                each = seconds / len(raws)
+                print(f"{stream:9} {name:32} {each * 1e6:9.2f} {1 / each:10,.0f} {size / len(raws):12.0f}")
+
+
+if __name__ == "__main__":
+    main()

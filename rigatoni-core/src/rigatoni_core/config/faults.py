@@ -1,0 +1,102 @@
+"""What is wrong with a configuration: each fault with its key path, all of them in one error."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+from cattrs.errors import AttributeValidationNote, BaseValidationError, IterableValidationNote
+
+from rigatoni_core.errors import ConfigurationError, RigatoniError
+
+KeyPath = tuple[str | int, ...]
+"""Keys of tables and indices of lists, from the top of the file."""
+
+
+@attrs.frozen
+class Fault:
+    """One thing to correct: where (`line` counts from 1, None where unknown), and what in words."""
+
+    path: KeyPath
+    message: str
+    line: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The key path as TOML would spell it, such as `pipeline.source.watch[1]`."""
+        return spelled(self.path)
+
+
+class InvalidConfigurationError(ConfigurationError):
+    """The file holds faults: `details` has them as records, `faults` as lines of text."""
+
+    id = "invalid-configuration"
+
+    def __init__(self, where: str, details: Iterable[Fault]) -> None:
+        self.details = tuple(sorted(details, key=lambda fault: fault.line or 0))
+        lines = tuple(
+            f"{where}{f':{fault.line}' if fault.line else ''}: {fault.key}: {fault.message}" for fault in self.details
+        )
+        count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+        super().__init__(
+            "\n  ".join((f"{count} in {where}", *lines)),
+            remedy=f"Correct {'it' if len(lines) == 1 else 'them'} and look again: rigatoni validate {where}. "
+            "`rigatoni plugins show NAME` explains the options of a component.",
+            faults=lines,
+        )
+
+
+class Refused(ValueError):
+    """A value that can not be taken, in words; `below` leads from where it is raised to the culprit."""
+
+    def __init__(self, message: str, *below: str | int) -> None:
+        super().__init__(message)
+        self.below = below
+
+
+def faults_of(error: BaseException, path: KeyPath) -> Iterator[Fault]:
+    """Every fault inside an error that was raised while the value at `path` was structured."""
+    if isinstance(error, BaseValidationError):
+        for inner in error.exceptions:
+            yield from faults_of(inner, path + _step(inner))
+    elif isinstance(error, Refused):
+        yield Fault(path + error.below, str(error))
+    else:
+        yield Fault(path, in_words(error))
+
+
+def in_words(error: BaseException) -> str:
+    """The message of an error that a constructor or a validator raised, with its remedy if it has one."""
+    if isinstance(error, RigatoniError):
+        text = str(error)
+        return f"{text}{'' if text.endswith(('.', '?')) else '.'} {error.remedy}" if error.remedy else text
+    return str(error.args[0]) if error.args else type(error).__name__  # attrs hands further arguments to its errors
+
+
+def spelled(path: KeyPath) -> str:
+    """A key path as TOML would spell it."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += "." + (step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else repr(step))
+    return text.removeprefix(".")
+
+
+def nearest(word: Any, valid: Iterable[Any]) -> str:
+    """A hint at the valid word that was probably meant, to be put behind a message; empty where none is near."""
+    words = {str(choice).lower(): str(choice) for choice in valid}
+    near = difflib.get_close_matches(str(word).lower().replace("-", "_"), words, n=1)
+    return f'; did you mean "{words[near[0]]}"?' if near else ""
+
+
+def _step(error: BaseException) -> KeyPath:
+    """The key or index below which the error was raised, as cattrs notes it."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return (note.name,)
+        if isinstance(note, IterableValidationNote):
+            return (note.index,)
+    return ()

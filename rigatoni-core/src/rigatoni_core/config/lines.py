@@ -1,0 +1,43 @@
+"""On which line a key stands. `tomllib` does not tell, so headers and keys are looked for in the text."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from rigatoni_core.config.faults import KeyPath
+
+_HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(#.*)?$")
+_KEY = re.compile(r"\s*([A-Za-z0-9_\-.\s\"']+?)\s*=")
+
+
+def lines_of(text: str) -> Mapping[tuple[str, ...], int]:
+    """The line (from 1) of every table header and of every key that begins a line, by key path."""
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = _keys(header[1])
+            lines.setdefault(table, number)
+        elif key := _KEY.match(line):
+            lines.setdefault(table + _keys(key[1]), number)
+    return lines
+
+
+def line_of(path: KeyPath, lines: Mapping[tuple[str, ...], int]) -> int | None:
+    """The line of a key, or of the closest table or key around it."""
+    keys = tuple(step for step in path if isinstance(step, str))
+    return next((lines[keys[:end]] for end in range(len(keys), 0, -1) if keys[:end] in lines), None)
+
+
+def _keys(spelled: str) -> tuple[str, ...]:
+    """The keys of a dotted key; none where it only looks like one (a line of a long text, for instance)."""
+    try:
+        table: Any = tomllib.loads(f"{spelled} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    keys = []
+    while isinstance(table, dict):
+        ((key, table),) = table.items()
+        keys.append(key)
+    return tuple(keys)

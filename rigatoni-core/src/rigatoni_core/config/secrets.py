@@ -1,0 +1,94 @@
+"""Secrets: where they are read, and how they are kept out of every text."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from rigatoni_core.config.faults import KeyPath, Refused, nearest
+from rigatoni_core.options import Secret
+
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s/]+)@")
+_PARAMETER = re.compile(r"[?&][^=&\s]*(?:password|secret|token|key)[^=&\s]*=([^&\s]+)", re.IGNORECASE)
+_SHORTEST = 4  # a shorter one would be found within innocent words
+_FORMS = 'write { env = "VARIABLE" }, { file = "path" } or a text'
+
+
+class Redaction:
+    """Replaces what is secret in any text: `redaction(text)`. Its repr shows nothing."""
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def add(self, secret: str) -> None:
+        """Hide this secret from now on. Of a URI only what is secret in it: hosts belong into messages."""
+        parts = _secret_parts(secret) if "://" in secret else [secret]
+        for part in parts:
+            self._secrets |= {form for form in (part, unquote(part), repr(part)[1:-1]) if len(form) >= _SHORTEST}
+
+    def __call__(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def read_secret(value: Any, redaction: Redaction) -> Secret:
+    """The secret that a TOML value stands for; hidden from now on. Raises `Refused`, without its value."""
+    secret = _read(value)
+    redaction.add(secret.reveal())
+    return secret
+
+
+def open_passwords(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Every URI within a document that holds a password, with its key path."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from open_passwords(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from open_passwords(item, (*path, index))
+    elif isinstance(value, str) and _secret_parts(value):
+        yield path, value
+
+
+def _secret_parts(uri: str) -> list[str]:
+    return [match[1] for pattern in (_PASSWORD, _PARAMETER) for match in pattern.finditer(uri)]
+
+
+def _read(value: Any) -> Secret:
+    if isinstance(value, str):
+        return Secret(value, "the configuration")
+    if not isinstance(value, dict):
+        raise Refused(f"must be a secret: {_FORMS}")
+    for key in value:
+        if key not in ("env", "file"):
+            raise Refused(f"unknown key{nearest(key, ('env', 'file'))}", key)
+    if len(value) != 1:
+        raise Refused(f"must be one secret: {_FORMS}")
+    ((where, name),) = value.items()
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise Refused(f"must be the name of {'an environment variable' if where == 'env' else 'a file'}")
+    return _from_environment(name) if where == "env" else _from_file(name)
+
+
+def _from_environment(name: str) -> Secret:
+    text = os.environ.get(name)
+    if not text:
+        state = "is not set" if text is None else "is empty"
+        raise Refused(f"the environment variable {name} {state}")
+    return Secret(text, f"${name}")
+
+
+def _from_file(name: str) -> Secret:
+    """A file's whole text without the line break at its end."""
+    try:
+        text = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise Refused(f"the secret's file {name} can not be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Refused(f"the secret's file {name} is not UTF-8 text") from None
+    if not text:
+        raise Refused(f"the secret's file {name} is empty")
+    return Secret(text, name)
