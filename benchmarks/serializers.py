@@ -4,7 +4,7 @@
 
 Two streams of events of about 876 bytes: *alike* (inserts of one kind of document, updates of a few kinds) and
 *diverse* (every document has its own fields, so that nothing can be learned from the one before). Each figure is the
-best of several rounds; a noisy machine makes all of them larger, so compare figures of one run.
+best of several rounds in CPU time; a busy machine makes all of them larger, so compare figures of one run.
 """
 
 import argparse
@@ -92,12 +92,12 @@ def hand_written(raws: list[bytes]) -> bytes:
 
 
 def best(work: Callable[[], int], rounds: int = ROUNDS) -> tuple[float, int]:
-    """The shortest of several rounds in seconds, and what `work` answered: the bytes that it made."""
+    """The shortest of several rounds in seconds of CPU time, and what `work` answered: the bytes that it made."""
     seconds, size = float("inf"), 0
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.process_time()
         size = work()
-        seconds = min(seconds, time.perf_counter() - start)
+        seconds = min(seconds, time.process_time() - start)
     return seconds, size
 
 

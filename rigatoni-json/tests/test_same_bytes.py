@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
-from bson import Decimal128, Int64, ObjectId, encode
+from bson import Decimal128, Int64, ObjectId, decode, encode
 from bson.binary import Binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -257,3 +257,14 @@ def test_orjson_never_makes_null_of_a_number(mode, value):
     raw = encode({"a": {"b": [1.0, value]}, "c": None})
     assert DECODED[mode].line(raw) is None
     assert b"null]" not in JsonSerializer(mode=mode).serialize(batch_of([encode(event_document(0, x=value))] * 30))
+
+
+@pytest.mark.parametrize("mode", EVERY)
+def test_long_field_names_and_large_documents(mode):
+    """Beyond what is remembered or learned from."""
+    raws = [encode({"n" * 200: number, f"{number}" * 300: "x" * 70_000, "many": ["y"] * 900}) for number in range(20)]
+    raws += [encode({"many": ["y"] * 900, "number": number}) for number in range(20)]
+    lines = JsonSerializer(mode=mode).serialize(batch_of([encode(event_document(0, d=decode(raw))) for raw in raws]))
+    assert Shapes(EVERY[mode], WALKERS[mode]).lines(raws) == [None] * 40
+    for line, raw in zip(lines.splitlines(), raws, strict=True):
+        assert WALKERS[mode].line(raw) in line

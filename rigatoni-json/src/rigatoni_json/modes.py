@@ -63,7 +63,7 @@ class Relaxed:
     keeps_array_names = False
 
     def __init__(self) -> None:
-        self.key = lru_cache(maxsize=8192)(self._key)
+        self.key = lru_cache(maxsize=8192)(self.long_key)
         self.fixed: dict[int, Fixed] = {
             0x01: self.double,
             0x07: self.object_id,
@@ -89,11 +89,11 @@ class Relaxed:
         }
 
     def reserved(self, raw: bytes) -> bool:
-        """Whether a field name somewhere in this document might be one that `key` refuses although it is UTF-8."""
+        """Whether a field name somewhere in this document might be one that `key` refuses though it is UTF-8."""
         return _RESERVED_ELEMENT(raw) is not None
 
-    def _key(self, name: bytes) -> bytes:
-        """A field name with what stands around it: `,"name":`."""
+    def long_key(self, name: bytes) -> bytes:
+        """A field name with what stands around it: `,"name":`. For short ones use `key`, which remembers them."""
         if name in _RESERVED:  # a document that says {"$oid": ...} must not come back as an ObjectId
             raise OpaqueDocumentError
         try:
@@ -195,7 +195,7 @@ class Plain(Relaxed):
     def reserved(self, raw: bytes) -> bool:
         return False
 
-    def _key(self, name: bytes) -> bytes:
+    def long_key(self, name: bytes) -> bytes:
         try:
             return b",%b:" % text(name)
         except UnicodeDecodeError:

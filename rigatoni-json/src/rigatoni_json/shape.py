@@ -33,8 +33,10 @@ _FIXED = {
 }
 _ESCAPED = bytes(range(32)) + b'"\\'
 """The characters that do not stand for themselves in JSON."""
-_LARGEST = 16_384
-"""Bytes; larger documents are not learned from: the expression grows with them."""
+_LARGEST = 65_536
+"""Bytes; larger documents are not learned from."""
+_LONGEST = 8_192
+"""Bytes; longer expressions are not worth their memory, of which Python's `re` keeps some."""
 _DEEPEST = 100
 """Levels; what is nested deeper is not learned from."""
 _LARGEST_BINARY = 64
@@ -91,7 +93,7 @@ class _Learner:
             kind, name = raw[position], raw[position + 1 : value - 1]
             if array and name != b"%d" % index:
                 raise NoShapeError
-            separated = b"," if array else self._mode.key(name)  # begins with the comma
+            separated = b"," if array else self._mode.long_key(name)  # begins with the comma
             self.texts[-1] += separated[not index :]
             self._literal(raw[position:value])
             position = self._value(raw, kind, value)
@@ -159,12 +161,15 @@ class Shape:
             learner.document(raw, 0, array=False)
         except OpaqueDocumentError:
             raise NoShapeError from None
+        pattern = b"".join([*learner.pattern, b")"])
+        if len(pattern) > _LONGEST:
+            raise NoShapeError
         self._columns = mode.columns
         self._values = tuple(learner.values)
         self._extents = tuple(learner.extents)
         self._unpack = struct.Struct("".join(learner.layout)).iter_unpack
         self._template = [part for literal in learner.texts for part in (literal, b"")][:-1]
-        self._match = re.compile(b"".join([*learner.pattern, b")"]), re.DOTALL).fullmatch
+        self._match = re.compile(pattern, re.DOTALL).fullmatch
 
     def match(self, raw: bytes) -> Row | None:
         """What `lines` needs of a document that looks as if it were of this shape, else None."""

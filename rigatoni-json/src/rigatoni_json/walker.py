@@ -26,6 +26,9 @@ FIXED = {
 _INDEX: dict[int, int | None] = {0x03: None, 0x04: 0}
 """Documents and arrays, by their number: the first index, if any."""
 
+_LONG_NAME = 128
+"""Field names from this length on are not remembered: they would fill the memory."""
+
 DEEPEST = 250
 """Nesting beyond this is refused; MongoDB itself stops at 200 levels ("MongoDB Limits and Thresholds")."""
 
@@ -57,7 +60,8 @@ class Walker:
     def _elements(self, raw: bytes, start: int, out: list[bytes], depth: int, index: int | None) -> int:
         """The document at `start`, or the array (then `index` counts); returns where the next element begins."""
         end = _extent(raw, start, depth)
-        fixed, key, names = self._fixed, self._mode.key, self._mode.keeps_array_names
+        fixed, names = self._fixed, self._mode.keeps_array_names
+        key, long_key = self._mode.key, self._mode.long_key
         mark, position, whole, array = len(out), start + 4, True, index is not None
         try:
             while position < end:
@@ -69,7 +73,8 @@ class Walker:
                     index += 1
                 else:
                     try:
-                        out.append(key(raw[position + 1 : value - 1]))
+                        write_key = key if value - position < _LONG_NAME else long_key
+                        out.append(write_key(raw[position + 1 : value - 1]))
                     except OpaqueDocumentError:
                         out.append(b"")
                         whole = False  # the rest is still read, so that damage in it is found
