@@ -199,6 +199,8 @@ class World:
         self.machine = Machine()
         self.writers: list[Writer] = []
         self.ending = False
+        self.turn: Writer | None = None
+        self.burst = 0  # how many more calls it makes in a row: some races need long turns, some short ones
         self.forced: int | None = None  # the layout that must finish an unfinished batch
 
     def _events(self, length: int) -> list[bytes]:
@@ -298,7 +300,9 @@ class World:
         """One system call of one of the writers."""
         while len(self.writers) < 2 and not self.ending:
             self.start_writer()
-        writer = self.chance.choice(self.writers)
+        if self.burst == 0 or self.turn not in self.writers:
+            self.turn, self.burst = self.chance.choice(self.writers), self.chance.choice([1, 2, 5, 60])
+        writer, self.burst = self.turn, self.burst - 1
         writer.advance()
         if writer.finished:
             self.writers.remove(writer)

@@ -102,6 +102,7 @@ class Chain:
     def _define(self, definition: Definition, position: Position, gap: Gap | None) -> bool:
         """Create the next definition; False where somebody was quicker. Called under the exclusive lock."""
         newest = self._newest_definition()
+        files.sync_folder(self._records)  # no number may be missing before the new one
         anchor = position
         if newest is not None and gap is None:
             end = self._ended(newest)
