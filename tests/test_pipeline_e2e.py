@@ -151,7 +151,7 @@ def test_G6_a_hung_destination_is_abandoned_at_the_limit_and_a_second_signal_end
     code = DIE.replace("{patch}", hang).replace(', "--once"', "")
     for signals, limit in ((1, 15.0), (2, 9.0)):
         with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
-            time.sleep(2.5)
+            time.sleep(6)  # started, and inside the hung write
             started = time.monotonic()
             for _ in range(signals):
                 process.send_signal(signal.SIGTERM)
