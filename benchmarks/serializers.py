@@ -56,7 +56,7 @@ def order(number: int) -> dict[str, object]:
             "lon": RANDOM.random(),
         },
         "tags": RANDOM.choices(WORDS, k=3),
-        "note": text(18),
+        "note": text(27),
         "warehouse": RANDOM.randrange(1000),
         "version": 1,
     }
