@@ -8,13 +8,13 @@ import time
 
 import pytest
 from rigatoni_core.events import Definition, Stream
+from rigatoni_core.layout import Layout
 from rigatoni_core.testing.batches import START, batch_of, event_document
 from rigatoni_local import destination as module
 from rigatoni_local import files
 from rigatoni_local.chain import Chain
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalBusyError
-from rigatoni_local.layout import Layout
 from rigatoni_local.records import BatchRecord
 
 EVENTS = 60
@@ -33,7 +33,7 @@ from rigatoni_core.contracts import Serializer
 from rigatoni_core.events import Definition, Stream
 from rigatoni_core.testing.batches import START, batch_of, event_document
 from rigatoni_local.chain import Chain
-from rigatoni_local.layout import Layout
+from rigatoni_core.layout import Layout
 
 class Tokens(Serializer):
     suffix = ".txt"

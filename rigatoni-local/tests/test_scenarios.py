@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
 from rigatoni_core.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.layout import Layout, stem
 from rigatoni_core.testing.batches import START, STREAM, batch_of
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError, UnfinishedBatchError
-from rigatoni_local.layout import Layout, stem
 
 WIDE = Stream("lake", "shop.*")
 NOON = 1_700_049_600  # 2023-11-15 12:00:00 UTC

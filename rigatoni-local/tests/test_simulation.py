@@ -26,10 +26,10 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 from rigatoni_core.errors import DefinitionChangedError
 from rigatoni_core.events import Definition, Position, Stream
+from rigatoni_core.layout import Layout
 from rigatoni_core.testing.batches import START, batch_of, event_document
 from rigatoni_local.chain import Chain
 from rigatoni_local.errors import UnfinishedBatchError
-from rigatoni_local.layout import Layout
 from rigatoni_local.records import BatchRecord, DefinitionRecord
 
 STREAM = Stream("lake", "shop.*")

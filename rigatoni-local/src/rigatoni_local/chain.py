@@ -25,10 +25,10 @@ from pathlib import Path
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import ChainError, DefinitionChangedError, ForeignObjectError, RejectedEventsError
 from rigatoni_core.events import Definition, Gap, Position, Stream
+from rigatoni_core.layout import Layout, Part, day, stem
 
 from rigatoni_local import files
 from rigatoni_local.errors import LocalError, LocalFolderGoneError, UnfinishedBatchError
-from rigatoni_local.layout import Layout, Part, day, stem
 from rigatoni_local.records import BatchRecord, DefinitionRecord, PartRecord
 
 

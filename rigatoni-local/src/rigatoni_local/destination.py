@@ -17,12 +17,12 @@ from rigatoni_core.contracts import (
     Serializer,
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
+from rigatoni_core.layout import TIME_PARTITIONS, Layout
+from rigatoni_core.threads import Lane
 
 from rigatoni_local import files
 from rigatoni_local.chain import Chain
 from rigatoni_local.errors import LocalBusyError, translated
-from rigatoni_local.layout import TIME_PARTITIONS, Layout
-from rigatoni_local.threads import Lane
 
 T = TypeVar("T")
 

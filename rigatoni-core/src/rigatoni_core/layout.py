@@ -1,4 +1,7 @@
-"""Where events go in a stream's folder: names and partitions. They come from the events, never from a clock."""
+"""Names and partitions of the files or objects of a stream: for every destination that writes such.
+
+They come from the events, never from a clock.
+"""
 
 import enum
 from bisect import bisect_left
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 from rigatoni_core.events import Namespace, Position, Stream, Timestamp, escaped, token_hash
