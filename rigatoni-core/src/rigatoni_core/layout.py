@@ -4,6 +4,7 @@ They come from the events, never from a clock.
 """
 
 import enum
+import typing
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -42,7 +43,18 @@ class Layout:
 
     def described(self) -> dict[str, Any]:
         """What shapes the files, in plain JSON values: another description is another definition of the stream."""
-        return {"serializer": described(self.serializer), "partition_by": list(self.partition_by)}
+        return self._described(defaults=True)
+
+    def matches(self, record: Mapping[str, Any]) -> bool:
+        """Whether a recorded description means this layout.
+
+        An option that the record does not name had its default then: the option is newer than the record.
+        """
+        return _means(record, self.described(), self._described(defaults=False))
+
+    def _described(self, *, defaults: bool) -> dict[str, Any]:
+        serializer = described(self.serializer, defaults=defaults)
+        return {"serializer": serializer, "partition_by": list(self.partition_by)}
 
     def cut(self, events: EventBatch) -> int:
         """How many leading events lie in one time partition; looks at two positions where all do."""
@@ -124,21 +136,32 @@ def only_collection(stream: Stream) -> Namespace | None:
     return Namespace(database, collection) if dot and "*" not in stream.name else None
 
 
-def described(component: object) -> dict[str, Any]:
-    """A component as plain JSON values: its class and the options that differ from their defaults, no secrets."""
+def described(component: object, *, defaults: bool = True) -> dict[str, Any]:
+    """A component as plain JSON values: its class and its options, no secrets; with those at their defaults, or not."""
     kind = type(component)
     record: dict[str, Any] = {"type": f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"}
+    hints = typing.get_type_hints(kind) if attrs.has(kind) else {}
     for field in attrs.fields(kind) if attrs.has(kind) else ():
-        default = field.default
-        if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
-            default = default.factory()
         value = getattr(component, field.name)
-        if field.init and not field.name.startswith("_") and not isinstance(value, Secret) and value != default:
-            record[field.name] = _plain(value)
+        if not field.init or field.name.startswith("_") or _is_secret(hints.get(field.name)):
+            continue
+        if defaults or value != _default(field):
+            record[field.name] = _plain(value, defaults)
     return record
 
 
-def _plain(value: object) -> Any:
+def _default(field: "attrs.Attribute[Any]") -> Any:
+    default: Any = field.default
+    if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
+        return default.factory()
+    return default
+
+
+def _is_secret(hint: Any) -> bool:
+    return hint is Secret or any(map(_is_secret, typing.get_args(hint)))
+
+
+def _plain(value: object, defaults: bool) -> Any:
     match value:
         case enum.Enum():
             return value.name
@@ -147,11 +170,22 @@ def _plain(value: object) -> Any:
         case Path():
             return str(value)
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): _plain(item, defaults) for key, item in value.items()}
         case Sequence() | set() | frozenset():
-            return [_plain(item) for item in (value if isinstance(value, Sequence) else sorted(value, key=repr))]
+            items = value if isinstance(value, Sequence) else sorted(value, key=repr)
+            return [_plain(item, defaults) for item in items]
         case _:
-            return described(value)
+            return described(value, defaults=defaults)
+
+
+def _means(record: Any, full: Any, short: Any) -> bool:
+    """Whether `record` says what `full` does; what it leaves out must be at its default, so not in `short` either."""
+    if isinstance(record, Mapping) and isinstance(full, Mapping):
+        return record.keys() <= full.keys() and all(
+            _means(record[key], value, short.get(key, value)) if key in record else key not in short
+            for key, value in full.items()
+        )
+    return bool(record == full)
 
 
 def _time_folder(unit: str, time: Timestamp | None) -> str:

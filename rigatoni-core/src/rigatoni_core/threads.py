@@ -44,3 +44,12 @@ class Lane:
                 except BaseException as error:
                     future.set_exception(error)
             del item, future, call  # a waiting thread keeps no batch alive
+
+
+async def on_own_thread(name: str, call: Callable[[], T]) -> T:
+    """The result of one call, from a thread that lives no longer than it; for what is seldom and may hang."""
+    lane = Lane(name)
+    try:
+        return await lane.run(call)
+    finally:
+        lane.close()

@@ -1,12 +1,10 @@
 """The state store `file`: a folder with one JSON record per stream, `<path>/<pipeline>/<stream>.json`."""
 
-import asyncio
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self
 
 import attrs
 from filelock import FileLock, Timeout
@@ -14,11 +12,10 @@ from rigatoni_core.contracts import StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
 from rigatoni_core.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.threads import Lane, on_own_thread
 
 from rigatoni_file_state import files
 from rigatoni_file_state.errors import FileStateError, StateFolderGoneError, StateFolderInUseError, translated
-
-T = TypeVar("T")
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -31,19 +28,22 @@ class FileStateStore(StateStore):
 
     path: Annotated[Path, "The folder that holds the records; it is created"]
     _lock: FileLock | None = attrs.field(init=False, default=None, repr=False)
-    _turns: dict[str, threading.Lock] = attrs.field(init=False, factory=dict, repr=False)
+    _lanes: dict[str, Lane] = attrs.field(init=False, factory=dict, repr=False)
 
     async def __aenter__(self) -> Self:
         """Create the folder and lock it. Raises `StateFolderInUseError` naming the process that uses it."""
-        self._lock = await asyncio.to_thread(self._locked)
+        self._lock = await on_own_thread("rigatoni-file-state", self._locked)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         lock, self._lock = self._lock, None
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
         if lock is not None:
-            await asyncio.to_thread(self._unlock, lock)
+            await on_own_thread("rigatoni-file-state", lambda: self._unlock(lock))
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """Replace the stream's record; durable on return. See `StateStore`."""
@@ -51,34 +51,29 @@ class FileStateStore(StateStore):
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
         """The stream's record. Works before the store is entered, too. See `StateStore`."""
-        return await asyncio.to_thread(self._load, stream)
+        return await on_own_thread(f"rigatoni-file-state {stream}", lambda: self._load(stream))
 
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
         """Remove the stream's record. See `StateStore`."""
         await self._change(stream, f"clear the checkpoint of {stream}", lambda: self._clear(stream, fencing_token))
 
     async def _change(self, stream: Stream, what: str, change: Callable[[], None]) -> None:
-        """Make one change at a time for each stream.
+        """Make one change at a time for each stream, on a thread of its own.
 
         So a change that hangs and whose caller gave up can not overtake a later one; a cancelled caller's change that
         waits for its turn is not begun.
         """
         if self._lock is None:
             raise FileStateError(f"can not {what}: the store is not entered", remedy="Use it in an `async with` block.")
-        turn = self._turns.setdefault(stream.key, threading.Lock())
-        cancelled = threading.Event()
 
         def attempt() -> None:
-            with turn, translated(what):
-                if not cancelled.is_set():
-                    self._require_folder()
-                    change()
+            with translated(what):
+                self._require_folder()
+                change()
 
-        try:
-            await asyncio.to_thread(attempt)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
+        if stream.key not in self._lanes:
+            self._lanes[stream.key] = Lane(f"rigatoni-file-state {stream}")
+        await self._lanes[stream.key].run(attempt)
 
     # --- what runs in threads
 

@@ -75,11 +75,10 @@ class Chain:
         newest, mine = self._newest_definition(), self._definition
         if newest is None:
             return None
-        same = (newest.deployment, newest.fingerprint, newest.layout) == (
+        same = (newest.deployment, newest.fingerprint) == (
             definition.deployment,
             definition.fingerprint,
-            self.layout.described(),
-        )
+        ) and self.layout.matches(newest.layout)
         if mine is not None and newest.number > mine.number and not same:
             raise self._replaced(mine)
         if gap is not None:

@@ -18,7 +18,7 @@ from rigatoni_core.contracts import (
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import TIME_PARTITIONS, Layout
-from rigatoni_core.threads import Lane
+from rigatoni_core.threads import Lane, on_own_thread
 
 from rigatoni_local import files
 from rigatoni_local.chain import Chain
@@ -63,11 +63,7 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter):
                 files.make_root(self.path)
                 files.probe(self.path)
 
-        lane = Lane("rigatoni-local")
-        try:
-            await lane.run(prepare)
-        finally:
-            lane.close()
+        await on_own_thread("rigatoni-local", prepare)
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:

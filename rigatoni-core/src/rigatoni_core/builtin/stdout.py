@@ -1,8 +1,8 @@
 """Batches on standard output, for pipes and for looking."""
 
-import asyncio
+import os
 import sys
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import attrs
 
@@ -10,6 +10,7 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, Serializer
 from rigatoni_core.errors import DestinationError
 from rigatoni_core.events import Position
+from rigatoni_core.threads import Lane
 
 
 @attrs.define(kw_only=True)
@@ -18,22 +19,44 @@ class StdoutDestination(Destination):
 
     serializer: Annotated[Serializer, "How events become bytes"]
 
+    _lane: Lane | None = attrs.field(init=False, default=None, repr=False, eq=False)
+
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
+    async def __aenter__(self) -> Self:
+        self._lane = Lane("rigatoni-stdout")  # one for all streams: their lines do not mix
+        return self
+
     async def write_batch(self, events: EventBatch) -> Position | None:
+        if self._lane is None:
+            raise DestinationError("standard output is not entered", remedy="Use it in an `async with` block.")
         try:
-            await asyncio.to_thread(self._write, events)
+            await self._lane.run(lambda: _write(self.serializer.serialize(events)))
         except BrokenPipeError:
             raise DestinationError(
                 "standard output was closed by its reader", remedy="Nothing is lost: start again to go on."
             ) from None
+        except OSError as error:
+            raise DestinationError(
+                f"standard output can not be written: {error.strerror or error}",
+                remedy="Nothing is lost: start again to go on where this ended.",
+            ) from error
         return None
+
+    async def close(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.close()
 
     def metadata(self) -> DestinationMetadata:
         return DestinationMetadata(
             "standard output", self.delivery, ("what was printed counts as delivered, whatever its reader does",)
         )
 
-    def _write(self, events: EventBatch) -> None:
-        sys.stdout.buffer.write(self.serializer.serialize(events))
-        sys.stdout.buffer.flush()
+
+def _write(content: bytes | memoryview) -> None:
+    """All of it, past Python's buffer: its lock would stay with a thread that hangs, and hold up the exit."""
+    sys.stdout.flush()
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(sys.stdout.fileno(), rest) :]
