@@ -10,17 +10,17 @@ from bson import Decimal128, Int64, ObjectId, decode, encode
 from bson.binary import Binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigatoni_bson.decoded import Decoded
+from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.modes import MODES
+from rigatoni_bson.shape import NoShapeError, Shape
+from rigatoni_bson.shapes import Shapes
+from rigatoni_bson.testing.reading import bson_document, bson_string
+from rigatoni_bson.testing.strategies import DOCUMENTS, NAMES, NOT_UTF8, UTF8
+from rigatoni_bson.walker import Walker
 from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
-from rigatoni_json.decoded import Decoded
-from rigatoni_json.errors import MalformedEventError
-from rigatoni_json.modes import MODES
 from rigatoni_json.serializer import JsonSerializer
-from rigatoni_json.shape import NoShapeError, Shape
-from rigatoni_json.shapes import Shapes
-from rigatoni_json.testing.reading import bson_document, bson_string
-from rigatoni_json.testing.strategies import DOCUMENTS, NAMES, NOT_UTF8, UTF8
-from rigatoni_json.walker import Walker
 
 EVERY = {name: mode() for name, mode in MODES.items()}
 WALKERS = {name: Walker(mode) for name, mode in EVERY.items()}

@@ -1,13 +1,11 @@
 """Reading tokens and times from raw bytes, on everything a real mongod sent."""
 
-import itertools
 from pathlib import Path
 
 import bson
 import pytest
 from rigatoni_core.events import Position, ResumeToken, Timestamp
 from rigatoni_core.testing.batches import recorded_events
-from rigatoni_mongodb.bsonwalk import documents_of, elements, offsets_of
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_document, token_text
 from rigatoni_mongodb.starting import high_water_mark
 from rigatoni_mongodb.watching import Watch, parse_watches
@@ -50,24 +48,6 @@ def test_C9_an_unknown_operation_is_delivered_as_the_server_says_it():
     event = DECODER.event(memoryview(raw))
     assert event.operation == "teleport"
     assert event.unknown == {"novelty": 1}
-
-
-def test_an_array_becomes_consecutive_documents_with_and_without_the_c_extension(monkeypatch):
-    documents = [bson.encode({"n": n}) for n in range(1234)]
-    array = bson.encode({str(n): bson.decode(raw) for n, raw in enumerate(documents)})
-    expected = b"".join(documents)
-    assert documents_of(memoryview(array)) == expected
-    monkeypatch.setattr(bson, "_cbson", None)
-    assert documents_of(memoryview(array)) == expected
-    offsets = offsets_of(memoryview(expected))
-    assert [expected[start:end] for start, end in itertools.pairwise(offsets)] == documents
-
-
-@pytest.mark.parametrize("size", range(5, 60, 3))
-def test_truncated_bytes_are_an_error_that_says_so(size):
-    raw = EVENTS[0][:size]
-    with pytest.raises(ValueError):
-        list(elements(raw))
 
 
 def test_tokens_with_type_bits_are_kept_whole():

@@ -7,6 +7,7 @@ from typing import Any
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
+from rigatoni_bson.walking import elements
 from rigatoni_core.events import (
     ChangeEvent,
     Namespace,
@@ -16,8 +17,6 @@ from rigatoni_core.events import (
     Transaction,
     UpdateDescription,
 )
-
-from rigatoni_mongodb.bsonwalk import elements
 
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 """How events are decoded: a date beyond the year 9999 becomes a `DatetimeMS` instead of an error."""

@@ -8,12 +8,12 @@ from contextlib import suppress
 
 import attrs
 from pymongo.errors import OperationFailure, PyMongoError
+from rigatoni_bson.walking import offsets_of
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, publish
 
-from rigatoni_mongodb.bsonwalk import offsets_of
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
 from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable
 from rigatoni_mongodb.replies import Reply, ReplyCursor

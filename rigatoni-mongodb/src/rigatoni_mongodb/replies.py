@@ -14,9 +14,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.read_preferences import _ServerMode
+from rigatoni_bson.walking import documents_of, elements
 from rigatoni_core.events import Timestamp
-
-from rigatoni_mongodb.bsonwalk import documents_of, elements
 
 EMPTY = memoryview(b"")
 

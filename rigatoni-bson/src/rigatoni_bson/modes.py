@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 from bson.decimal128 import Decimal128
 
-from rigatoni_json.dates import iso
+from rigatoni_bson.dates import iso
 
 Fixed = Callable[[Any], bytes]
 

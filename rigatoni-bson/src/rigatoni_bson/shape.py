@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from rigatoni_json.modes import OpaqueDocumentError, Relaxed, text
+from rigatoni_bson.modes import OpaqueDocumentError, Relaxed, text
 
 Row = tuple[bytes, ...]
 """What a shape's expression finds in a document: bytes of fixed size and strings, in turn."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from rigatoni_json.errors import MalformedEventError
-from rigatoni_json.modes import Relaxed
-from rigatoni_json.shape import NoShapeError, Row, Shape
-from rigatoni_json.walker import Walker
+from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.modes import Relaxed
+from rigatoni_bson.shape import NoShapeError, Row, Shape
+from rigatoni_bson.walker import Walker
 
 _MOST = 8
 """Shapes known at a time: each costs every document that is of none a look."""

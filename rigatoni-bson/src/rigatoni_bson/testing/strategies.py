@@ -6,7 +6,7 @@ from bson.decimal128 import Decimal128
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from rigatoni_json.testing.reading import bson_document, bson_string
+from rigatoni_bson.testing.reading import bson_document, bson_string
 
 Value = tuple[int, bytes]
 """A BSON type and the bytes of a value."""

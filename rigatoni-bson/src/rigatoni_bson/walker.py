@@ -6,8 +6,8 @@ This is the reference: what `shapes` does faster must give the same bytes. BSON 
 import struct
 from collections.abc import Callable
 
-from rigatoni_json.errors import MalformedEventError
-from rigatoni_json.modes import OpaqueDocumentError, Relaxed, opaque, text
+from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.modes import OpaqueDocumentError, Relaxed, opaque, text
 
 _INT32 = struct.Struct("<i").unpack_from
 

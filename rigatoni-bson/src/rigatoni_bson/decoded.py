@@ -20,7 +20,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
-from rigatoni_json.modes import Relaxed
+from rigatoni_bson.modes import Relaxed
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 _ORJSON = orjson.OPT_PASSTHROUGH_SUBCLASS  # Code is a str, Int64 an int: `_default` sees them

@@ -1,0 +1,25 @@
+"""Walking raw BSON: what is found equals what PyMongo finds, and damage is an error."""
+
+import itertools
+
+import bson
+import pytest
+from rigatoni_bson.walking import documents_of, elements, offsets_of
+
+
+def test_an_array_becomes_consecutive_documents_with_and_without_the_c_extension(monkeypatch):
+    documents = [bson.encode({"n": n}) for n in range(1234)]
+    array = bson.encode({str(n): bson.decode(raw) for n, raw in enumerate(documents)})
+    expected = b"".join(documents)
+    assert documents_of(memoryview(array)) == expected
+    monkeypatch.setattr(bson, "_cbson", None)
+    assert documents_of(memoryview(array)) == expected
+    offsets = offsets_of(memoryview(expected))
+    assert [expected[start:end] for start, end in itertools.pairwise(offsets)] == documents
+
+
+@pytest.mark.parametrize("size", range(5, 60, 3))
+def test_truncated_bytes_are_an_error_that_says_so(size):
+    raw = bson.encode({"_id": {"_data": "8263"}, "text": "some text", "n": 1, "d": {"e": [1, 2]}})[:size]
+    with pytest.raises(ValueError):
+        list(elements(raw))
