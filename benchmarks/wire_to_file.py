@@ -1,34 +1,33 @@
 """From a server's replies to files: our pipeline beside the script that one would write by hand with PyMongo.
 
-    python benchmarks/wire_to_file.py [--events 50000]
+    python -m benchmarks.wire_to_file [--events 200000] [--rounds 3] [--streams 1] [--serializer json+zstd]
 
-Both read the same change events of a MongoDB-compatible server (RIGATONI_TEST_MONGODB_URI, or one that is started
-here), one after the other in processes of their own, and write files. What counts is the processor time per event of
-the reading process (user and system), so that the server's own speed does not matter; rounds are interleaved and
-medians compared.
+Both read the same change events (about 876 bytes, 1,000 a reply) of the feeder in `benchmarks/feeder.py`, a process of
+its own, one after the other in processes of their own, and write files. What counts is the processor time per event of
+the reading process (user and system, all threads); rounds are interleaved and medians compared. Peak memory is the
+process's largest resident size; "above idle" is what it grew by since everything was imported and connected.
 """
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from bson import ObjectId
-from pymongo import MongoClient
-from rigatoni_mongodb.testing.server import mongodb_server
+import attrs
 
 BY_HAND = """
 import gzip, json, resource, sys
 from bson import json_util
-from bson.timestamp import Timestamp
 from pymongo import MongoClient
-uri, start, count, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+uri, count, folder = sys.argv[1], int(sys.argv[2]), sys.argv[4]
 with MongoClient(uri) as client:
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before, idle = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines, files = [], 0
-    with client.bench.events.watch(start_at_operation_time=Timestamp(start, 0), batch_size=1000) as stream:
+    with client.bench.events.watch(batch_size=1000) as stream:
         for event in stream:
             lines.append(json_util.dumps(event))
             if len(lines) == 1000:
@@ -39,77 +38,99 @@ with MongoClient(uri) as client:
             if not count:
                 break
     after = resource.getrusage(resource.RUSAGE_SELF)
-print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 """
 
 OURS = """
-import asyncio, resource, sys
-from datetime import UTC, datetime
+import asyncio, json, resource, sys
 from pathlib import Path
 from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.catalog import Catalog
 from rigatoni_core.options import Secret
 from rigatoni_core.pipeline import Pipeline
-from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_json.serializer import JsonSerializer
 from rigatoni_local.destination import LocalDestination
 from rigatoni_mongodb.source import MongoDBSource
-uri, start, count, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+uri, count, streams, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+names = sys.argv[5].split("+")
+def serializer():
+    catalog, made = Catalog.discover(), None
+    for name in names:
+        made = catalog.get("serializer", name)(**({"inner": made} if made else {}))
+    return made
 async def main():
+    global before, after, idle
+    watch = [f"bench.events{number or ''}" for number in range(streams)]
     pipeline = Pipeline(
         name="bench",
-        source=MongoDBSource(
-            uri=Secret(uri), watch=["bench.events"], start_at=datetime.fromtimestamp(start, UTC).isoformat()
-        ),
-        destination=LocalDestination(path=Path(folder), serializer=ZstdSerializer(inner=JsonSerializer())),
+        source=MongoDBSource(uri=Secret(uri), watch=watch, start_at="2023-01-01T00:00:00Z", max_await_time=0.1),
+        destination=LocalDestination(path=Path(folder), serializer=serializer()),
         state=MemoryStateStore(),
     )
-    before = resource.getrusage(resource.RUSAGE_SELF)
+    before, idle = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = await pipeline.run(once=True)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    assert report.ok and pipeline.statistics.total.events >= count, report
-    print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert report.ok and pipeline.statistics.total.events == count * streams, (report, pipeline.statistics.total)
 asyncio.run(main())
 """
 
-
-def document(number: int) -> dict[str, object]:
-    """A document whose insert event is about 876 bytes long."""
-    return {
-        "_id": ObjectId(),
-        "number": number,
-        "customer": {"name": f"customer {number}", "mail": f"customer{number}@example.org", "since": 2019},
-        "items": [{"sku": f"sku-{index}", "price": 9.99 + index, "count": index} for index in range(5)],
-        "note": "x" * 180,
-    }
+REPORT = """
+used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+print(json.dumps({"seconds": used, "peak": after.ru_maxrss * 1024, "grown": (after.ru_maxrss - idle) * 1024}))
+"""
 
 
-def measure(code: str, *arguments: object) -> float:
-    """Processor seconds that the script says it used."""
+@attrs.frozen
+class Figure:
+    """What one process says of itself: processor seconds for all events, peak memory and its growth in bytes."""
+
+    seconds: float
+    peak: int
+    grown: int
+
+
+def measure(code: str, *arguments: object) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", code, *map(str, arguments), folder]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        uri, events, streams, *rest = map(str, arguments)
+        command = [sys.executable, "-c", code + REPORT, uri, events, streams, folder, *rest]
+        return Figure(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+
+
+@contextmanager
+def feeder(events: int) -> Iterator[str]:
+    """The URI of a feeder process that serves this many events on each stream."""
+    command = [sys.executable, "-m", "benchmarks.feeder", "--events", str(events)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--events", type=int, default=50_000)
-    arguments.add_argument("--rounds", type=int, default=3)
-    options = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as place, mongodb_server(Path(place) / "data") as uri:
-        with MongoClient(uri) as client:
-            client.drop_database("bench")
-            start = client.admin.command("ping")["operationTime"].time + 1
-            while client.admin.command("ping")["operationTime"].time < start:
-                client.bench.clock.insert_one({})
-            for first in range(0, options.events, 1000):
-                client.bench.events.insert_many([document(first + number) for number in range(1000)])
-        hand, ours = [], []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=200_000, help="events of each stream")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=1, help="streams of the pipeline; the script by hand reads one")
+    parser.add_argument("--serializer", default="json+zstd", help="inner one first, such as json+gzip")
+    options = parser.parse_args()
+    hand, ours = [], []
+    with feeder(options.events) as uri:
         for _ in range(options.rounds):
-            hand.append(measure(BY_HAND, uri, start, options.events) / options.events * 1e6)
-            ours.append(measure(OURS, uri, start, options.events) / options.events * 1e6)
-    for name, values in (("by hand", hand), ("rigatoni", ours)):
-        print(f"{name:<10}{statistics.median(values):7.1f} µs/event  ({min(values):.1f} to {max(values):.1f})")
-    print(f"ratio     {statistics.median(hand) / statistics.median(ours):7.1f}")
+            hand.append(measure(BY_HAND, uri, options.events, 1))
+            ours.append(measure(OURS, uri, options.events, options.streams, options.serializer))
+    each = {
+        "by hand": [figure.seconds / options.events * 1e6 for figure in hand],
+        "rigatoni": [figure.seconds / options.events / options.streams * 1e6 for figure in ours],
+    }
+    for name, values in each.items():
+        peak, grown = (
+            max(getattr(f, k) for f in (hand if name == "by hand" else ours)) / 2**20 for k in ("peak", "grown")
+        )
+        print(
+            f"{name:<10}{statistics.median(values):7.2f} µs/event  ({min(values):.2f} to {max(values):.2f})"
+            f"  peak {peak:.0f} MiB, {grown:.0f} above idle"
+        )
+    print(f"ratio     {statistics.median(each['by hand']) / statistics.median(each['rigatoni']):7.1f}")
 
 
 if __name__ == "__main__":

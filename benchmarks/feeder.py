@@ -1,0 +1,171 @@
+"""A server that is never the bottleneck: change events without end, in replies that are encoded already.
+
+    python -m benchmarks.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
+
+Prints its URI and serves until it is ended. Each stream is the same endless sequence of inserts; of the events of one
+reply only the token, the `_id` and the cluster time differ from those of the reply before, and are written over in
+place. Once `--events` are served, replies are empty, so a reader that stops when it has caught up does.
+"""
+
+import argparse
+import asyncio
+import random
+import struct
+from typing import Any
+
+import attrs
+import bson
+from bson.timestamp import Timestamp
+from rigatoni_mongodb.testing.wire import ScriptedServer
+
+START = 1_700_000_000
+PER_SECOND = 50_000
+BEGIN = "begin"
+WORDS = [f"{random.Random(number).getrandbits(40):x}" for number in range(2000)]
+
+
+def time_of(number: int) -> Timestamp:
+    return Timestamp(START + number // PER_SECOND, number % PER_SECOND + 1)
+
+
+def token(number: int) -> str:
+    """The token after event `number`: as long as a real one, in the order of the numbers."""
+    return f"82{START + number // PER_SECOND:08X}{number % PER_SECOND + 1:08X}2B042C0100296E5A1004{number:032X}"
+
+
+def document(number: int, nbytes: int) -> dict[str, Any]:
+    """An order of about `nbytes` bytes."""
+    choose = random.Random(number)
+    order: dict[str, Any] = {
+        "_id": number + (1 << 40),
+        "customer": {"name": " ".join(choose.choices(WORDS, k=2)), "mail": f"{choose.choice(WORDS)}@example.org"},
+        "status": choose.choice(["new", "paid", "shipped"]),
+        "total": round(choose.random() * 1000, 2),
+        "items": [{"sku": choose.choice(WORDS), "price": 9.99 + index, "count": index} for index in range(3)],
+        "created": bson.DatetimeMS(1_700_000_000_000 + choose.randrange(10**9)),
+        "note": "",
+    }
+    missing = nbytes - len(bson.encode(order))
+    order["note"] = " ".join(choose.choices(WORDS, k=missing // 11 + 1))[: max(missing, 0)]
+    return order
+
+
+def event(number: int, namespace: dict[str, str], nbytes: int) -> bytes:
+    full = document(number, nbytes)
+    return bson.encode(
+        {
+            "_id": {"_data": token(number)},
+            "operationType": "insert",
+            "clusterTime": time_of(number),
+            "wallTime": bson.DatetimeMS((START + number // PER_SECOND) * 1000),
+            "fullDocument": full,
+            "ns": namespace,
+            "documentKey": {"_id": full["_id"]},
+        }
+    )
+
+
+@attrs.define
+class Page:
+    """One reply's events as one BSON array, and where in it the numbers of each event stand."""
+
+    array: bytearray
+    places: list[tuple[int, int, int, int]]
+
+    @classmethod
+    def of(cls, size: int, namespace: dict[str, str], nbytes: int) -> "Page":
+        array, places = bytearray(4), []
+        for index in range(size):
+            raw = event(index, namespace, nbytes)
+            start = len(array) + 2 + len(str(index))
+            array += b"\x03%d\0" % index + raw
+            identifier = struct.pack("<q", index + (1 << 40))
+            first = raw.index(identifier)
+            places.append(
+                (
+                    start + raw.index(token(index).encode()),
+                    start + raw.index(b"\x11clusterTime\0") + 13,
+                    start + first,
+                    start + raw.index(identifier, first + 8),
+                )
+            )
+        array += b"\0"
+        array[:4] = struct.pack("<i", len(array))
+        return cls(array, places)
+
+    def at(self, start: int) -> bytes:
+        """The reply whose first event has this number."""
+        for number, (text, time, one, other) in enumerate(self.places, start):
+            written = token(number).encode()
+            self.array[text : text + len(written)] = written
+            struct.pack_into("<II", self.array, time, number % PER_SECOND + 1, START + number // PER_SECOND)
+            struct.pack_into("<q", self.array, one, number + (1 << 40))
+            struct.pack_into("<q", self.array, other, number + (1 << 40))
+        return bytes(self.array)
+
+
+@attrs.define(kw_only=True)
+class Feeder(ScriptedServer):
+    """Serves `total` events on every stream, however it is watched."""
+
+    total: int
+    document_bytes: int = 630
+    _pages: dict[tuple[str, int], Page] = attrs.field(factory=dict, init=False)
+    _namespaces: dict[int, str] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.operation_time = time_of(self.total - 1)
+
+    def _open(self, command: dict[str, Any]) -> bytes:
+        stage = command["pipeline"][0]["$changeStream"]
+        after = stage.get("startAfter") or stage.get("resumeAfter")
+        cursor = len(self._cursors) + 1
+        self._cursors[cursor] = int(after["_data"][-32:], 16) + 1 if after and after["_data"] != BEGIN else 0
+        self._namespaces[cursor] = str(command["aggregate"])
+        return self._reply(cursor, b"\x05\0\0\0\0", "firstBatch", self._cursors[cursor])
+
+    def _more(self, command: dict[str, Any], *, ended: bool) -> bytes:
+        cursor = int(command["getMore"])
+        start = self._cursors[cursor]
+        size = min(self.reply_events, self.total - start)
+        if not size:
+            return self._reply(cursor, b"\x05\0\0\0\0", "nextBatch", start)
+        collection = self._namespaces[cursor]
+        key = (collection, size)
+        if key not in self._pages:
+            self._pages[key] = Page.of(size, {"db": "bench", "coll": collection}, self.document_bytes)
+        self._cursors[cursor] = start + size
+        return self._reply(cursor, self._pages[key].at(start), "nextBatch", start + size)
+
+    def _reply(self, cursor: int, array: bytes, name: str, stop: int) -> bytes:
+        """The answer around an array that is encoded already."""
+        head = bson.encode(
+            {
+                "id": bson.Int64(cursor),
+                "ns": f"bench.{self._namespaces[cursor]}",
+                "postBatchResumeToken": {"_data": token(stop - 1) if stop else BEGIN},
+            }
+        )
+        inner = head[4:-1] + b"\x04" + name.encode() + b"\0" + array + b"\0"
+        outer = b"\x03cursor\0" + struct.pack("<i", len(inner) + 4) + inner
+        rest = bson.encode({"ok": 1.0, "operationTime": self.operation_time})
+        return struct.pack("<i", len(outer) + len(rest)) + outer + rest[4:]
+
+
+async def serve(options: argparse.Namespace) -> None:
+    feeder = Feeder(total=options.events, document_bytes=options.document_bytes, reply_events=options.reply_events)
+    async with feeder:
+        print(feeder.uri, flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="events on each stream")
+    parser.add_argument("--reply-events", type=int, default=1000, help="events in one reply")
+    parser.add_argument("--document-bytes", type=int, default=630, help="size of the full document")
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
