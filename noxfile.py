@@ -2,14 +2,16 @@
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 import nox
 
 ROOT = Path(__file__).parent
 DISTRIBUTIONS = sorted(path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml"))
-PLUGINS = [name for name in DISTRIBUTIONS if name != "rigatoni-core"]
-MONGODB_SERVER = "SecantusDB==0.7.0b3"  # a MongoDB-compatible server; a program that tests start, never imported
+SERVERS = ["SecantusDB==0.7.0b3"]  # MongoDB-compatible; programs that tests and the demo start, never imported
+TOOLS = ["mypy==2.4.1", "import-linter==2.16"]
+BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "wheels", "demo"]
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -17,10 +19,23 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
 
 
-def install_workspace(session: nox.Session, *extra: str) -> None:
-    """All distributions of the workspace, editable, in one resolution."""
-    editable = [argument for name in PLUGINS for argument in ("-e", name)]
-    session.install("-e", "rigatoni-core[testing]", *editable, *extra)
+def with_testing_extra(name: str) -> str:
+    project = tomllib.loads((ROOT / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return f"./{name}[testing]" if "testing" in project.get("optional-dependencies", {}) else f"./{name}"
+
+
+def in_workspace(session: nox.Session, *command: str) -> None:
+    """Run a command of the environment that the session `workspace` made."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    session.run(str(BIN / command[0]), *command[1:], env={"PATH": path}, external=True)
+
+
+@nox.session(default=False)
+def workspace(session: nox.Session) -> None:
+    """The environment that most sessions share: every distribution, editable, in one resolution, and the servers."""
+    editable = [argument for name in DISTRIBUTIONS for argument in ("-e", with_testing_extra(name))]
+    session.install(*editable, *TOOLS)
+    session.install("--pre", *SERVERS)
 
 
 @nox.session
@@ -31,49 +46,41 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["workspace"])
 def types(session: nox.Session) -> None:
     """Strict types, one distribution at a time."""
-    install_workspace(session, "mypy==2.4.1")
     for name in DISTRIBUTIONS:
-        session.run("mypy", f"{name}/src")
+        in_workspace(session, "mypy", f"{name}/src")
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["workspace"])
 def imports(session: nox.Session) -> None:
     """Who may import whom."""
-    install_workspace(session, "import-linter==2.16")
-    session.run("lint-imports")
+    in_workspace(session, "lint-imports")
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["workspace"])
 def tests(session: nox.Session) -> None:
     """All tests, against real servers that they start themselves. Arguments go to pytest."""
-    install_workspace(session)
-    session.install("--pre", MONGODB_SERVER)
-    session.run("pytest", *(session.posargs or ["tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]))
+    in_workspace(session, "pytest", *(session.posargs or ["tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]))
 
 
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build every distribution, then install each plugin's wheel alone beside the core's and list it."""
-    session.install("build")
+    session.install("build[virtualenv]")
     target = Path(session.create_tmp()) / "dist"
     for old in target.glob("*"):
         old.unlink()
     for name in DISTRIBUTIONS:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), name)
-    session.install("virtualenv")
     session.run("python", "tests/packaging/wheels_alone.py", str(target))
 
 
-@nox.session
+@nox.session(venv_backend="none", requires=["workspace"])
 def demo(session: nox.Session) -> None:
     """The main job on real input: two collections, five kills, proof from the files."""
-    install_workspace(session)
-    if "RIGATONI_MONGODB_URI" not in os.environ:
-        session.install("--pre", MONGODB_SERVER)
-    session.run("python", "examples/demo.py", *session.posargs)
+    in_workspace(session, "python", "examples/demo.py", *session.posargs)
 
 
 if __name__ == "__main__":
