@@ -23,3 +23,12 @@ def test_truncated_bytes_are_an_error_that_says_so(size):
     raw = bson.encode({"_id": {"_data": "8263"}, "text": "some text", "n": 1, "d": {"e": [1, 2]}})[:size]
     with pytest.raises(ValueError):
         list(elements(raw))
+
+
+@pytest.mark.parametrize("size", [-5, -12, -(2**31)])
+def test_a_negative_size_is_an_error_and_never_goes_round_in_a_circle(size):
+    raw = bytearray(bson.encode({"before": 1, "text": "some text"}))
+    place = raw.index(b"text\0") + 5
+    raw[place : place + 4] = size.to_bytes(4, "little", signed=True)
+    with pytest.raises(ValueError, match="negative size"):
+        list(elements(bytes(raw)))

@@ -36,6 +36,37 @@ def test_C8_the_time_inside_a_mongods_token_is_the_events_cluster_time():
         assert time_of_token(token_document(token)) == time
 
 
+def test_namespaces_equal_what_a_full_decode_says():
+    for raw in EVENTS:
+        assert DECODER.namespace(memoryview(raw)) == DECODER.event(memoryview(raw)).namespace
+    assert {DECODER.event(memoryview(raw)).operation for raw in EVENTS} >= {"dropDatabase", "invalidate", "insert"}
+
+
+def test_a_namespace_behind_damage_is_an_error_that_says_so():
+    raw = bson.encode({"_id": {"_data": "82"}, "fullDocument": {"a": 1}, "ns": {"db": "a", "coll": "b"}})
+    place = raw.index(b"\x03fullDocument")
+    with pytest.raises(ValueError):
+        DECODER.namespace(memoryview(raw[:place] + b"\xee" + raw[place + 1 :]))
+
+
+def test_what_is_derived_from_an_event_stands_at_its_place():
+    fields = {"deadLetter": {"event": b"\x00\x01", "attempt": 1, "position": {"cluster_time": [1, 2]}, "none": None}}
+    for raw in EVENTS:
+        derived = DECODER.derive(memoryview(raw), "deadLetter", fields)
+        assert DECODER.mark(memoryview(derived)) == DECODER.mark(memoryview(raw))
+        event = DECODER.event(memoryview(derived))
+        assert event.namespace == DECODER.event(memoryview(raw)).namespace
+        assert event.operation == "deadLetter"
+        assert event.unknown == fields
+
+
+def test_what_is_derived_from_a_damaged_event_keeps_its_token_and_time():
+    raw = EVENTS[0][:-40] + b"\xee" * 39 + b"\0"
+    derived = DECODER.derive(memoryview(raw), "deadLetter", {"event": raw})
+    assert DECODER.mark(memoryview(derived)) == DECODER.mark(memoryview(EVENTS[0]))
+    assert bson.decode(derived)["event"] == raw
+
+
 def test_events_keep_every_field():
     for raw in EVENTS:
         event = DECODER.event(memoryview(raw))

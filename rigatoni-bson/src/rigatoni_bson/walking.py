@@ -24,6 +24,8 @@ def elements(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int, int
             stop = data.index(0, position + 1)
             value = stop + 1
             after = value + _size(data, kind, value)
+            if after < value:
+                raise ValueError(f"not BSON: a value at byte {value} has a negative size")
             yield kind, data[position + 1 : stop], value, after
             position = after
     except (IndexError, struct.error) as error:

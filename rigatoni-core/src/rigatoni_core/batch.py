@@ -2,12 +2,12 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol, overload
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, overload
 
 import attrs
 
-from rigatoni_core.events import ChangeEvent, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 
 
 class Decoder(Protocol):
@@ -18,6 +18,16 @@ class Decoder(Protocol):
 
     def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """Only the event's resume token and cluster time, as cheaply as possible."""
+
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        """Only the event's namespace, as cheaply as possible. Raises ValueError where the bytes can not be read."""
+
+    def derive(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """A raw document of this format that stands for the event, whatever state the rest of the event is in.
+
+        It has the event's resume token, its cluster time, and its namespace where that can be read, `operation` as
+        its operation, and these fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
+        """
 
 
 class EventBatch(Sequence[ChangeEvent]):
@@ -34,7 +44,7 @@ class EventBatch(Sequence[ChangeEvent]):
     was left to read at that time. `read` counts the events consumed, rejected ones included.
     """
 
-    __slots__ = ("_decoder", "buffer", "caught_up", "end", "first", "offsets", "read", "source_time", "stream")
+    __slots__ = ("buffer", "caught_up", "decoder", "end", "first", "offsets", "read", "source_time", "stream")
 
     def __init__(
         self,
@@ -57,7 +67,7 @@ class EventBatch(Sequence[ChangeEvent]):
         self.source_time = source_time
         self.caught_up = caught_up
         self.read = len(offsets) - 1 if read is None else read
-        self._decoder = decoder
+        self.decoder = decoder
 
     @classmethod
     def heartbeat(
@@ -133,7 +143,7 @@ class EventBatch(Sequence[ChangeEvent]):
             end=last.end,
             buffer=memoryview(b"".join(batch.documents for batch in batches)),
             offsets=offsets,
-            decoder=last._decoder,
+            decoder=last.decoder,
             source_time=last.source_time,
             caught_up=last.caught_up,
             read=sum(batch.read for batch in batches),
@@ -155,7 +165,14 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def mark(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
         """The resume token and the cluster time of event `index`, without decoding the event."""
-        return self._decoder.mark(self.raw(index))
+        return self.decoder.mark(self.raw(index))
+
+    def namespace(self, index: int) -> Namespace | None:
+        """The namespace of event `index`, without decoding the event; None where it has none that can be read."""
+        try:
+            return self.decoder.namespace(self.raw(index))
+        except ValueError:
+            return None
 
     def position_at(self, index: int) -> Position:
         """What `first` would be if the batch began at event `index`."""
@@ -199,7 +216,7 @@ class EventBatch(Sequence[ChangeEvent]):
             end=self.end,
             buffer=memoryview(b"".join(kept)),
             offsets=offsets,
-            decoder=self._decoder,
+            decoder=self.decoder,
             source_time=self.source_time,
             caught_up=self.caught_up,
             read=self.read,
@@ -227,7 +244,7 @@ class EventBatch(Sequence[ChangeEvent]):
                 end=self.end if whole else self._position_after(stop - 1),
                 buffer=self.buffer,
                 offsets=self.offsets[start : stop + 1],
-                decoder=self._decoder,
+                decoder=self.decoder,
                 source_time=self.source_time,
                 caught_up=self.caught_up and whole,
             )
@@ -235,10 +252,10 @@ class EventBatch(Sequence[ChangeEvent]):
             index += len(self)
         if not 0 <= index < len(self):
             raise IndexError(f"event {index} of a batch of {len(self)}")
-        return self._decoder.event(self.raw(index))
+        return self.decoder.event(self.raw(index))
 
     def __iter__(self) -> Iterator[ChangeEvent]:
-        return (self._decoder.event(self.raw(index)) for index in range(len(self)))
+        return (self.decoder.event(self.raw(index)) for index in range(len(self)))
 
     def __repr__(self) -> str:
         return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"

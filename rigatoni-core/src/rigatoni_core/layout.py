@@ -96,8 +96,8 @@ class Layout:
             assert rest.first is not None
             time, stop = rest.first.cluster_time, start + self.cut(rest)
             if by_event:
-                for index in range(start, stop):
-                    groups.setdefault(self._folder(time, events[index].namespace), []).append(index)
+                for namespace, indices in _by_namespace(events, start, stop).items():
+                    groups.setdefault(self._folder(time, namespace), []).extend(indices)
             elif stop - start == len(events):
                 return {self._folder(time, collection): range(stop)}
             else:
@@ -128,6 +128,13 @@ def stem(first: Position) -> str:
 def day(first: Position) -> str:
     """The day of a batch's first event: record folders stay small, however long a pipeline runs."""
     return datetime.fromtimestamp(first.cluster_time.seconds if first.cluster_time else 0, UTC).strftime("%Y-%m-%d")
+
+
+def _by_namespace(events: EventBatch, start: int, stop: int) -> dict[Namespace | None, list[int]]:
+    groups: dict[Namespace | None, list[int]] = {}
+    for index in range(start, stop):
+        groups.setdefault(events.namespace(index), []).append(index)
+    return groups
 
 
 def only_collection(stream: Stream) -> Namespace | None:

@@ -1,12 +1,14 @@
 """Reading change events: a resume token and a cluster time straight from the bytes, or the whole event."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_bson.walking import elements
 from rigatoni_core.events import (
     ChangeEvent,
@@ -77,6 +79,27 @@ class ChangeEventDecoder:
             raise ValueError("a change event without a resume token")
         return token, time
 
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        data = bytes(raw)
+        for kind, key, value, after in elements(data):
+            if key == b"ns" and kind == 0x03:
+                return _namespace(data[value:after])
+        return None
+
+    def derive(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        token, time = self.mark(raw)
+        document: dict[str, Any] = {"_id": token_document(token), "operationType": operation}
+        if time is not None:
+            document["clusterTime"] = BsonTimestamp(time.seconds, time.increment)
+        try:
+            namespace = self.namespace(raw)
+        except ValueError:  # the event is damaged before it
+            namespace = None
+        if namespace is not None:
+            names = {"db": namespace.database, "coll": namespace.collection}
+            document["ns"] = {key: name for key, name in names.items() if name is not None}
+        return bson.encode(document | dict(fields))
+
     def event(self, raw: memoryview) -> ChangeEvent:
         document = bson.decode(raw, CODEC)
         namespace, time, update = document.get("ns"), document.get("clusterTime"), document.get("updateDescription")
@@ -101,6 +124,16 @@ class ChangeEventDecoder:
             transaction=Transaction(document["lsid"], int(document["txnNumber"])) if "txnNumber" in document else None,
             unknown={key: value for key, value in document.items() if key not in _KNOWN},
         )
+
+
+@lru_cache(maxsize=4096)
+def _namespace(document: bytes) -> Namespace:
+    """The namespace of a raw document `{db, coll}`; streams hold few different ones."""
+    try:
+        names = bson.decode(document)
+        return Namespace(names["db"], names.get("coll"))
+    except (bson.errors.BSONError, KeyError) as error:
+        raise ValueError(f"not a namespace: {error}") from None
 
 
 def _token(data: bytes, value: int, after: int) -> ResumeToken:

@@ -32,6 +32,15 @@ class TestDecoder:
         document = decode(raw, _OPTIONS)
         return token_of(document["_id"]), _time(document.get("clusterTime"))
 
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        namespace = decode(raw, _OPTIONS).get("ns")
+        return Namespace(namespace["db"], namespace.get("coll")) if namespace else None
+
+    def derive(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        document = decode(raw, _OPTIONS)
+        kept = [(key, document[key]) for key in ("_id", "clusterTime", "ns") if key in document]
+        return encode({**dict(kept), "operationType": operation, **fields})
+
     def event(self, raw: memoryview) -> ChangeEvent:
         document = decode(raw, _OPTIONS)
         namespace = document.get("ns")
