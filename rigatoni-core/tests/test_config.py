@@ -1,5 +1,7 @@
 """Configuration: all faults at once, each with its key path and the nearest name; nothing is coerced in silence."""
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -185,3 +187,70 @@ def test_options_are_read_off_the_class():
     assert options["on"].default == "false"
     assert options["serializer"].type == "serializer"
     assert options["size"].meaning == "A size"
+
+
+def test_K1_every_fault_has_its_line_and_no_fault_hides_another(tmp_path):
+    """A validator, a type and an unknown key in one table: three faults, each on its line."""
+    found = faults(
+        written(tmp_path, 'uri = "x"\ncount = 0\non = "no"\n"odd key" = 1', pipeline='name = ""\nbatch_size = 0')
+    )
+    assert [re.sub(r"^.*pipeline.toml:", "", fault)[:60] for fault in found] == [
+        "2: pipeline.name: must not be empty, nor hold control charac",
+        "3: pipeline.batch_size: batch_size must be greater than 0, n",
+        "7: pipeline.source.count: count must be at least 1, not 0",
+        "8: pipeline.source.on: must be true or false, not text",
+        "9: pipeline.source.'odd key': unknown key; known are uri, pa",
+    ]
+
+
+def test_K1_a_key_in_the_wrong_table_is_told_where_it_belongs(tmp_path):
+    found = faults(written(tmp_path, 'uri = "x"\nbatch_timeout = 5', pipeline='name = "p"\nmax_retries = 3'))
+    assert "pipeline.max_retries: unknown key here; it belongs to [pipeline.retry]" in found[0]
+    assert "pipeline.source.batch_timeout: unknown key here; it belongs to [pipeline]" in found[1]
+
+
+def test_K3_a_secret_that_a_constructor_or_an_error_repeats_is_taken_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("THE_URI", "toy://user:sen%40tinel@host/")
+    configuration = load(written(tmp_path, 'uri = { env = "THE_URI" }'), catalog())
+    for text in ("toy://user:sen%40tinel@host/", "the password sen@tinel", repr("sen@tinel")):
+        assert "tinel" not in configuration.redaction(text)
+    assert configuration.redaction("toy://user:sen%40tinel@host/") == "toy://user:***@host/"
+    monkeypatch.setenv("THE_URI", 'quoted"sentinel')
+    redaction = load(written(tmp_path, 'uri = { env = "THE_URI" }'), catalog()).redaction
+    assert redaction(json.dumps({"uri": 'quoted"sentinel'})) == '{"uri": "***"}'
+
+
+def test_the_example_of_the_design_is_understood_as_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("MONGODB_URI", "mongodb://localhost")
+    path = tmp_path / "pipeline.toml"
+    path.write_text(EXAMPLE)
+    configuration = load(path, Catalog.discover())
+    assert configuration.warnings == ()
+    assert configuration.settings.batch_bytes == 8 * 2**20
+    assert configuration.settings.retry.max_retry_delay == 30.0
+    assert configuration.source.watch == ("shop.orders", "shop.users")
+    assert type(configuration.destination.serializer.inner).__name__ == "JsonSerializer"
+
+
+EXAMPLE = """
+[pipeline]
+name = "orders-to-lake"
+batch_size = 10_000        # events
+batch_bytes = "8 MiB"
+batch_timeout = 5.0        # seconds
+[pipeline.source]
+type = "mongodb"
+uri = { env = "MONGODB_URI" }                 # or { file = "..." }
+watch = ["shop.orders", "shop.users"]
+[pipeline.destination]
+type = "local"
+path = "lake"
+serializer = { type = "zstd", inner = { type = "json" } }
+[pipeline.state]
+type = "file"
+path = "state"
+[pipeline.retry]
+max_retries = 8
+retry_delay = 1.0
+max_retry_delay = 30.0
+"""

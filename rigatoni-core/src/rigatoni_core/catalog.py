@@ -9,7 +9,7 @@ import difflib
 import itertools
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import Any, Literal
 
@@ -124,10 +124,20 @@ class Catalog:
             ) from fault.__cause__
         return cls
 
-    def _unknown(self, kind: Kind, name: str) -> UnknownComponentError:
+    def named(self, name: str) -> Sequence[tuple[Plugin, Provided]]:
+        """The components of this name, at most one of each kind. Raises as `find` does."""
+        found = []
+        for kind in KINDS:
+            with contextlib.suppress(UnknownComponentError):
+                found.append(self.find(kind, name))
+        if not found:
+            raise self._unknown(None, name)
+        return found
+
+    def _unknown(self, kind: Kind | None, name: str) -> UnknownComponentError:
         """Says what is installed and which name is near; then what is broken, or what to install."""
         names = sorted({provided.name for _, provided in self.provided(kind)})
-        message = f'there is no {kind} "{printable(name)}"; installed: {", ".join(names) or "none"}'
+        message = f'there is no {kind or "component"} "{printable(name)}"; installed: {", ".join(names) or "none"}'
         if near := difflib.get_close_matches(name.rpartition("/")[2].lower(), names, n=1):
             message += f'; did you mean "{near[0]}"?'
         other = next((provided.kind for _, provided in self.provided() if provided.name == name), None)
@@ -179,9 +189,9 @@ def _remedy(plugin: Plugin, fault: _Fault) -> str:
     return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
 
 
-def _distribution_of(kind: Kind, name: str) -> str:
+def _distribution_of(kind: Kind | None, name: str) -> str:
     """The distribution that would provide a component, by the project's naming rule."""
-    if kind == "serializer" and name in _COMPRESSION:
+    if kind in ("serializer", None) and name in _COMPRESSION:
         return "rigatoni-compression"
     return f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}"
 

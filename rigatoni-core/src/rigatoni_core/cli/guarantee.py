@@ -1,17 +1,16 @@
-"""The guarantee of a pipeline as a whole, in words."""
-
-from collections.abc import Sequence
+"""The guarantee of a stream, in words."""
 
 from rigatoni_core.contracts import Delivery, Destination, Source
 from rigatoni_core.events import Stream
 
 
-def guarantee(pipeline: str, streams: Sequence[str], source: Source, destination: Destination) -> tuple[str, list[str]]:
-    """The level in force and its conditions: the destination's, lowered where a stream can not be read twice alike."""
+def guarantee(stream: Stream, source: Source, destination: Destination) -> tuple[str, tuple[str, ...]]:
+    """The level in force and its conditions: the destination's, lowered where events can not be read twice alike.
+
+    Both have been entered.
+    """
     metadata = destination.metadata()
-    reasons = [
-        f"{name}: {reason}" for name in streams for reason in source.definition(Stream(pipeline, name)).uncertain
-    ]
-    if reasons:
-        return Delivery.AT_LEAST_ONCE.value, reasons
-    return metadata.delivery.value, list(metadata.conditions)
+    uncertain = source.definition(stream).uncertain
+    if uncertain and metadata.delivery is not Delivery.AT_LEAST_ONCE:
+        return Delivery.AT_LEAST_ONCE.value, tuple(f"lowered, because {reason}" for reason in uncertain)
+    return metadata.delivery.value, metadata.conditions

@@ -1,19 +1,26 @@
-"""Notices as structured log lines: for people on a terminal, JSON otherwise."""
+"""What happens, as structured log lines on stderr: for people, or as JSON for programs."""
 
 import logging
+import re
 import sys
+import time
+import traceback
+from collections.abc import MutableMapping
 from typing import Any
 
 import attrs
 import structlog
 
+from rigatoni_core.cli.output import redacted, time_in_words
 from rigatoni_core.contracts import Listener
-from rigatoni_core.events import Gap, Position, Stream, Timestamp, token_hash
+from rigatoni_core.errors import RigatoniError
+from rigatoni_core.events import Gap, Position, Stream, Timestamp
 from rigatoni_core.notices import (
     BatchRead,
     BatchWritten,
     CheckpointFailed,
     CheckpointSaved,
+    EventsRejected,
     GapRecorded,
     LeaseLost,
     Notice,
@@ -21,64 +28,125 @@ from rigatoni_core.notices import (
     Retrying,
     WorkerFailed,
     WorkerFailing,
+    WorkerStarted,
 )
+
+SUMMARY_INTERVAL = 10.0
+"""Seconds between two summaries of a stream that is busy; single batches are logged on level debug."""
 
 _LEVELS: dict[type[Notice], int] = {
     BatchRead: logging.DEBUG,
-    BatchWritten: logging.INFO,
+    BatchWritten: logging.DEBUG,
     CheckpointSaved: logging.DEBUG,
+    WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
-    GapRecorded: logging.ERROR,
     LeaseLost: logging.WARNING,
     RepeatsPossible: logging.WARNING,
     Retrying: logging.WARNING,
+    EventsRejected: logging.ERROR,
+    GapRecorded: logging.ERROR,
     WorkerFailing: logging.ERROR,
     WorkerFailed: logging.ERROR,
 }
 
 
 class LogListener(Listener):
-    """Logs every notice under its own name; positions only by time and token hash."""
+    """Logs every notice under its own name, and a summary of what was written every ten seconds.
 
-    def __init__(self, log: Any) -> None:
+    `tracebacks` also logs where a bug came from.
+    """
+
+    def __init__(self, log: Any, *, tracebacks: bool = True) -> None:
         self._log = log
+        self._tracebacks = tracebacks
+        self._since: dict[Stream, tuple[float, int, int, int]] = {}  # start, batches, events, bytes
 
     def notify(self, notice: Notice) -> None:
-        fields = {
-            field.name: value
-            for field in attrs.fields(type(notice))
-            if (value := _shown(getattr(notice, field.name))) is not None
-        }
-        self._log.log(_LEVELS.get(type(notice), logging.INFO), type(notice).__name__, **fields)
+        fields: dict[str, Any] = {}
+        for field in attrs.fields(type(notice)):
+            fields |= _shown(field.name, getattr(notice, field.name))
+        if not self._tracebacks:
+            fields.pop("exception", None)
+        event = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(notice).__name__).lower()
+        self._log.log(_LEVELS.get(type(notice), logging.INFO), event, **fields)
+        if isinstance(notice, BatchWritten):
+            self._summarise(notice)
+
+    def _summarise(self, notice: BatchWritten) -> None:
+        now = time.monotonic()
+        start, batches, events, size = self._since.get(notice.stream, (now, 0, 0, 0))
+        batches, events, size = batches + 1, events + notice.events, size + notice.bytes
+        if now - start >= SUMMARY_INTERVAL:
+            rate = round(events / (now - start))
+            self._log.info(
+                "batches written",
+                stream=str(notice.stream),
+                batches=batches,
+                events=events,
+                bytes=size,
+                events_per_second=rate,
+            )
+            start, batches, events, size = now, 0, 0, 0
+        self._since[notice.stream] = (start, batches, events, size)
 
 
-def make_log(level: str, format_: str) -> Any:
-    """A structlog logger on stderr. `format_` is human, json or auto (human on a terminal)."""
-    human = format_ == "human" or (format_ == "auto" and sys.stderr.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if human else structlog.processors.JSONRenderer()
-    )
-    return structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
+class _Foreign(logging.Handler):
+    """What other libraries log."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = {"exception": logging.Formatter().formatException(record.exc_info)} if record.exc_info else {}
+        self._log.log(record.levelno, record.getMessage(), logger=record.name, **fields)
+
+
+def make_log(level: str, *, human: bool) -> Any:
+    """A structlog logger on stderr, which other libraries' warnings go to as well. No known secret passes it."""
+    log = structlog.wrap_logger(
+        _Stderr(),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            structlog.dev.ConsoleRenderer(colors=False, sort_keys=False)
+            if human
+            else structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+            _redact,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
     )
+    logging.captureWarnings(True)
+    logging.getLogger().addHandler(_Foreign(log))
+    return log
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, Stream):
-        return str(value)
-    if isinstance(value, Timestamp):
-        return str(value)
-    if isinstance(value, Position):
-        return f"{value.cluster_time or 'start'}#{token_hash(value.resume_token)}"
-    if isinstance(value, Gap):
-        return value.cause
+class _Stderr:
+    """Writes lines to whatever stderr is at the moment: a live display replaces it."""
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+def _redact(_: Any, __: str, line: str | bytes | MutableMapping[str, Any]) -> str:
+    return redacted(str(line))
+
+
+def _shown(name: str, value: Any) -> dict[str, Any]:
+    """A notice's field as fields of a log line; positions by their time only, errors with their remedy."""
     if isinstance(value, BaseException):
-        remedy = getattr(value, "remedy", "")
-        return f"{type(value).__name__}: {value}" + (f" What to do: {remedy}" if remedy else "")
-    return value
+        fields = {name: f"{type(value).__name__}: {value}"}
+        if isinstance(value, RigatoniError):
+            return fields | {"error_id": value.id} | ({"remedy": value.remedy} if value.remedy else {})
+        return fields | {"exception": "".join(traceback.format_exception(value))}
+    if isinstance(value, Position):
+        return {name: time_in_words(value.cluster_time)}
+    if isinstance(value, Gap):
+        after = time_in_words(value.lost.cluster_time) if value.lost else "an unknown position"
+        return {"cause": value.cause, "after": after, "before": time_in_words(value.resumed.cluster_time)}
+    if isinstance(value, (Stream, Timestamp)):
+        return {name: str(value)}
+    return {} if value is None else {name: value}

@@ -1,15 +1,15 @@
 """`rigatoni plugins`: what is installed, and what a component takes."""
 
-import difflib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
-from rigatoni_core.catalog import KINDS, Catalog
-from rigatoni_core.cli.output import as_json, table
-from rigatoni_core.errors import UnknownComponentError
+from rigatoni_core.cli.app import WRONG
+from rigatoni_core.cli.output import as_json, bold, say, table
+
+if TYPE_CHECKING:
+    from rigatoni_core.catalog import Catalog, Plugin
 
 
 @click.group()
@@ -20,40 +20,63 @@ def plugins() -> None:
 @plugins.command("list")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def list_(json_: bool) -> None:
-    """Lists every plugin with what it provides; broken ones with the reason and the remedy.
+    """Lists every plugin with what it provides; those that can not be used with the reason and the remedy."""
+    import attrs
 
-    Exits with 1 if a plugin can not be used.
-    """
-    catalog = Catalog.discover()
+    from rigatoni_core.catalog import Catalog
+
+    found = Catalog.discover().plugins
+    faulty = [plugin for plugin in found if plugin.status != "ok"]
     if json_:
-        as_json(
-            [
-                {
-                    "plugin": plugin.name,
-                    "distribution": plugin.distribution,
-                    "version": plugin.version,
-                    "status": plugin.status,
-                    "reason": plugin.reason,
-                    "remedy": plugin.remedy,
-                    "provides": [
-                        {"kind": provided.kind, "name": provided.name, "summary": provided.summary}
-                        for provided in plugin.provides
-                    ],
-                }
-                for plugin in catalog.plugins
-            ]
-        )
+        records = [attrs.asdict(plugin, filter=attrs.filters.exclude("component")) for plugin in found]
+        as_json([{"plugin": record.pop("name"), **record} for record in records])
     else:
-        rows = [
-            (p.name, f"{p.distribution} {p.version}", ", ".join(map(str, p.provides)), p.status)
-            for p in catalog.plugins
-        ]
+        rows = [(p.name, f"{p.distribution} {p.version}", ", ".join(map(str, p.provides)), p.status) for p in found]
         table(("plugin", "distribution", "provides", "status"), rows)
-        for plugin in catalog.plugins:
-            if plugin.status != "ok":
-                click.echo(f"\n{plugin.name} is {plugin.status}: {plugin.reason}\nwhat to do: {plugin.remedy}")
-    if any(plugin.status != "ok" for plugin in catalog.plugins):
-        sys.exit(1)
+        for plugin in faulty:
+            say(f"\n{plugin.name} is {plugin.status}: {plugin.reason}\nwhat to do: {plugin.remedy}")
+
+
+@plugins.command()
+@click.argument("name", required=False)
+@click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
+def check(name: str | None, json_: bool) -> None:
+    """Loads every component of every plugin, or of the plugin NAME, and says what can not be used.
+
+    Exits with 2 where something can not.
+    """
+    from rigatoni_core.catalog import Catalog
+    from rigatoni_core.errors import BrokenPluginError
+
+    catalog = Catalog.discover()
+    checked = [plugin for plugin in catalog.plugins if name in (None, plugin.name, plugin.distribution)]
+    if not checked:
+        raise BrokenPluginError(
+            f'there is no plugin "{name}"', remedy="`rigatoni plugins list` lists what is installed."
+        )
+    results = [_checked(catalog, plugin) for plugin in checked]
+    if json_:
+        as_json(results)
+    for result in results if not json_ else ():
+        mark = click.style("faulty", fg="red") if result["faults"] else click.style("ok", fg="green")
+        say(f"{result['plugin']} ({result['distribution']}): {mark}")
+        for fault in result["faults"]:
+            say(f"  {fault['message']}\n  what to do: {fault['remedy']}")
+    if any(result["faults"] for result in results):
+        sys.exit(WRONG)
+
+
+def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
+    """What loading each component of one plugin shows."""
+    from rigatoni_core.errors import RigatoniError
+
+    faults = [] if plugin.status == "ok" else [{"message": plugin.reason, "remedy": plugin.remedy}]
+    for provided in plugin.provides:
+        try:
+            catalog.get(provided.kind, f"{plugin.distribution}/{provided.name}")
+        except RigatoniError as error:
+            faults.append({"message": str(error), "remedy": error.remedy})
+    return {"plugin": plugin.name, "distribution": f"{plugin.distribution} {plugin.version}", "faults": faults}
 
 
 @plugins.command()
@@ -61,21 +84,20 @@ def list_(json_: bool) -> None:
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def show(name: str, json_: bool) -> None:
     """Shows the component NAME ("s3", or "acme/s3" where the name clashes): guarantee and options."""
+    import attrs
+
+    from rigatoni_core.catalog import Catalog
     from rigatoni_core.config import options_of
 
     catalog = Catalog.discover()
-    found: list[dict[str, Any]] = []
-    for kind in KINDS:
-        try:
-            plugin, provided = catalog.find(kind, name)
-        except UnknownComponentError:
-            continue
-        cls = catalog.get(kind, name)
+    components: list[dict[str, Any]] = []
+    for plugin, provided in catalog.named(name):
+        cls = catalog.get(provided.kind, name)
         delivery = getattr(cls, "delivery", None)
-        found.append(
+        components.append(
             {
                 "name": provided.name,
-                "kind": kind,
+                "kind": provided.kind,
                 "plugin": plugin.name,
                 "distribution": f"{plugin.distribution} {plugin.version}",
                 "summary": provided.summary,
@@ -83,23 +105,21 @@ def show(name: str, json_: bool) -> None:
                 "options": [attrs.asdict(option) for option in options_of(cls)],
             }
         )
-    if not found:
-        names = sorted({provided.name for _, provided in catalog.provided()})
-        near = difflib.get_close_matches(name, names, n=1)
-        raise UnknownComponentError(
-            f'there is no component "{name}"; '
-            + (f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names)}"),
-            remedy=f"If a plugin provides it: pip install rigatoni-{name}",
-        )
     if json_:
-        as_json(found)
+        as_json(components)
         return
-    for component in found:
-        click.secho(f"{component['kind']} {component['name']}", bold=True, nl=False)
-        click.echo(f" of {component['distribution']}\n{component['summary']}")
-        if component["guarantee"]:
-            click.echo(f"guarantee, at best: {component['guarantee']}")
-        options = component["options"]
-        click.echo()
-        rows = [(o["name"], o["type"], o["default"] or "required", o["meaning"]) for o in options]
-        table(("option", "type", "default", "meaning"), rows) if rows else click.echo("It has no options.")
+    for component in components:
+        _print(component)
+
+
+def _print(component: dict[str, Any]) -> None:
+    title = bold(f"{component['kind']} {component['name']}")
+    say(f"{title} of {component['distribution']}\n{component['summary']}")
+    if component["guarantee"]:
+        say(f"guarantee, at best: {component['guarantee']}; `rigatoni validate` says which is in force, and when")
+    rows = [(o["name"], o["type"], o["default"] or "required", o["meaning"]) for o in component["options"]]
+    say()
+    if rows:
+        table(("option", "type", "default", "meaning"), rows)
+    else:
+        say("It has no options.")

@@ -1,54 +1,126 @@
 """`rigatoni validate`: every fault of the file at once, then whether everything can be reached."""
 
-import asyncio
-from contextlib import AsyncExitStack
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rigatoni_core.catalog import Catalog
-from rigatoni_core.cli.guarantee import guarantee
-from rigatoni_core.cli.output import as_json, warn
-from rigatoni_core.errors import PipelineTimeoutError
+from rigatoni_core.cli.app import CAN_NOT_START, WRONG
+from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.output import as_json, fail, say, time_in_words, warn
+from rigatoni_core.errors import ConfigurationError, PipelineTimeoutError, RigatoniError
 
-LIMIT = 30.0
-"""Seconds that all connections together may take."""
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--offline", is_flag=True, help="Only the file: connect to nothing.")
+@click.option("--offline", is_flag=True, help="Check only the file: connect to nothing.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each connection."
+)
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def validate(file: Path, offline: bool, json_: bool) -> None:
-    """Checks the pipeline in FILE: all faults of the file at once, then connections, rights and the guarantee."""
-    from rigatoni_core.config import load
+def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
+    """Checks the pipeline in FILE.
 
-    configuration = load(file, Catalog.discover())
-    warnings = [*configuration.warnings, *getattr(configuration.source, "warnings", tuple)()]
-    result: dict[str, Any] = {"file": str(file), "pipeline": configuration.name, "warnings": warnings}
-    if not offline:
-        result |= asyncio.run(_connect(configuration))
-    if json_:
-        as_json(result)
-        return
-    for text in warnings:
-        warn(text)
-    if not offline:
-        click.echo(f"streams    {', '.join(result['streams'])}")
-        click.echo(f"guarantee  {result['guarantee']}")
-        for condition in result["conditions"]:
-            click.echo(f"           - {condition}")
-    click.echo(f"{file} is valid" + (" (nothing was connected to)" if offline else " and everything can be reached"))
+    First every fault of the file at once; then whether state, destination and source can be reached and used; then
+    which streams there are, where they stand, and what is guaranteed under which conditions.
+    """
+    import asyncio
 
+    from rigatoni_core.config import InvalidConfigurationError
 
-async def _connect(configuration: Any) -> dict[str, Any]:
+    result: dict[str, Any] = {"file": str(file), "valid": False, "warnings": [], "faults": []}
     try:
-        async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
-            for component in (configuration.state, configuration.destination, configuration.source):
-                await stack.enter_async_context(component)
-            streams = list(await configuration.source.streams())
-            level, conditions = guarantee(configuration.name, streams, configuration.source, configuration.destination)
-    except TimeoutError:
-        raise PipelineTimeoutError(f"not everything could be reached within {LIMIT:.0f} s") from None
-    return {"streams": streams, "guarantee": level, "conditions": conditions}
+        configuration = configuration_of(file)
+    except ConfigurationError as error:
+        if not json_:
+            raise
+        details = error.details if isinstance(error, InvalidConfigurationError) else ()
+        faults = [{"key": fault.key, "line": fault.line, "message": fault.message} for fault in details]
+        as_json({**result, "faults": faults or [{"key": None, "line": None, "message": str(error)}]})
+        sys.exit(WRONG)
+    warnings = [*configuration.warnings, *getattr(configuration.source, "warnings", tuple)()]
+    result |= {"valid": True, "pipeline": configuration.name, "warnings": warnings}
+    if offline:
+        _print(result, {}, json_)
+    else:
+        asyncio.run(_connect(configuration, result, timeout, json_))
+
+
+async def _connect(configuration: "PipelineConfiguration", result: dict[str, Any], timeout: float, json_: bool) -> None:
+    """Enter each component by itself, so that one that fails does not hide another; print and end."""
+    import asyncio
+    from contextlib import AsyncExitStack
+
+    failures: dict[str, RigatoniError] = {}
+    async with AsyncExitStack() as stack:
+        for kind in ("state", "destination", "source"):
+            try:
+                async with asyncio.timeout(timeout):
+                    await stack.enter_async_context(getattr(configuration, kind))
+            except RigatoniError as error:
+                failures[kind] = error
+            except TimeoutError:
+                failures[kind] = PipelineTimeoutError(
+                    f"it did not answer within {timeout:g} s", remedy="Is it there? --timeout allows it more."
+                )
+        if not failures:
+            result |= await _described(configuration)
+        result["components"] = {kind: kind not in failures for kind in ("state", "destination", "source")}
+    _print(result, failures, json_)
+    if any(isinstance(error, PipelineTimeoutError) for error in failures.values()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(CAN_NOT_START)  # a thread that hangs in it would keep the process
+    if failures:
+        sys.exit(CAN_NOT_START)
+
+
+async def _described(configuration: "PipelineConfiguration") -> dict[str, Any]:
+    from rigatoni_core.cli.guarantee import guarantee
+    from rigatoni_core.events import Stream
+
+    streams: dict[str, str] = {}
+    level, conditions = "", tuple[str, ...]()
+    for name in await configuration.source.streams():
+        stream = Stream(configuration.name, name)
+        level, conditions = guarantee(stream, configuration.source, configuration.destination)
+        try:
+            checkpoint = await configuration.state.load_resume_token(stream)
+            streams[name] = (
+                f"goes on from {time_in_words(checkpoint.position.cluster_time)}" if checkpoint else "no position yet"
+            )
+        except RigatoniError as error:
+            streams[name] = f"its position can not be read: {error}"
+    return {
+        "destination": configuration.destination.metadata().description,
+        "streams": streams,
+        "guarantee": level,
+        "conditions": list(conditions),
+    }
+
+
+def _print(result: dict[str, Any], failures: dict[str, RigatoniError], json_: bool) -> None:
+    if json_:
+        errors = {kind: {"error": str(error), "remedy": error.remedy} for kind, error in failures.items()}
+        as_json({**result, "errors": errors})
+    for text in result["warnings"] if not json_ else ():
+        warn(text)
+    for kind, error in failures.items():
+        fail(error, f"{kind}: ")
+    if json_:
+        return
+    if "streams" in result:
+        for name, position in result["streams"].items():
+            say(f"stream       {name}: {position}")
+        say(f"destination  {result['destination']}")
+        say(f"guarantee    {result['guarantee']}{', provided that' if result['conditions'] else ''}")
+        for condition in result["conditions"]:
+            say(f"             - {condition}")
+    if not failures:
+        tail = "everything can be reached" if "streams" in result else "nothing was connected to"
+        say(f"{result['file']} is valid; {tail}")

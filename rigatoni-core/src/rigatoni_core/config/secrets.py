@@ -1,5 +1,6 @@
 """Secrets: where they are read, and how they are kept out of every text."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -26,7 +27,9 @@ class Redaction:
         """Hide this secret from now on. Of a URI only what is secret in it: hosts belong into messages."""
         parts = _secret_parts(secret) if "://" in secret else [secret]
         for part in parts:
-            self._secrets |= {form for form in (part, unquote(part), repr(part)[1:-1]) if len(form) >= _SHORTEST}
+            for text in (part, unquote(part)):  # as it is, and as logs, JSON and reprs would spell it
+                forms = (text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+                self._secrets.update(form for form in forms if len(form) >= _SHORTEST)
 
     def __call__(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):

@@ -1,0 +1,129 @@
+"""The group of commands, and what becomes of whatever they raise.
+
+The modules of the commands import what they need when they are called: `rigatoni --help` loads them all.
+"""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rigatoni_core.cli.output import as_json, complain, error_record, error_word, fail, say
+
+if TYPE_CHECKING:
+    from rigatoni_core.errors import RigatoniError
+
+DONE, WORKER_FAILED, WRONG, CAN_NOT_START, ABANDONED, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+
+COMMANDS = {
+    "run": "rigatoni_core.cli.run:run",
+    "validate": "rigatoni_core.cli.validate:validate",
+    "plugins": "rigatoni_core.cli.plugins:plugins",
+    "state": "rigatoni_core.cli.state:state",
+}
+"""Where each command is."""
+
+HELP = """Streams changes out of MongoDB into files and other destinations, and never loses one silently.
+
+A pipeline is one TOML file: a source, a destination, and a state store that remembers how far each stream has come.
+
+\b
+First steps:
+  rigatoni plugins list              what is installed
+  rigatoni plugins show mongodb      the options of a component
+  rigatoni validate pipeline.toml    is the file right, is everything reachable
+  rigatoni run pipeline.toml         run until Ctrl-C
+  rigatoni state show pipeline.toml  where each stream stands
+
+\b
+Exit codes:
+  0    done, also after a graceful Ctrl-C or SIGTERM
+  1    a worker failed for good, the others did their work
+  2    wrong usage, configuration or installation
+  3    a component can not start: connection, credentials, rights, state
+  4    work was abandoned at the shutdown limit or by a second signal; nothing is lost by that
+  70   a bug: please report it with its traceback
+  130  interrupted by Ctrl-C, where nothing was running
+
+With --json the answer on standard output is JSON, errors too; words for people go to standard error. Colours are for
+terminals, and not where NO_COLOR is set.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        say(f"rigatoni-core {version()}")
+        ctx.exit()
+
+
+def version() -> str:
+    """The version of rigatoni-core."""
+    from importlib import metadata
+
+    return metadata.version("rigatoni-core")
+
+
+@click.command(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def rigatoni() -> None:
+    """See HELP."""
+
+
+def command() -> int:
+    """Run what the arguments say; the exit code."""
+    from rigatoni_core.errors import ConfigurationError, PluginError, RigatoniError
+
+    try:
+        return int(rigatoni.main(prog_name="rigatoni", standalone_mode=False) or DONE)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return WRONG
+    except click.UsageError as error:
+        if error.ctx is not None:
+            complain(error.ctx.get_usage())
+        complain(f"{error_word()}{error.format_message()}")
+        complain(f"what to do: {error.ctx.command_path if error.ctx else 'rigatoni'} --help")
+        return WRONG
+    except click.Abort:
+        return INTERRUPTED
+    except (ConfigurationError, PluginError) as error:
+        return _fail(error, WRONG)
+    except RigatoniError as error:
+        return _fail(error, CAN_NOT_START)
+    except Exception as error:
+        fail_on_bug(error)
+        return BUG
+
+
+def _fail(error: "RigatoniError", code: int) -> int:
+    """Say what happened to people and, where it was asked for, to programs."""
+    fail(error)
+    if "--json" in sys.argv[1:]:
+        as_json({"error": error_record(error)})
+    return code
+
+
+def fail_on_bug(error: BaseException, where: str = "") -> None:
+    """Say that this is nobody's mistake but ours or a plugin's, with everything that a report needs."""
+    import traceback
+
+    complain("".join(traceback.format_exception(error)).rstrip())
+    complain(f"{error_word()}{where}this is a bug in rigatoni-core {version()} or in a plugin")
+    complain("what to do: report it with the lines above, and with what `rigatoni plugins list` says.")

@@ -1,0 +1,332 @@
+"""The command as a user types it: exit codes, words, and no secret in any of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from rigatoni_core.cli.output import duration, time_in_words
+from rigatoni_core.cli.progress import Progress
+from rigatoni_core.events import Stream, Timestamp
+from rigatoni_core.notices import BatchWritten
+from rigatoni_core.statistics import Statistics
+
+SENTINEL = "sentinel-s3cret"
+
+PLUGIN = '''
+import asyncio
+from typing import Annotated, Literal
+
+import attrs
+from rigatoni_core.contracts import Serializer, Source
+from rigatoni_core.errors import SourceError, Transient
+from rigatoni_core.events import Definition
+from rigatoni_core.hookspecs import Component, hookimpl
+from rigatoni_core.options import Secret
+
+
+class ShakyError(SourceError, Transient):
+    id = "shaky"
+
+
+@attrs.define(kw_only=True)
+class ToySource(Source):
+    """Two events, then it waits, fails or hangs."""
+
+    uri: Annotated[Secret, "Where"]
+    then: Annotated[Literal["wait", "fail", "crash", "refuse", "bug", "hang"], "What happens"] = "wait"
+
+    async def __aenter__(self):
+        if self.then == "refuse":
+            raise SourceError(f"no way in with {self.uri.reveal()}", remedy="Knock.")
+        if self.then == "bug":
+            raise KeyError(self.uri.reveal())
+        if self.then == "hang":
+            await asyncio.sleep(1000)
+        return self
+
+    async def streams(self):
+        return ["toy.a"]
+
+    def definition(self, stream):
+        return Definition("toy", "f", {})
+
+    def warnings(self):
+        return ("a toy is no database",)
+
+    async def read(self, stream, *, after):
+        from rigatoni_core.batch import EventBatch
+        from rigatoni_core.testing.batches import START, TestDecoder, batch_of, event_document
+
+        yield EventBatch.heartbeat(stream, after or START, decoder=TestDecoder())
+        if after is None or after == START:
+            yield batch_of([event_document(0), event_document(1)], stream=stream)
+        if self.then == "fail":
+            raise SourceError(f"lost it with {self.uri.reveal()}", remedy="Find it.")
+        if self.then == "crash":
+            raise RuntimeError(self.uri.reveal())
+        end = batch_of([event_document(0), event_document(1)], stream=stream).end
+        yield EventBatch.heartbeat(stream, end, decoder=TestDecoder(), caught_up=True)
+        await asyncio.sleep(1000)
+
+
+@attrs.define(kw_only=True)
+class Lines(Serializer):
+    """A line per event."""
+
+    media_type = "text/plain"
+    suffix = ".txt"
+
+    def serialize(self, events):
+        return b"".join(b"event\\n" for _ in events)
+
+
+@hookimpl
+def rigatoni_sources():
+    yield Component("toy", lambda: ToySource, summary="Two events")
+
+
+@hookimpl
+def rigatoni_serializers():
+    yield Component("lines", lambda: Lines)
+'''
+
+CONFIGURATION = """\
+[pipeline]
+name = "p"
+batch_timeout = 0.05
+
+[pipeline.source]
+type = "toy"
+uri = {{ env = "TOY_URI" }}
+then = "{then}"
+
+[pipeline.destination]
+type = "stdout"
+serializer = {{ type = "lines" }}
+
+[pipeline.state]
+type = "memory"
+"""
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Where the toy plugin is installed and compiled modules are kept, so that starting costs what it costs users."""
+    folder = tmp_path_factory.mktemp("installed")
+    (folder / "toy_plugin.py").write_text(PLUGIN)
+    info = folder / "rigatoni_toy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rigatoni-toy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[rigatoni]\ntoy = toy_plugin\n")
+    return {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "TOY_URI": f"toy://user:{SENTINEL}@host/",
+    }
+
+
+@pytest.fixture
+def rigatoni(environment, tmp_path):
+    """Calls the command in a folder of its own, where `pipeline.toml` is."""
+
+    def call(*arguments, then="wait", **more):
+        (tmp_path / "pipeline.toml").write_text(CONFIGURATION.format(then=then))
+        return subprocess.run(
+            [sys.executable, "-m", "rigatoni_core.cli", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=tmp_path,
+            env={**environment, **more},
+        )
+
+    return call
+
+
+def test_help_teaches_and_version_tells(rigatoni):
+    answer = rigatoni("--help")
+    assert answer.returncode == 0
+    for word in ("validate", "plugins list", "Exit codes", "pipeline.toml"):
+        assert word in answer.stdout
+    assert rigatoni("--version").stdout.startswith("rigatoni-core ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["run"], ["run", "pipeline.toml", "--onc"], ["run", "nowhere.toml"], ["state", "show", "."]],
+)
+def test_wrong_usage_is_2_and_says_what_to_do(rigatoni, arguments):
+    answer = rigatoni(*arguments)
+    assert answer.returncode == 2
+    assert "error: " in answer.stderr
+    assert "what to do: " in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_listing_imports_no_client_library(environment):
+    code = (
+        "import sys; from rigatoni_core.cli import app; sys.argv[1:] = ['plugins', 'list'];"
+        "code = app.command(); print({'boto3', 'pyarrow', 'redis', 'pymongo', 'bson', 'rich', 'structlog', 'cattrs'}"
+        " & set(sys.modules), code)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert answer.stdout.splitlines()[-1] == "set() 0", answer.stdout + answer.stderr
+
+
+def test_plugins_show_says_options_defaults_and_guarantee(rigatoni):
+    answer = rigatoni("plugins", "show", "toy/toy", "--json")
+    (component,) = json.loads(answer.stdout)
+    assert (component["kind"], component["distribution"]) == ("source", "rigatoni-toy 1.0")
+    assert component["options"][0] == {"name": "uri", "type": "secret", "default": None, "meaning": "Where"}
+    assert component["options"][1]["default"] == '"wait"'
+    assert "at-least-once" in rigatoni("plugins", "show", "stdout").stdout
+
+
+def test_run_once_delivers_announces_and_ends_with_0(rigatoni):
+    answer = rigatoni("run", "pipeline.toml", "--once")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "event\nevent\n"
+    lines = [json.loads(line) for line in answer.stderr.splitlines()]
+    assert lines[0]["event"] == "lease acquired"
+    assert lines[1]["event"].startswith("p/toy.a: begins at 2023-11-14 22:13:20 UTC")
+    assert lines[1]["event"].endswith("into standard output; guarantee: at-least-once")
+    assert lines[-1]["event"].startswith("p: 2 events in 1 batches")
+    assert {"level", "timestamp"} <= set(lines[0])
+
+
+def test_G6_an_interrupt_ends_a_run_gracefully_with_0(rigatoni, environment, tmp_path):
+    rigatoni("validate", "pipeline.toml", "--offline")  # writes the file
+    command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "human"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stdout.readline() == b"event\n"
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=20)
+    assert run.returncode == 0, errors
+    assert b"worker stopped" in errors
+
+
+@pytest.mark.parametrize(
+    ("then", "command", "code", "text"),
+    [
+        ("fail", "run", 1, "Find it."),
+        ("crash", "run", 70, "RuntimeError"),
+        ("refuse", "run", 3, "what to do: Knock."),
+        ("bug", "run", 70, "report it"),
+        ("refuse", "validate", 3, "what to do: Knock."),
+    ],
+)
+@pytest.mark.parametrize("format_", ["human", "json"])
+def test_K3_exit_codes_and_no_secret_in_errors_logs_and_tracebacks(rigatoni, then, command, code, text, format_):
+    more = ["--once", "--log-level", "debug", "--log-format", format_] if command == "run" else ["--json"]
+    answer = rigatoni(command, "pipeline.toml", *more, then=then)
+    assert answer.returncode == code, answer.stderr
+    assert text in answer.stderr + answer.stdout
+    assert SENTINEL not in answer.stderr + answer.stdout
+    assert "***" in answer.stderr + answer.stdout
+    assert ("Traceback" in answer.stderr) == (code == 70)
+
+
+def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
+    answer = rigatoni("validate", "pipeline.toml")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == (
+        "stream       toy.a: no position yet\n"
+        "destination  standard output\n"
+        "guarantee    at-least-once, provided that\n"
+        "             - what was printed counts as delivered, whatever its reader does\n"
+        "pipeline.toml is valid; everything can be reached\n"
+    )
+    assert "warning: a toy is no database" in answer.stderr
+    offline = rigatoni("validate", "pipeline.toml", "--offline", then="refuse")
+    assert (offline.returncode, offline.stdout) == (0, "pipeline.toml is valid; nothing was connected to\n")
+
+
+def test_validate_gives_up_on_what_does_not_answer(rigatoni):
+    answer = rigatoni("validate", "pipeline.toml", "--timeout", "0.2", then="hang")
+    assert answer.returncode == 3
+    assert "error: source: it did not answer within 0.2 s" in answer.stderr
+
+
+def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):
+    answer = rigatoni("validate", "pipeline.toml", then="wai", TOY_URI="")
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        "error: 2 faults in pipeline.toml\n"
+        "  pipeline.toml:7: pipeline.source.uri: the environment variable TOY_URI is empty\n"
+        '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or "hang"; '
+        'did you mean "wait"?\n'
+        "what to do: Correct them and look again: rigatoni validate pipeline.toml. "
+        "`rigatoni plugins show NAME` explains the options of a component.\n"
+    )
+    answer = rigatoni("validate", "pipeline.toml", "--json", then="wai", TOY_URI="")
+    assert answer.returncode == 2
+    assert [(fault["line"], fault["key"]) for fault in json.loads(answer.stdout)["faults"]] == [
+        (7, "pipeline.source.uri"),
+        (8, "pipeline.source.then"),
+    ]
+
+
+def test_state_show_of_a_stream_without_a_position(rigatoni):
+    answer = rigatoni("state", "show", "pipeline.toml")
+    assert answer.returncode == 0
+    assert answer.stdout.startswith("toy.a\n  no position yet")
+    assert json.loads(rigatoni("state", "show", "pipeline.toml", "other", "--json").stdout) == [
+        {"stream": "other", "position": None}
+    ]
+
+
+def test_colours_are_for_terminals_and_not_where_NO_COLOR_is_set(rigatoni, environment, tmp_path):
+    pty = pytest.importorskip("pty")
+
+    def on_a_terminal(**more):
+        ours, theirs = pty.openpty()
+        subprocess.run(
+            [sys.executable, "-m", "rigatoni_core.cli", "run", "nowhere.toml"],
+            stderr=theirs,
+            cwd=tmp_path,
+            env={**environment, "TERM": "xterm", **more},
+        )
+        os.close(theirs)
+        text = os.read(ours, 10_000).decode()
+        os.close(ours)
+        return text
+
+    assert "\x1b[" in on_a_terminal()
+    assert "\x1b[" not in on_a_terminal(NO_COLOR="1")
+    assert "\x1b[" not in rigatoni("run", "nowhere.toml").stderr
+
+
+def test_the_live_display_shows_streams_rates_and_a_total():
+    from rich.console import Console
+
+    statistics = Statistics()
+    for name in ("shop.orders", "shop.users"):
+        statistics.notify(BatchWritten(stream=Stream("p", name), events=1200, bytes=10, seconds=0.1))
+    progress = Progress(statistics)
+    progress.render()
+    statistics.notify(BatchWritten(stream=Stream("p", "shop.users"), events=800, bytes=10, seconds=0.1))
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(progress.render())
+    text = capture.get()
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["shop.users"][2] == "2,000"
+    assert int(rows["shop.users"][3].replace(",", "")) > 0
+    assert rows["shop.orders"][3] == "0"
+    assert rows["all"][1] == "3,200"
+
+
+def test_times_and_durations_in_words():
+    now = int(time.time())
+    assert time_in_words(Timestamp(now - 300, 1)).endswith("UTC (5 min ago)")
+    assert time_in_words(None) == "an unknown time"
+    assert [duration(seconds) for seconds in (-1, 90, 600, 8000, 200_000)] == ["0 s", "90 s", "10 min", "2 h", "2 d"]
