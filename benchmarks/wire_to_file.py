@@ -2,8 +2,8 @@
 
     python -m benchmarks.wire_to_file [--events 200000] [--rounds 3] [--streams 1] [--serializer json+zstd]
 
-Both read the same change events (about 876 bytes, 1,000 a reply) of the feeder in `benchmarks/feeder.py`, a process of
-its own, one after the other in processes of their own, and write files. What counts is the processor time per event of
+Both read the same change events (about 876 bytes, 1,000 a reply) of `rigatoni_mongodb.testing.feeder`, one after
+the other in processes of their own, and write files. What counts is the processor time per event of
 the reading process (user and system, all threads); rounds are interleaved and medians compared. Peak memory is the
 process's largest resident size; "above idle" is what it grew by since everything was imported and connected.
 """
@@ -14,10 +14,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import attrs
+from rigatoni_mongodb.testing.feeder import feeder
 
 BY_HAND = """
 import gzip, json, resource, sys
@@ -92,18 +91,6 @@ def measure(code: str, *arguments: object) -> Figure:
         uri, events, streams, *rest = map(str, arguments)
         command = [sys.executable, "-c", code + REPORT, uri, events, streams, folder, *rest]
         return Figure(**json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-
-
-@contextmanager
-def feeder(events: int) -> Iterator[str]:
-    """The URI of a feeder process that serves this many events on each stream."""
-    command = [sys.executable, "-m", "benchmarks.feeder", "--events", str(events)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
 
 
 def main() -> None:

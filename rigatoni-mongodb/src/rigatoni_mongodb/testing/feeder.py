@@ -1,6 +1,6 @@
 """A server that is never the bottleneck: change events without end, in replies that are encoded already.
 
-    python -m benchmarks.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
+    python -m rigatoni_mongodb.testing.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
 
 Prints its URI and serves until it is ended. Each stream is the same endless sequence of inserts; of the events of one
 reply only the token, the `_id` and the cluster time differ from those of the reply before, and are written over in
@@ -11,17 +11,22 @@ import argparse
 import asyncio
 import random
 import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 import bson
 from bson.timestamp import Timestamp
+
 from rigatoni_mongodb.testing.wire import ScriptedServer
 
 START = 1_700_000_000
 PER_SECOND = 50_000
 BEGIN = "begin"
-WORDS = [f"{random.Random(number).getrandbits(40):x}" for number in range(2000)]
+WORDS = [f"{random.Random(number).getrandbits(40):x}" for number in range(2000)]  # noqa: S311 (no secret)
 
 
 def time_of(number: int) -> Timestamp:
@@ -35,7 +40,7 @@ def token(number: int) -> str:
 
 def document(number: int, nbytes: int) -> dict[str, Any]:
     """An order of about `nbytes` bytes."""
-    choose = random.Random(number)
+    choose = random.Random(number)  # noqa: S311 (no secret)
     order: dict[str, Any] = {
         "_id": number + (1 << 40),
         "customer": {"name": " ".join(choose.choices(WORDS, k=2)), "mail": f"{choose.choice(WORDS)}@example.org"},
@@ -152,10 +157,24 @@ class Feeder(ScriptedServer):
         return struct.pack("<i", len(outer) + len(rest)) + outer + rest[4:]
 
 
+@contextmanager
+def feeder(events: int, **options: int) -> Iterator[str]:
+    """The URI of a feeder process that serves this many events on each stream; options as on the command line."""
+    more = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", "rigatoni_mongodb.testing.feeder", "--events", str(events), *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own module)
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
 async def serve(options: argparse.Namespace) -> None:
     feeder = Feeder(total=options.events, document_bytes=options.document_bytes, reply_events=options.reply_events)
     async with feeder:
-        print(feeder.uri, flush=True)
+        sys.stdout.write(f"{feeder.uri}\n")
+        sys.stdout.flush()
         await asyncio.Event().wait()
 
 
