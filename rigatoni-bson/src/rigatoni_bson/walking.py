@@ -9,6 +9,8 @@ import bson
 INT32 = struct.Struct("<i").unpack_from
 
 _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
+_BEFORE = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
+"""Types that say their length -> how many bytes more than that they have."""
 
 
 def elements(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int, int]]:
@@ -23,30 +25,29 @@ def elements(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int, int
             kind = data[position]
             stop = data.index(0, position + 1)
             value = stop + 1
-            after = value + _size(data, kind, value)
-            if after < value:
-                raise ValueError(f"not BSON: a value at byte {value} has a negative size")
+            after = value + size_of(data, kind, value)
             yield kind, data[position + 1 : stop], value, after
             position = after
     except (IndexError, struct.error) as error:
         raise ValueError(f"not BSON at byte {start}: {error}") from None
 
 
-def _size(data: bytes, kind: int, value: int) -> int:
+def size_of(data: bytes, kind: int, value: int) -> int:
+    """How many bytes the value at `value` says that it has, never less than none.
+
+    Raises ValueError, IndexError or struct.error where that can not be said.
+    """
     fixed = _FIXED.get(kind)
     if fixed is not None:
         return fixed
-    if kind in (0x03, 0x04, 0x0F):
-        return int(INT32(data, value)[0])
-    if kind in (0x02, 0x0D, 0x0E):
-        return 4 + int(INT32(data, value)[0])
-    if kind == 0x05:
-        return 5 + int(INT32(data, value)[0])
-    if kind == 0x0C:
-        return 16 + int(INT32(data, value)[0])
     if kind == 0x0B:
         return data.index(0, data.index(0, value) + 1) + 1 - value
-    raise ValueError(f"unknown BSON type {kind:#x} at byte {value}")
+    if kind not in _BEFORE:
+        raise ValueError(f"unknown BSON type {kind:#x} at byte {value}")
+    size = int(INT32(data, value)[0])
+    if size < 0:
+        raise ValueError(f"a value at byte {value} has a negative size")
+    return size + _BEFORE[kind]
 
 
 def documents_of(array_value: memoryview) -> memoryview:

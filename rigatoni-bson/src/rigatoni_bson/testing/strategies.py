@@ -97,3 +97,26 @@ VALUES: SearchStrategy[Value] = st.recursive(SCALARS, _nested, max_leaves=12)
 
 DOCUMENTS: SearchStrategy[bytes] = st.lists(st.tuples(NAMES, VALUES), max_size=6).map(_document)
 """Well-formed raw documents of everything that BSON can hold."""
+
+_KNOWN_NAMES = [
+    *(b"_id", b"operationType", b"ns", b"clusterTime", b"wallTime", b"documentKey", b"fullDocument"),
+    *(b"fullDocumentBeforeChange", b"updateDescription", b"lsid", b"txnNumber"),
+]
+_NAMESPACES = st.lists(
+    st.tuples(st.sampled_from([b"db", b"coll", b"x"]), st.tuples(st.just(0x02), _TEXTS.map(bson_string)) | SCALARS),
+    max_size=3,
+).map(_document)
+_EXPECTED = st.one_of(
+    st.tuples(st.just(b"_id"), st.tuples(st.just(0x03), DOCUMENTS)),
+    st.tuples(st.just(b"operationType"), st.tuples(st.just(0x02), (_TEXTS | st.just(b"insert")).map(bson_string))),
+    st.tuples(st.just(b"ns"), st.tuples(st.just(0x03), _NAMESPACES)),
+    st.tuples(st.just(b"clusterTime"), st.tuples(st.just(0x11), st.binary(min_size=8, max_size=8))),
+    st.tuples(st.just(b"wallTime"), st.tuples(st.just(0x09), _int64s(_DATES))),
+    st.tuples(st.sampled_from(_KNOWN_NAMES[5:10]), st.tuples(st.just(0x03), DOCUMENTS) | st.just((0x0A, b""))),
+    st.tuples(st.just(b"txnNumber"), st.tuples(st.just(0x12), _int64s(_EDGES))),
+)
+
+EVENTS: SearchStrategy[bytes] = st.lists(
+    _EXPECTED | _EXPECTED | st.tuples(st.sampled_from(_KNOWN_NAMES) | NAMES, VALUES), max_size=9
+).map(_document)
+"""Raw change events as servers send them, and as none does: missing, repeated and unknown fields, of any type."""
