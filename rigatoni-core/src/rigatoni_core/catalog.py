@@ -20,13 +20,14 @@ from rigatoni_core import hookspecs
 from rigatoni_core.components import Component
 from rigatoni_core.errors import AmbiguousComponentError, BrokenPluginError, UnknownComponentError
 
-Kind = Literal["source", "destination", "state", "serializer"]
+Kind = Literal["source", "destination", "state", "serializer", "listener"]
 
 KINDS: Mapping[Kind, tuple[str, str]] = {
     "source": ("rigatoni_sources", "Source"),
     "destination": ("rigatoni_destinations", "Destination"),
     "state": ("rigatoni_states", "StateStore"),
     "serializer": ("rigatoni_serializers", "Serializer"),
+    "listener": ("rigatoni_listeners", "Listener"),
 }
 """For each kind of component, the hook that yields it and the class of `rigatoni_core.contracts` that it implements."""
 

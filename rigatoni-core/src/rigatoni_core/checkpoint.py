@@ -94,6 +94,7 @@ class CheckpointKeeper:
     async def _try_to_save(self) -> None:
         if self._memory is None or (self._saved and self._memory.position == self._saved.position):
             return
+        started = self._now()
         try:
             await self._save()
         except LeaseLostError:
@@ -102,16 +103,25 @@ class CheckpointKeeper:
             self._unsaved += 1
             if not error.transient or self._unsaved > self._settings.max_unsaved_batches:
                 raise
-            publish(CheckpointFailed(stream=self._stream, error=error, unsaved=self._unsaved))
+            seconds = self._now() - started
+            publish(CheckpointFailed(stream=self._stream, error=error, unsaved=self._unsaved, seconds=seconds))
 
     async def _save(self) -> None:
         assert self._memory is not None
         checkpoint = attrs.evolve(self._memory, fencing_token=self._fencing_token())
+        started = self._now()
         await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))
         self._saved = self._memory
         self._saved_at = self._now()
         self._unsaved = 0
-        publish(CheckpointSaved(stream=self._stream, position=checkpoint.position, events=checkpoint.events))
+        publish(
+            CheckpointSaved(
+                stream=self._stream,
+                position=checkpoint.position,
+                events=checkpoint.events,
+                seconds=self._saved_at - started,
+            )
+        )
 
     async def _within_limit(self, answer: Awaitable[T]) -> T:
         try:

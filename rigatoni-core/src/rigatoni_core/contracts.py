@@ -204,8 +204,15 @@ class Serializer(ABC):
 
 
 class Listener(ABC):
-    """Someone who is told what happens."""
+    """Someone who is told what happens: logging, metrics, traces.
+
+    One that has something to open (a port, an exporter) derives from `Managed` too: the pipeline enters it before
+    everything else and closes it last. An error while it is entered stops the start, like any component's.
+    """
 
     @abstractmethod
     def notify(self, notice: "Notice") -> None:
-        """Take note. Must not block; an exception raised here is reported once and harms nobody."""
+        """Take note. Called in order for each stream, on the event loop: must not block.
+
+        An exception raised here is reported once, on stderr, and harms nobody.
+        """

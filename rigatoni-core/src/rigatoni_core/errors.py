@@ -55,6 +55,11 @@ class RigatoniError(Exception):
         return isinstance(self, Transient)
 
 
+def error_id(error: BaseException) -> str:
+    """What an error counts as: its stable id, or `bug` for what was not raised on purpose. Never its text."""
+    return error.id if isinstance(error, RigatoniError) else "bug"
+
+
 class ConfigurationError(RigatoniError):
     """The configuration is wrong. `faults` holds every fault found, not only the first."""
 

@@ -54,3 +54,8 @@ def rigatoni_states() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def rigatoni_serializers() -> Iterable[Component]:  # type: ignore[empty-body]
     """Yield the serializers: classes derived from `rigatoni_core.contracts.Serializer`."""
+
+
+@hookspec
+def rigatoni_listeners() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the listeners: classes derived from `rigatoni_core.contracts.Listener`."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from rigatoni_core.contracts import Listener
+from rigatoni_core.contracts import Listener, Managed
 from rigatoni_core.events import Gap, Position, Stream, Timestamp
 
 
@@ -21,6 +21,11 @@ class Notice:
     """Something that happened to a stream."""
 
     stream: Stream
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStarting(Notice):
+    """The worker is about to run: every stream of the pipeline has said this before the first one does anything."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,18 +38,23 @@ class WorkerStarted(Notice):
 
 @attrs.frozen(kw_only=True)
 class BatchRead(Notice):
-    """The worker took up a batch; a heartbeat has no events. Lag is `source_time` less `cluster_time`."""
+    """The worker took up a batch, which ends at `end`; a heartbeat has no events.
+
+    `source_time` is the server's time when it answered: less `end.cluster_time` it is the lag. `buffered_bytes` are
+    held in memory now, this batch included.
+    """
 
     events: int
     bytes: int
-    cluster_time: Timestamp | None
+    end: Position
     source_time: Timestamp | None
     caught_up: bool
+    buffered_bytes: int
 
 
 @attrs.frozen(kw_only=True)
 class BatchWritten(Notice):
-    """A batch is durable at the destination after `seconds`, retries included."""
+    """A batch is durable at the destination; the attempt that succeeded took `seconds`."""
 
     events: int
     bytes: int
@@ -60,16 +70,23 @@ class BatchRecut(Notice):
 
 @attrs.frozen(kw_only=True)
 class CheckpointSaved(Notice):
+    """The checkpoint stands at `position`, `events` since the stream began; saving it took `seconds`."""
+
     position: Position
     events: int
+    seconds: float
 
 
 @attrs.frozen(kw_only=True)
 class CheckpointFailed(Notice):
-    """The state store could not be written; the worker goes on and tries again with the next batch."""
+    """The state store could not be written; the worker goes on and tries again with the next batch.
+
+    `unsaved` counts the failures in a row; this one came after `seconds`.
+    """
 
     error: Exception
     unsaved: int
+    seconds: float
 
 
 @attrs.frozen(kw_only=True)
@@ -159,12 +176,14 @@ _reported: set[type] = set()
 def publish(notice: Notice) -> None:
     """Tell everyone who listens in this context. Never raises: a faulty listener is reported once, on stderr."""
     for listener in _listeners.get():
-        try:
+        with _harmless(listener):
             listener.notify(notice)
-        except Exception as error:
-            if type(listener) not in _reported:
-                _reported.add(type(listener))
-                sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")
+
+
+async def close(listener: Managed) -> None:
+    """Leave a listener that was entered. Never raises: the pipeline has done its work by then."""
+    with _harmless(listener):
+        await listener.__aexit__(None, None, None)
 
 
 @contextmanager
@@ -175,3 +194,14 @@ def listening(listeners: Sequence[Listener]) -> Iterator[None]:
         yield
     finally:
         _listeners.reset(token)
+
+
+@contextmanager
+def _harmless(listener: object) -> Iterator[None]:
+    """Whatever a listener raises inside is reported once, on stderr."""
+    try:
+        yield
+    except Exception as error:
+        if type(listener) not in _reported:
+            _reported.add(type(listener))
+            sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")

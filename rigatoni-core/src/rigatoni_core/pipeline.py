@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import attrs
 
-from rigatoni_core.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.contracts import Destination, Listener, Managed, Source, StateStore
 from rigatoni_core.events import Position, Stream
-from rigatoni_core.notices import WorkerFailed, WorkerStopped, listening, publish
+from rigatoni_core.notices import WorkerFailed, WorkerStarting, WorkerStopped, close, listening, publish
 from rigatoni_core.settings import Settings
 from rigatoni_core.statistics import Statistics
 from rigatoni_core.worker import Worker
@@ -53,7 +53,8 @@ class PipelineReport:
 class Pipeline:
     """Runs every stream of a source into a destination; use it once.
 
-    `owner` names this instance in leases. `statistics` may be read at any time.
+    `owner` names this instance in leases. `statistics` may be read at any time. A listener that is `Managed` is
+    entered before everything else and closed last.
     """
 
     def __init__(
@@ -111,7 +112,14 @@ class Pipeline:
         )
 
     async def _open(self, stack: AsyncExitStack) -> Sequence[str]:
-        """Enter the components, the source last: nothing is read before it can be kept."""
+        """Enter the listeners, so that they hear everything and are closed last, then the components.
+
+        The source comes last: nothing is read before it can be kept.
+        """
+        for listener in self._listeners:
+            if isinstance(listener, Managed):
+                await listener.__aenter__()
+                stack.push_async_callback(close, listener)
         for component in (self.state, self.destination, self.source):
             await stack.enter_async_context(component)
         return await self.source.streams()
@@ -127,6 +135,8 @@ class Pipeline:
 
     async def _supervise(self, workers: Sequence[Worker]) -> dict[str, WorkerOutcome]:
         """Run the workers side by side; on the wish to stop, stop them all, within the limit."""
+        for worker in workers:
+            publish(WorkerStarting(stream=worker.stream))
         tasks = {asyncio.create_task(self._guard(worker)): worker for worker in workers}
         stopping = asyncio.create_task(self._stopping.wait())
         aborting = asyncio.create_task(self._aborting.wait())

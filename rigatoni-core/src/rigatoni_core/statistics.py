@@ -1,11 +1,18 @@
-"""What operators see: counts, rates and lag per stream and in total, gathered from notices."""
+"""What operators see: counts, states and lag per stream and in total, gathered from notices.
 
+The only place that counts. Whoever shows figures (the command, exporters of metrics) reads them here.
+"""
+
+from collections import Counter
 from collections.abc import Mapping
+from time import monotonic
+from typing import Literal
 
 import attrs
 
 from rigatoni_core.contracts import Listener
-from rigatoni_core.events import Stream
+from rigatoni_core.errors import error_id
+from rigatoni_core.events import Position, Stream
 from rigatoni_core.notices import (
     BatchRead,
     BatchRecut,
@@ -15,6 +22,7 @@ from rigatoni_core.notices import (
     EventsRejected,
     GapRecorded,
     Invalidated,
+    LeaseAcquired,
     LeaseAwaited,
     LeaseLost,
     Notice,
@@ -23,108 +31,182 @@ from rigatoni_core.notices import (
     WorkerFailed,
     WorkerFailing,
     WorkerStarted,
+    WorkerStarting,
     WorkerStopped,
 )
+
+State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
+"""Where a worker stands. It stays `failing` until something is delivered or the source has nothing more to deliver."""
 
 
 @attrs.define
 class StreamStatistics:
     """The figures of one stream since the pipeline started, or of all streams together.
 
-    `state` is one of: starting, running, standby, retrying, failing, failed, stopped. `lag` is in seconds: absent
-    until known, 0 when the stream has caught up.
+    `errors` counts each failure by the error's id, whether it was overcome or not. `lease_held` is absent where the
+    state store keeps no leases.
     """
 
-    state: str = "starting"
+    state: State = "starting"
     events: int = 0
     bytes: int = 0
     batches: int = 0
     recut: int = 0
     retries: int = 0
-    errors: int = 0
+    errors: Counter[str] = attrs.field(factory=Counter)
     resumes: int = 0
     invalidates: int = 0
     rejected: int = 0
     gaps: int = 0
     checkpoints: int = 0
     checkpoint_failures: int = 0
+    leases_lost: int = 0
+    buffered_bytes: int = 0
     write_seconds: float = 0.0
-    lag: float | None = None
+    lease_held: bool | None = None
     last_error: str = ""
+    _behind: float | None = attrs.field(default=None, init=False)  # seconds, as the source said last
+    _waiting_since: float | None = attrs.field(default=None, init=False)  # something is undelivered, or nobody knows
+    _saved: Position | None = attrs.field(default=None, init=False)
+    _current_at: float | None = attrs.field(default=None, init=False)  # nothing was delivered and not saved then
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds between the source's time and the position reached; absent until known, 0 when caught up.
+
+        The source's answer says it, as in MongoDB's Kafka connector: operation time less the position's cluster
+        time. While a batch waits to be delivered or the worker is in trouble, the time since then is added.
+        """
+        if self._behind is None:
+            return None
+        return self._behind + (monotonic() - self._waiting_since if self._waiting_since is not None else 0.0)
+
+    @property
+    def checkpoint_age(self) -> float | None:
+        """Seconds since the saved checkpoint was last known to cover everything read; absent until one is saved.
+
+        It stays near the `idle_advance_interval` at most while a stream is idle, whether its position moves or not.
+        """
+        return None if self._current_at is None else monotonic() - self._current_at
+
+    def take(self, notice: Notice) -> None:
+        """Count what happened to this stream."""
+        match notice:
+            case WorkerStarting():
+                self.state = "starting"
+            case WorkerStarted():
+                self._turn("running")
+            case BatchRead():
+                self._read(notice)
+            case BatchWritten():
+                self.state, self._waiting_since = "running", None
+                self.events += notice.events
+                self.bytes += notice.bytes
+                self.batches += 1
+                self.write_seconds += notice.seconds
+            case BatchRecut():
+                self.recut += 1
+            case Retrying():
+                self._turn("retrying")
+                self.retries += 1
+                self._fail(notice.error)
+            case Resumed():
+                self.resumes += 1
+            case Invalidated():
+                self.invalidates += 1
+            case EventsRejected():
+                self.rejected += notice.events
+            case GapRecorded():
+                self.gaps += 1
+            case CheckpointSaved():
+                self.checkpoints += 1
+                self._saved, self._current_at = notice.position, monotonic()
+            case CheckpointFailed():
+                self.checkpoint_failures += 1
+                self._fail(notice.error)
+            case LeaseAcquired():
+                self.state, self.lease_held = "starting", True
+            case LeaseAwaited():
+                self._stand_by()
+            case LeaseLost():
+                if self.lease_held is not False:  # who renews it and who writes may both have noticed
+                    self.leases_lost += 1
+                    self._fail(notice.error)
+                self._stand_by()
+            case WorkerFailing():
+                self._end("failing")
+                self._fail(notice.error)
+                self._waiting_since = self._waiting_since or monotonic()
+            case WorkerFailed():
+                self._end("failed")
+                self._fail(notice.error)
+                self._waiting_since = self._waiting_since or monotonic()
+            case WorkerStopped():
+                self._end("stopped")
+                self._behind = self._current_at = None
+            case _:
+                pass
+
+    def _read(self, notice: BatchRead) -> None:
+        self.buffered_bytes = notice.buffered_bytes
+        if notice.caught_up:
+            self._behind = 0.0
+        elif notice.source_time and notice.end.cluster_time:
+            self._behind = max(0.0, float(notice.source_time.seconds - notice.end.cluster_time.seconds))
+        if notice.events:
+            self._waiting_since = monotonic()
+            return
+        self.state, self._waiting_since = "running", None
+        if notice.end == self._saved:
+            self._current_at = monotonic()
+
+    def _turn(self, state: State) -> None:
+        """Another state, unless the worker is failing: entering again does not mean that it will go well."""
+        if self.state != "failing":
+            self.state = state
+
+    def _end(self, state: State) -> None:
+        """The worker left its stream, and gave its lease back."""
+        self.state, self.buffered_bytes = state, 0
+        self.lease_held = None if self.lease_held is None else False
+
+    def _stand_by(self) -> None:
+        """Another owner has the stream: what it does is not known here."""
+        self.state, self.lease_held, self.buffered_bytes = "standby", False, 0
+        self._behind = self._waiting_since = self._current_at = None
+
+    def _fail(self, error: BaseException) -> None:
+        self.errors[error_id(error)] += 1
+        self.last_error = str(error)
 
 
 class Statistics(Listener):
     """Listens and counts. `streams` holds the figures by stream name, `total` their sum."""
 
     def __init__(self) -> None:
-        self._streams: dict[str, StreamStatistics] = {}
+        self._streams: dict[Stream, StreamStatistics] = {}
+
+    @property
+    def by_stream(self) -> Mapping[Stream, StreamStatistics]:
+        """The figures by stream, as of now: a copy, so that another thread may go through it."""
+        return self._streams.copy()
 
     @property
     def streams(self) -> Mapping[str, StreamStatistics]:
-        return self._streams
-
-    def of(self, stream: Stream) -> StreamStatistics:
-        """The figures of one stream."""
-        return self._streams.setdefault(stream.name, StreamStatistics())
+        """The figures by stream name."""
+        return {stream.name: figures for stream, figures in self._streams.copy().items()}
 
     @property
     def total(self) -> StreamStatistics:
         """All streams together: counts added up, the greatest lag."""
-        total = StreamStatistics(state="")
-        for figures in self._streams.values():
+        total = StreamStatistics()
+        for figures in self._streams.copy().values():
             for field in attrs.fields(StreamStatistics):
-                if field.type in (int, float):
+                if field.type in (int, float, Counter[str]):
                     setattr(total, field.name, getattr(total, field.name) + getattr(figures, field.name))
-        lags = [figures.lag for figures in self._streams.values() if figures.lag is not None]
-        total.lag = max(lags, default=None)
+        lags = [figures.lag for figures in self._streams.copy().values() if figures.lag is not None]
+        total._behind = max(lags, default=None)
         return total
 
     def notify(self, notice: Notice) -> None:
-        figures = self.of(notice.stream)
-        match notice:
-            case WorkerStarted():
-                figures.state = "running"
-            case BatchRead():
-                if notice.caught_up:
-                    figures.lag = 0.0
-                elif notice.source_time and notice.cluster_time:
-                    figures.lag = max(0.0, float(notice.source_time.seconds - notice.cluster_time.seconds))
-            case BatchWritten():
-                figures.state = "running"
-                figures.events += notice.events
-                figures.bytes += notice.bytes
-                figures.batches += 1
-                figures.write_seconds += notice.seconds
-            case BatchRecut():
-                figures.recut += 1
-            case Retrying():
-                figures.state = "retrying"
-                figures.retries += 1
-                figures.last_error = str(notice.error)
-            case Resumed():
-                figures.resumes += 1
-            case Invalidated():
-                figures.invalidates += 1
-            case EventsRejected():
-                figures.rejected += notice.events
-            case GapRecorded():
-                figures.gaps += 1
-            case CheckpointSaved():
-                figures.checkpoints += 1
-            case CheckpointFailed():
-                figures.checkpoint_failures += 1
-                figures.last_error = str(notice.error)
-            case LeaseAwaited() | LeaseLost():
-                figures.state = "standby"
-            case WorkerFailing():
-                figures.state = "failing"
-                figures.errors += 1
-                figures.last_error = str(notice.error)
-            case WorkerFailed():
-                figures.state = "failed"
-                figures.errors += 1
-                figures.last_error = str(notice.error)
-            case WorkerStopped():
-                figures.state = "stopped"
-            case _:
-                pass
+        self._streams.setdefault(notice.stream, StreamStatistics()).take(notice)

@@ -106,6 +106,7 @@ class Worker:
             if self.retry.stopping:
                 batches.stop()
             async for batch in batches:
+                self._take_up(batch, batches.buffered_bytes)
                 while batch and (fixed := await self.retry(self._deliver, batch)):
                     batch = await batches.recut(batch, fixed)
                     publish(BatchRecut(stream=self.stream, events=len(batch)))
@@ -193,20 +194,23 @@ class Worker:
     def _cut(self, batch: EventBatch) -> int:
         return self.destination.cut(batch) if isinstance(self.destination, BatchCutter) else len(batch)
 
-    def _is_caught_up(self, batch: EventBatch) -> bool:
-        """With `once`: whether the stream has come to where the server was when this worker started."""
+    def _take_up(self, batch: EventBatch, buffered_bytes: int) -> None:
         publish(
             BatchRead(
                 stream=self.stream,
                 events=len(batch),
                 bytes=batch.nbytes,
-                cluster_time=batch.end.cluster_time,
+                end=batch.end,
                 source_time=batch.source_time,
                 caught_up=batch.caught_up,
+                buffered_bytes=buffered_bytes,
             )
         )
         if self._target is None:
             self._target = batch.source_time
+
+    def _is_caught_up(self, batch: EventBatch) -> bool:
+        """With `once`: whether the stream has come to where the server was when this worker started."""
         if not self._once:
             return False
         past = batch.end.cluster_time and self._target and batch.end.cluster_time > self._target

@@ -29,6 +29,7 @@ from rigatoni_core.notices import (
     WorkerFailed,
     WorkerFailing,
     WorkerStarted,
+    WorkerStarting,
 )
 
 SUMMARY_INTERVAL = 10.0
@@ -38,6 +39,7 @@ _LEVELS: dict[type[Notice], int] = {
     BatchRead: logging.DEBUG,
     BatchWritten: logging.DEBUG,
     CheckpointSaved: logging.DEBUG,
+    WorkerStarting: logging.DEBUG,
     WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
     LeaseLost: logging.WARNING,

@@ -35,7 +35,7 @@ class Progress:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("stream", "state", "events", "events/s", "lag", "batches", "retries", "last error"):
             table.add_column(name, justify="right" if name in _FIGURES else "left", overflow="fold")
-        streams = dict(self._statistics.streams)  # workers add to it while this thread reads
+        streams = self._statistics.streams
         for name, figures in streams.items():
             table.add_row(*self._row(name, figures), style=_STYLES.get(figures.state, ""))
         if len(streams) > 1:

@@ -38,7 +38,7 @@ async def _run(configuration: "PipelineConfiguration", once: bool, log_level: st
         destination=configuration.destination,
         state=configuration.state,
         settings=configuration.settings,
-        listeners=[_Announcer(configuration, tell), LogListener(log, tracebacks=not human)],
+        listeners=[_Announcer(configuration, tell), LogListener(log, tracebacks=not human), *configuration.listeners],
     )
     started = time.monotonic()
     with _progress(pipeline.statistics) if live else nullcontext():

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import attrs
 
 from rigatoni_core.catalog import Catalog
-from rigatoni_core.config.faults import Fault, InvalidConfigurationError, faults_of, nearest, spelled
+from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
 from rigatoni_core.config.lines import line_of, lines_of
 from rigatoni_core.config.options import fields_of
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
-from rigatoni_core.contracts import Destination, Source, StateStore
+from rigatoni_core.contracts import Destination, Listener, Source, StateStore
 from rigatoni_core.errors import ConfigurationError
 from rigatoni_core.settings import RetrySettings, Settings
 
@@ -30,6 +30,7 @@ class PipelineConfiguration:
     destination: Destination
     state: StateStore
     settings: Settings = attrs.field(factory=Settings)
+    listeners: tuple[Listener, ...] = ()
     warnings: tuple[str, ...] = ()
     redaction: Redaction = attrs.field(factory=Redaction, eq=False, repr=False)
 
@@ -51,6 +52,7 @@ class _PipelineTable(Settings):
         '[pipeline.state] says where checkpoints are kept: type = "file" keeps them when the process ends, '
         'type = "memory" forgets them and so must be asked for',
     ]
+    listeners: Annotated[tuple[Listener, ...], "Each [[pipeline.listeners]] is told what happens: metrics, traces"] = ()
 
 
 _ELSEWHERE = {
@@ -79,7 +81,7 @@ def structure(
     catalog: Catalog,
     *,
     where: str = "the configuration",
-    lines: Mapping[tuple[str, ...], int] | None = None,
+    lines: Mapping[KeyPath, int] | None = None,
 ) -> PipelineConfiguration:
     """The pipeline of a document `{"pipeline": {...}}`, such as `tomllib` gives. Raises as `load` does."""
     redaction, lines = Redaction(), lines or {}
@@ -114,6 +116,7 @@ def structure(
         destination=table.destination,
         state=table.state,
         settings=Settings(**{field.name: getattr(table, field.name) for field in attrs.fields(Settings)}),
+        listeners=table.listeners,
         warnings=tuple(warnings),
         redaction=redaction,
     )

@@ -7,27 +7,36 @@ from typing import Any
 
 from rigatoni_core.config.faults import KeyPath
 
-_HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(#.*)?$")
+_HEADER = re.compile(r"\s*\[(\[?)([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_\-.\s\"']+?)\s*=")
 
 
-def lines_of(text: str) -> Mapping[tuple[str, ...], int]:
+def lines_of(text: str) -> Mapping[KeyPath, int]:
     """The line (from 1) of every table header and of every key that begins a line, by key path."""
-    lines: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
+    lines: dict[KeyPath, int] = {}
+    lengths: dict[KeyPath, int] = {}  # of the arrays of tables, so far
+    table: KeyPath = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
-            table = _keys(header[1])
+            table = ()
+            for step in _keys(header[2]):
+                table += (step,)
+                if table in lengths:
+                    table += (lengths[table] - 1,)
+            if header[1] and table:
+                array = table[:-1] if isinstance(table[-1], int) else table
+                lines.setdefault(array, number)
+                lengths[array] = lengths.get(array, 0) + 1
+                table = (*array, lengths[array] - 1)
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
             lines.setdefault(table + _keys(key[1]), number)
     return lines
 
 
-def line_of(path: KeyPath, lines: Mapping[tuple[str, ...], int]) -> int | None:
+def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
     """The line of a key, or of the closest table or key around it."""
-    keys = tuple(step for step in path if isinstance(step, str))
-    return next((lines[keys[:end]] for end in range(len(keys), 0, -1) if keys[:end] in lines), None)
+    return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 
 def _keys(spelled: str) -> tuple[str, ...]:

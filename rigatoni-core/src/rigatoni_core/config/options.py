@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 
 from rigatoni_core.catalog import Kind
-from rigatoni_core.contracts import Destination, Serializer, Source, StateStore
+from rigatoni_core.contracts import Destination, Listener, Serializer, Source, StateStore
 from rigatoni_core.options import ByteSize, Secret
 
 CONTRACTS: Mapping[Any, Kind] = {
@@ -19,6 +19,7 @@ CONTRACTS: Mapping[Any, Kind] = {
     Destination: "destination",
     StateStore: "state",
     Serializer: "serializer",
+    Listener: "listener",
 }
 """The contracts that an option may be annotated with, and the kind of component that it is built from."""
 

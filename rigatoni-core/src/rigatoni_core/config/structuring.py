@@ -113,10 +113,12 @@ class Structuring:
         return self._each(table, item, hint)
 
     def _list(self, values: Any, hint: Any) -> Any:
+        item = (get_args(hint) or (Any,))[0]
+        if isinstance(values, dict) and item in CONTRACTS:
+            raise Refused("must be a list of tables: write its header in double brackets, [[...]]")
         if not isinstance(values, list):
             quoted = f", such as [{values!r}]".replace("'", '"') if isinstance(values, str) and len(values) < 40 else ""
             raise Refused(f"must be a {words_of(hint)}{'' if '://' in quoted else quoted}, not {_shown(values)}")
-        item = (get_args(hint) or (Any,))[0]
         built = self._each(dict(enumerate(values)), item, hint).values()
         return list(built) if get_origin(hint) is list else tuple(built)
 
