@@ -41,13 +41,13 @@ State = Literal["starting", "running", "standby", "retrying", "failing", "failed
 
 @attrs.define
 class StreamStatistics:
-    """The figures of one stream since the pipeline started, or of all streams together.
+    """The figures of one stream since the pipeline started, or of all streams together (these have no state).
 
     `errors` counts each failure by the error's id, whether it was overcome or not. `lease_held` is absent where the
     state store keeps no leases.
     """
 
-    state: State = "starting"
+    state: State | Literal[""] = "starting"
     events: int = 0
     bytes: int = 0
     batches: int = 0
@@ -199,7 +199,7 @@ class Statistics(Listener):
     @property
     def total(self) -> StreamStatistics:
         """All streams together: counts added up, the greatest lag."""
-        total = StreamStatistics()
+        total = StreamStatistics(state="")
         for figures in self._streams.copy().values():
             for field in attrs.fields(StreamStatistics):
                 if field.type in (int, float, Counter[str]):
