@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from rigatoni_core.chain import BatchRecord
 from rigatoni_core.events import Definition, Stream
 from rigatoni_core.layout import Layout
 from rigatoni_core.testing.batches import START, batch_of, event_document
@@ -15,7 +16,6 @@ from rigatoni_local import files
 from rigatoni_local.chain import Chain
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalBusyError
-from rigatoni_local.records import BatchRecord
 
 EVENTS = 60
 STREAM = Stream("lake", "shop.*")
@@ -91,7 +91,7 @@ def check_chain(folder, written):
     records = (folder / STREAM.key / "_rigatoni" / "batches" / "0").rglob("*.json")
     here = 0
     for path in sorted(records, key=lambda path: path.name):
-        record = BatchRecord.load(path)
+        record = BatchRecord.parse(path.read_bytes(), str(path))
         assert record.first.resume_token == tokens[here]
         here = tokens.index(record.end.resume_token) + 1
     assert here == EVENTS

@@ -329,6 +329,26 @@ async def test_J12_a_killed_batch_is_completed_as_its_record_says(tmp_path, seri
         assert written(tmp_path) == whole
 
 
+async def test_J7_J12_a_killed_batch_with_rejected_events_is_completed_without_them(
+    tmp_path, serializer, definition, event, written
+):
+    documents = [event(n, collection="abc"[n % 3], value="poison" if n == 2 else n) for n in range(6)]
+    batch = batch_of(documents, stream=WIDE)
+    options = {"path": tmp_path, "serializer": serializer, "partition_by": ("namespace",)}
+    async with LocalDestination(**options) as destination:
+        await destination.begin(WIDE, definition, START)
+        await destination.write_batch(batch.without({2}))
+    whole = written(tmp_path)
+    (tmp_path / sorted(whole)[1]).unlink()
+    async with LocalDestination(**options) as other:
+        await other.begin(WIDE, definition, START)
+        with pytest.raises(RejectedEventsError) as caught:
+            await other.write_batch(batch)
+        assert set(caught.value.events) == {2}
+        assert await other.write_batch(batch.without({2})) is None
+    assert written(tmp_path) == whole
+
+
 async def test_a_gap_is_recorded_and_its_position_is_in_force(tmp_path, serializer, definition, event):
     whole = batch_of(event(number) for number in range(6))
     async with LocalDestination(path=tmp_path, serializer=serializer) as destination:

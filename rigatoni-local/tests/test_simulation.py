@@ -23,6 +23,7 @@ from bson.timestamp import Timestamp as BsonTimestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.batch import EventBatch
+from rigatoni_core.chain import BatchRecord, DefinitionRecord
 from rigatoni_core.contracts import Serializer
 from rigatoni_core.errors import DefinitionChangedError
 from rigatoni_core.events import Definition, Position, Stream
@@ -30,7 +31,6 @@ from rigatoni_core.layout import Layout
 from rigatoni_core.testing.batches import START, batch_of, event_document
 from rigatoni_local.chain import Chain
 from rigatoni_local.errors import UnfinishedBatchError
-from rigatoni_local.records import BatchRecord, DefinitionRecord
 
 STREAM = Stream("lake", "shop.*")
 
@@ -252,7 +252,7 @@ class World:
     def newest_layout(self) -> int:
         paths = (self.folder / STREAM.key / "_rigatoni").glob("definition-*.json")
         newest = max(paths, key=lambda path: int(path.stem.removeprefix("definition-")))
-        return int(DefinitionRecord.load(newest).fingerprint.removeprefix("layout "))
+        return int(DefinitionRecord.parse(newest.read_bytes(), str(newest)).fingerprint.removeprefix("layout "))
 
     def start_writer(self, *, checkpoint: Position | None = None) -> None:
         layout = self.chance.randrange(len(self.layouts)) if self.forced is None else self.forced
@@ -313,7 +313,10 @@ class World:
 def check(world: World) -> None:
     """One linear chain from the anchor to the end, and every event in exactly one file."""
     folder = world.folder / STREAM.key
-    definitions = [DefinitionRecord.load(path) for path in (folder / "_rigatoni").glob("definition-*.json")]
+    definitions = [
+        DefinitionRecord.parse(path.read_bytes(), str(path))
+        for path in (folder / "_rigatoni").glob("definition-*.json")
+    ]
     definitions.sort(key=lambda record: record.number)
     assert [record.number for record in definitions] == list(range(len(definitions)))
     here = begun = world.index_after(definitions[0].anchor)
@@ -322,7 +325,7 @@ def check(world: World) -> None:
         assert world.index_after(definition.anchor) == here
         sidecars = sorted((folder / f"_rigatoni/batches/{definition.number}").glob("*/*.json"), key=lambda it: it.name)
         for sidecar in sidecars:
-            record = BatchRecord.load(sidecar)
+            record = BatchRecord.parse(sidecar.read_bytes(), str(sidecar))
             assert world.tokens.index(record.first.resume_token) == here
             for part in record.parts:
                 indices = [world.tokens.index(line) for line in (folder / part.path).read_text().splitlines()]

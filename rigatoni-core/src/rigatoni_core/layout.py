@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -32,6 +32,13 @@ class Part:
     path: str
     indices: Sequence[int]
     events: EventBatch
+
+    @classmethod
+    def of(cls, path: str, indices: Sequence[int], events: EventBatch) -> Self:
+        """The events at these indices of a batch."""
+        if len(indices) == len(events):
+            return cls(path, indices, events)
+        return cls(path, indices, events.without(set(range(len(events))).difference(indices)))
 
 
 @attrs.frozen
@@ -76,14 +83,7 @@ class Layout:
             return []
         assert events.first is not None
         name = f"{stem(events.first)}{self.serializer.suffix}"
-        return [
-            Part(
-                f"{folder}{name}",
-                indices,
-                events if len(indices) == len(events) else events.without(set(range(len(events))).difference(indices)),
-            )
-            for folder, indices in self._grouped(events).items()
-        ]
+        return [Part.of(f"{folder}{name}", indices, events) for folder, indices in self._grouped(events).items()]
 
     def _grouped(self, events: EventBatch) -> dict[str, Sequence[int]]:
         """Folder (with a slash at its end, or nothing) -> the indices of its events."""

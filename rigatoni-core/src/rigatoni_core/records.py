@@ -53,6 +53,12 @@ def gap_record(gap: Gap) -> dict[str, Any]:
     }
 
 
+def read_gap(record: Mapping[str, Any]) -> Gap:
+    """The gap of a record; raises KeyError, TypeError or ValueError where it is none."""
+    lost = read_position(record["lost"]) if record["lost"] else None
+    return Gap(record["cause"], lost, read_position(record["resumed"]))
+
+
 def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
     """The record of a checkpoint: indented JSON in UTF-8 that ends in a newline."""
     record = {
@@ -93,10 +99,7 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
             read_position(record["position"]),
             int(record["events"]),
             int(record["fencing_token"]),
-            tuple(
-                Gap(gap["cause"], read_position(gap["lost"]) if gap["lost"] else None, read_position(gap["resumed"]))
-                for gap in record["gaps"]
-            ),
+            tuple(map(read_gap, record["gaps"])),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CorruptCheckpointError(f"{where} is not a checkpoint record of {stream}: {error}") from None

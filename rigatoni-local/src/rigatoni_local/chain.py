@@ -18,18 +18,26 @@ is the old chain's end. Who still works with the old definition finds the new on
 Everything here blocks: call it from a thread, one call at a time for each `Chain`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.errors import ChainError, DefinitionChangedError, ForeignObjectError, RejectedEventsError
+from rigatoni_core.chain import (
+    BatchRecord,
+    DefinitionRecord,
+    PartRecord,
+    is_same_place,
+    later,
+    missing_contents,
+    serialized,
+)
+from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
 from rigatoni_core.events import Definition, Gap, Position, Stream
-from rigatoni_core.layout import Layout, Part, day, stem
+from rigatoni_core.layout import Layout, day, stem
 
 from rigatoni_local import files
 from rigatoni_local.errors import LocalError, LocalFolderGoneError, UnfinishedBatchError
-from rigatoni_local.records import BatchRecord, DefinitionRecord, PartRecord
 
 
 class Chain:
@@ -96,7 +104,7 @@ class Chain:
         self._definition = newest
         if self._told_fresh:  # a concurrent start was quicker: its anchor is in force, ours may be later
             return self._tail(newest)[0]
-        return _later(newest.anchor, position)
+        return later(newest.anchor, position)
 
     def _define(self, definition: Definition, position: Position, gap: Gap | None) -> bool:
         """Create the next definition; False where somebody was quicker. Called under the exclusive lock."""
@@ -105,7 +113,7 @@ class Chain:
         anchor = position
         if newest is not None and gap is None:
             end = self._ended(newest)
-            anchor = end if self._told_fresh else _later(end, position)
+            anchor = end if self._told_fresh else later(end, position)
         record = DefinitionRecord(
             number=newest.number + 1 if newest is not None else 0,
             deployment=definition.deployment,
@@ -137,7 +145,7 @@ class Chain:
         number = max((int(name) for name in names if name.isdecimal()), default=None)
         if number is None:
             return None
-        record = DefinitionRecord.load(path := self._definition_path(number))
+        record = DefinitionRecord.parse((path := self._definition_path(number)).read_bytes(), str(path))
         if (record.pipeline, record.stream) != (self.stream.pipeline, self.stream.name):
             raise ForeignObjectError(f"{path} belongs to {record.pipeline}/{record.stream}, not to {self.stream}")
         return record
@@ -159,12 +167,12 @@ class Chain:
         newest = next(newest_first, None)
         if newest is None:
             return definition.anchor, None
-        record = BatchRecord.load(newest)
+        record = _batch_record(newest)
         if not self._missing(record):
             self._sync(newest, record)
             return record.end, None
         before = next(newest_first, None)
-        return (BatchRecord.load(before).end if before is not None else definition.anchor), record
+        return (_batch_record(before).end if before is not None else definition.anchor), record
 
     def _sidecar(self, definition: DefinitionRecord, first: Position) -> Path:
         return self._batches(definition) / day(first) / f"{stem(first)}.json"
@@ -208,11 +216,11 @@ class Chain:
     def _write(self, definition: DefinitionRecord, events: EventBatch, first: Position) -> Position | None:
         sidecar = self._sidecar(definition, first)
         found = self._found(sidecar, definition, first)
-        if found is None and self._create(sidecar, definition, events, first):
+        if found is None and self._create(sidecar, definition, events):
             return None
         if found is None and (found := self._found(sidecar, definition, first)) is None:
             raise LocalFolderGoneError(f"{sidecar} vanished")
-        if not _is_same_place(found.end, events.end):
+        if not is_same_place(found.end, events.end):
             return found.end
         self._complete(sidecar, found, events)
         return None
@@ -221,28 +229,17 @@ class Chain:
         """The batch that is there under this name, if any. Raises `ForeignObjectError` where it is not ours."""
         if not sidecar.exists():
             return None
-        record = BatchRecord.load(sidecar)
-        theirs = (record.deployment, record.pipeline, record.stream, record.definition, record.first.resume_token)
-        ours = (definition.deployment, self.stream.pipeline, self.stream.name, definition.number, first.resume_token)
-        if theirs != ours:
+        record = _batch_record(sidecar)
+        if not record.belongs_to(definition, first):
             raise ForeignObjectError(f"{sidecar} is the record of another batch than that of {self.stream}")
         return record
 
-    def _create(self, sidecar: Path, definition: DefinitionRecord, events: EventBatch, first: Position) -> bool:
+    def _create(self, sidecar: Path, definition: DefinitionRecord, events: EventBatch) -> bool:
         """Write the batch; False where somebody else has just fixed its end."""
         parts = self.layout.parts(events)
-        contents = self._serialized(parts)
-        record = BatchRecord(
-            definition=definition.number,
-            deployment=definition.deployment,
-            pipeline=self.stream.pipeline,
-            stream=self.stream.name,
-            first=first,
-            end=events.end,
-            events=len(events),
-            read=events.read,
-            parts=tuple(PartRecord(part.path, len(part.events)) for part in parts),
-        )
+        contents = serialized(self.layout, parts)
+        described = tuple(PartRecord.of(part, alone=len(parts) == 1) for part in parts)
+        record = BatchRecord.of(definition, events, described)
         with ExitStack() as stack:
             arbiter = stack.enter_context(files.staged(record.dump(), self._temporary))
             temporaries = [stack.enter_context(files.staged(content, self._temporary)) for content in contents]
@@ -265,36 +262,10 @@ class Chain:
         self._sync(sidecar, record)  # after looking: what is seen may have been put there a moment ago
         if not missing:
             return
-        ours = {PartRecord(part.path, len(part.events)): part for part in self.layout.parts(events)}
-        if not ours.keys() >= set(missing):
-            raise ChainError(
-                f"{self.stream}: the batch {sidecar.stem} was begun with other files than these events make now",
-                remedy="Complete it with the versions of the plugins that began it.",
-            )
-        parts = [ours[part] for part in missing]
-        for part, content in zip(parts, self._serialized(parts), strict=True):
+        for part, content in zip(missing, missing_contents(record, missing, events, self.layout), strict=True):
             with files.staged(content, self._temporary) as temporary:
                 self._tree.publish(temporary, self.folder / part.path)
 
-    def _serialized(self, parts: Sequence[Part]) -> list[bytes | memoryview]:
-        """The content of each file. Raises one `RejectedEventsError` for all, by index in the batch."""
-        contents, rejected, remedy = [], dict[int, Exception](), ""
-        for part in parts:
-            try:
-                contents.append(self.layout.serializer.serialize(part.events))
-            except RejectedEventsError as error:
-                rejected.update((part.indices[index], reason) for index, reason in error.events.items())
-                remedy = error.remedy
-        if rejected:
-            raise RejectedEventsError(dict(sorted(rejected.items())), remedy=remedy)
-        return contents
 
-
-def _later(anchor: Position, position: Position) -> Position:
-    """The later one; the given position where both are at the same place, since its token may be the fresher one."""
-    return anchor if anchor.order > position.order else position
-
-
-def _is_same_place(one: Position, other: Position) -> bool:
-    """Whether two ends of a batch with the same first event are the same: by token, or by count from that event."""
-    return one.resume_token == other.resume_token or one.order == other.order
+def _batch_record(sidecar: Path) -> BatchRecord:
+    return BatchRecord.parse(sidecar.read_bytes(), str(sidecar))
