@@ -11,7 +11,7 @@ import pytest
 from rigatoni_core.cli.output import duration, time_in_words
 from rigatoni_core.cli.progress import Progress
 from rigatoni_core.events import Stream, Timestamp
-from rigatoni_core.notices import BatchWritten
+from rigatoni_core.notices import BatchWritten, Retrying
 from rigatoni_core.statistics import Statistics
 
 SENTINEL = "sentinel-s3cret"
@@ -195,8 +195,8 @@ def test_run_once_delivers_announces_and_ends_with_0(rigatoni):
     assert answer.stdout == "event\nevent\n"
     lines = [json.loads(line) for line in answer.stderr.splitlines()]
     assert lines[0]["event"] == "lease acquired"
-    assert lines[1]["event"].startswith("p/toy.a: begins at 2023-11-14 22:13:20 UTC")
-    assert lines[1]["event"].endswith("into standard output; guarantee: at-least-once")
+    assert lines[1]["event"] == "p: into standard output; guarantee: at-least-once"
+    assert lines[2]["event"].startswith("p/toy.a: begins at 2023-11-14 22:13:20 UTC")
     assert lines[-1]["event"].startswith("p: 2 events in 1 batches")
     assert {"level", "timestamp"} <= set(lines[0])
 
@@ -212,6 +212,7 @@ def test_G6_an_interrupt_ends_a_run_gracefully_with_0(rigatoni, environment, tmp
         _, errors = run.communicate(timeout=20)
     assert run.returncode == 0, errors
     assert b"worker stopped" in errors
+    assert b"rror" not in errors
 
 
 @pytest.mark.parametrize(
@@ -323,6 +324,25 @@ def test_the_live_display_shows_streams_rates_and_a_total():
     assert int(rows["shop.users"][3].replace(",", "")) > 0
     assert rows["shop.orders"][3] == "0"
     assert rows["all"][1] == "3,200"
+
+
+def test_the_live_display_fits_80_columns_and_says_what_troubles_a_stream_as_long_as_it_does():
+    from rich.console import Console
+
+    def shown():
+        console = Console(width=80)
+        with console.capture() as capture:
+            console.print(progress.render())
+        return capture.get()
+
+    statistics, stream = Statistics(), Stream("p", "a_long_database.a_collection_with_a_long_name")
+    progress = Progress(statistics)
+    statistics.notify(Retrying(stream=stream, error=OSError("the disk is full " * 8), attempt=1, delay=1.0))
+    text = shown()
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"{stream.name} is retrying: the disk is full" in text
+    statistics.notify(BatchWritten(stream=stream, events=1200, bytes=10, seconds=0.1))
+    assert "the disk is full" not in shown()
 
 
 def test_times_and_durations_in_words():

@@ -189,10 +189,12 @@ class Pipeline:
 
 
 async def _all_or(tasks: Iterable[asyncio.Task[Any]], event: asyncio.Task[Any], timeout: float | None = None) -> None:
-    """Wait until all tasks are done, or the event happens, or the time is over."""
-    everything = asyncio.gather(*(asyncio.shield(task) for task in tasks))
-    await asyncio.wait([everything, event], return_when=asyncio.FIRST_COMPLETED, timeout=timeout)
-    everything.cancel()
+    """Wait until all tasks are done, or the event happens, or the time is over; they run on whatever comes first."""
+    if not (running := list(tasks)):
+        return
+    everyone = asyncio.create_task(asyncio.wait(running))
+    await asyncio.wait([everyone, event], return_when=asyncio.FIRST_COMPLETED, timeout=timeout)
+    everyone.cancel()
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -151,4 +151,6 @@ def _shown(name: str, value: Any) -> dict[str, Any]:
         return {"cause": value.cause, "after": after, "before": time_in_words(value.resumed.cluster_time)}
     if isinstance(value, (Stream, Timestamp)):
         return {name: str(value)}
+    if isinstance(value, float):
+        return {name: round(value, 3)}
     return {} if value is None else {name: value}

@@ -4,14 +4,16 @@ import time
 from collections import deque
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from rigatoni_core.cli.output import duration, redacted
 from rigatoni_core.statistics import Statistics, StreamStatistics
 
 _WINDOW = 5.0  # seconds that rates are averaged over
+_TROUBLED = ("retrying", "failing", "failed")
 _STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing": "red", "failed": "bold red"}
 
 
@@ -30,25 +32,37 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def render(self) -> Table:
-        """The table of this moment."""
+    def render(self) -> Group:
+        """What there is to see at this moment: the table, then what troubles a stream at present."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("stream", "state", "events", "events/s", "lag", "batches", "retries", "last error"):
-            table.add_column(name, justify="right" if name in _FIGURES else "left", overflow="fold")
+        for name in ("stream", "state", "events", "events/s", "lag", "batches", "retries"):
+            table.add_column(name, justify="left" if name in ("stream", "state") else "right", no_wrap=True)
         streams = self._statistics.streams
         for name, figures in streams.items():
             table.add_row(*self._row(name, figures), style=_STYLES.get(figures.state, ""))
         if len(streams) > 1:
             table.add_section()
             table.add_row(*self._row("all", self._statistics.total))
-        table.caption = f"for {duration(time.monotonic() - self._started)}; Ctrl-C ends gracefully, twice at once"
-        return table
+        troubles = [
+            Text(f"{name} is {figures.state}: {redacted(figures.last_error)}", style=_STYLES[figures.state])
+            for name, figures in streams.items()
+            if figures.state in _TROUBLED and figures.last_error
+        ]
+        running = duration(time.monotonic() - self._started)
+        return Group(table, *troubles, Text(f"for {running}; Ctrl-C ends gracefully, twice at once", style="dim"))
 
     def _row(self, name: str, figures: StreamStatistics) -> tuple[str, ...]:
         lag = "" if figures.lag is None else duration(figures.lag)
-        numbers = (figures.events, self._rate(name, figures.events))
-        later = (f"{figures.batches:,}", f"{figures.retries:,}", redacted(figures.last_error)[:80])
-        return (name, figures.state, *(f"{number:,}" for number in numbers), lag, *later)
+        rate = self._rate(name, figures.events)
+        return (
+            name,
+            figures.state,
+            f"{figures.events:,}",
+            f"{rate:,}",
+            lag,
+            f"{figures.batches:,}",
+            f"{figures.retries:,}",
+        )
 
     def _rate(self, name: str, events: int) -> int:
         now = time.monotonic()
@@ -58,6 +72,3 @@ class Progress:
             counts.popleft()
         seconds = now - counts[0][0]
         return round((events - counts[0][1]) / seconds) if seconds > 0 else 0
-
-
-_FIGURES = ("events", "events/s", "lag", "batches", "retries")

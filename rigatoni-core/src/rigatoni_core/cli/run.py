@@ -16,7 +16,7 @@ from rigatoni_core.cli.output import warn
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="The least important happenings to log. Beside the live display only warnings and errors are.",
+    help="The least important happenings to log. Beside the live display only errors are, or everything with debug.",
 )
 @click.option(
     "--log-format",

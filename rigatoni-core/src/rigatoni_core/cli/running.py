@@ -30,7 +30,7 @@ def execute(configuration: "PipelineConfiguration", *, once: bool, log_level: st
 async def _run(configuration: "PipelineConfiguration", once: bool, log_level: str, log_format: str) -> None:
     live = log_format == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     human = live or log_format == "human" or (log_format == "auto" and sys.stderr.isatty())
-    log = make_log("error" if live and log_level == "error" else "warning" if live else log_level, human=human)
+    log = make_log("error" if live and log_level != "debug" else log_level, human=human)
     tell: Callable[[str], Any] = complain if live else log.info
     pipeline = Pipeline(
         name=configuration.name,
@@ -57,11 +57,12 @@ async def _run(configuration: "PipelineConfiguration", once: bool, log_level: st
 
 
 class _Announcer(Listener):
-    """Says once per stream where it goes on, into what, and what is promised."""
+    """Says into what the pipeline writes and what is promised, and once per stream where it goes on."""
 
     def __init__(self, configuration: "PipelineConfiguration", tell: Callable[[str], Any]) -> None:
         self._configuration = configuration
         self._tell = tell
+        self._promise = ""
         self._told: set[str] = set()
 
     def notify(self, notice: Notice) -> None:
@@ -70,11 +71,12 @@ class _Announcer(Listener):
         self._told.add(notice.stream.name)
         destination = self._configuration.destination
         level, _ = guarantee(notice.stream, self._configuration.source, destination)
+        promise = f"{notice.stream.pipeline}: into {destination.metadata().description}; guarantee: {level}"
+        if promise != self._promise:
+            self._tell(promise)
+            self._promise = promise
         how = "goes on from" if notice.resumed else "begins at"
-        self._tell(
-            f"{notice.stream}: {how} {time_in_words(notice.position.cluster_time)}, "
-            f"into {destination.metadata().description}; guarantee: {level}"
-        )
+        self._tell(f"{notice.stream}: {how} {time_in_words(notice.position.cluster_time)}")
 
 
 def _progress(statistics: Statistics) -> Any:
