@@ -13,6 +13,7 @@ from rigatoni_core.contracts import StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
 from rigatoni_core.events import Checkpoint, Gap, Position, Stream
 from rigatoni_core.notices import CheckpointFailed, CheckpointSaved, publish
+from rigatoni_core.retry import time_limit
 from rigatoni_core.settings import Settings
 
 T = TypeVar("T")
@@ -124,14 +125,8 @@ class CheckpointKeeper:
         )
 
     async def _within_limit(self, answer: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._settings.write_timeout):
-                return await answer
-        except TimeoutError:
-            raise PipelineTimeoutError(
-                f"the state store did not answer for {self._stream} within {self._settings.write_timeout} s",
-                remedy="Look at the state store; it is asked again.",
-            ) from None
+        async with time_limit(self._settings.write_timeout, f"the state store, asked for {self._stream},"):
+            return await answer
 
     @staticmethod
     def _now() -> float:

@@ -13,7 +13,9 @@
         ForeignObjectError        something that is not ours stands under our name
         DefinitionChangedError    another owner changed the stream's definition
         ChainError                the destination's chain of batches contradicts the stream
+        DeadLetterError           a dead letter can not be written
       RejectedEventsError       these events can not be written, whatever the number of attempts
+      TooManyRejectedError      so many events are rejected that the cause is not in single ones
       StateStoreError           the state store failed
         CorruptCheckpointError    the stored record can not be read
         LeaseLostError            another owner holds the stream
@@ -130,16 +132,41 @@ class ChainError(DestinationError):
     )
 
 
+class DeadLetterError(DestinationError):
+    id = "dead-letter"
+    default_remedy = (
+        "Nothing is lost, the checkpoint stayed. Give [pipeline.dead_letters] a destination and a serializer that take "
+        'every event (type = "local" with serializer = { type = "json" } do), then start again.'
+    )
+
+
 class RejectedEventsError(RigatoniError):
-    """These events can never be written as they are: `events` maps their index in the batch to the reason."""
+    """These events can never be written as they are: `events` maps their index in the batch to the reason.
+
+    Of a reason that is a `RigatoniError` the text is repeated, so it must hold no values of the document; of any other
+    only the type. Dead letters hold all of it.
+    """
 
     id = "rejected-events"
 
     def __init__(self, events: Mapping[int, Exception], *, remedy: str = "") -> None:
         first = min(events)
         others = f" and {len(events) - 1} more" if len(events) > 1 else ""
-        super().__init__(f"event {first} of the batch was rejected{others}: {events[first]}", remedy=remedy)
+        super().__init__(f"event {first} of the batch was rejected{others}: {public(events[first])}", remedy=remedy)
         self.events = dict(events)
+
+
+class TooManyRejectedError(RigatoniError):
+    id = "too-many-rejected"
+    default_remedy = (
+        "Nothing is lost, the checkpoint stayed. Mend the cause (`rigatoni dlq list` shows the dead letters so far), "
+        "then start again; raise max_rejected only if so many are expected."
+    )
+
+
+def public(reason: BaseException) -> str:
+    """An exception as logs may show it: one of ours with its text, any other by its type (it may quote a document)."""
+    return str(reason) if isinstance(reason, RigatoniError) else type(reason).__name__
 
 
 class StateStoreError(RigatoniError):

@@ -118,6 +118,13 @@ def escaped(name: str) -> str:
     return text or "%00"
 
 
+SIDES = ("dead-letters", "settled", "replayed")
+"""What may stand beside a stream: its dead letters, which of them were replayed, and the replayed events themselves.
+
+No pipeline's name ends in a dot and one of these, so such a stream is never mistaken for another one.
+"""
+
+
 @attrs.frozen
 class Stream:
     """An ordered sequence of change events with its own position: `shop.orders`, `shop.*` or `*` of a pipeline."""
@@ -129,6 +136,11 @@ class Stream:
     def key(self) -> str:
         """`<pipeline>/<stream>`, each escaped: the only maker of state keys and object prefixes."""
         return f"{escaped(self.pipeline)}/{escaped(self.name)}"
+
+    def beside(self, what: str) -> "Stream":
+        """A stream of its own for what this one's events leave behind: `what` is one of `SIDES`."""
+        assert what in SIDES
+        return Stream(f"{self.pipeline}.{what}", self.name)
 
     def __str__(self) -> str:
         return f"{self.pipeline}/{self.name}"

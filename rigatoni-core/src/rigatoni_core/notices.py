@@ -9,6 +9,7 @@ import contextvars
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import attrs
 
@@ -126,10 +127,14 @@ class GapRecorded(Notice):
 
 @attrs.frozen(kw_only=True)
 class EventsRejected(Notice):
-    """`events` of a batch can not be written; `error` names the first."""
+    """`events` of a batch can not be written; `error` names the first, without its content.
+
+    `action` says what became of them: durable as a dead_letter, left out (skip), or the worker stops for it (stop).
+    """
 
     events: int
     error: Exception
+    action: Literal["dead_letter", "skip", "stop"]
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -53,6 +53,7 @@ class PipelineReport:
 class Pipeline:
     """Runs every stream of a source into a destination; use it once.
 
+    Rejected events go to `dead_letters`, where there is one; `redact` takes secrets out of what is said about them.
     `owner` names this instance in leases. `statistics` may be read at any time. A listener that is `Managed` is
     entered before everything else and closed last.
     """
@@ -64,17 +65,21 @@ class Pipeline:
         source: Source,
         destination: Destination,
         state: StateStore,
+        dead_letters: Destination | None = None,
         settings: Settings | None = None,
         listeners: Sequence[Listener] = (),
         owner: str | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self.name = name
         self.source = source
         self.destination = destination
         self.state = state
+        self.dead_letters = dead_letters
         self.settings = settings or Settings()
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._redact = redact
         self._listeners = (self.statistics, *listeners)
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -108,6 +113,8 @@ class Pipeline:
             state=self.state,
             settings=self.settings,
             owner=self.owner,
+            dead_letters=self.dead_letters,
+            redact=self._redact,
             once=once,
         )
 
@@ -120,7 +127,8 @@ class Pipeline:
             if isinstance(listener, Managed):
                 await listener.__aenter__()
                 stack.push_async_callback(close, listener)
-        for component in (self.state, self.destination, self.source):
+        dead_letters = (self.dead_letters,) if self.dead_letters else ()
+        for component in (self.state, self.destination, *dead_letters, self.source):
             await stack.enter_async_context(component)
         return await self.source.streams()
 

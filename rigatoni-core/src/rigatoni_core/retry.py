@@ -5,12 +5,13 @@ The only room that sleeps. The loop is tenacity's; ours are the delay and the wi
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from rigatoni_core.errors import RigatoniError, ShutdownError, Transient
+from rigatoni_core.errors import PipelineTimeoutError, RigatoniError, ShutdownError, Transient
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import Retrying, publish
 from rigatoni_core.settings import RetrySettings
@@ -33,6 +34,19 @@ def delay_before(attempt: int, settings: RetrySettings, error: BaseException | N
 async def sleep(seconds: float) -> None:
     """Wait, whatever happens."""
     await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, who: str) -> AsyncIterator[None]:
+    """Within this block, abandon what takes longer: `PipelineTimeoutError`. `who` should have answered."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise PipelineTimeoutError(
+            f"{who} did not answer within {seconds} s",
+            remedy="It is tried again. Raise write_timeout if it is only slow.",
+        ) from None
 
 
 class Retry:

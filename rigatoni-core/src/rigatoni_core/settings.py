@@ -70,6 +70,17 @@ class Settings:
     on_lost_position: Annotated[
         Literal["stop", "restart_from_now"], "When the saved position is unusable: stop, or go on and record a gap"
     ] = attrs.field(default="stop", validator=validators.in_(("stop", "restart_from_now")))
+    on_rejected: Annotated[
+        Literal["dead_letter", "skip", "stop"] | None,
+        "Events that can not be written go into [pipeline.dead_letters] (the default where that is there), are left "
+        "out, or stop the worker (the default else)",
+    ] = attrs.field(default=None, validator=validators.in_((None, "dead_letter", "skip", "stop")))
+    max_rejected: Annotated[int, "The worker stops when more of its last `rejected_window` events were rejected"] = (
+        attrs.field(default=100, validator=_not_negative)
+    )
+    rejected_window: Annotated[int, "Over how many events the rejected ones are counted, at least"] = attrs.field(
+        default=10_000, validator=_positive
+    )
     max_unsaved_batches: Annotated[
         int, "Batches written while the state store can not be, before the worker pauses"
     ] = attrs.field(default=100, validator=_positive)
@@ -94,3 +105,12 @@ class Settings:
             raise ValueError(
                 f"lease_renew_interval ({self.lease_renew_interval}) is not shorter than lease_ttl ({self.lease_ttl})"
             )
+
+    def rejection_policy(self, *, dead_letters: bool) -> Literal["dead_letter", "skip", "stop"]:
+        """`on_rejected`, or its default; `dead_letters` says whether there is a destination for them.
+
+        Raises ValueError where there is none and there should be.
+        """
+        if self.on_rejected == "dead_letter" and not dead_letters:
+            raise ValueError('on_rejected is "dead_letter", but there is no [pipeline.dead_letters] to put them into')
+        return self.on_rejected or ("dead_letter" if dead_letters else "stop")

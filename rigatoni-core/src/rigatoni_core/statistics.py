@@ -57,6 +57,8 @@ class StreamStatistics:
     resumes: int = 0
     invalidates: int = 0
     rejected: int = 0
+    dead_letters: int = 0
+    dead_letters: int = 0
     gaps: int = 0
     checkpoints: int = 0
     checkpoint_failures: int = 0
@@ -116,6 +118,7 @@ class StreamStatistics:
                 self.invalidates += 1
             case EventsRejected():
                 self.rejected += notice.events
+                self.dead_letters += notice.events if notice.action == "dead_letter" else 0
             case GapRecorded():
                 self.gaps += 1
             case CheckpointSaved():

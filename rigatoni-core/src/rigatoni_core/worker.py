@@ -4,7 +4,7 @@ The only room that calls a destination's `write_batch`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -15,7 +15,6 @@ from rigatoni_core.contracts import BatchCutter, Destination, PositionKeeper, So
 from rigatoni_core.errors import (
     CorruptCheckpointError,
     LeaseLostError,
-    PipelineTimeoutError,
     PositionLostError,
     RejectedEventsError,
     RigatoniError,
@@ -27,14 +26,14 @@ from rigatoni_core.notices import (
     BatchRead,
     BatchRecut,
     BatchWritten,
-    EventsRejected,
     GapRecorded,
     LeaseLost,
     WorkerFailing,
     WorkerStarted,
     publish,
 )
-from rigatoni_core.retry import Retry
+from rigatoni_core.rejections import Rejections
+from rigatoni_core.retry import Retry, time_limit
 from rigatoni_core.settings import Settings
 
 MAX_RECOVERIES = 3
@@ -53,6 +52,8 @@ class Worker:
         state: StateStore,
         settings: Settings,
         owner: str,
+        dead_letters: Destination | None = None,
+        redact: Callable[[str], str] = str,
         once: bool = False,
     ) -> None:
         self.stream = stream
@@ -62,10 +63,19 @@ class Worker:
         self.retry = Retry(stream, settings.retry)
         self.lease = LeaseHolder(stream, state, owner, settings, self.retry)
         self.checkpoint = CheckpointKeeper(stream, state, settings, lambda: self.lease.fencing_token)
+        self.rejections = Rejections(
+            stream,
+            settings,
+            dead_letters,
+            plugin=type(destination).__module__.partition(".")[0],
+            check=self.lease.check,
+            redact=redact,
+        )
         self._chain = destination if isinstance(destination, PositionKeeper) else None
         self._once = once
         self._target: Timestamp | None = None  # the server's time at start
         self._recoveries = 0
+        self._attempt = 0  # to write the batch in work
         self._batches: Batcher | None = None
 
     def stop(self) -> None:
@@ -116,28 +126,39 @@ class Worker:
         await self.checkpoint.close()
 
     async def _deliver(self, batch: EventBatch) -> Position | None:
-        """One attempt to make the batch durable; a position where the destination holds another end for it."""
-        self.lease.check()
+        """One attempt to make the batch durable; a position where the destination holds another end for it.
+
+        Events that the destination rejects are settled first (they become dead letters), then the rest is written.
+        """
+        self._attempt += 1
         started = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(self.settings.write_timeout):
-                fixed = await self.destination.write_batch(batch)
-                if fixed is not None:
-                    return fixed
-                await self.destination.flush()
-        except TimeoutError:
-            raise PipelineTimeoutError(
-                f"the destination did not take a batch of {self.stream} within {self.settings.write_timeout} s",
-                remedy="It is tried again. Raise write_timeout if the destination is only slow.",
-            ) from None
-        except RejectedEventsError as error:
-            publish(EventsRejected(stream=self.stream, events=len(error.events), error=error))
-            raise
+        rest, rejected = batch, dict[int, Exception]()
+        while True:
+            try:
+                fixed = await self._write(rest)
+                break
+            except RejectedEventsError as error:
+                written = [index for index in range(len(batch)) if index not in rejected]
+                rejected |= {written[index]: reason for index, reason in error.events.items()}
+                await self.rejections.settle(batch, rejected, self._attempt)
+                rest = batch.without(rejected)
+        if fixed is not None:
+            return fixed
+        self.rejections.delivered(batch, rejected)
         self.retry.progress()
-        self._recoveries = 0
+        self._attempt = self._recoveries = 0
         seconds = asyncio.get_running_loop().time() - started
-        publish(BatchWritten(stream=self.stream, events=len(batch), bytes=batch.nbytes, seconds=seconds))
+        publish(BatchWritten(stream=self.stream, events=len(rest), bytes=rest.nbytes, seconds=seconds))
         return None
+
+    async def _write(self, batch: EventBatch) -> Position | None:
+        """Write and flush what the destination may take; a position where it holds another end for it."""
+        self.lease.check()
+        async with time_limit(self.settings.write_timeout, f"the destination, given a batch of {self.stream},"):
+            fixed = await self.destination.write_batch(batch)
+            if fixed is None:
+                await self.destination.flush()
+            return fixed
 
     async def _position(self) -> Position:
         """Where to go on; it is saved before anything is written, so a crash in the first second loses nothing."""
