@@ -300,28 +300,6 @@ async def test_J7_rejected_events_are_named_all_at_once_and_leave_nothing(
     assert sorted(flat(written(tmp_path))) == sorted(expected)
 
 
-@pytest.mark.parametrize("kept", [0, 1])
-async def test_J7_D5_a_killed_batch_with_rejected_events_is_completed_without_them(
-    tmp_path, serializer, definition, event, written, kept
-):
-    documents = [event(n, collection="ab"[n % 2], value="poison" if n in (1, 4) else "good") for n in range(6)]
-    batch = batch_of(documents, stream=WIDE)
-    options = {"path": tmp_path, "serializer": serializer, "partition_by": ("namespace",)}
-    async with LocalDestination(**options) as destination:
-        await destination.begin(WIDE, definition, START)
-        await destination.write_batch(batch.without({1, 4}))
-    whole = written(tmp_path)
-    for path in sorted(whole)[kept:]:
-        (tmp_path / path).unlink()
-    async with LocalDestination(**options) as destination:
-        await destination.begin(WIDE, definition, START)
-        with pytest.raises(RejectedEventsError) as caught:
-            await destination.write_batch(batch)
-        assert caught.value.events.keys() >= {1}
-        assert await destination.write_batch(batch.without({1, 4})) is None
-    assert written(tmp_path) == whole
-
-
 async def test_J8_a_long_token_is_kept_whole_and_never_in_a_name(destination, definition, event):
     secret = "k" * 900
     batch = batch_of([event(0, _id={"_data": secret})])
