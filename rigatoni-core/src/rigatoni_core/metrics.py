@@ -85,6 +85,7 @@ FIGURES = (
     _counter("resumes", "Streams opened again by the source itself, without loss", unit="{resume}"),
     _counter("invalidates", "Watched collections or databases that were dropped or renamed", unit="{invalidate}"),
     _counter("rejected.events", "Events found impossible to write as they are", unit="{event}", field="rejected"),
+    _counter("dead_letters", "Rejected events that are durable as dead letters", unit="{event}"),
     _counter("gaps", "Losses on record: changes that could not be delivered any more", unit="{gap}"),
     _counter("checkpoints", "Checkpoints saved", unit="{checkpoint}"),
     _counter(

@@ -58,7 +58,6 @@ class StreamStatistics:
     invalidates: int = 0
     rejected: int = 0
     dead_letters: int = 0
-    dead_letters: int = 0
     gaps: int = 0
     checkpoints: int = 0
     checkpoint_failures: int = 0
