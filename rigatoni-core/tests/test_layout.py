@@ -1,11 +1,19 @@
-"""The description of a layout: what a later version compares, whatever defaults have changed since."""
+"""The layout: which folders events go to, and its description, which a later version compares."""
 
 from typing import Annotated
 
 import attrs
+import pytest
+from bson import ObjectId
+from bson.timestamp import Timestamp as BsonTimestamp
+from hypothesis import given
+from hypothesis import strategies as st
 from rigatoni_core.contracts import Serializer
+from rigatoni_core.events import Stream
+from rigatoni_core.folders import HIVE_NULL, LONGEST_VALUE, Folders, Place
 from rigatoni_core.layout import Layout, described
 from rigatoni_core.options import Secret
+from rigatoni_core.testing.batches import batch_of, event_document
 
 
 @attrs.define(kw_only=True)
@@ -68,3 +76,93 @@ def test_an_option_that_exists_no_more_or_another_partition_is_another_layout():
     assert not Layout(Inner()).matches(then)
     then["serializer"]["gone"] = 1
     assert not Layout(Outer()).matches(then)
+
+
+def folders_of(layout, documents, stream="shop.*"):
+    """Folder -> the numbers of its events."""
+    batch = batch_of(documents, stream=Stream("p", stream))
+    return {part.path.rpartition("/")[0]: list(part.indices) for part in layout.parts(batch)}
+
+
+def test_a_field_decides_and_a_delete_goes_where_its_key_says_or_to_the_default():
+    documents = [
+        event_document(0, fullDocument={"_id": 0, "customer": {"country": "DE"}}),
+        event_document(1, fullDocument={"_id": 1, "customer": {"country": True}}),
+        event_document(2, fullDocument={"_id": 2, "customer": {"country": {"deep": 1}}}),
+        event_document(3, operationType="delete", fullDocument=None, documentKey={"customer.country": "DE", "_id": 0}),
+        event_document(4, operationType="delete", fullDocument=None),
+        event_document(5, fullDocument=None, fullDocumentBeforeChange={"customer": {"country": "a/../b"}}),
+    ]
+    layout = Layout(Inner(), ("field:customer.country",))
+    assert folders_of(layout, documents, "shop.orders") == {
+        "country=DE": [0, 3],
+        "country=true": [1],
+        f"country={HIVE_NULL}": [2, 4],
+        "country=a%2F..%2Fb": [5],
+    }
+    identity = ObjectId()
+    by_id = Layout(Inner(), ("field:_id",))
+    deleted = event_document(0, fullDocument=None, documentKey={"_id": identity})
+    assert folders_of(by_id, [deleted]) == {f"%5Fid={identity}": [0]}
+
+
+def test_a_template_names_its_own_folders():
+    layout = Layout(Inner(), folder_template="raw/{database}/{collection}/{year}/{month}/{day}")
+    documents = [event_document(n, ns={"db": "shop", "coll": "ab"[n % 2]}) for n in range(3)]
+    assert folders_of(layout, documents) == {"raw/shop/a/2023/11/14": [0, 2], "raw/shop/b/2023/11/14": [1]}
+
+
+def test_a_batch_ends_where_the_finest_unit_of_the_template_ends():
+    layout = Layout(Inner(), folder_template="{hour}/{date}")
+    times = [0, 3599, 3600, 86400]
+    batch = batch_of(event_document(n, clusterTime=BsonTimestamp(t + 1_700_006_400, 1)) for n, t in enumerate(times))
+    assert layout.cut(batch) == 2
+    assert layout.cut(batch[2:]) == 1
+
+
+def test_the_only_path_is_the_parts_path_where_there_can_be_but_one():
+    batch = batch_of([event_document(0), event_document(1)])
+    for layout in (
+        Layout(Inner()),
+        Layout(Inner(), ("namespace", "hour")),
+        Layout(Inner(), folder_template="x/{date}"),
+    ):
+        (part,) = layout.parts(batch)
+        assert layout.only_path(batch.first, batch.stream) == part.path
+        assert len(part.path) <= layout.longest_path
+    assert Layout(Inner(), ("namespace",)).only_path(batch.first, Stream("p", "shop.*")) is None
+    assert Layout(Inner(), ("field:x",)).only_path(batch.first, batch.stream) is None
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *("a//b", "../{date}", "{database}/..", "_rigatoni/{date}", ".hidden", "a b/{date}", "{unknown}", "{field}"),
+        *("{month}", "{day}", "{hour}", "{year}/{day}", "{date!r}", "{date:x}", "{", "{}", "{field:a{b}}"),
+    ],
+)
+def test_a_template_that_leaves_its_place_or_mixes_times_is_refused(template):
+    with pytest.raises(ValueError, match=r"folder_template|beside it"):
+        Layout(Inner(), folder_template=template)
+
+
+def test_only_one_of_partitions_and_template_is_taken():
+    with pytest.raises(ValueError, match="set one of them"):
+        Layout(Inner(), ("day",), "{date}")
+
+
+texts = st.none() | st.text(max_size=200) | st.sampled_from([HIVE_NULL, "_rigatoni", "%5Frigatoni", "..", ""])
+
+
+@given(st.tuples(texts, texts), st.tuples(texts, texts))
+def test_A11_fields_make_distinct_folders_that_stay_in_place(one, other):
+    for template in (Folders.of(("field:a.x", "field:b.y"), ""), Folders.of((), "{field:x}/{field:y}")):
+        folders = [template.folder(Place(None, None, fields)) for fields in (one, other)]
+        assert (folders[0] == folders[1]) == (one == other)
+        for folder in folders:
+            assert folder.isascii()
+            assert len(folder) <= template.longest
+            levels = folder.removesuffix("/").split("/")
+            assert len(levels) == 2
+            assert all(len(level) <= LONGEST_VALUE + 3 for level in levels)
+            assert not any(level == "" or level.startswith(".") or level == "_rigatoni" for level in levels)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
 from rigatoni_core.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.layout import Layout, stem
+from rigatoni_core.folders import Folders, Place
+from rigatoni_core.layout import stem
 from rigatoni_core.testing.batches import START, STREAM, batch_of
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError, UnfinishedBatchError
@@ -146,8 +147,8 @@ def test_J6_names_sort_as_positions_do_and_are_distinct(one, other):
 
 @given(st.lists(st.builds(Namespace, st.text(max_size=80), st.none() | st.text(max_size=80)), min_size=2, max_size=2))
 def test_A11_folders_of_namespaces_are_distinct_and_confined(namespaces):
-    layout = Layout(serializer=None, partition_by=("namespace", "hour"))
-    folders = [layout._folder(Timestamp(NOON, 1), namespace) for namespace in namespaces]
+    template = Folders.of(("namespace", "hour"), "")
+    folders = [template.folder(Place(Timestamp(NOON, 1), namespace)) for namespace in namespaces]
     for folder in folders:
         levels = folder.removesuffix("/").split("/")
         assert len(levels) == 4

@@ -14,7 +14,7 @@ class Decoder(Protocol):
     """How a source's raw documents are read; the source hands it to its batches, core knows no byte format."""
 
     def event(self, raw: memoryview) -> ChangeEvent:
-        """The whole event, decoded."""
+        """The whole event, decoded. Raises ValueError where the bytes can not be read."""
 
     def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """Only the event's resume token and cluster time, as cheaply as possible."""

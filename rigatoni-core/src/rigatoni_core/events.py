@@ -105,16 +105,16 @@ class ChangeEvent:
     unknown: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-def escaped(name: str) -> str:
-    """`name` as one path segment: percent-encoded, never hidden, never `..`, at most 200 characters, injective.
+def escaped(name: str, limit: int = 200) -> str:
+    """`name` as one path segment: percent-encoded, never hidden, never `..`, at most `limit` characters, injective.
 
     A name whose encoding would be longer keeps its beginning and ends in `~` and 64 bits of its SHA-256.
     """
     text = quote(name, safe="").replace("~", "%7E")
     if text.startswith("."):
         text = "%2E" + text[1:]
-    if len(text) > 200:
-        text = f"{text[:183]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    if len(text) > limit:
+        text = f"{text[: limit - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return text or "%00"
 
 

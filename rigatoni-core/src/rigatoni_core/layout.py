@@ -15,14 +15,12 @@ import attrs
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
-from rigatoni_core.events import Namespace, Position, Stream, Timestamp, escaped, token_hash
+from rigatoni_core.events import Namespace, Position, ResumeToken, Stream, Timestamp, token_hash
+from rigatoni_core.folders import Folders, Place, field_value
 from rigatoni_core.options import Secret
 
-TIME_PARTITIONS: Mapping[str, str] = {"month": "month=%Y-%m", "day": "date=%Y-%m-%d", "hour": "date=%Y-%m-%d/hour=%H"}
-"""The units of event time (cluster time, UTC) and their folders."""
-
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-"""What stands for an absent value in a Hive style folder name; readers (Spark, DuckDB, pyarrow) take it as null."""
+NOWHERE = Position(ResumeToken(""), "")
+"""A position to measure names with."""
 
 
 @attrs.frozen
@@ -47,6 +45,10 @@ class Layout:
 
     serializer: Serializer
     partition_by: tuple[str, ...] = ()
+    folder_template: str = ""
+    _folders: Folders = attrs.field(
+        init=False, eq=False, default=attrs.Factory(lambda it: Folders.of(it.partition_by, it.folder_template), True)
+    )
 
     def described(self) -> dict[str, Any]:
         """What shapes the files, in plain JSON values: another description is another definition of the stream."""
@@ -60,22 +62,41 @@ class Layout:
         return _means(record, self.described(), self._described(defaults=False))
 
     def _described(self, *, defaults: bool) -> dict[str, Any]:
-        serializer = described(self.serializer, defaults=defaults)
-        return {"serializer": serializer, "partition_by": list(self.partition_by)}
+        record = {
+            "serializer": described(self.serializer, defaults=defaults),
+            "partition_by": list(self.partition_by),
+        }
+        if self.folder_template or defaults:
+            record["folder_template"] = self.folder_template
+        return record
 
     def cut(self, events: EventBatch) -> int:
         """How many leading events lie in one time partition; looks at two positions where all do."""
-        if not len(events) or events.first is None or not self._has_time:
+        if not len(events) or events.first is None or not (unit := self._folders.unit(events.first.cluster_time)):
             return len(events)
-        folder = self._time_folder(events.first.cluster_time)
-        if self._time_folder(events.end.cluster_time) == folder:
+        if self._folders.unit(events.end.cluster_time) == unit:
             return len(events)
 
         def is_later(index: int) -> bool:
             time = events.mark(index)[1]
-            return time is not None and self._time_folder(time) != folder
+            return time is not None and self._folders.unit(time) != unit
 
         return max(1, bisect_left(range(len(events)), True, key=is_later))
+
+    def only_path(self, first: Position, stream: Stream) -> str | None:
+        """The path of a batch's only file; None where the events decide about their folders, so that it may have more.
+
+        Holds for every batch that was cut as `cut` says.
+        """
+        if self._is_decided_by_events(stream):
+            return None
+        place = Place(first.cluster_time, only_collection(stream))
+        return f"{self._folders.folder(place)}{stem(first)}{self.serializer.suffix}"
+
+    @property
+    def longest_path(self) -> int:
+        """No path has more characters (all of them ASCII)."""
+        return self._folders.longest + len(f"{stem(NOWHERE)}{self.serializer.suffix}")
 
     def parts(self, events: EventBatch) -> list[Part]:
         """The batch's files, in the order of their first events."""
@@ -89,34 +110,51 @@ class Layout:
         """Folder (with a slash at its end, or nothing) -> the indices of its events."""
         groups: dict[str, list[int]] = {}
         collection = only_collection(events.stream)
-        by_event = "namespace" in self.partition_by and collection is None
+        by_event = self._is_decided_by_events(events.stream)
         start = 0
         while start < len(events):  # once, where the batch was cut as `cut` says
             rest = events[start:]
             assert rest.first is not None
             time, stop = rest.first.cluster_time, start + self.cut(rest)
             if by_event:
-                for namespace, indices in _by_namespace(events, start, stop).items():
-                    groups.setdefault(self._folder(time, namespace), []).extend(indices)
+                for place, indices in self._by_place(events, range(start, stop), time, collection).items():
+                    groups.setdefault(self._folders.folder(place), []).extend(indices)
             elif stop - start == len(events):
-                return {self._folder(time, collection): range(stop)}
+                return {self._folders.folder(Place(time, collection)): range(stop)}
             else:
-                groups.setdefault(self._folder(time, collection), []).extend(range(start, stop))
+                groups.setdefault(self._folders.folder(Place(time, collection)), []).extend(range(start, stop))
             start = stop
         return dict(groups)
 
-    def _folder(self, time: Timestamp | None, namespace: Namespace | None) -> str:
-        return "".join(
-            f"{_namespace_folder(namespace) if unit == 'namespace' else _time_folder(unit, time)}/"
-            for unit in self.partition_by
-        )
+    def _by_place(
+        self, events: EventBatch, indices: range, time: Timestamp | None, collection: Namespace | None
+    ) -> dict[Place, list[int]]:
+        groups: dict[Place, list[int]] = {}
+        look_up = self._folders.by_namespace and collection is None
+        for index in indices:
+            namespace = events.namespace(index) if look_up else collection
+            groups.setdefault(Place(time, namespace, self._fields(events, index)), []).append(index)
+        return groups
 
-    @property
-    def _has_time(self) -> bool:
-        return any(unit in TIME_PARTITIONS for unit in self.partition_by)
+    def _fields(self, events: EventBatch, index: int) -> tuple[str | None, ...]:
+        if not self._folders.fields:
+            return ()
+        try:
+            event = events[index]
+        except ValueError:  # bytes that can not be read: the serializer is the one to reject them
+            return (None,) * len(self._folders.fields)
+        return tuple(field_value(event, path) for path in self._folders.fields)
 
-    def _time_folder(self, time: Timestamp | None) -> str:
-        return "/".join(_time_folder(unit, time) for unit in self.partition_by if unit in TIME_PARTITIONS)
+    def _is_decided_by_events(self, stream: Stream) -> bool:
+        return bool(self._folders.fields) or (self._folders.by_namespace and only_collection(stream) is None)
+
+
+def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    """Validator of a component's option `partition_by` or `folder_template`."""
+    if attribute.name == "folder_template":
+        Folders.of((), value)
+    else:
+        Folders.of(value, "")
 
 
 def stem(first: Position) -> str:
@@ -128,13 +166,6 @@ def stem(first: Position) -> str:
 def day(first: Position) -> str:
     """The day of a batch's first event: record folders stay small, however long a pipeline runs."""
     return datetime.fromtimestamp(first.cluster_time.seconds if first.cluster_time else 0, UTC).strftime("%Y-%m-%d")
-
-
-def _by_namespace(events: EventBatch, start: int, stop: int) -> dict[Namespace | None, list[int]]:
-    groups: dict[Namespace | None, list[int]] = {}
-    for index in range(start, stop):
-        groups.setdefault(events.namespace(index), []).append(index)
-    return groups
 
 
 def only_collection(stream: Stream) -> Namespace | None:
@@ -193,24 +224,3 @@ def _means(record: Any, full: Any, short: Any) -> bool:
             for key, value in full.items()
         )
     return bool(record == full)
-
-
-def _time_folder(unit: str, time: Timestamp | None) -> str:
-    pattern = TIME_PARTITIONS[unit]
-    if time is None:
-        return "/".join(f"{level.partition('=')[0]}={HIVE_NULL}" for level in pattern.split("/"))
-    return datetime.fromtimestamp(time.seconds, UTC).strftime(pattern)
-
-
-def _namespace_folder(namespace: Namespace | None) -> str:
-    database = namespace.database if namespace else None
-    collection = namespace.collection if namespace else None
-    return f"database={_segment(database)}/collection={_segment(collection)}"
-
-
-def _segment(name: str | None) -> str:
-    """A name as the value of a Hive style folder; a name that looks like the absent value is told apart."""
-    if name is None:
-        return HIVE_NULL
-    text = escaped(name)
-    return f"%5F{text[1:]}" if text == HIVE_NULL else text

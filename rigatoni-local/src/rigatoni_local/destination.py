@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 import attrs
 from rigatoni_core.batch import EventBatch
@@ -17,7 +17,7 @@ from rigatoni_core.contracts import (
     Serializer,
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
-from rigatoni_core.layout import TIME_PARTITIONS, Layout
+from rigatoni_core.layout import Layout, check_partitions
 from rigatoni_core.threads import Lane, on_own_thread
 
 from rigatoni_local import files
@@ -30,17 +30,6 @@ BEGIN_TIMEOUT = 15.0
 """Seconds that `begin` waits for another process to finish the batch that it is writing."""
 
 
-def _check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    known = ("namespace", *TIME_PARTITIONS)
-    for unit in value:
-        if unit not in known:
-            raise ValueError(f"partition_by can not be {unit!r}: it takes {', '.join(known)}")
-    if len(set(value)) < len(value):
-        raise ValueError(f"partition_by names something twice: {', '.join(value)}")
-    if len(times := [unit for unit in value if unit in TIME_PARTITIONS]) > 1:
-        raise ValueError(f"partition_by takes one unit of time, not {' and '.join(times)}: finer ones hold the coarser")
-
-
 @attrs.define(kw_only=True)
 class LocalDestination(Destination, PositionKeeper, BatchCutter):
     """Writes each batch as one file (one per partition) below `path`; see `rigatoni_local.chain` for how."""
@@ -48,12 +37,19 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter):
     path: Annotated[Path, "The folder; it is created if missing. A local file system with hard links and file locks"]
     serializer: Annotated[Serializer, "What turns a batch into a file's content"]
     partition_by: Annotated[
-        tuple[Literal["namespace", "month", "day", "hour"], ...],
-        "Hive style folders by `namespace` and by one of `month`, `day`, `hour` (cluster time, UTC), in this order",
-    ] = attrs.field(default=(), converter=tuple, validator=_check_partitions)
+        tuple[str, ...],
+        "Hive style folders, in this order: `namespace`; `month`, `day` or `hour` of the cluster time (UTC); "
+        "`field:customer.country`, a field of the document",
+    ] = attrs.field(default=(), converter=tuple, validator=check_partitions)
+    folder_template: Annotated[
+        str, "Folders of your own instead, such as `{database}/{collection}/{year}/{month}/{day}`"
+    ] = attrs.field(default="", validator=check_partitions)
     _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
+
+    def __attrs_post_init__(self) -> None:
+        _ = self._layout  # refuses what does not go together
 
     async def __aenter__(self) -> Self:
         """Create the folder, and make sure that its file system can do what the protocol needs."""
@@ -114,7 +110,7 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter):
 
     @property
     def _layout(self) -> Layout:
-        return Layout(self.serializer, self.partition_by)
+        return Layout(self.serializer, self.partition_by, self.folder_template)
 
     async def _run(self, stream: Stream, what: str, call: Callable[[Chain], T]) -> T:
         if stream.key not in self._lanes:

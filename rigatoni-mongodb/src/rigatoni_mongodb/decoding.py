@@ -101,7 +101,10 @@ class ChangeEventDecoder:
         return bson.encode(document | dict(fields))
 
     def event(self, raw: memoryview) -> ChangeEvent:
-        document = bson.decode(raw, CODEC)
+        try:
+            document = bson.decode(raw, CODEC)
+        except bson.errors.BSONError as error:
+            raise ValueError(f"not an event: {error}") from None
         namespace, time, update = document.get("ns"), document.get("clusterTime"), document.get("updateDescription")
         operation = document["operationType"]
         return ChangeEvent(
