@@ -1,12 +1,14 @@
-"""A reader of the lines that `mode = "canonical"` writes: back to the very bytes that the server sent.
+"""A reader of the lines that `mode = "canonical"` writes, back to the very bytes that the server sent; and of times.
 
 It keeps what Python's dict can not: repeated field names and the order of all. For tests; nothing else needs it.
 """
 
 import json
+import re
 import struct
 from base64 import b64decode
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any
 
 from bson.decimal128 import Decimal128
@@ -32,6 +34,16 @@ def bson_document(elements: Iterable[tuple[bytes, int, bytes]]) -> bytes:
 def bson_string(text: bytes) -> bytes:
     """The value bytes of a BSON string."""
     return struct.pack("<i", len(text) + 1) + text + b"\0"
+
+
+def milliseconds_of(text: str) -> int:
+    """The inverse of `rigatoni_bson.dates.iso`, for every year."""
+    match = re.fullmatch(r"([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?Z", text)
+    assert match, text
+    year, month, day, hour, minute, second, fraction = (int(part or 0) for part in match.groups())
+    cycles, year = divmod(year - 1600, 400)  # the calendar repeats itself after 400 years, of 146,097 days
+    days = date(1600 + year, month, day).toordinal() - date(1970, 1, 1).toordinal() + 146_097 * cycles
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + fraction
 
 
 def _value(value: Any) -> tuple[int, bytes]:

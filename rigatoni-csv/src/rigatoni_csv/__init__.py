@@ -1,0 +1,1 @@
+"""Rigatoni serializer: change events as CSV (RFC 4180)."""

@@ -1,0 +1,17 @@
+"""The hook: what this distribution contributes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_csv() -> type[Any]:
+    from rigatoni_csv.serializer import CsvSerializer
+
+    return CsvSerializer
+
+
+@hookimpl
+def rigatoni_serializers() -> Iterable[Component]:
+    yield Component("csv", load_csv, summary="One change event per row (RFC 4180), documents as JSON within cells")
