@@ -195,7 +195,7 @@ def test_run_once_delivers_announces_and_ends_with_0(rigatoni):
     assert answer.stdout == "event\nevent\n"
     lines = [json.loads(line) for line in answer.stderr.splitlines()]
     assert lines[0]["event"] == "lease acquired"
-    assert lines[1]["event"] == "p: into standard output; guarantee: at-least-once"
+    assert lines[1]["event"] == ("p: into standard output; guarantee: at-least-once; rejected events stop their worker")
     assert lines[2]["event"].startswith("p/toy.a: begins at 2023-11-14 22:13:20 UTC")
     assert lines[-1]["event"].startswith("p: 2 events in 1 batches")
     assert {"level", "timestamp"} <= set(lines[0])
@@ -244,6 +244,7 @@ def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
         "destination  standard output\n"
         "guarantee    at-least-once, provided that\n"
         "             - what was printed counts as delivered, whatever its reader does\n"
+        "rejected     events that can not be written stop their worker\n"
         "pipeline.toml is valid; everything can be reached\n"
     )
     assert "warning: a toy is no database" in answer.stderr

@@ -254,3 +254,39 @@ max_retries = 8
 retry_delay = 1.0
 max_retry_delay = 30.0
 """
+
+
+REST = """[pipeline.destination]
+type = "stdout"
+serializer = { type = "plain" }
+[pipeline.state]
+type = "memory"
+"""
+DEAD_LETTERS = """[pipeline.dead_letters]
+type = "stdout"
+serializer = { type = "plain" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("rest", "asked", "policy"),
+    [(REST, "", "stop"), (REST + DEAD_LETTERS, "", "dead_letter"), (REST + DEAD_LETTERS, "skip", "skip")],
+)
+def test_D5_a_destination_for_dead_letters_makes_them_the_policy_unless_another_is_asked_for(
+    tmp_path, rest, asked, policy
+):
+    keys = 'name = "p"' + (f'\non_rejected = "{asked}"' if asked else "")
+    configuration = load(written(tmp_path, 'uri = "x"', pipeline=keys, rest=rest), catalog())
+    has_place = configuration.dead_letters is not None
+    assert configuration.settings.rejection_policy(dead_letters=has_place) == policy
+    assert any("no event goes into" in text for text in configuration.warnings) == bool(asked)
+
+
+def test_K1_dead_letters_without_a_place_and_names_of_what_stands_beside_streams_are_faults(tmp_path):
+    (fault,) = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p"\non_rejected = "dead_letter"', rest=REST))
+    assert "no [pipeline.dead_letters]" in fault
+    (fault,) = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p.replayed"', rest=REST))
+    assert "pipeline.name: must not end in" in fault
+    wrong = REST + DEAD_LETTERS.replace("plain", "plane")
+    (fault,) = faults(written(tmp_path, 'uri = "x"', rest=wrong))
+    assert "pipeline.dead_letters.serializer" in fault

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rigatoni_core.cli.app import ABANDONED, BUG, DONE, WORKER_FAILED, fail_on_bug
-from rigatoni_core.cli.guarantee import guarantee
+from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, duration, fail, time_in_words
 from rigatoni_core.contracts import Listener
@@ -37,7 +37,9 @@ async def _run(configuration: "PipelineConfiguration", once: bool, log_level: st
         source=configuration.source,
         destination=configuration.destination,
         state=configuration.state,
+        dead_letters=configuration.dead_letters,
         settings=configuration.settings,
+        redact=configuration.redaction,
         listeners=[_Announcer(configuration, tell), LogListener(log, tracebacks=not human), *configuration.listeners],
     )
     started = time.monotonic()
@@ -71,7 +73,8 @@ class _Announcer(Listener):
         self._told.add(notice.stream.name)
         destination = self._configuration.destination
         level, _ = guarantee(notice.stream, self._configuration.source, destination)
-        promise = f"{notice.stream.pipeline}: into {destination.metadata().description}; guarantee: {level}"
+        promise = f"{notice.stream.pipeline}: into {destination.metadata().description}; guarantee: {level}; "
+        promise += f"rejected events {rejections(self._configuration)}"
         if promise != self._promise:
             self._tell(promise)
             self._promise = promise
@@ -89,7 +92,7 @@ def _summary(name: str, statistics: Statistics, seconds: float) -> str:
     total = statistics.total
     return (
         f"{name}: {total.events:,} events in {total.batches:,} batches within {duration(seconds)}, "
-        f"{total.retries:,} retries, {total.gaps:,} gaps"
+        f"{total.retries:,} retries, {total.rejected:,} rejected, {total.gaps:,} gaps"
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
     """Checks the pipeline in FILE.
 
-    First every fault of the file at once; then whether state, destination and source can be reached and used; then
+    First every fault of the file at once; then whether all components can be reached and used; then
     which streams there are, where they stand, and what is guaranteed under which conditions.
     """
     import asyncio
@@ -58,7 +58,8 @@ async def _connect(configuration: "PipelineConfiguration", result: dict[str, Any
 
     failures: dict[str, RigatoniError] = {}
     async with AsyncExitStack() as stack:
-        for kind in ("state", "destination", "source"):
+        kinds = ["state", "destination", *(["dead_letters"] if configuration.dead_letters else []), "source"]
+        for kind in kinds:
             try:
                 async with asyncio.timeout(timeout):
                     await stack.enter_async_context(getattr(configuration, kind))
@@ -70,7 +71,7 @@ async def _connect(configuration: "PipelineConfiguration", result: dict[str, Any
                 )
         if not failures:
             result |= await _described(configuration)
-        result["components"] = {kind: kind not in failures for kind in ("state", "destination", "source")}
+        result["components"] = {kind: kind not in failures for kind in kinds}
     _print(result, failures, json_)
     if any(isinstance(error, PipelineTimeoutError) for error in failures.values()):
         sys.stdout.flush()
@@ -81,7 +82,7 @@ async def _connect(configuration: "PipelineConfiguration", result: dict[str, Any
 
 
 async def _described(configuration: "PipelineConfiguration") -> dict[str, Any]:
-    from rigatoni_core.cli.guarantee import guarantee
+    from rigatoni_core.cli.guarantee import guarantee, rejections
     from rigatoni_core.events import Stream
 
     streams: dict[str, str] = {}
@@ -101,6 +102,7 @@ async def _described(configuration: "PipelineConfiguration") -> dict[str, Any]:
         "streams": streams,
         "guarantee": level,
         "conditions": list(conditions),
+        "rejected_events": rejections(configuration),
     }
 
 
@@ -121,6 +123,7 @@ def _print(result: dict[str, Any], failures: dict[str, RigatoniError], json_: bo
         say(f"guarantee    {result['guarantee']}{', provided that' if result['conditions'] else ''}")
         for condition in result["conditions"]:
             say(f"             - {condition}")
+        say(f"rejected     events that can not be written {result['rejected_events']}")
     if not failures:
         tail = "everything can be reached" if "streams" in result else "nothing was connected to"
         say(f"{result['file']} is valid; {tail}")

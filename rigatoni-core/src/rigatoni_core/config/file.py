@@ -15,6 +15,7 @@ from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
 from rigatoni_core.contracts import Destination, Listener, Source, StateStore
 from rigatoni_core.errors import ConfigurationError
+from rigatoni_core.events import SIDES
 from rigatoni_core.settings import RetrySettings, Settings
 
 
@@ -29,6 +30,7 @@ class PipelineConfiguration:
     source: Source
     destination: Destination
     state: StateStore
+    dead_letters: Destination | None = None
     settings: Settings = attrs.field(factory=Settings)
     listeners: tuple[Listener, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -38,6 +40,10 @@ class PipelineConfiguration:
 def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not value or not value.isprintable():
         raise ValueError("must not be empty, nor hold control characters")
+    if value.endswith(tuple(f".{side}" for side in SIDES)):
+        raise ValueError(
+            f"must not end in {' or '.join(f'.{side}' for side in SIDES)}: what stands beside streams does"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +58,14 @@ class _PipelineTable(Settings):
         '[pipeline.state] says where checkpoints are kept: type = "file" keeps them when the process ends, '
         'type = "memory" forgets them and so must be asked for',
     ]
+    dead_letters: Annotated[
+        Destination | None, "[pipeline.dead_letters] says where events go that the destination can not take"
+    ] = None
     listeners: Annotated[tuple[Listener, ...], "Each [[pipeline.listeners]] is told what happens: metrics, traces"] = ()
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.rejection_policy(dead_letters=self.dead_letters is not None)
 
 
 _ELSEWHERE = {
@@ -110,11 +123,16 @@ def structure(
                 for fault in faults
             ],
         )
+    if table.dead_letters is not None and table.on_rejected in ("skip", "stop"):
+        warnings.append(
+            f'{where}: no event goes into [pipeline.dead_letters], since on_rejected = "{table.on_rejected}"'
+        )
     return PipelineConfiguration(
         name=table.name,
         source=table.source,
         destination=table.destination,
         state=table.state,
+        dead_letters=table.dead_letters,
         settings=Settings(**{field.name: getattr(table, field.name) for field in attrs.fields(Settings)}),
         listeners=table.listeners,
         warnings=tuple(warnings),
