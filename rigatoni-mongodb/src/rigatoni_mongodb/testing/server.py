@@ -6,7 +6,6 @@ never imported.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from rigatoni_core.testing.servers import free_port
 
 PROGRAM = "secantusd-py"
 
@@ -24,13 +24,6 @@ def server_program() -> str | None:
     """Where the server program is: beside this Python or on PATH."""
     beside = Path(sys.executable).parent / PROGRAM
     return str(beside) if beside.exists() else shutil.which(PROGRAM)
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

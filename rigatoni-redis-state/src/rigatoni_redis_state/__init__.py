@@ -1,0 +1,1 @@
+"""Rigatoni state store: checkpoints and leases in Redis, for several instances."""

@@ -1,0 +1,76 @@
+"""A client of redis-py for what the options name: one server, the master that Sentinels name, or a cluster."""
+
+from contextlib import AsyncExitStack
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from rigatoni_core.options import Secret
+
+from rigatoni_redis_state.address import Address
+from rigatoni_redis_state.errors import translated
+
+Client = Redis | RedisCluster
+
+MAX_CONNECTIONS = 32
+"""Connections to one server; more commands at once wait for their turn."""
+
+
+class Endpoint:
+    """What the options name. Raises ValueError where they contradict each other; connects to nothing."""
+
+    def __init__(self, url: Secret, sentinels: Secret | None, cluster: bool) -> None:
+        self._address = Address.parse(url.reveal(), "url")
+        self._sentinels = Address.parse(sentinels.reveal(), "sentinels") if sentinels else None
+        self.cluster = cluster
+        if cluster and self._sentinels:
+            raise ValueError("cluster and sentinels exclude each other: a cluster fails over by itself")
+        if cluster and self._address.arguments.get("db"):
+            raise ValueError("a Redis Cluster has only database 0: leave it out of the url")
+        if not cluster and len(self._address.hosts) > 1:
+            raise ValueError("url names several hosts, which only a cluster has: set cluster = true")
+
+    def __str__(self) -> str:
+        return f"{self._address} (by sentinels {self._sentinels})" if self._sentinels else str(self._address)
+
+    async def open(self, stack: AsyncExitStack) -> Client:
+        """A client that never retries by itself: core does, and says so. `stack` closes it."""
+        arguments = {"max_connections": MAX_CONNECTIONS, **self._address.arguments, "retry": Retry(NoBackoff(), 0)}
+        if self.cluster:
+            return await self._open_cluster(stack, arguments)
+        if self._sentinels:
+            return await self._open_master(stack, self._sentinels, arguments)
+        pool = BlockingConnectionPool(timeout=arguments["socket_timeout"], **self._connection(), **arguments)
+        stack.push_async_callback(pool.aclose)
+        return Redis(connection_pool=pool)
+
+    async def _open_cluster(self, stack: AsyncExitStack, arguments: dict[str, Any]) -> Client:
+        nodes = [ClusterNode(host, port) for host, port in self._address.at(6379)]
+        client = RedisCluster(startup_nodes=nodes, ssl=self._address.encrypted, **arguments)
+        stack.push_async_callback(client.aclose)
+        with translated("find the nodes of the cluster", str(self)):
+            await client.initialize()
+        return client
+
+    async def _open_master(self, stack: AsyncExitStack, sentinels: Address, arguments: dict[str, Any]) -> Client:
+        ((service, _),) = self._address.hosts
+        for_sentinels = {**sentinels.arguments, "ssl": sentinels.encrypted, "retry": Retry(NoBackoff(), 0)}
+        sentinel: Any = Sentinel(sentinels.at(26379), sentinel_kwargs=for_sentinels)  # type: ignore[no-untyped-call]
+        stack.push_async_callback(sentinel.aclose)
+        client: Redis = sentinel.master_for(service, ssl=self._address.encrypted, **arguments)
+        stack.push_async_callback(client.aclose)
+        return client
+
+    def _connection(self) -> dict[str, Any]:
+        """The class and place of a connection to the one server."""
+        if "path" in self._address.arguments:
+            return {"connection_class": UnixDomainSocketConnection}
+        ((host, port),) = self._address.at(6379)
+        return {
+            "connection_class": SSLConnection if self._address.encrypted else Connection,
+            "host": host,
+            "port": port,
+        }

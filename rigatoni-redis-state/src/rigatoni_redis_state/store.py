@@ -1,0 +1,207 @@
+"""The state store `redis`: checkpoints, and the leases by which several instances share a pipeline's streams."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import attrs
+from rigatoni_core.contracts import Lease, LeaseKeeper, StateStore
+from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
+from rigatoni_core.events import Checkpoint, Stream
+from rigatoni_core.options import Secret
+from rigatoni_core.records import dump_checkpoint, load_checkpoint
+
+from rigatoni_redis_state import scripts
+from rigatoni_redis_state.advice import advice
+from rigatoni_redis_state.connection import Client, Endpoint
+from rigatoni_redis_state.errors import RedisReplicationError, translated
+from rigatoni_redis_state.scripts import Keys
+
+REPLICATION_TIMEOUT_MS = 2000
+"""How long a write waits for replicas, where `wait_replicas` asks for any; shorter than an answer may take."""
+
+
+def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if "{" in value or "}" in value or not value.isprintable():
+        raise ValueError("prefix must not hold braces (they are a cluster's hash tags) or control characters")
+
+
+def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if value < 0:
+        raise ValueError(f"{attribute.name} must not be negative: {value}")
+
+
+@attrs.define(kw_only=True, eq=False)
+class RedisStateStore(StateStore, LeaseKeeper):
+    """Checkpoints and leases in Redis 6.2 and newer, or Valkey. Nothing but a lease ever expires.
+
+    A save is refused once a later lease was granted, whether its owner has saved anything yet or not. It is as durable
+    as the server keeps it: see `wait_replicas` and the page about Redis for what a failover may undo.
+    """
+
+    url: Annotated[
+        Secret,
+        "Where Redis is: redis://user:password@host:6379/0, rediss:// for TLS, unix://; redis-py's query options",
+    ]
+    sentinels: Annotated[
+        Secret | None, "Who names the master: redis://host:26379,host:26379; the host in url is then the service's name"
+    ] = None
+    cluster: Annotated[bool, "Whether url names nodes of a Redis Cluster: redis://host:6379,host:6379"] = False
+    prefix: Annotated[str, "What every key begins with"] = attrs.field(default="rigatoni:", validator=_check_prefix)
+    wait_replicas: Annotated[int, "Replicas that must have a save or a lease before it counts; not with a cluster"] = (
+        attrs.field(default=0, validator=_not_negative)
+    )
+
+    _endpoint: Endpoint = attrs.field(init=False, repr=False)
+    _client: Client | None = attrs.field(init=False, default=None, repr=False)
+    _stack: AsyncExitStack = attrs.field(init=False, factory=AsyncExitStack, repr=False)
+    _warnings: tuple[str, ...] = attrs.field(init=False, default=(), repr=False)
+    _corrupt: set[str] = attrs.field(init=False, factory=set, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._endpoint = Endpoint(self.url, self.sentinels, self.cluster)
+        if self.cluster and self.wait_replicas:
+            raise ValueError("wait_replicas does not go with cluster: there, set min-replicas-to-write on the servers")
+
+    async def __aenter__(self) -> Self:
+        """Connect, and try on a key of its own whether everything that will be needed is allowed."""
+        await self._open()
+        try:
+            await self._run(scripts.PROBE, [f"{self.prefix}probe"], [], "use it")
+            with translated("look at its settings", str(self._endpoint)):
+                self._warnings = await advice(self._connected)
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the server may do to checkpoints, in words; known once the store is entered."""
+        return self._warnings
+
+    # --- checkpoints
+
+    async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        """Replace the stream's record. See `StateStore`."""
+        await self._replace(stream, checkpoint.fencing_token, dump_checkpoint(stream, checkpoint), "save")
+
+    async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """The stream's record. Works before the store is entered, too. See `StateStore`."""
+        if self._client is None:
+            await self._open()
+            try:
+                return await self.load_resume_token(stream)
+            finally:
+                await self._close()
+        key = self._keys(stream).checkpoint
+        with translated(f"load the checkpoint of {stream}", str(self._endpoint)):
+            content: Any = await self._connected.get(key)
+        self._corrupt.discard(stream.key)
+        if content is None:
+            return None
+        try:
+            return load_checkpoint(stream, content, f"the key {key}")
+        except CorruptCheckpointError:
+            self._corrupt.add(stream.key)
+            raise
+
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        """Remove the stream's record; the fence stays. See `StateStore`."""
+        with suppress(CorruptCheckpointError):  # now it is known to be, and so it is kept aside
+            await self.load_resume_token(stream)
+        await self._replace(stream, fencing_token, b"", "clear")
+
+    async def _replace(self, stream: Stream, fencing_token: int, record: bytes, verb: str) -> None:
+        keys = self._keys(stream)
+        fence = await self._run(
+            scripts.SAVE,
+            [keys.checkpoint, keys.fence, keys.corrupt],
+            [fencing_token, record, int(stream.key in self._corrupt)],
+            f"{verb} the checkpoint of {stream}",
+            replicated=True,
+        )
+        if fence:
+            raise LeaseLostError(f"{stream} was granted to another owner (fencing token {fence}, ours {fencing_token})")
+        self._corrupt.discard(stream.key)
+
+    # --- leases
+
+    async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
+        """The lease, or None while another owner holds it. See `LeaseKeeper`."""
+        keys, deadline = self._keys(stream), _now() + ttl
+        what = f"ask for the lease of {stream}"
+        token = await self._run(scripts.ACQUIRE, [keys.lease, keys.fence], [owner, _ms(ttl)], what, replicated=True)
+        return Lease(stream, owner, token, deadline) if token else None
+
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        """The lease with a later deadline. See `LeaseKeeper`."""
+        key, deadline = self._keys(lease.stream).lease, _now() + ttl
+        what = f"renew the lease of {lease.stream}"
+        if not await self._run(scripts.RENEW, [key], [_text(lease), _ms(ttl)], what):
+            raise LeaseLostError(f"the lease of {lease.stream} is not held by {lease.owner} any more")
+        return attrs.evolve(lease, deadline=deadline)
+
+    async def release(self, lease: Lease) -> None:
+        """Give the lease up. See `LeaseKeeper`."""
+        key = self._keys(lease.stream).lease
+        await self._run(scripts.RELEASE, [key], [_text(lease)], f"give up the lease of {lease.stream}")
+
+    # --- the connection
+
+    def _keys(self, stream: Stream) -> Keys:
+        return Keys.of(self.prefix, stream)
+
+    @property
+    def _connected(self) -> Client:
+        assert self._client is not None, "the store is not entered"
+        return self._client
+
+    async def _open(self) -> None:
+        try:
+            self._client = await self._endpoint.open(self._stack)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _close(self) -> None:
+        self._client = None
+        with translated("close the connections", str(self._endpoint)):
+            await self._stack.aclose()
+
+    async def _run(
+        self, script: str, keys: list[str], arguments: list[Any], what: str, *, replicated: bool = False
+    ) -> Any:
+        """The script's answer; with `replicated`, once `wait_replicas` replicas have what it wrote."""
+        client = self._connected
+        with translated(what, str(self._endpoint)):
+            if not (replicated and self.wait_replicas):
+                return await client.eval(script, len(keys), *keys, *arguments)
+            async with client.pipeline(transaction=False) as both:  # WAIT counts the writes of its own connection
+                both.eval(script, len(keys), *keys, *arguments)
+                both.wait(self.wait_replicas, REPLICATION_TIMEOUT_MS)
+                answer, replicas = await both.execute()
+        if replicas < self.wait_replicas:
+            raise RedisReplicationError(
+                f"can not {what} safely in Redis at {self._endpoint}: "
+                f"{replicas} of the {self.wait_replicas} replicas asked for have it"
+            )
+        return answer
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _text(lease: Lease) -> str:
+    """The lease as the server keeps it."""
+    return f"{lease.fencing_token} {lease.owner}"

@@ -1,0 +1,116 @@
+"""Leases in a real Redis: exclusive, expiring, fenced; time is the server's."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from redis.crc import key_slot
+from rigatoni_core.errors import LeaseLostError
+from rigatoni_core.events import Stream
+from rigatoni_redis_state.scripts import Keys
+
+STREAM = Stream("p", "shop.orders")
+
+
+@pytest.fixture
+async def client(url):
+    async with Redis.from_url(url, protocol=2) as client:
+        yield client
+
+
+async def expire(client, store):
+    """Let the lease run out now, as its time would."""
+    await client.pexpire(Keys.of(store.prefix, STREAM).lease, 1)
+    while await client.exists(Keys.of(store.prefix, STREAM).lease):
+        await asyncio.sleep(0.005)
+
+
+async def test_I2_a_lease_is_exclusive_and_no_stranger_renews_or_releases_it(store):
+    first = await store.acquire(STREAM, owner="one", ttl=30)
+    assert await store.acquire(STREAM, owner="two", ttl=30) is None
+    for stranger in (
+        first.__class__(STREAM, "two", first.fencing_token, 0),
+        first.__class__(STREAM, "one", first.fencing_token + 1, 0),
+    ):
+        with pytest.raises(LeaseLostError):
+            await store.renew(stranger, ttl=30)
+        await store.release(stranger)
+    assert await store.acquire(STREAM, owner="two", ttl=30) is None
+    await store.release(first)
+    second = await store.acquire(STREAM, owner="two", ttl=30)
+    assert second.fencing_token > first.fencing_token
+
+
+async def test_I2_a_lease_lasts_as_long_as_it_was_last_renewed_for_by_the_servers_clock(store, client):
+    key = Keys.of(store.prefix, STREAM).lease
+    before = asyncio.get_running_loop().time()
+    lease = await store.acquire(STREAM, owner="one", ttl=0.5)
+    assert 0 < await client.pttl(key) <= 500
+    assert lease.deadline <= asyncio.get_running_loop().time() + 0.5
+    assert lease.deadline >= before + 0.5
+    renewed = await store.renew(lease, ttl=60)
+    assert 59_000 < await client.pttl(key) <= 60_000
+    assert renewed.fencing_token == lease.fencing_token
+    assert renewed.deadline > lease.deadline + 59
+    short = await store.renew(renewed, ttl=0.05)
+    while await client.exists(key):
+        await asyncio.sleep(0.01)
+    with pytest.raises(LeaseLostError):
+        await store.renew(short, ttl=60)
+    assert (await store.acquire(STREAM, owner="two", ttl=30)).fencing_token > lease.fencing_token
+
+
+async def test_I2_each_grant_has_a_higher_fencing_token_whatever_ended_the_one_before(store, client, checkpoint):
+    tokens = []
+    for owner in ("one", "two", "one"):
+        lease = await store.acquire(STREAM, owner=owner, ttl=30)
+        tokens.append(lease.fencing_token)
+        await store.release(lease)
+        tokens.append((await store.acquire(STREAM, owner=owner, ttl=30)).fencing_token)
+        await expire(client, store)
+    tokens.append((await store.acquire(STREAM, owner="one", ttl=30)).fencing_token)
+    tokens.append((await store.acquire(STREAM, owner="one", ttl=30)).fencing_token)
+    await store.clear_resume_token(STREAM, fencing_token=tokens[-1])
+    await expire(client, store)
+    tokens.append((await store.acquire(STREAM, owner="two", ttl=30)).fencing_token)
+    assert tokens == sorted(set(tokens))
+
+
+async def test_I2_of_many_who_ask_at_once_one_gets_it(make_store):
+    stores = [make_store() for _ in range(4)]
+    for store in stores:
+        await store.__aenter__()
+    try:
+        asked = await asyncio.gather(
+            *(stores[number % 4].acquire(STREAM, owner=f"owner {number}", ttl=30) for number in range(40))
+        )
+        assert len([lease for lease in asked if lease is not None]) == 1
+    finally:
+        for store in stores:
+            await store.__aexit__(None, None, None)
+
+
+async def test_I2_the_streams_of_two_pipelines_do_not_share_a_lease(store):
+    assert await store.acquire(Stream("p", "q/r"), owner="one", ttl=30)
+    assert await store.acquire(Stream("p/q", "r"), owner="two", ttl=30)
+
+
+async def test_I3_the_server_forgot_the_fence_and_a_late_save_still_ends_in_one_owner(store, client, checkpoint):
+    """An older snapshot was restored, say: the counter fell behind the token that an owner holds."""
+    lease = await store.acquire(STREAM, owner="one", ttl=30)
+    keys = Keys.of(store.prefix, STREAM)
+    await client.set(keys.fence, 0)
+    await client.delete(keys.lease)
+    stale = await store.acquire(STREAM, owner="two", ttl=30)
+    assert stale.fencing_token == lease.fencing_token == 1
+    await client.set(keys.fence, 0)
+    await store.save_resume_token(STREAM, checkpoint("by a higher one", fencing_token=7))
+    with pytest.raises(LeaseLostError):
+        await store.save_resume_token(STREAM, checkpoint("by a lower one", fencing_token=stale.fencing_token))
+    assert (await store.acquire(STREAM, owner="two", ttl=30)).fencing_token == 8
+
+
+def test_the_keys_of_a_stream_share_one_hash_slot_whatever_its_name():
+    for pipeline, name in (("p", "a.b"), ("{p}", "{a}.b"), ("}", "{"), ("ü", "x" * 500)):
+        keys = Keys.of("rigatoni:", Stream(pipeline, name))
+        assert len({key_slot(key.encode()) for key in (keys.checkpoint, keys.fence, keys.lease, keys.corrupt)}) == 1

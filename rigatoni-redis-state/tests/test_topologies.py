@@ -1,0 +1,210 @@
+"""More than one server: Sentinels, a cluster, TLS. The same store, real failovers."""
+
+import asyncio
+import ssl
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+
+import pytest
+import trustme
+from rigatoni_core.errors import LeaseLostError, Transient
+from rigatoni_core.events import Stream
+from rigatoni_core.options import Secret
+from rigatoni_core.testing.servers import free_port
+from rigatoni_redis_state.errors import RedisConfigurationError, RedisUnavailableError
+from rigatoni_redis_state.store import RedisStateStore
+from rigatoni_redis_state.testing.server import RedisServer
+
+STREAM = Stream("p", "shop.orders")
+
+
+async def until(condition, seconds=60):
+    """Wait for what the servers do among themselves."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.1)
+
+
+async def persistently(action, *arguments, **options):
+    """The result of an action, tried again while it fails with a transient error, as core's retry does."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await action(*arguments, **options)
+            except Exception as error:
+                if not isinstance(error, Transient):
+                    raise
+                await asyncio.sleep(0.2)
+
+
+@contextmanager
+def watched_by_sentinels(folder):
+    """A master, a replica, and three Sentinels that call their service `mymaster`."""
+    with ExitStack() as stack:
+        secrets = {"requirepass": "p", "masterauth": "p"}
+        master = stack.enter_context(RedisServer(folder / "master", **secrets))
+        replica = stack.enter_context(RedisServer(folder / "replica", replicaof=f"127.0.0.1 {master.port}", **secrets))
+        with master.client() as admin:
+            while admin.info("replication").get("slave0", {}).get("state") != "online":
+                pass
+        sentinels = [
+            stack.enter_context(
+                RedisServer(
+                    folder / f"sentinel{number}",
+                    "--sentinel",
+                    f"sentinel monitor mymaster 127.0.0.1 {master.port} 2",
+                    "sentinel auth-pass mymaster p",
+                    "sentinel down-after-milliseconds mymaster 500",
+                    "sentinel failover-timeout mymaster 3000",
+                )
+            )
+            for number in range(3)
+        ]
+        with sentinels[0].client() as admin:
+            while (state := admin.sentinel_masters()["mymaster"])["num-other-sentinels"] < 2 or not state["num-slaves"]:
+                pass
+        yield master, replica, sentinels
+
+
+async def test_I5_sentinels_name_another_master_and_nothing_saved_is_lost(tmp_path, checkpoint):
+    with watched_by_sentinels(tmp_path) as (master, replica, sentinels):
+        options = {
+            "url": Secret("redis://:p@mymaster/0"),
+            "sentinels": Secret("redis://" + ",".join(f"127.0.0.1:{one.port}" for one in sentinels)),
+            "wait_replicas": 1,
+        }
+        async with RedisStateStore(**options) as store:
+            lease = await store.acquire(STREAM, owner="one", ttl=300)
+            await store.save_resume_token(STREAM, checkpoint("before", fencing_token=lease.fencing_token))
+            master.kill()
+            sentinels[0].kill()
+            store.wait_replicas = 0
+            found = await persistently(store.load_resume_token, STREAM)
+            assert found.position.resume_token == "before"
+            lease = await persistently(store.renew, lease, ttl=300)
+            assert await persistently(store.acquire, STREAM, owner="two", ttl=300) is None
+            await persistently(store.save_resume_token, STREAM, checkpoint("after", fencing_token=lease.fencing_token))
+            with replica.client() as reader:
+                assert reader.info("replication")["role"] == "master"
+                assert "after" in reader.get(f"{store.prefix}{{p/shop.orders}}:checkpoint")
+
+
+async def test_a_service_that_sentinels_do_not_know_is_said_without_secrets(tmp_path):
+    with RedisServer(tmp_path / "sentinel", "--sentinel", "sentinel resolve-hostnames no") as sentinel:
+        store = RedisStateStore(
+            url=Secret("redis://:sentinel-secret@othermaster/0"), sentinels=Secret(f"redis://127.0.0.1:{sentinel.port}")
+        )
+        with pytest.raises(RedisUnavailableError) as caught:
+            async with store:
+                pass
+        assert "othermaster" in str(caught.value)
+        assert f"127.0.0.1:{sentinel.port}" in str(caught.value)
+        assert "service's name" in caught.value.remedy
+        assert "sentinel-secret" not in str(caught.value) + caught.value.remedy
+
+
+@contextmanager
+def cluster_of(folder):
+    """Three masters, and a replica of the first."""
+    with ExitStack() as stack:
+        options = {"cluster_enabled": "yes", "cluster_node_timeout": "1000"}
+        buses = [free_port() for _ in range(4)]
+        nodes = [
+            stack.enter_context(RedisServer(folder / f"node{number}", cluster_port=str(bus), **options))
+            for number, bus in enumerate(buses)
+        ]
+        admins = [stack.enter_context(node.client()) for node in nodes]
+        for number, admin in enumerate(admins):
+            if number < 3:
+                first = number * 5461
+                admin.execute_command("CLUSTER ADDSLOTS", *range(first, 16384 if number == 2 else first + 5461))
+            admin.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, buses[0])
+        identity = admins[0].execute_command("CLUSTER MYID")
+        while "cluster_state:ok" not in str(state(admins[3])) or identity not in str(admins[3].cluster("nodes")):
+            pass
+        admins[3].execute_command("CLUSTER REPLICATE", identity)
+        while "online" not in str(admins[0].info("replication").get("slave0")):
+            pass
+        yield nodes, admins
+
+
+def state(admin):
+    return {key: f"{key}:{value}" for key, value in admin.cluster("info").items()}
+
+
+async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failover(tmp_path, checkpoint):
+    with cluster_of(tmp_path) as (nodes, admins):
+        url = Secret("redis://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2]))
+        streams = [Stream("p", f"shop.{number}") for number in range(12)]
+        async with RedisStateStore(url=url, cluster=True) as store:
+            assert store.warnings() == ()
+            leases = {}
+            for stream in streams:
+                leases[stream] = await store.acquire(stream, owner="one", ttl=300)
+                token = leases[stream].fencing_token
+                await store.save_resume_token(stream, checkpoint(stream.name, fencing_token=token))
+            assert all(admin.dbsize() for admin in admins[:3])
+            with admins[0] as first:
+                while first.wait(1, 1000) < 1:
+                    pass
+            nodes[0].kill()
+            for stream in streams:
+                found = await persistently(store.load_resume_token, stream)
+                assert found.position.resume_token == stream.name
+                leases[stream] = await persistently(store.renew, leases[stream], ttl=300)
+                assert await persistently(store.acquire, stream, owner="two", ttl=300) is None
+                token = leases[stream].fencing_token
+                await persistently(store.save_resume_token, stream, checkpoint("after", fencing_token=token))
+                with pytest.raises(LeaseLostError):
+                    await persistently(store.save_resume_token, stream, checkpoint("late", fencing_token=token - 1))
+
+
+@asynccontextmanager
+async def encrypted(server, authority):
+    """A real TLS end point in front of a server: the packaged redis-server has no TLS of its own."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    pumps = set()
+
+    async def pump(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def connected(reader, writer):
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        for one in (pump(reader, back), pump(there, writer)):
+            pumps.add(asyncio.create_task(one))
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
+    try:
+        yield listener.sockets[0].getsockname()[1]
+    finally:
+        listener.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def test_tls_by_a_trusted_authority_and_never_by_another(tmp_path, checkpoint):
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "stranger.pem")
+    with RedisServer(tmp_path / "data") as server:
+        async with encrypted(server, authority) as port:
+            url = f"rediss://localhost:{port}/0"
+            async with RedisStateStore(url=Secret(f"{url}?ssl_ca_certs={tmp_path}/ca.pem")) as store:
+                await store.save_resume_token(STREAM, checkpoint("encrypted"))
+                assert (await store.load_resume_token(STREAM)).position.resume_token == "encrypted"
+            for options in (f"?ssl_ca_certs={tmp_path}/stranger.pem", ""):
+                with pytest.raises(RedisConfigurationError, match="not trusted") as caught:
+                    async with RedisStateStore(url=Secret(url + options)):
+                        pass
+                assert not caught.value.transient
+                assert "ssl_ca_certs" in caught.value.remedy
+            with pytest.raises(RedisUnavailableError):
+                async with RedisStateStore(url=Secret(f"redis://localhost:{port}/0?socket_timeout=1")):
+                    pass
+        with pytest.raises(RedisUnavailableError):
+            async with RedisStateStore(url=Secret(f"rediss://127.0.0.1:{server.port}/0")):
+                pass
