@@ -91,9 +91,11 @@ def told():
         ([STARTED, RETRYING, WRITTEN], "running"),
         ([STARTED, FAILING], "failing"),
         ([FAILING, STARTED], "failing"),
+        ([FAILING, LeaseAcquired(stream=STREAM, fencing_token=2), STARTED], "failing"),
         ([FAILING, STARTED, read(3), RETRYING], "failing"),
         ([FAILING, STARTED, read(3), WRITTEN], "running"),
-        ([FAILING, STARTED, read(0)], "running"),
+        ([FAILING, STARTED, read(0)], "failing"),
+        ([FAILING, STARTED, read(0, caught_up=True)], "running"),
         ([LeaseAwaited(stream=STREAM)], "standby"),
         ([LeaseAwaited(stream=STREAM), LeaseAcquired(stream=STREAM, fencing_token=1)], "starting"),
         ([STARTED, LeaseLost(stream=STREAM, error=LeaseLostError("gone"))], "standby"),
@@ -130,9 +132,10 @@ def test_the_checkpoints_age_grows_only_while_something_is_not_saved(told, clock
     told(read(3), WRITTEN, CheckpointSaved(stream=STREAM, position=position(100), events=3, seconds=0.1))
     clock.now = 30.0
     assert told().checkpoint_age == 30
-    assert told(read(0, at=100)).checkpoint_age == 0, "an idle stream whose position does not move is up to date"
+    assert told(read(0, at=100)).checkpoint_age == 30, "an anchor says nothing about what is to come"
+    assert told(read(0, at=100, caught_up=True)).checkpoint_age == 0, "an idle stream that does not move is up to date"
     clock.now = 60.0
-    assert told(read(0, at=200)).checkpoint_age == 30, "this position is newer than the saved one"
+    assert told(read(0, at=200, caught_up=True)).checkpoint_age == 30, "this position is newer than the saved one"
     failed = CheckpointFailed(stream=STREAM, error=StateStoreError("full"), unsaved=1, seconds=0.1)
     assert told(failed).checkpoint_age == 30
     assert told(STOPPED).checkpoint_age is None

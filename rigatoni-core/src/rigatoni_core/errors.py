@@ -19,6 +19,7 @@
       StateStoreError           the state store failed
         CorruptCheckpointError    the stored record can not be read
         LeaseLostError            another owner holds the stream
+      ListenerError             a listener could not be opened
       PipelineTimeoutError      a bounded step took too long
       ShutdownError             the work was abandoned because the pipeline stops
 
@@ -185,6 +186,10 @@ class LeaseLostError(StateStoreError):
     """Another owner may hold the stream: the worker stops before its next write and asks for the lease again."""
 
     id = "lease-lost"
+
+
+class ListenerError(RigatoniError):
+    id = "listener"
 
 
 class PipelineTimeoutError(RigatoniError, Transient):

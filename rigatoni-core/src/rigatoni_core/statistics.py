@@ -36,7 +36,7 @@ from rigatoni_core.notices import (
 )
 
 State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
-"""Where a worker stands. It stays `failing` until something is delivered or the source has nothing more to deliver."""
+"""Where a worker stands. It stays `failing` until a batch is delivered, or all is and the source has nothing more."""
 
 
 @attrs.define
@@ -127,7 +127,8 @@ class StreamStatistics:
                 self.checkpoint_failures += 1
                 self._fail(notice.error)
             case LeaseAcquired():
-                self.state, self.lease_held = "starting", True
+                self._turn("starting")
+                self.lease_held = True
             case LeaseAwaited():
                 self._stand_by()
             case LeaseLost():
@@ -158,9 +159,11 @@ class StreamStatistics:
         if notice.events:
             self._waiting_since = monotonic()
             return
-        self.state, self._waiting_since = "running", None
-        if notice.end == self._saved:
-            self._current_at = monotonic()
+        self._waiting_since = None
+        if notice.caught_up:  # other heartbeats, such as the anchor, come also while nothing can be delivered
+            self.state = "running"
+            if notice.end == self._saved:
+                self._current_at = monotonic()
 
     def _turn(self, state: State) -> None:
         """Another state, unless the worker is failing: entering again does not mean that it will go well."""

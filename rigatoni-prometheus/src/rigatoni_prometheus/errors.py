@@ -1,0 +1,33 @@
+"""What can go wrong with the port, and the translation of the system's errors.
+
+ListenerError
+  PrometheusError            the port can not be opened
+    PortTakenError             another process listens there
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rigatoni_core.errors import ListenerError
+
+
+class PrometheusError(ListenerError):
+    id = "prometheus"
+    default_remedy = "Set host to an address of this machine and port to one that this account may open."
+
+
+class PortTakenError(PrometheusError):
+    id = "prometheus-port-taken"
+    default_remedy = "Stop the other process, or set another port in [[pipeline.listeners]]: one for each pipeline."
+
+
+@contextmanager
+def translated(host: str, port: int) -> Iterator[None]:
+    """Within this block an OSError becomes a `PrometheusError` that names the address."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTakenError(f"another process listens on port {port} of {host} already") from error
+        raise PrometheusError(f"can not listen on port {port} of {host}: {error.strerror or error}") from error

@@ -1,0 +1,19 @@
+"""What this distribution contributes to Rigatoni."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_prometheus() -> type[Any]:
+    """The listener's class, imported on first use."""
+    from rigatoni_prometheus.listener import PrometheusListener
+
+    return PrometheusListener
+
+
+@hookimpl
+def rigatoni_listeners() -> Iterator[Component]:
+    """The listener `prometheus`."""
+    yield Component("prometheus", load_prometheus, summary="Serves /metrics, /healthz and /readyz over HTTP")

@@ -1,0 +1,66 @@
+"""The metrics of one pipeline as a Prometheus registry of its own; nothing is registered globally."""
+
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+from rigatoni_core.metrics import DISTRIBUTIONS, FIGURES, Distribution
+from rigatoni_core.notices import Notice
+from rigatoni_core.statistics import Statistics
+
+from rigatoni_prometheus.names import labels_of, name_of
+
+
+class StatisticsCollector(Collector):
+    """Every figure that the statistics hold, at the moment of the scrape."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+
+    def collect(self) -> Iterable[Metric]:
+        """One family for each figure, in the order of their definition."""
+        for figure in FIGURES:
+            kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+            family = kind(name_of(figure), figure.meaning, labels=labels_of(figure))
+            for stream, figures in self._statistics.by_stream.items():
+                for attribute, value in figure.samples(figures):
+                    family.add_metric((stream.pipeline, stream.name, *attribute.values()), value)
+            yield family
+        yield InfoMetricFamily("rigatoni_build", "What runs here", {"version": metadata.version("rigatoni-core")})
+
+
+class Histograms:
+    """The distributions: each notice of the right type is one observation."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._histograms = [
+            (
+                distribution,
+                Histogram(
+                    name_of(distribution),
+                    distribution.meaning,
+                    labels_of(distribution),
+                    buckets=distribution.buckets,
+                    registry=registry,
+                ),
+            )
+            for distribution in DISTRIBUTIONS
+        ]
+
+    def observe(self, notice: Notice) -> None:
+        """Count what the notice brings along."""
+        for distribution, histogram in self._of(notice):
+            histogram.labels(notice.stream.pipeline, notice.stream.name).observe(distribution.read(notice))
+
+    def _of(self, notice: Notice) -> Iterator[tuple[Distribution, Histogram]]:
+        return (pair for pair in self._histograms if isinstance(notice, pair[0].notice))
+
+
+def registry_of(statistics: Statistics) -> CollectorRegistry:
+    """A registry with the figures, and with the process's memory, processor time and open files."""
+    registry = CollectorRegistry()
+    registry.register(StatisticsCollector(statistics))
+    ProcessCollector(registry=registry)
+    return registry
