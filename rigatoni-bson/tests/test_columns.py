@@ -112,6 +112,23 @@ def test_an_operation_that_is_no_text_of_a_table_is_kept(text):
     assert values["unknown_fields"] == [raw]
 
 
+@pytest.mark.parametrize(
+    ("milliseconds", "kept"),
+    [
+        (-62_135_596_800_001, False),
+        (-62_135_596_800_000, True),
+        (253_402_300_799_999, True),
+        (253_402_300_800_000, False),
+        (-(2**63), False),
+    ],
+)
+def test_C6_a_wall_time_that_readers_stumble_over_is_kept_elsewhere(milliseconds, kept):
+    raw = bson_document([(b"wallTime", 0x09, milliseconds.to_bytes(8, "little", signed=True))])
+    values = EventColumns.of_raw([raw]).values
+    assert values["wall_time"] == [milliseconds if kept else None]
+    assert values["unknown_fields"] == [None if kept else raw]
+
+
 def test_malformed_events_are_named_all_at_once_each_with_its_byte():
     events = [encode(event_document(number, fullDocument={"flag": True})) for number in range(9)]
     events[2] = events[2].replace(b"\x08flag\0\1", b"\x08flag\0\2")

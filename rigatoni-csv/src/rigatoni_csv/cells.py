@@ -32,7 +32,7 @@ class Cells:
         return [self.null if value is None else self._cell(write(value), kind) for value in values]
 
     def _cell(self, value: bytes, kind: Kind) -> bytes:
-        if self.spreadsheet_safe and kind not in _NUMBERS and _TRIGGERS(value):
+        if self.spreadsheet_safe and kind not in _BARE and _TRIGGERS(value):
             value = b"'" + value
         return value if kind in _BARE else b'"%b"' % value.replace(b'"', b'""')
 
@@ -57,6 +57,5 @@ _WRITERS: Final[dict[Kind, Callable[[Any], bytes]]] = {
     Kind.SECONDS: _seconds,
     Kind.MILLISECONDS: iso,
 }
-_NUMBERS = {Kind.INTEGER}
 _BARE = {Kind.INTEGER, Kind.SECONDS, Kind.MILLISECONDS}
 _REPEATING = {Kind.TEXT, Kind.SECONDS}
