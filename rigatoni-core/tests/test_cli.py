@@ -21,7 +21,7 @@ import asyncio
 from typing import Annotated, Literal
 
 import attrs
-from rigatoni_core.contracts import Serializer, Source
+from rigatoni_core.contracts import Advisor, Serializer, Source
 from rigatoni_core.errors import SourceError, Transient
 from rigatoni_core.events import Definition
 from rigatoni_core.hookspecs import Component, hookimpl
@@ -33,7 +33,7 @@ class ShakyError(SourceError, Transient):
 
 
 @attrs.define(kw_only=True)
-class ToySource(Source):
+class ToySource(Source, Advisor):
     """Two events, then it waits, fails or hangs."""
 
     uri: Annotated[Secret, "Where"]
@@ -54,7 +54,7 @@ class ToySource(Source):
     def definition(self, stream):
         return Definition("toy", "f", {})
 
-    def warnings(self):
+    def advice(self, settings):
         return ("a toy is no database",)
 
     async def read(self, stream, *, after):

@@ -118,6 +118,7 @@ def test_overlapping_watches_are_refused(names):
 
 def test_J11_what_makes_a_second_reading_differ_is_said(open_source):
     from rigatoni_core.events import Stream
+    from rigatoni_core.settings import Settings
 
     stream = Stream("p", "shop.orders")
     certain = open_source("shop.orders", full_document="updateLookup", uri="mongodb://x/")
@@ -129,7 +130,7 @@ def test_J11_what_makes_a_second_reading_differ_is_said(open_source):
         pipeline=[{"$match": {"fullDocument.v": 1}}, {"$match": {"$expr": {"$lt": [{"$rand": {}}, 0.5]}}}],
     )
     assert len(filtered.definition(stream).uncertain) == 2
-    assert "drops every delete" in filtered.warnings()[0]
+    assert "drops every delete" in filtered.advice(Settings())[0]
 
 
 def test_Z19_the_uri_is_in_no_repr(open_source):

@@ -6,10 +6,10 @@ from bson import Int64
 from rigatoni_core.errors import PositionLostError
 from rigatoni_core.events import Operation, ResumeToken, Stream, Timestamp
 from rigatoni_core.notices import Invalidated, RepeatsPossible, listening
+from rigatoni_core.settings import Settings
 from rigatoni_mongodb.errors import (
     AuthenticationError,
     IllegalPipelineError,
-    MongoDBConfigurationError,
     MongoDBUnavailableError,
 )
 
@@ -281,9 +281,21 @@ async def test_F6_K4_nobody_listens_is_no_lost_position_and_no_password_is_shown
 
 
 async def test_K8_a_wrong_kind_of_uri_is_said(open_source):
-    with pytest.raises(MongoDBConfigurationError, match="mysql"):
-        async with open_source("a.b", uri="mysql://user:sentinel-secret@host/"):
-            pass
+    for uri, what in (
+        ("mysql://user:sentinel-secret@host/", "mysql"),
+        ("localhost:27017", "no scheme"),
+        ("mongodb://host:port/", "digit"),
+        ("mongodb://user:sentinel@secret@host/", "escaped"),
+        ("mongodb://user:sentinel-secret@/", "not usable"),
+    ):
+        with pytest.raises(ValueError, match=what) as caught:
+            open_source("a.b", uri=uri)
+        assert "sentinel" not in str(caught.value)
+
+
+def test_K8_an_option_of_the_uri_that_the_driver_does_not_know_is_advice(open_source):
+    (advice,) = open_source("a.b", uri="mongodb://host/?bogus=1").advice(Settings())
+    assert "Unknown option" in advice
 
 
 async def test_K4_wrong_credentials_name_the_host_not_the_password(open_source, mongodb_uri):

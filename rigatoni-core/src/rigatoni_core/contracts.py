@@ -7,6 +7,7 @@ A component is an attrs class whose public fields *are* its options. Its constru
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -16,7 +17,9 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.events import Checkpoint, Definition, Gap, Position, Stream
 
 if TYPE_CHECKING:
+    from rigatoni_core.errors import RigatoniError
     from rigatoni_core.notices import Notice
+    from rigatoni_core.settings import Settings
 
 
 class Managed:
@@ -181,6 +184,34 @@ class LeaseKeeper(ABC):
     @abstractmethod
     async def release(self, lease: Lease) -> None:
         """Give the lease up; a lease that is not held any more is left alone."""
+
+
+class StateInspector(ABC):
+    """Optional ability of a state store: it can be looked at while a pipeline uses it."""
+
+    @abstractmethod
+    def looking(self) -> AbstractAsyncContextManager[None]:
+        """To be entered instead of the store: `load_resume_token` and `holder` answer, nothing is locked or changed."""
+
+    @abstractmethod
+    async def holder(self, stream: Stream) -> str | None:
+        """Who has the right to run this stream now, in words; None where nobody has."""
+
+
+class Advisor(ABC):
+    """Optional ability of any component: it knows what is allowed but seldom meant."""
+
+    @abstractmethod
+    def advice(self, settings: "Settings") -> Sequence[str]:
+        """What is unwise about its options, or about these settings with it, and what is better. No I/O."""
+
+
+class Examiner(ABC):
+    """Optional ability of a source or destination: it looks for what would fail only later."""
+
+    @abstractmethod
+    async def examine(self, stream: Stream) -> "Sequence[RigatoniError]":
+        """What of this stream can not work although everything connects. Called after `__aenter__`; only reads."""
 
 
 class Serializer(ABC):

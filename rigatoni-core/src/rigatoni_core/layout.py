@@ -18,6 +18,7 @@ from rigatoni_core.contracts import Serializer
 from rigatoni_core.events import Namespace, Position, ResumeToken, Stream, Timestamp, token_hash
 from rigatoni_core.folders import Folders, Place, field_value
 from rigatoni_core.options import Secret
+from rigatoni_core.settings import Settings
 
 NOWHERE = Position(ResumeToken(""), "")
 """A position to measure names with."""
@@ -60,6 +61,16 @@ class Layout:
         An option that the record does not name had its default then: the option is newer than the record.
         """
         return _means(record, self.described(), self._described(defaults=False))
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """What is unwise about these settings where each batch becomes a file or an object."""
+        if settings.batch_timeout >= 1:
+            return ()
+        files = 86_400 / settings.batch_timeout
+        return (
+            f"batch_timeout = {settings.batch_timeout:g} makes up to {files:,.0f} small files per stream and day; "
+            "readers prefer fewer and larger ones: 5 or 60 seconds",
+        )
 
     def _described(self, *, defaults: bool) -> dict[str, Any]:
         record = {

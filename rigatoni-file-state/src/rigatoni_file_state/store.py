@@ -1,14 +1,15 @@
 """The state store `file`: a folder with one JSON record per stream, `<path>/<pipeline>/<stream>.json`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self
 
 import attrs
 from filelock import FileLock, Timeout
-from rigatoni_core.contracts import StateStore
+from rigatoni_core.contracts import StateInspector, StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
 from rigatoni_core.records import dump_checkpoint, load_checkpoint
@@ -19,7 +20,7 @@ from rigatoni_file_state.errors import FileStateError, StateFolderGoneError, Sta
 
 
 @attrs.define(kw_only=True, eq=False)
-class FileStateStore(StateStore):
+class FileStateStore(StateStore, StateInspector):
     """Checkpoints as files. While it is entered no other process may enter the same folder.
 
     Loading needs no lock, so that a running pipeline's records can be looked at: a record is always whole. Corrupt
@@ -56,6 +57,15 @@ class FileStateStore(StateStore):
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
         """Remove the stream's record. See `StateStore`."""
         await self._change(stream, f"clear the checkpoint of {stream}", lambda: self._clear(stream, fencing_token))
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Records are whole at any time, so nothing is needed. See `StateInspector`."""
+        yield
+
+    async def holder(self, stream: Stream) -> str | None:
+        """The process that has entered the store, whatever the stream. See `StateInspector`."""
+        return await on_own_thread(f"rigatoni-file-state {stream}", self._held_by)
 
     async def _change(self, stream: Stream, what: str, change: Callable[[], None]) -> None:
         """Make one change at a time for each stream, on a thread of its own.
@@ -141,6 +151,17 @@ class FileStateStore(StateStore):
                 raise
             return lock
 
+    def _held_by(self) -> str | None:
+        with translated("look who uses the folder of checkpoints"):
+            if not self._lock_file.exists():
+                return None
+            lock = FileLock(self._lock_file, timeout=0, thread_local=False)
+            try:
+                with lock:
+                    return None
+            except Timeout:
+                return self._owner()
+
     def _unlock(self, lock: FileLock) -> None:
         try:
             with translated("leave the folder of checkpoints"):
@@ -150,6 +171,8 @@ class FileStateStore(StateStore):
 
     def _owner(self) -> str:
         match (files.read(self._owner_file) or b"").decode(errors="replace").split():
+            case [pid, _] if pid == str(os.getpid()):
+                return "another pipeline of this process"
             case [pid, host]:
                 return f"process {pid} on {host}"
             case _:

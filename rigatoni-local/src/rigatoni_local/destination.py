@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Self, TypeVar
 import attrs
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import (
+    Advisor,
     BatchCutter,
     Delivery,
     Destination,
@@ -18,6 +19,7 @@ from rigatoni_core.contracts import (
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
+from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane, on_own_thread
 
 from rigatoni_local import files
@@ -31,7 +33,7 @@ BEGIN_TIMEOUT = 15.0
 
 
 @attrs.define(kw_only=True)
-class LocalDestination(Destination, PositionKeeper, BatchCutter):
+class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor):
     """Writes each batch as one file (one per partition) below `path`; see `rigatoni_local.chain` for how."""
 
     path: Annotated[Path, "The folder; it is created if missing. A local file system with hard links and file locks"]
@@ -101,6 +103,10 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter):
                 "a clean stop before a server upgrade or before sharding a collection (resume tokens may change)",
             ),
         )
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """See `Layout.advice`."""
+        return self._layout.advice(settings)
 
     async def close(self) -> None:
         """End the threads; one that hangs in the file system is left behind and does not keep the process alive."""

@@ -1,6 +1,6 @@
 """What can go wrong at MongoDB, by what the reader can do about it, and the translation of PyMongo's exceptions."""
 
-from typing import Any
+from typing import Any, Self
 
 from pymongo.errors import (
     ConfigurationError,
@@ -19,7 +19,10 @@ class MongoDBError(SourceError):
 
 class MongoDBUnavailableError(MongoDBError, Transient):
     id = "mongodb-unavailable"
-    default_remedy = "Check that the server runs and can be reached from here; the stream goes on by itself."
+    default_remedy = (
+        "Check host and port in the URI, that the server runs, and that it can be reached from here; a running stream "
+        "goes on by itself."
+    )
 
 
 class MongoDBConfigurationError(MongoDBError):
@@ -53,6 +56,13 @@ class IllegalPipelineError(MongoDBError):
 
 class ImageMissingError(MongoDBError):
     id = "mongodb-image-missing"
+
+    @classmethod
+    def of(cls, database: str, collection: str) -> Self:
+        """For a collection that records no images, found before the first change needs one."""
+        return cls(
+            f"{database}.{collection} records no pre- and post-images, which are required", remedy=enabling(collection)
+        )
 
 
 class MongoDBPositionLostError(PositionLostError, MongoDBError):
@@ -108,22 +118,36 @@ def _operation_failure(
     if code in _PRIVILEGE:
         return PrivilegeError(
             f"{what}: the user may not read this change stream at {where}: {reason}",
-            remedy=f"Grant the actions find and changeStream on the resource {resource or 'that is watched'}.",
+            remedy=_granting(resource or {}),
         )
     if code == 40573:
         return NotAReplicaSetError(f"MongoDB at {where} is a standalone server, which has no change streams")
     if code == 47:
         collection = (resource or {}).get("collection") or "COLLECTION"
         return ImageMissingError(
-            f"{what}: an image that is required is not there: {reason}",
-            remedy=f'Enable images: db.runCommand({{collMod: "{collection}", changeStreamPreAndPostImages: '
-            '{enabled: true}}), or ask for "whenAvailable".',
+            f"{what}: an image that is required is not there: {reason}", remedy=enabling(collection)
         )
     if code in _ILLEGAL:
         return IllegalPipelineError(f"{what}: MongoDB refuses the pipeline or an option: {reason} (code {code})")
     if is_resumable(error) or code in _UNAVAILABLE:
         return MongoDBUnavailableError(f"{what}: MongoDB at {where} can not serve at present: {reason} (code {code})")
     return MongoDBError(f"{what}: MongoDB at {where} answered: {reason} (code {code})")
+
+
+def enabling(collection: str) -> str:
+    """How images are enabled (MongoDB manual, "Change Streams with Document Pre- and Post-Images")."""
+    command = f'db.runCommand({{collMod: "{collection}", changeStreamPreAndPostImages: {{enabled: true}}}})'
+    return f'Enable images: {command}, or ask for "whenAvailable".'
+
+
+def _granting(resource: dict[str, Any]) -> str:
+    """How the right to read a change stream is granted (MongoDB manual, "Change Streams", access control)."""
+    database, collection = resource.get("db", ""), resource.get("collection", "")
+    role = f'{{role: "read", db: "{database}"}}' if database else '"readAnyDatabase"'
+    return (
+        f'Grant a role that may: db.getSiblingDB("admin").grantRolesToUser("USER", [{role}]), or one of your own with '
+        f'the actions find and changeStream on the resource {{db: "{database}", collection: "{collection}"}}.'
+    )
 
 
 def _short(text: str) -> str:

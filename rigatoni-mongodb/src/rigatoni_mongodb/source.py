@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -14,15 +15,18 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Source
+from rigatoni_core.contracts import Advisor, Examiner, Source
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.options import Secret
+from rigatoni_core.settings import Settings
 
-from rigatoni_mongodb.errors import MongoDBConfigurationError, NotAReplicaSetError, translate
+from rigatoni_mongodb.errors import NotAReplicaSetError, translate
+from rigatoni_mongodb.images import without_images
 from rigatoni_mongodb.reading import Reader
 from rigatoni_mongodb.replies import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.starting import Start
+from rigatoni_mongodb.uri import check_uri, hosts_of, uri_advice
 from rigatoni_mongodb.watching import Watch, parse_watches
 
 SELECTION_TIMEOUT_MS = 10_000
@@ -30,6 +34,10 @@ SELECTION_TIMEOUT_MS = 10_000
 
 _READ_MODES = {"primary": 0, "primaryPreferred": 1, "secondary": 2, "secondaryPreferred": 3, "nearest": 4}
 _UNCERTAIN = ("$rand", "$sampleRate", "$$NOW", "$$CLUSTER_TIME", "$function")
+
+
+def _check_uri(instance: object, attribute: "attrs.Attribute[Any]", value: Secret) -> None:
+    check_uri(value.reveal())
 
 
 def _check_watch(instance: object, attribute: "attrs.Attribute[Any]", value: Sequence[str]) -> None:
@@ -46,10 +54,12 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source):
+class MongoDBSource(Source, Advisor, Examiner):
     """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
 
-    uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"]
+    uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
+        attrs.field(validator=_check_uri)
+    )
     watch: Annotated[tuple[str, ...], 'One stream each: "shop.orders", "shop.*" (a database) or "*" (all)'] = (
         attrs.field(converter=tuple, validator=_check_watch)
     )
@@ -82,17 +92,13 @@ class MongoDBSource(Source):
 
     async def __aenter__(self) -> Self:
         uri = self.uri.reveal()
-        if not uri.startswith(("mongodb://", "mongodb+srv://")):
-            scheme = uri.partition("://")[0] if "://" in uri else "no scheme"
-            raise MongoDBConfigurationError(
-                f"the uri is no MongoDB URI: it begins with {scheme}",
-                remedy="Write mongodb://host:27017/ or mongodb+srv://name/.",
-            )
         options: dict[str, Any] = {"appname": "rigatoni"}
         if "serverselectiontimeoutms" not in uri.lower():
             options["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
         try:
-            self._client = AsyncMongoClient(uri, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # `advice` says them
+                self._client = AsyncMongoClient(uri, **options)
             hello = await self._client.admin.command("hello")
             await self._client.admin.command("ping")
         except PyMongoError as error:
@@ -103,7 +109,9 @@ class MongoDBSource(Source):
             raise
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             await self._close()
-            raise NotAReplicaSetError(f"MongoDB at {self._hosts} is a standalone server, which has no change streams")
+            raise NotAReplicaSetError(
+                f"MongoDB at {hosts_of(self.uri.reveal())} is a standalone server, which has no change streams"
+            )
         self._deployment = str(hello.get("setName", "sharded"))
         return self
 
@@ -127,15 +135,22 @@ class MongoDBSource(Source):
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         return Definition(self._deployment, fingerprint, details, self._uncertain())
 
-    def warnings(self) -> tuple[str, ...]:
-        """What is allowed but seldom meant, in words for `rigatoni validate`."""
-        stages = json_util.dumps([stage["$match"] for stage in self.pipeline if "$match" in stage])
-        if '"fullDocument' in stages:
-            return (
-                "a $match on fullDocument drops every delete, and every update without a looked-up document: "
-                'add {"operationType": "delete"} with $or if deletes matter',
-            )
-        return ()
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """Filters that drop deletes, options of the URI that the driver does not know. See `Advisor`."""
+        stages = [json_util.dumps(stage["$match"]) for stage in self.pipeline if "$match" in stage]
+        dropping = [stage for stage in stages if '"fullDocument' in stage and '"operationType"' not in stage]
+        filters = (
+            "a $match on fullDocument drops every delete, and every update without a looked-up document: "
+            'add {"operationType": "delete"} with $or if deletes matter',
+        )
+        return (*uri_advice(self.uri.reveal()), *(filters if dropping else ()))
+
+    async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
+        """Whether the images that are required are recorded. See `Examiner`."""
+        if "required" not in (self.full_document, self.full_document_before_change):
+            return ()
+        assert self._client is not None
+        return await without_images(self._client, Watch.parse(stream.name))
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
         watch = Watch.parse(stream.name)
@@ -202,14 +217,8 @@ class MongoDBSource(Source):
             reasons.append("the pipeline depends on fullDocument, which is looked up anew at every reading")
         return tuple(reasons)
 
-    @property
-    def _hosts(self) -> str:
-        """The hosts of the URI, without user and password."""
-        rest = self.uri.reveal().partition("://")[2]
-        return rest.partition("/")[0].rpartition("@")[2]
-
     def _translate(self, error: PyMongoError, what: str, resource: dict[str, Any] | None = None) -> RigatoniError:
-        return translate(error, where=self._hosts, what=what, resource=resource)
+        return translate(error, where=hosts_of(self.uri.reveal()), what=what, resource=resource)
 
     async def _close(self) -> None:
         client, self._client = self._client, None

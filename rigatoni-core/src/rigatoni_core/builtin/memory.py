@@ -4,13 +4,14 @@ import asyncio
 
 import attrs
 
-from rigatoni_core.contracts import Lease, LeaseKeeper, StateStore
+from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, StateStore
 from rigatoni_core.errors import LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
+from rigatoni_core.settings import Settings
 
 
 @attrs.define(kw_only=True)
-class MemoryStateStore(StateStore, LeaseKeeper):
+class MemoryStateStore(StateStore, LeaseKeeper, Advisor):
     """Checkpoints and leases in a dictionary. Several pipelines of one process may share one store."""
 
     _checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict, init=False, repr=False)
@@ -50,6 +51,12 @@ class MemoryStateStore(StateStore, LeaseKeeper):
         held = self._leases.get(lease.stream.key)
         if held is not None and held.fencing_token == lease.fencing_token:
             del self._leases[lease.stream.key]
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        return (
+            'the state store "memory" forgets every position when the process ends: unless the destination knows them, '
+            'the next run misses what was written in between; type = "file" keeps them',
+        )
 
     def _refuse_older(self, stream: Stream, fencing_token: int) -> None:
         """A granted lease fences off every save that was made under an earlier one."""

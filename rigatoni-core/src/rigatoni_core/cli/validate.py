@@ -1,4 +1,4 @@
-"""`rigatoni validate`: every fault of the file at once, then whether everything can be reached."""
+"""`rigatoni validate`: every fault of the file at once, then whether everything can be reached and used."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ import click
 
 from rigatoni_core.cli.app import CAN_NOT_START, WRONG
 from rigatoni_core.cli.files import configuration_of
-from rigatoni_core.cli.output import as_json, fail, say, time_in_words, warn
-from rigatoni_core.errors import ConfigurationError, PipelineTimeoutError, RigatoniError
+from rigatoni_core.cli.output import as_json, complain, fail, say, warn
 
 if TYPE_CHECKING:
+    from rigatoni_core.cli.checks import Findings
     from rigatoni_core.config import PipelineConfiguration
 
 
@@ -20,110 +20,97 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--offline", is_flag=True, help="Check only the file: connect to nothing.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each connection."
+    "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each step."
 )
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
-    """Checks the pipeline in FILE.
+    """Checks the pipeline in FILE, and changes nothing.
 
-    First every fault of the file at once; then whether all components can be reached and used; then
-    which streams there are, where they stand, and what is guaranteed under which conditions.
+    First every fault of the file at once, and what is allowed but unwise. Then whether source, destination and state
+    store can be reached; whether each stream can be read with these rights and this filter from where it stands; and
+    what is guaranteed under which conditions. May be called while the pipeline runs.
     """
-    import asyncio
-
-    from rigatoni_core.config import InvalidConfigurationError
-
     result: dict[str, Any] = {"file": str(file), "valid": False, "warnings": [], "faults": []}
-    try:
-        configuration = configuration_of(file)
-    except ConfigurationError as error:
-        if not json_:
-            raise
-        details = error.details if isinstance(error, InvalidConfigurationError) else ()
-        faults = [{"key": fault.key, "line": fault.line, "message": fault.message} for fault in details]
-        as_json({**result, "faults": faults or [{"key": None, "line": None, "message": str(error)}]})
-        sys.exit(WRONG)
-    warnings = [*configuration.warnings, *getattr(configuration.source, "warnings", tuple)()]
-    result |= {"valid": True, "pipeline": configuration.name, "warnings": warnings}
-    if offline:
-        _print(result, {}, json_)
+    configuration = _load(file, result, json_)
+    result |= {
+        "valid": True,
+        "pipeline": configuration.name,
+        "warnings": [*configuration.warnings, *_advice(configuration)],
+    }
+    for text in result["warnings"] if not json_ else ():
+        warn(text)
+    if not offline:
+        _connect(configuration, result, timeout, json_)
+    elif json_:
+        as_json(result)
     else:
-        asyncio.run(_connect(configuration, result, timeout, json_))
+        say(f"{file} is valid; nothing was connected to")
 
 
-async def _connect(configuration: "PipelineConfiguration", result: dict[str, Any], timeout: float, json_: bool) -> None:
-    """Enter each component by itself, so that one that fails does not hide another; print and end."""
+def _load(file: Path, result: dict[str, Any], json_: bool) -> "PipelineConfiguration":
+    from rigatoni_core.errors import ConfigurationError
+
+    try:
+        return configuration_of(file)
+    except ConfigurationError as error:
+        fail(error)
+        if json_:
+            details = getattr(error, "details", ())
+            faults = [{"key": fault.key, "line": fault.line, "message": fault.message} for fault in details]
+            as_json({**result, "faults": faults or [{"key": None, "line": None, "message": str(error)}]})
+        sys.exit(WRONG)
+
+
+def _advice(configuration: "PipelineConfiguration") -> list[str]:
+    from rigatoni_core.contracts import Advisor
+
+    kinds = ("source", "destination", "dead_letters", "state")
+    components = (*(getattr(configuration, kind) for kind in kinds), *configuration.listeners)
+    return [
+        text
+        for component in components
+        if isinstance(component, Advisor)
+        for text in component.advice(configuration.settings)
+    ]
+
+
+def _connect(configuration: "PipelineConfiguration", result: dict[str, Any], timeout: float, json_: bool) -> None:
     import asyncio
-    from contextlib import AsyncExitStack
 
-    failures: dict[str, RigatoniError] = {}
-    async with AsyncExitStack() as stack:
-        kinds = ["state", "destination", *(["dead_letters"] if configuration.dead_letters else []), "source"]
-        for kind in kinds:
-            try:
-                async with asyncio.timeout(timeout):
-                    await stack.enter_async_context(getattr(configuration, kind))
-            except RigatoniError as error:
-                failures[kind] = error
-            except TimeoutError:
-                failures[kind] = PipelineTimeoutError(
-                    f"it did not answer within {timeout:g} s", remedy="Is it there? --timeout allows it more."
-                )
-        if not failures:
-            result |= await _described(configuration)
-        result["components"] = {kind: kind not in failures for kind in kinds}
-    _print(result, failures, json_)
-    if any(isinstance(error, PipelineTimeoutError) for error in failures.values()):
+    import attrs
+
+    from rigatoni_core.cli.checks import Checks, as_records
+
+    found = asyncio.run(Checks(configuration, timeout).run())
+    errors = as_records(found.errors)
+    if json_:
+        described = attrs.asdict(found, filter=attrs.filters.exclude("errors"))
+        as_json({**result, **described, "errors": errors})
+    else:
+        _print(configuration, found)
+        if not errors:
+            say(f"{result['file']} is valid; everything can be reached")
+    for place, failures in found.errors.items():
+        for error in failures:
+            fail(error, f"{place}: ")
+    if errors:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(CAN_NOT_START)  # a thread that hangs in it would keep the process
-    if failures:
+        if found.hanging:
+            os._exit(CAN_NOT_START)  # a thread that hangs would keep the process
         sys.exit(CAN_NOT_START)
 
 
-async def _described(configuration: "PipelineConfiguration") -> dict[str, Any]:
-    from rigatoni_core.cli.guarantee import guarantee, rejections
-    from rigatoni_core.events import Stream
-
-    streams: dict[str, str] = {}
-    level, conditions = "", tuple[str, ...]()
-    for name in await configuration.source.streams():
-        stream = Stream(configuration.name, name)
-        level, conditions = guarantee(stream, configuration.source, configuration.destination)
-        try:
-            checkpoint = await configuration.state.load_resume_token(stream)
-            streams[name] = (
-                f"goes on from {time_in_words(checkpoint.position.cluster_time)}" if checkpoint else "no position yet"
-            )
-        except RigatoniError as error:
-            streams[name] = f"its position can not be read: {error}"
-    return {
-        "destination": configuration.destination.metadata().description,
-        "streams": streams,
-        "guarantee": level,
-        "conditions": list(conditions),
-        "rejected_events": rejections(configuration),
-    }
-
-
-def _print(result: dict[str, Any], failures: dict[str, RigatoniError], json_: bool) -> None:
-    if json_:
-        errors = {kind: {"error": str(error), "remedy": error.remedy} for kind, error in failures.items()}
-        as_json({**result, "errors": errors})
-    for text in result["warnings"] if not json_ else ():
-        warn(text)
-    for kind, error in failures.items():
-        fail(error, f"{kind}: ")
-    if json_:
-        return
-    if "streams" in result:
-        for name, position in result["streams"].items():
-            say(f"stream       {name}: {position}")
-        say(f"destination  {result['destination']}")
-        say(f"guarantee    {result['guarantee']}{', provided that' if result['conditions'] else ''}")
-        for condition in result["conditions"]:
+def _print(configuration: "PipelineConfiguration", found: "Findings") -> None:
+    for name, position in found.streams.items():
+        say(f"stream       {name}: {position}")
+    if found.destination:
+        say(f"destination  {found.destination}")
+    if found.guarantee:
+        say(f"guarantee    {found.guarantee}{', provided that' if found.conditions else ''}")
+        for condition in found.conditions:
             say(f"             - {condition}")
-        say(f"rejected     events that can not be written {result['rejected_events']}")
-    if not failures:
-        tail = "everything can be reached" if "streams" in result else "nothing was connected to"
-        say(f"{result['file']} is valid; {tail}")
+    if found.rejected_events:
+        say(f"rejected     events that can not be written {found.rejected_events}")
+    for note in found.notes:
+        complain(f"note: {note}")

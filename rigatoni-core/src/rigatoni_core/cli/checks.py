@@ -1,0 +1,127 @@
+"""What only connecting shows: whether each component can be used, each stream read, and where it stands."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import attrs
+
+from rigatoni_core.cli.guarantee import guarantee, rejections
+from rigatoni_core.cli.output import time_in_words
+from rigatoni_core.contracts import Examiner, StateInspector
+from rigatoni_core.errors import PipelineTimeoutError, RigatoniError
+from rigatoni_core.events import Stream
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+
+T = TypeVar("T")
+
+
+@attrs.define
+class Findings:
+    """What was found. `errors` is by place (`source`, `stream shop.orders`); `hanging`: something did not answer."""
+
+    streams: dict[str, str] = attrs.field(factory=dict)
+    destination: str = ""
+    guarantee: str = ""
+    conditions: tuple[str, ...] = ()
+    rejected_events: str = ""
+    notes: list[str] = attrs.field(factory=list)
+    errors: dict[str, list[RigatoniError]] = attrs.field(factory=dict)
+
+    @property
+    def hanging(self) -> bool:
+        return any(isinstance(error, PipelineTimeoutError) for errors in self.errors.values() for error in errors)
+
+
+class Checks:
+    """Looks at everything that `run` would use, one after another, so that one failure hides no other."""
+
+    def __init__(self, configuration: "PipelineConfiguration", timeout: float) -> None:
+        self._configuration = configuration
+        self._timeout = timeout
+        self._found = Findings()
+
+    async def run(self) -> Findings:
+        """Connect to everything, look, and close. Changes nothing at the source and writes no event anywhere."""
+        configuration, found = self._configuration, self._found
+        async with AsyncExitStack() as stack:
+            if await self._try("source", stack.enter_async_context(configuration.source)) is not None:
+                names = list(await self._try("source", configuration.source.streams()) or ())
+            else:
+                names = []
+            if await self._try("destination", stack.enter_async_context(configuration.destination)) is not None:
+                found.destination = configuration.destination.metadata().description
+            if configuration.dead_letters is not None:
+                await self._try("dead_letters", stack.enter_async_context(configuration.dead_letters))
+            if "dead_letters" not in found.errors:
+                found.rejected_events = rejections(configuration)
+            await self._open_state(stack, names)
+            for name in names:
+                await self._stream(Stream(configuration.name, name))
+        return found
+
+    async def _open_state(self, stack: AsyncExitStack, names: list[str]) -> None:
+        """Enter the state store; where a running pipeline holds it, only look."""
+        state = self._configuration.state
+        if isinstance(state, StateInspector):
+            stream = Stream(self._configuration.name, names[0] if names else "*")
+            async with state.looking():
+                holder = await self._try("state", state.holder(stream))
+            if holder:
+                self._found.notes.append(f"the state store is in use by {holder}: it was looked at, not opened")
+                await stack.enter_async_context(state.looking())
+                return
+        await self._try("state", stack.enter_async_context(state))
+
+    async def _stream(self, stream: Stream) -> None:
+        found, place = self._found, f"stream {stream.name}"
+        checkpoint = None
+        if "state" not in found.errors:
+            checkpoint = await self._try(place, self._configuration.state.load_resume_token(stream))
+        position = checkpoint.position if checkpoint else None
+        found.streams[stream.name] = (
+            f"goes on from {time_in_words(position.cluster_time)}" if position else "no position yet"
+        )
+        await self._try(place, self._first(stream, position))
+        if "destination" not in found.errors:
+            level, conditions = guarantee(stream, self._configuration.source, self._configuration.destination)
+            found.guarantee, found.conditions = level, conditions
+        for kind in ("source", "destination"):
+            component = getattr(self._configuration, kind)
+            if isinstance(component, Examiner) and kind not in found.errors:
+                found.errors.setdefault(place, []).extend(await self._try(place, component.examine(stream)) or ())
+
+    async def _first(self, stream: Stream, position: Any) -> None:
+        """Open the stream where it would go on: rights, filters and the position are judged by the source itself."""
+        replies = cast("AsyncGenerator[Any]", self._configuration.source.read(stream, after=position))
+        async with aclosing(replies) as reading:
+            await anext(reading)
+
+    async def _try(self, place: str, action: Awaitable[T]) -> T | None:
+        """The action's result; None where it failed, which is noted."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await action
+        except RigatoniError as error:
+            self._note(place, error)
+        except TimeoutError:
+            self._note(
+                place,
+                PipelineTimeoutError(
+                    f"it did not answer within {self._timeout:g} s", remedy="Is it there? --timeout allows it more."
+                ),
+            )
+        return None
+
+    def _note(self, place: str, error: RigatoniError) -> None:
+        self._found.errors.setdefault(place, []).append(error)
+
+
+def as_records(errors: Mapping[str, list[RigatoniError]]) -> dict[str, Any]:
+    """Errors by place as plain JSON values."""
+    from rigatoni_core.cli.output import error_record
+
+    return {place: [error_record(error) for error in found] for place, found in errors.items() if found}

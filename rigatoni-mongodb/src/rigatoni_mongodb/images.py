@@ -1,0 +1,30 @@
+"""Whether the images that a stream requires are recorded at all: the server only says so at the first change."""
+
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
+
+from rigatoni_mongodb.errors import ImageMissingError
+from rigatoni_mongodb.watching import Watch
+
+
+async def without_images(client: AsyncMongoClient[Any], watch: Watch) -> list[ImageMissingError]:
+    """An error for each watched collection that exists and records no pre- and post-images.
+
+    Empty where the user may not list collections. The deployment is not looked through.
+    """
+    if watch.database is None:
+        return []
+    wanted = {"type": "collection"} | ({"name": watch.collection} if watch.collection else {})
+    try:
+        cursor = await client[watch.database].list_collections(filter=wanted)
+        collections = [each async for each in cursor]
+    except OperationFailure:
+        return []
+    return [
+        ImageMissingError.of(watch.database, each["name"])
+        for each in collections
+        if not each["name"].startswith("system.")
+        and not each.get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled")
+    ]

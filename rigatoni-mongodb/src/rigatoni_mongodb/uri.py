@@ -1,0 +1,50 @@
+"""The URI of a deployment: checked without connecting, and the parts of it that may be shown."""
+
+import warnings
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+_SCHEMES = ("mongodb://", "mongodb+srv://")
+
+
+def check_uri(uri: str) -> None:
+    """Raises ValueError that says what is wrong, without the URI itself: it may hold a password."""
+    if not uri.startswith(_SCHEMES):
+        scheme, found, _ = uri.partition("://")
+        what = f"it begins with {scheme}://" if found else "it has no scheme"
+        raise ValueError(f"the uri is no MongoDB URI: {what}; write mongodb://host:27017/ or mongodb+srv://name/")
+    _parsed(uri)
+
+
+def uri_advice(uri: str) -> Sequence[str]:
+    """What PyMongo would only warn of, such as an option that it does not know."""
+    return [f"the uri: {text}" for text in _parsed(uri)]
+
+
+def hosts_of(uri: str) -> str:
+    """The hosts of the URI, without user and password."""
+    return uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+def _parsed(uri: str) -> list[str]:
+    """The driver's warnings. A `mongodb+srv` URI is not looked at, since that needs the network."""
+    if not uri.startswith("mongodb://"):
+        return []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            parse_uri(uri, warn=True)
+    except (PyMongoError, ValueError, TypeError) as error:
+        raise ValueError(f"the uri is not usable: {_without_secrets(str(error), uri)}") from None
+    return [str(warning.message) for warning in caught]
+
+
+def _without_secrets(text: str, uri: str) -> str:
+    credentials = uri.partition("://")[2].rpartition("@")[0]
+    for secret in (credentials, credentials.partition(":")[2]):
+        for form in (secret, unquote(secret)):
+            text = text.replace(form, "***") if form else text
+    return text
