@@ -140,8 +140,13 @@ asyncio.run(main())
         with pytest.raises(StateFolderInUseError, match=f"process {other.pid}"):
             async with FileStateStore(path=tmp_path):
                 pass
-        assert await FileStateStore(path=tmp_path).load_resume_token(STREAM) is None
+        onlooker = FileStateStore(path=tmp_path)
+        async with onlooker.looking():
+            assert await onlooker.load_resume_token(STREAM) is None
+            assert (await onlooker.holder(STREAM)).startswith(f"process {other.pid} on ")
         other.kill()
+        other.wait()
+        assert await onlooker.holder(STREAM) is None
     async with FileStateStore(path=tmp_path) as store:
         await store.save_resume_token(STREAM, checkpoint())
         assert await store.load_resume_token(STREAM) == checkpoint()

@@ -294,8 +294,23 @@ async def test_K8_a_wrong_kind_of_uri_is_said(open_source):
 
 
 def test_K8_an_option_of_the_uri_that_the_driver_does_not_know_is_advice(open_source):
-    (advice,) = open_source("a.b", uri="mongodb://host/?bogus=1").advice(Settings())
-    assert "Unknown option" in advice
+    (advice,) = open_source("a.b", uri="mongodb://host/?appName=a&bogus=sentinel").advice(Settings())
+    assert '"bogus"' in advice
+    assert "sentinel" not in advice
+
+
+@pytest.mark.parametrize("scope", ["a", "*"])
+async def test_C4_images_that_are_required_and_not_recorded_are_found_before_the_first_change(
+    open_source, database, scope
+):
+    database.create_collection("a")
+    database.create_collection("b", changeStreamPreAndPostImages={"enabled": True})
+    async with open_source(f"{database.name}.{scope}", full_document_before_change="required") as source:
+        (error,) = await source.examine(Stream("p", f"{database.name}.{scope}"))
+    assert f"{database.name}.a records no" in str(error)
+    assert 'collMod: "a"' in error.remedy
+    async with open_source(f"{database.name}.{scope}") as source:
+        assert await source.examine(Stream("p", f"{database.name}.{scope}")) == ()
 
 
 async def test_K4_wrong_credentials_name_the_host_not_the_password(open_source, mongodb_uri):

@@ -20,8 +20,15 @@ def check_uri(uri: str) -> None:
 
 
 def uri_advice(uri: str) -> Sequence[str]:
-    """What PyMongo would only warn of, such as an option that it does not know."""
-    return [f"the uri: {text}" for text in _parsed(uri)]
+    """What PyMongo would only warn of: options that it does not know, or whose value it ignores."""
+    if not _parsed(uri):
+        return []
+    options = [option for option in uri.partition("?")[2].split("&") if "=" in option]
+    return [
+        f'the uri: the driver ignores the option "{option.partition("=")[0]}": its name or its value is not known'
+        for option in options
+        if _is_ignored(option)
+    ]
 
 
 def hosts_of(uri: str) -> str:
@@ -40,6 +47,13 @@ def _parsed(uri: str) -> list[str]:
     except (PyMongoError, ValueError, TypeError) as error:
         raise ValueError(f"the uri is not usable: {_without_secrets(str(error), uri)}") from None
     return [str(warning.message) for warning in caught]
+
+
+def _is_ignored(option: str) -> bool:
+    try:
+        return bool(_parsed(f"mongodb://host/?{option}"))
+    except ValueError:
+        return False  # it needs another one beside it: the driver knows it
 
 
 def _without_secrets(text: str, uri: str) -> str:
