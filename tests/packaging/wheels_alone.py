@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIBRARIES = {"rigatoni-bson"}
+LIBRARIES = {"rigatoni-bson", "rigatoni-native"}
 """Distributions without components: other plugins require them."""
 
 

@@ -1,11 +1,10 @@
 """The serializer `json`."""
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import attrs
 from rigatoni_bson.errors import MalformedEventError
-from rigatoni_bson.writing import CHUNK, JsonWriter
+from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 from rigatoni_core.errors import RejectedEventsError
@@ -33,18 +32,7 @@ class JsonSerializer(Serializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """All events of the batch, each as one line that ends in a newline."""
-        lines: list[bytes] = []
-        rejected: dict[int, Exception] = {}
-        for start in range(0, len(events), CHUNK):
-            offsets = events.offsets[start : start + CHUNK + 1]
-            chunk = events.buffer[offsets[0] : offsets[-1]].tobytes()
-            raws = [chunk[begin - offsets[0] : end - offsets[0]] for begin, end in pairwise(offsets)]
-            for index, line in enumerate(self._writer.texts(raws), start):
-                if isinstance(line, MalformedEventError):
-                    rejected[index] = line
-                else:
-                    lines.append(line)
-        if rejected:
-            raise RejectedEventsError(rejected, remedy=MalformedEventError.default_remedy)
-        lines.append(b"")
-        return b"\n".join(lines)
+        lines, malformed = self._writer.lines(events.buffer, events.offsets)
+        if malformed:
+            raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
+        return lines

@@ -1,0 +1,160 @@
+//! Reading raw BSON (bsonspec.org, version 1.1): bounds are checked at every step, nothing is guessed.
+//!
+//! `None` stands for everything that is not plainly right. Whoever calls leaves such a document to the reference
+//! implementation in Python, which finds out what is wrong, or that nothing is.
+
+/// Nesting beyond this is refused, as by the reference.
+pub const DEEPEST: usize = 250;
+
+pub mod kind {
+    pub const DOUBLE: u8 = 0x01;
+    pub const STRING: u8 = 0x02;
+    pub const DOCUMENT: u8 = 0x03;
+    pub const ARRAY: u8 = 0x04;
+    pub const BINARY: u8 = 0x05;
+    pub const UNDEFINED: u8 = 0x06;
+    pub const OBJECT_ID: u8 = 0x07;
+    pub const BOOLEAN: u8 = 0x08;
+    pub const DATE: u8 = 0x09;
+    pub const NULL: u8 = 0x0A;
+    pub const REGEX: u8 = 0x0B;
+    pub const CODE: u8 = 0x0D;
+    pub const SYMBOL: u8 = 0x0E;
+    pub const INT32: u8 = 0x10;
+    pub const TIMESTAMP: u8 = 0x11;
+    pub const INT64: u8 = 0x12;
+    pub const DECIMAL: u8 = 0x13;
+    pub const MAX_KEY: u8 = 0x7F;
+    pub const MIN_KEY: u8 = 0xFF;
+}
+
+/// The elements between a document's length and its closing zero.
+#[derive(Clone, Copy)]
+pub struct Elements<'a> {
+    rest: &'a [u8],
+}
+
+/// One element: its type, its name, and all that follows the name up to the end of the document.
+pub struct Element<'a> {
+    pub kind: u8,
+    pub name: &'a [u8],
+    pub value: Value<'a>,
+}
+
+/// Where a value begins; each method takes what it is asked for, or `None` where that is not there.
+pub struct Value<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Elements<'a> {
+    /// Of a document that fills `raw` from its first byte to its last.
+    pub fn of(raw: &'a [u8]) -> Option<Self> {
+        let (elements, rest) = document(raw)?;
+        rest.is_empty().then_some(elements)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next element. After its value was taken, go on with `after`.
+    pub fn next(&self) -> Option<Element<'a>> {
+        let (&kind, rest) = self.rest.split_first()?;
+        let end = memchr::memchr(0, rest)?;
+        Some(Element {
+            kind,
+            name: &rest[..end],
+            value: Value {
+                rest: &rest[end + 1..],
+            },
+        })
+    }
+
+    /// Go on behind a value that was taken.
+    pub fn after(&mut self, value: &Value<'a>) {
+        self.rest = value.rest;
+    }
+}
+
+/// The document at the beginning of `raw`, and what follows it.
+fn document(raw: &[u8]) -> Option<(Elements<'_>, &[u8])> {
+    let size = usize::try_from(i32::from_le_bytes(*raw.first_chunk()?)).ok()?;
+    if size < 5 || size > raw.len() || raw[size - 1] != 0 {
+        return None;
+    }
+    Some((
+        Elements {
+            rest: &raw[4..size - 1],
+        },
+        &raw[size..],
+    ))
+}
+
+impl<'a> Value<'a> {
+    pub fn bytes<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn slice(&mut self, size: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(size)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    pub fn i32(&mut self) -> Option<i32> {
+        self.bytes().map(|bytes| i32::from_le_bytes(*bytes))
+    }
+
+    pub fn i64(&mut self) -> Option<i64> {
+        self.bytes().map(|bytes| i64::from_le_bytes(*bytes))
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    pub fn f64(&mut self) -> Option<f64> {
+        self.bytes().map(|bytes| f64::from_le_bytes(*bytes))
+    }
+
+    pub fn boolean(&mut self) -> Option<bool> {
+        match self.bytes()? {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    /// A string with its length before and a zero behind it.
+    pub fn string(&mut self) -> Option<&'a str> {
+        let size = usize::try_from(self.i32()?).ok()?;
+        let (&last, text) = self.slice(size)?.split_last()?;
+        if last != 0 {
+            return None;
+        }
+        std::str::from_utf8(text).ok()
+    }
+
+    /// A text that ends at the next zero.
+    pub fn c_string(&mut self) -> Option<&'a str> {
+        let end = memchr::memchr(0, self.rest)?;
+        let text = self.slice(end + 1)?;
+        std::str::from_utf8(&text[..end]).ok()
+    }
+
+    /// Binary data: subtype and bytes.
+    pub fn binary(&mut self) -> Option<(u8, &'a [u8])> {
+        let size = usize::try_from(self.i32()?).ok()?;
+        let [subtype] = *self.bytes()?;
+        Some((subtype, self.slice(size)?))
+    }
+
+    /// An embedded document or array.
+    pub fn document(&mut self) -> Option<Elements<'a>> {
+        let (elements, rest) = document(self.rest)?;
+        self.rest = rest;
+        Some(elements)
+    }
+}

@@ -1,0 +1,362 @@
+//! From raw BSON to JSON in one pass: Extended JSON v2 relaxed and canonical, and plain JSON.
+//!
+//! The reference is `rigatoni_bson.walker`; what stands there stands here to the letter. A document that needs more
+//! (text that is not UTF-8, names that look like type wrappers, deprecated types, damage) is left to it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::bson::{DEEPEST, Elements, Value, kind};
+use crate::numbers;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Relaxed,
+    Canonical,
+    Plain,
+}
+
+impl Mode {
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "relaxed" => Some(Self::Relaxed),
+            "canonical" => Some(Self::Canonical),
+            "plain" => Some(Self::Plain),
+            _ => None,
+        }
+    }
+}
+
+/// Field names that would be read back as a type.
+const RESERVED: [&str; 18] = [
+    "$bson",
+    "$oid",
+    "$symbol",
+    "$numberInt",
+    "$numberLong",
+    "$numberDouble",
+    "$numberDecimal",
+    "$binary",
+    "$uuid",
+    "$code",
+    "$scope",
+    "$timestamp",
+    "$regularExpression",
+    "$regex",
+    "$dbPointer",
+    "$date",
+    "$minKey",
+    "$maxKey",
+];
+const UNDEFINED: &str = "$undefined";
+
+/// Append the document's JSON. `None`: it is left to the reference, and `out` holds a part of it.
+pub fn document(out: &mut Vec<u8>, elements: Elements<'_>, mode: Mode) -> Option<()> {
+    Writer { out, mode }.document(elements, 0)
+}
+
+struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+    mode: Mode,
+}
+
+impl Writer<'_> {
+    fn document(&mut self, mut elements: Elements<'_>, depth: usize) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.out.push(b'{');
+        let mut first = true;
+        while !elements.is_empty() {
+            let mut element = elements.next()?;
+            let name = std::str::from_utf8(element.name).ok()?;
+            if name.starts_with('$')
+                && self.mode != Mode::Plain
+                && (RESERVED.contains(&name) || name == UNDEFINED)
+            {
+                return None;
+            }
+            if !first {
+                self.out.push(b',');
+            }
+            first = false;
+            self.text(name);
+            self.out.push(b':');
+            self.value(element.kind, &mut element.value, depth)?;
+            elements.after(&element.value);
+        }
+        self.out.push(b'}');
+        Some(())
+    }
+
+    fn array(&mut self, mut elements: Elements<'_>, depth: usize) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.out.push(b'[');
+        let mut index = 0_u32;
+        while !elements.is_empty() {
+            let mut element = elements.next()?;
+            if self.mode == Mode::Canonical
+                && element.name != itoa::Buffer::new().format(index).as_bytes()
+            {
+                return None;
+            }
+            if index > 0 {
+                self.out.push(b',');
+            }
+            index += 1;
+            self.value(element.kind, &mut element.value, depth)?;
+            elements.after(&element.value);
+        }
+        self.out.push(b']');
+        Some(())
+    }
+
+    fn value(&mut self, type_: u8, value: &mut Value<'_>, depth: usize) -> Option<()> {
+        let plain = self.mode == Mode::Plain;
+        let canonical = self.mode == Mode::Canonical;
+        match type_ {
+            kind::STRING => self.text(value.string()?),
+            kind::DOCUMENT => self.document(value.document()?, depth + 1)?,
+            kind::ARRAY => self.array(value.document()?, depth + 1)?,
+            kind::OBJECT_ID => {
+                let bytes = value.bytes::<12>()?;
+                self.wrapped(!plain, "{\"$oid\":", "}", |writer| {
+                    writer.quoted(|out| numbers::hex(out, bytes));
+                });
+            }
+            kind::INT32 => {
+                let number = value.i32()?;
+                self.number(canonical, "{\"$numberInt\":", |out| {
+                    numbers::integer(out, number)
+                });
+            }
+            kind::INT64 => {
+                let number = value.i64()?;
+                self.number(canonical, "{\"$numberLong\":", |out| {
+                    numbers::integer(out, number)
+                });
+            }
+            kind::DOUBLE => self.double(value.f64()?)?,
+            kind::BOOLEAN => self.put(if value.boolean()? { "true" } else { "false" }),
+            kind::NULL => self.put("null"),
+            kind::DATE => self.date(value.i64()?)?,
+            kind::TIMESTAMP => {
+                let time = value.u64()?;
+                self.wrapped(!plain, "{\"$timestamp\":", "}", |writer| {
+                    writer.put("{\"t\":");
+                    numbers::integer(writer.out, time >> 32);
+                    writer.put(",\"i\":");
+                    numbers::integer(writer.out, time & 0xFFFF_FFFF);
+                    writer.put("}");
+                });
+            }
+            kind::DECIMAL => {
+                let (low, high) = (value.u64()?, value.u64()?);
+                self.put(if plain {
+                    "\""
+                } else {
+                    "{\"$numberDecimal\":\""
+                });
+                numbers::decimal(self.out, low, high)?;
+                self.put(if plain { "\"" } else { "\"}" });
+            }
+            kind::BINARY => self.binary(value)?,
+            kind::REGEX => self.regex(value.c_string()?, value.c_string()?),
+            kind::CODE => {
+                let code = value.string()?;
+                self.wrapped(!plain, "{\"$code\":", "}", |writer| writer.text(code));
+            }
+            kind::SYMBOL => {
+                let symbol = value.string()?;
+                self.wrapped(!plain, "{\"$symbol\":", "}", |writer| writer.text(symbol));
+            }
+            kind::UNDEFINED => self.put(if plain {
+                "null"
+            } else {
+                "{\"$undefined\":true}"
+            }),
+            kind::MIN_KEY => self.put(if plain {
+                "\"MinKey\""
+            } else {
+                "{\"$minKey\":1}"
+            }),
+            kind::MAX_KEY => self.put(if plain {
+                "\"MaxKey\""
+            } else {
+                "{\"$maxKey\":1}"
+            }),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn double(&mut self, value: f64) -> Option<()> {
+        if value.is_finite() {
+            match self.mode {
+                Mode::Canonical => self.number(true, "{\"$numberDouble\":", |out| {
+                    numbers::double_repr(out, value)
+                }),
+                _ => numbers::double(self.out, value),
+            }
+            return Some(());
+        }
+        if value.is_nan()
+            && self.mode == Mode::Canonical
+            && value.to_bits() != 0x7FF8_0000_0000_0000
+        {
+            return None;
+        }
+        let name = if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        };
+        self.wrapped(
+            self.mode != Mode::Plain,
+            "{\"$numberDouble\":",
+            "}",
+            |writer| writer.text(name),
+        );
+        Some(())
+    }
+
+    fn date(&mut self, milliseconds: i64) -> Option<()> {
+        let ordinary = (0..numbers::YEAR_10000).contains(&milliseconds);
+        match self.mode {
+            Mode::Plain if !ordinary => return None,
+            Mode::Plain => self.quoted(|out| numbers::iso(out, milliseconds)),
+            Mode::Relaxed if ordinary => self.wrapped(true, "{\"$date\":", "}", |writer| {
+                writer.quoted(|out| numbers::iso(out, milliseconds));
+            }),
+            _ => self.wrapped(true, "{\"$date\":{\"$numberLong\":", "}}", |writer| {
+                writer.quoted(|out| numbers::integer(out, milliseconds));
+            }),
+        }
+        Some(())
+    }
+
+    fn binary(&mut self, value: &mut Value<'_>) -> Option<()> {
+        let (subtype, data) = value.binary()?;
+        if subtype == 2 {
+            return None;
+        }
+        if self.mode == Mode::Plain {
+            self.quoted(|out| {
+                if subtype == 4 && data.len() == 16 {
+                    numbers::uuid(out, data);
+                } else {
+                    base64(out, data);
+                }
+            });
+            return Some(());
+        }
+        self.put("{\"$binary\":{\"base64\":");
+        self.quoted(|out| base64(out, data));
+        self.put(",\"subType\":");
+        self.quoted(|out| numbers::hex(out, &[subtype]));
+        self.put("}}");
+        Some(())
+    }
+
+    fn regex(&mut self, pattern: &str, options: &str) {
+        if self.mode == Mode::Plain {
+            self.text(&format!("/{pattern}/{options}"));
+            return;
+        }
+        self.put("{\"$regularExpression\":{\"pattern\":");
+        self.text(pattern);
+        self.put(",\"options\":");
+        self.text(options);
+        self.put("}}");
+    }
+
+    fn put(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn wrapped(&mut self, wanted: bool, before: &str, after: &str, write: impl FnOnce(&mut Self)) {
+        if wanted {
+            self.put(before);
+        }
+        write(self);
+        if wanted {
+            self.put(after);
+        }
+    }
+
+    /// A number as it is, or as a text in a wrapper.
+    fn number(&mut self, wrapped: bool, before: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        if wrapped {
+            self.put(before);
+            self.quoted(write);
+            self.put("}");
+        } else {
+            write(self.out);
+        }
+    }
+
+    fn quoted(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.push(b'"');
+        write(self.out);
+        self.out.push(b'"');
+    }
+
+    fn text(&mut self, text: &str) {
+        string(self.out, text);
+    }
+}
+
+fn base64(out: &mut Vec<u8>, data: &[u8]) {
+    let start = out.len();
+    out.resize(start + data.len().div_ceil(3) * 4, 0);
+    let written = STANDARD.encode_slice(data, &mut out[start..]);
+    debug_assert_eq!(written, Ok(out.len() - start));
+}
+
+/// What stands for each byte in a JSON string: 0 itself, `u` a `\u00xx`, else the letter after the backslash.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 32 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0A] = b'n';
+    table[0x0C] = b'f';
+    table[0x0D] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+/// A JSON string, escaped as orjson does (RFC 8259, section 7: only what must be).
+pub fn string(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    for chunk in text.as_bytes().chunks(32) {
+        // The compiler looks at a whole chunk at once, which pays: hardly any holds something to escape.
+        if !chunk.iter().fold(false, |found, &byte| {
+            found | (byte < b' ') | (byte == b'"') | (byte == b'\\')
+        }) {
+            out.extend_from_slice(chunk);
+            continue;
+        }
+        for &byte in chunk {
+            match ESCAPES[usize::from(byte)] {
+                0 => out.push(byte),
+                b'u' => {
+                    out.extend_from_slice(b"\\u00");
+                    numbers::hex(out, &[byte]);
+                }
+                letter => out.extend_from_slice(&[b'\\', letter]),
+            }
+        }
+    }
+    out.push(b'"');
+}

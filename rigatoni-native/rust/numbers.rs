@@ -1,0 +1,159 @@
+//! Numbers, dates and identifiers as text, to the letter as the reference in Python writes them.
+
+/// `1.5`, `1e+16`: as orjson writes finite numbers.
+pub fn double(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+}
+
+/// `1.5`, `1e+16`, `1e-05`: as Python's `repr` writes finite numbers.
+pub fn double_repr(out: &mut Vec<u8>, value: f64) {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value);
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (sign, mantissa) = mantissa
+        .strip_prefix('-')
+        .map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{}", fraction.trim_end_matches('0'));
+    let digits = all.trim_start_matches('0');
+    // The value is 0.DIGITS times ten to the power of `point`.
+    let point = whole.len() as i32 + exponent.parse::<i32>().unwrap_or(0)
+        - (all.len() - digits.len()) as i32;
+    let digits = digits.trim_end_matches('0');
+    out.extend_from_slice(sign.as_bytes());
+    if digits.is_empty() {
+        out.extend_from_slice(b"0.0");
+        return;
+    }
+    let count = digits.len() as i32;
+    if (-3..=16).contains(&point) {
+        let (before, after) = if point <= 0 {
+            (
+                "0".to_owned(),
+                format!("{}{digits}", "0".repeat(-point as usize)),
+            )
+        } else if point >= count {
+            (
+                format!("{digits}{}", "0".repeat((point - count) as usize)),
+                "0".to_owned(),
+            )
+        } else {
+            (
+                digits[..point as usize].to_owned(),
+                digits[point as usize..].to_owned(),
+            )
+        };
+        out.extend_from_slice(format!("{before}.{after}").as_bytes());
+        return;
+    }
+    let (first, rest) = digits.split_at(1);
+    let separator = if rest.is_empty() { "" } else { "." };
+    let power = point - 1;
+    let sign = if power < 0 { '-' } else { '+' };
+    out.extend_from_slice(format!("{first}{separator}{rest}e{sign}{:02}", power.abs()).as_bytes());
+}
+
+pub fn integer<I: itoa::Integer>(out: &mut Vec<u8>, value: I) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// A decimal128 as Python's `decimal` prints it; `None` for NaN, infinity, and encodings that are not canonical.
+pub fn decimal(out: &mut Vec<u8>, low: u64, high: u64) -> Option<()> {
+    const MOST: u128 = 10_u128.pow(34) - 1;
+    if high >> 61 & 3 == 3 {
+        return None;
+    }
+    let significand = u128::from(high & 0x1_FFFF_FFFF_FFFF) << 64 | u128::from(low);
+    if significand > MOST {
+        return None;
+    }
+    let exponent = (high >> 49 & 0x3FFF) as i32 - 6176;
+    let digits = significand.to_string();
+    let count = digits.len() as i32;
+    let left = exponent + count;
+    let point = if exponent <= 0 && left > -6 { left } else { 1 };
+    if high >> 63 == 1 {
+        out.push(b'-');
+    }
+    if point <= 0 {
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + -point as usize, b'0');
+        out.extend_from_slice(digits.as_bytes());
+    } else if point >= count {
+        out.extend_from_slice(digits.as_bytes());
+        out.resize(out.len() + (point - count) as usize, b'0');
+    } else {
+        out.extend_from_slice(&digits.as_bytes()[..point as usize]);
+        out.push(b'.');
+        out.extend_from_slice(&digits.as_bytes()[point as usize..]);
+    }
+    if left != point {
+        out.extend_from_slice(format!("E{:+}", left - point).as_bytes());
+    }
+    Some(())
+}
+
+/// The first millisecond that ISO 8601 can not write with four digits of year.
+pub const YEAR_10000: i64 = 253_402_300_800_000;
+
+/// Milliseconds since the epoch, 0 to `YEAR_10000`, as `2024-05-01T12:00:05.123Z`; no fraction where it is zero.
+pub fn iso(out: &mut Vec<u8>, milliseconds: i64) {
+    let (days, rest) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": civil_from_days, for days of this era and later.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    padded::<4>(out, year);
+    out.push(b'-');
+    padded::<2>(out, month);
+    out.push(b'-');
+    padded::<2>(out, day);
+    out.push(b'T');
+    padded::<2>(out, rest / 3_600_000);
+    out.push(b':');
+    padded::<2>(out, rest / 60_000 % 60);
+    out.push(b':');
+    padded::<2>(out, rest / 1_000 % 60);
+    if rest % 1_000 != 0 {
+        out.push(b'.');
+        padded::<3>(out, rest % 1_000);
+    }
+    out.push(b'Z');
+}
+
+fn padded<const N: usize>(out: &mut Vec<u8>, mut value: i64) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit += (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+/// A UUID's 16 bytes as `00010203-0405-0607-0809-0a0b0c0d0e0f`.
+pub fn uuid(out: &mut Vec<u8>, bytes: &[u8]) {
+    for (index, part) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
+        if index > 0 {
+            out.push(b'-');
+        }
+        hex(out, &bytes[part]);
+    }
+}

@@ -1,0 +1,114 @@
+"""The accelerator writes what the pure path writes, to the letter, for everything that BSON can hold and for damage."""
+
+import struct
+from array import array
+from itertools import accumulate
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rigatoni_bson.modes import MODES
+from rigatoni_bson.testing.reading import bson_document
+from rigatoni_bson.testing.strategies import DOCUMENTS
+from rigatoni_bson.writing import JsonWriter
+from rigatoni_core.testing.batches import recorded_events
+from rigatoni_native import json_lines
+
+WRITERS = {mode: (JsonWriter(mode), JsonWriter(mode, accelerated=False)) for mode in MODES}
+
+
+def both(mode, documents):
+    """The lines and the errors' texts by either way."""
+    offsets = array("Q", accumulate(map(len, documents), initial=0))
+    buffer = memoryview(b"".join(documents))
+    answers = [writer.lines(buffer, offsets) for writer in WRITERS[mode]]
+    return [(lines, {index: str(error) for index, error in errors.items()}) for lines, errors in answers]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None, max_examples=150)
+@given(documents=st.lists(DOCUMENTS, max_size=5))
+def test_C6_every_document_gives_the_same_line(mode, documents):
+    accelerated, pure = both(mode, documents)
+    assert accelerated == pure
+    assert accelerated[0].count(b"\n") == len(documents)
+
+
+@st.composite
+def damaged(draw):
+    """A document with some of its bytes changed, added or cut off."""
+    raw = bytearray(draw(DOCUMENTS))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(raw)))
+        raw[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None, max_examples=150)
+@given(documents=st.lists(damaged() | st.binary(max_size=40) | DOCUMENTS, max_size=5))
+@example(documents=[b"", b"\x05\0\0\0\0", b"\x05\0\0\0\1"])
+def test_damage_is_named_by_the_same_words_and_harms_no_neighbour(mode, documents):
+    accelerated, pure = both(mode, documents)
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None, max_examples=300)
+@given(number=st.floats() | st.floats(width=32) | st.integers(-(10**19), 10**19).map(float))
+def test_every_double_is_the_same(mode, number):
+    accelerated, pure = both(mode, [bson_document([(b"d", 0x01, struct.pack("<d", number))])])
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None, max_examples=300)
+@given(
+    significand=st.integers(0, 2**113 - 1) | st.integers(0, 10**6),
+    exponent=st.integers(0, 12_287) | st.integers(6_160, 6_190),
+    negative=st.booleans(),
+)
+def test_every_decimal_is_the_same(mode, significand, exponent, negative):
+    bits = negative << 127 | exponent << 113 | significand
+    accelerated, pure = both(mode, [bson_document([(b"d", 0x13, bits.to_bytes(16, "little"))])])
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None, max_examples=300)
+@given(milliseconds=st.integers(-(2**63), 2**63 - 1) | st.integers(0, 253_402_300_800_000))
+def test_every_date_is_the_same(mode, milliseconds):
+    accelerated, pure = both(mode, [bson_document([(b"d", 0x09, struct.pack("<q", milliseconds))])])
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_recorded_events_of_a_real_server_are_the_same_and_none_is_left_to_the_pure_path(mode, recordings):
+    for path in sorted(recordings.glob("*.bson")):
+        documents = recorded_events(path)
+        accelerated, pure = both(mode, documents)
+        assert accelerated == pure, path
+    offsets = array("Q", accumulate(map(len, documents), initial=0))
+    assert documents
+    assert json_lines(b"".join(documents), offsets, mode)[1] == []
+
+
+@pytest.mark.parametrize("depth", [249, 250, 251, 400])
+def test_nesting_is_refused_at_the_same_depth(depth):
+    raw = bson_document([])
+    for _ in range(depth):
+        raw = bson_document([(b"d", 0x03, raw)])
+    accelerated, pure = both("relaxed", [raw])
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("offsets", [[0, 10_000], [5, 0], [0, 2**63], [3]])
+def test_offsets_beyond_the_buffer_are_left_to_the_caller(offsets):
+    text, left = json_lines(b"\x05\0\0\0\0", offsets, "relaxed")
+    assert text == b""
+    assert left == [(0, 0)] * (len(offsets) - 1)
+
+
+def test_an_unknown_mode_is_an_error():
+    with pytest.raises(ValueError, match="strict"):
+        json_lines(b"", [0], "strict")
