@@ -1,11 +1,14 @@
 """Leases and fencing tokens: exclusive, taken over, never overwritten by a former owner."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.errors import LeaseLostError
+from rigatoni_core.contracts import Listener
+from rigatoni_core.errors import LeaseLostError, StateStoreError, Transient
 from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream
+from rigatoni_core.notices import LeaseLost, LeaseNotRenewed, RepeatsPossible, WorkerStarted
 from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.clock import run_virtual
@@ -14,12 +17,17 @@ from rigatoni_core.testing.scripted import HANG, FlakyStateStore, Log, Recording
 STREAM = Stream("p", "a.b")
 
 
+class StoreDownError(StateStoreError, Transient):
+    pass
+
+
 def checkpoint(token="t", fencing_token=0):
     return Checkpoint(Position(ResumeToken(token), "f"), 1, fencing_token)
 
 
-def pipeline(log, destination, state, owner, **settings):
+def pipeline(log, destination, state, owner, listeners=(), **settings):
     return Pipeline(
+        listeners=listeners,
         name="p",
         source=ScriptedSource(logs={"a.b": log}, start=0),
         destination=destination,
@@ -91,6 +99,8 @@ def test_Z6_a_worker_whose_lease_was_lost_does_not_write_again():
     async def main():
         class Forgetful(FlakyStateStore):
             async def renew(self, lease, *, ttl):
+                self._leases["p/a.b"] = lease.__class__(STREAM, "two", 99, 1e9)
+                self._fencing_tokens["p/a.b"] = 99
                 raise LeaseLostError("the store says no")
 
         log, store, destination = log_of(3), Forgetful(), RecordingDestination()
@@ -99,8 +109,6 @@ def test_Z6_a_worker_whose_lease_was_lost_does_not_write_again():
         await asyncio.sleep(2)
         assert destination.tokens == log.tokens[:3]
         await asyncio.sleep(1.5)
-        store._leases["p/a.b"] = store._leases["p/a.b"].__class__(STREAM, "two", 99, 1e9)
-        store._fencing_tokens["p/a.b"] = 99
         log.grow(5)
         await asyncio.sleep(60)
         assert destination.tokens == log.tokens[:3]
@@ -147,8 +155,9 @@ def test_I3_an_owner_that_was_paused_beyond_its_lease_stops_before_its_next_writ
         log, destination, store = log_of(3), RecordingDestination(), Silent()
         running = pipeline(log, destination, store, "one", lease_ttl=9.0, lease_renew_interval=3.0)
         task = asyncio.create_task(running.run())
-        await asyncio.sleep(20)
-        assert await store.acquire(STREAM, owner="two", ttl=1000) is not None
+        await asyncio.sleep(2)
+        while await store.acquire(STREAM, owner="two", ttl=1000) is None:
+            await asyncio.sleep(0.01)
         log.grow(5)
         await asyncio.sleep(60)
         assert destination.tokens == log.tokens[:3]
@@ -167,5 +176,160 @@ def test_a_hanging_destination_keeps_its_lease_while_it_is_renewed():
         assert await store.acquire(STREAM, owner="two", ttl=30) is None
         running.stop()
         await task
+
+    run_virtual(main())
+
+
+class Heard(Listener):
+    """Keeps every notice."""
+
+    def __init__(self):
+        self.notices = []
+
+    def notify(self, notice):
+        self.notices.append(notice)
+
+    def of(self, kind):
+        return [notice for notice in self.notices if isinstance(notice, kind)]
+
+
+def test_Z7_an_idle_worker_that_lost_its_lease_stands_by_for_it_again():
+    async def main():
+        log, store = log_of(3), FlakyStateStore()
+        running = pipeline(log, RecordingDestination(), store, "one", lease_ttl=9.0, lease_renew_interval=3.0)
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(2)
+        del store._leases["p/a.b"]
+        assert await store.acquire(STREAM, owner="two", ttl=20) is not None
+        await asyncio.sleep(5)
+        assert running.statistics.streams["a.b"].state == "standby"
+        await asyncio.sleep(21)
+        assert running.statistics.streams["a.b"].state == "running"
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_a_store_that_can_not_renew_is_asked_again_soon_and_the_operator_is_told():
+    async def main():
+        class Down(FlakyStateStore):
+            faults = 2
+
+            async def renew(self, lease, *, ttl):
+                if self.faults:
+                    self.faults -= 1
+                    raise StoreDownError("no answer")
+                return await FlakyStateStore.renew(self, lease, ttl=ttl)
+
+        log, store, heard, destination = log_of(3), Down(), Heard(), RecordingDestination()
+        running = pipeline(log, destination, store, "one", listeners=(heard,))
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(200)
+        told = heard.of(LeaseNotRenewed)
+        assert [notice.remaining for notice in told] == pytest.approx([20, 15], abs=0.1)
+        assert not heard.of(LeaseLost)
+        assert await store.acquire(STREAM, owner="two", ttl=30) is None
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_I3_a_store_that_stays_away_beyond_the_deadline_costs_the_lease_once():
+    async def main():
+        class Away(FlakyStateStore):
+            away = False
+
+            async def renew(self, lease, *, ttl):
+                if self.away:
+                    raise StoreDownError("no answer")
+                return await FlakyStateStore.renew(self, lease, ttl=ttl)
+
+            async def acquire(self, stream, *, owner, ttl):
+                if self.away:
+                    raise StoreDownError("no answer")
+                return await FlakyStateStore.acquire(self, stream, owner=owner, ttl=ttl)
+
+        log, store, heard, destination = log_of(3), Away(), Heard(), RecordingDestination()
+        running = pipeline(log, destination, store, "one", listeners=(heard,))
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(2)
+        store.away = True
+        await asyncio.sleep(40)
+        log.grow(5)
+        await asyncio.sleep(60)
+        assert destination.tokens == log.tokens[:3]
+        assert len(heard.of(LeaseLost)) == 1
+        store.away = False
+        await asyncio.sleep(60)
+        assert destination.tokens == log.tokens
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_a_bug_in_a_lease_keeper_stops_its_worker_and_is_not_swallowed():
+    async def main():
+        class Buggy(FlakyStateStore):
+            async def renew(self, lease, *, ttl):
+                raise KeyError("a bug")
+
+        running = pipeline(log_of(3), RecordingDestination(), Buggy(), "one")
+        outcome = (await running.run()).workers["a.b"]
+        assert isinstance(outcome.error, KeyError)
+
+    run_virtual(main())
+
+
+def test_a_hanging_lease_keeper_does_not_hold_up_the_end():
+    async def main():
+        class Hanging(FlakyStateStore):
+            async def renew(self, lease, *, ttl):
+                while True:  # it does not even let go when it is cancelled
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
+
+            async def release(self, lease):
+                await asyncio.Event().wait()
+
+        running = pipeline(log_of(3), RecordingDestination(), Hanging(), "one")
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(15)
+        asked = asyncio.get_running_loop().time()
+        running.stop()
+        assert (await task).ok
+        assert asyncio.get_running_loop().time() - asked <= 2 * Settings().lease_retry_interval + 1
+        for other in asyncio.all_tasks() - {asyncio.current_task()}:
+            other.get_coro().close()  # the one that nothing ends
+
+    run_virtual(main())
+
+
+def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_anew():
+    async def main():
+        log, store, heard, destination = log_of(3), FlakyStateStore(), Heard(), RecordingDestination()
+        running = pipeline(log, destination, store, "one", listeners=(heard,))
+        running.source.start = None  # a fresh stream begins at the log's end
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(2)
+        log.grow(5)
+        await asyncio.sleep(3)
+        assert destination.tokens == log.tokens[3:]
+        for memory in (store._checkpoints, store._leases, store._fencing_tokens):
+            memory.clear()
+        lost = asyncio.get_running_loop().time()
+        while not heard.of(LeaseLost):
+            await asyncio.sleep(0.01)
+        log.grow(5)  # before the worker has the lease again
+        while len(heard.of(WorkerStarted)) < 2:
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(5)
+        assert asyncio.get_running_loop().time() - lost < 60
+        assert destination.tokens == log.tokens[3:]
+        assert len(heard.of(RepeatsPossible)) == 1
+        running.stop()
+        assert (await task).ok
 
     run_virtual(main())

@@ -10,6 +10,7 @@ from rigatoni_core.config import InvalidConfigurationError, structure
 from rigatoni_core.errors import StateStoreError
 from rigatoni_core.events import Stream
 from rigatoni_core.options import Secret
+from rigatoni_core.settings import Settings
 from rigatoni_core.testing.servers import free_port
 from rigatoni_redis_state.errors import (
     ACL,
@@ -57,7 +58,7 @@ async def enter(url, **options):
 
 async def test_the_recommended_acl_user_can_do_everything(guarded, checkpoint):
     async with RedisStateStore(url=Secret(url_of(guarded, "rigatoni"))) as store:
-        assert store.warnings() == ()
+        assert store.advice(Settings()) == ()
         lease = await store.acquire(STREAM, owner="one", ttl=30)
         lease = await store.renew(lease, ttl=30)
         await store.save_resume_token(STREAM, checkpoint(fencing_token=lease.fencing_token))
@@ -119,14 +120,14 @@ async def test_a_server_that_is_no_cluster_and_a_cluster_that_is_not_said_to_be_
 async def test_a_server_that_may_drop_checkpoints_is_warned_of(tmp_path, policy, options, said):
     with RedisServer(tmp_path / "data", maxmemory_policy=policy, **options) as server:
         async with RedisStateStore(url=Secret(server.url)) as store:
-            warnings = store.warnings()
+            warnings = store.advice(Settings())
             assert len(warnings) == (1 if said else 0)
             assert all(said in warning for warning in warnings)
             server.client().execute_command(
                 *ACL.replace("PASSWORD", "p").replace(" +info", "").replace(" +config|get", "").split()
             )
         async with RedisStateStore(url=Secret(f"redis://rigatoni:p@127.0.0.1:{server.port}")) as store:
-            (warning,) = store.warnings()
+            (warning,) = store.advice(Settings())
             assert "can not see" in warning
 
 

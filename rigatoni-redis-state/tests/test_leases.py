@@ -114,3 +114,16 @@ def test_the_keys_of_a_stream_share_one_hash_slot_whatever_its_name():
     for pipeline, name in (("p", "a.b"), ("{p}", "{a}.b"), ("}", "{"), ("ü", "x" * 500)):
         keys = Keys.of("rigatoni:", Stream(pipeline, name))
         assert len({key_slot(key.encode()) for key in (keys.checkpoint, keys.fence, keys.lease, keys.corrupt)}) == 1
+
+
+async def test_whoever_looks_sees_the_owner_and_the_record_and_changes_nothing(make_store, client, checkpoint):
+    async with make_store() as store:
+        lease = await store.acquire(STREAM, owner="host:1 of 2", ttl=30)
+        await store.save_resume_token(STREAM, checkpoint(fencing_token=lease.fencing_token))
+        looker = make_store()
+        before = sorted([key async for key in client.scan_iter(f"{looker.prefix}*")])
+        async with looker.looking():
+            assert await looker.holder(STREAM) == "host:1 of 2"
+            assert await looker.holder(Stream("p", "other")) is None
+            assert (await looker.load_resume_token(STREAM)).fencing_token == lease.fencing_token
+        assert sorted([key async for key in client.scan_iter(f"{looker.prefix}*")]) == before

@@ -9,6 +9,7 @@ import trustme
 from rigatoni_core.errors import LeaseLostError, Transient
 from rigatoni_core.events import Stream
 from rigatoni_core.options import Secret
+from rigatoni_core.settings import Settings
 from rigatoni_core.testing.servers import free_port
 from rigatoni_redis_state.errors import RedisConfigurationError, RedisUnavailableError
 from rigatoni_redis_state.store import RedisStateStore
@@ -136,7 +137,7 @@ async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failove
         url = Secret("redis://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2]))
         streams = [Stream("p", f"shop.{number}") for number in range(12)]
         async with RedisStateStore(url=url, cluster=True) as store:
-            assert store.warnings() == ()
+            assert store.advice(Settings()) == ()
             leases = {}
             for stream in streams:
                 leases[stream] = await store.acquire(stream, owner="one", ttl=300)

@@ -12,7 +12,7 @@ import attrs
 from rigatoni_core.contracts import StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
 from rigatoni_core.events import Checkpoint, Gap, Position, Stream
-from rigatoni_core.notices import CheckpointFailed, CheckpointSaved, publish
+from rigatoni_core.notices import CheckpointFailed, CheckpointSaved, RepeatsPossible, publish
 from rigatoni_core.retry import time_limit
 from rigatoni_core.settings import Settings
 
@@ -23,7 +23,8 @@ class CheckpointKeeper:
     """Keeps one stream's checkpoint, in memory and in the state store.
 
     `fencing_token` answers the lease's token at the time of a save. While one grant lasts the later of memory and
-    store wins: a store that can not be written must not send the worker back to where it was.
+    store wins: a store that can not be written must not send the worker back to where it was. After that the store
+    wins, unless it has lost what was saved: then memory does, since beginning anew would skip changes.
     """
 
     def __init__(self, stream: Stream, store: StateStore, settings: Settings, fencing_token: Callable[[], int]) -> None:
@@ -33,6 +34,7 @@ class CheckpointKeeper:
         self._fencing_token = fencing_token
         self._memory: Checkpoint | None = None
         self._saved: Checkpoint | None = None
+        self._former = False  # memory is of an earlier grant
         self._saved_at = float("-inf")
         self._unsaved = 0
 
@@ -42,8 +44,8 @@ class CheckpointKeeper:
         return self._memory.position if self._memory else None
 
     def forget(self) -> None:
-        """The lease is gone: from now on only the store knows the position."""
-        self._memory = self._saved = None
+        """The lease is gone: the store may know a newer position."""
+        self._former = True
         self._unsaved = 0
 
     async def load(self) -> Position | None:
@@ -57,8 +59,13 @@ class CheckpointKeeper:
             if self._memory is None:
                 raise
             stored = None
-        if self._memory is None or (stored and stored.position.order > self._memory.position.order):
+        memory = self._memory
+        if memory is None or (stored and (self._former or stored.position.order > memory.position.order)):
             self._memory = self._saved = stored
+        elif stored is None and self._saved is not None:
+            self._saved = None
+            publish(RepeatsPossible(stream=self._stream, reason="the state store has lost the checkpoint"))
+        self._former = False
         return self.position
 
     async def anchor(self, position: Position) -> None:

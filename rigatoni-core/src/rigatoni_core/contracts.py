@@ -203,7 +203,10 @@ class Advisor(ABC):
 
     @abstractmethod
     def advice(self, settings: "Settings") -> Sequence[str]:
-        """What is unwise about its options, or about these settings with it, and what is better. No I/O."""
+        """What is unwise about its options, or about these settings with it, and what is better. No I/O.
+
+        A component that looks at its server's settings while it is entered tells more after that: it is asked again.
+        """
 
 
 class Examiner(ABC):

@@ -1,14 +1,15 @@
 """Holding the right to run a stream, where the state store grants such rights."""
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from rigatoni_core.contracts import Lease, LeaseKeeper, StateStore
 from rigatoni_core.errors import LeaseLostError, RigatoniError
 from rigatoni_core.events import Stream
-from rigatoni_core.notices import LeaseAcquired, LeaseAwaited, LeaseLost, publish
-from rigatoni_core.retry import Retry, sleep
+from rigatoni_core.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, publish
+from rigatoni_core.retry import Retry, sleep, time_limit
 from rigatoni_core.settings import Settings
 
 
@@ -29,15 +30,16 @@ class LeaseHolder:
 
     @property
     def fencing_token(self) -> int:
-        """The token of the present grant; 0 where the store keeps no leases."""
+        """The token of the last grant; 0 where the store keeps no leases."""
         return self._lease.fencing_token if self._lease else 0
 
     def check(self) -> None:
         """Raise `LeaseLostError` unless the lease is certainly held now. Called right before each write."""
         if self._keeper is None:
             return
-        now = asyncio.get_running_loop().time()
-        if self._lease is None or now >= self._lease.deadline:
+        if self._renewing is not None and self._renewing.done():
+            self._renewing.result()  # raises why nobody renews it: the store said no, or a bug
+        if self._lease is None or self._remaining() <= 0:
             raise LeaseLostError(f"the lease of {self._stream} ran out before it was renewed")
 
     async def __aenter__(self) -> Self:
@@ -51,7 +53,7 @@ class LeaseHolder:
             await self._retry.pause(self._settings.lease_retry_interval)
         self._lease = lease
         publish(LeaseAcquired(stream=self._stream, fencing_token=lease.fencing_token))
-        self._renewing = asyncio.create_task(self._renew(self._keeper))
+        self._renewing = asyncio.create_task(self._renew(self._keeper, lease))
         return self
 
     async def __aexit__(
@@ -59,26 +61,38 @@ class LeaseHolder:
     ) -> None:
         if self._renewing is not None:
             self._renewing.cancel()
-            await asyncio.wait([self._renewing])
+            done, _ = await asyncio.wait([self._renewing], timeout=self._settings.lease_retry_interval)
+            if done and not self._renewing.cancelled():
+                self._renewing.exception()  # `check` has raised it, or nothing was written any more
         lease, self._lease, self._renewing = self._lease, None, None
         if self._keeper is not None and lease is not None:
-            try:
-                async with asyncio.timeout(self._settings.lease_retry_interval):
+            with suppress(RigatoniError):  # it runs out by itself
+                async with time_limit(self._settings.lease_retry_interval, "the state store"):
                     await self._keeper.release(lease)
-            except (RigatoniError, TimeoutError):
-                pass  # it runs out by itself
 
     async def _acquire(self, keeper: LeaseKeeper) -> Lease | None:
-        return await keeper.acquire(self._stream, owner=self._owner, ttl=self._settings.lease_ttl)
+        async with time_limit(self._settings.lease_renew_interval, f"the state store, asked to lease {self._stream},"):
+            return await keeper.acquire(self._stream, owner=self._owner, ttl=self._settings.lease_ttl)
 
-    async def _renew(self, keeper: LeaseKeeper) -> None:
-        """Renew until it is lost; a store that does not answer is asked again until the deadline says no."""
-        while self._lease is not None:
-            await sleep(self._settings.lease_renew_interval)
+    async def _renew(self, keeper: LeaseKeeper, lease: Lease) -> None:
+        """Renew until the lease is lost: `LeaseLostError`. A store that can not be asked is asked again until then."""
+        settings, pause = self._settings, self._settings.lease_renew_interval
+        while True:
+            await sleep(pause)
             try:
-                self._lease = await keeper.renew(self._lease, ttl=self._settings.lease_ttl)
-            except LeaseLostError as error:
-                self._lease = None
-                publish(LeaseLost(stream=self._stream, error=error))
-            except RigatoniError:
-                continue
+                async with time_limit(settings.lease_renew_interval, "the state store"):
+                    self._lease = lease = await keeper.renew(lease, ttl=settings.lease_ttl)
+                pause = settings.lease_renew_interval
+            except LeaseLostError:
+                raise
+            except RigatoniError as error:
+                publish(LeaseNotRenewed(stream=self._stream, error=error, remaining=max(0.0, self._remaining())))
+                if self._remaining() <= 0:
+                    raise LeaseLostError(
+                        f"the lease of {self._stream} ran out: {error}", remedy=error.remedy
+                    ) from error
+                pause = min(settings.lease_retry_interval, settings.lease_renew_interval)
+
+    def _remaining(self) -> float:
+        """Seconds for which the lease is certainly held."""
+        return self._lease.deadline - asyncio.get_running_loop().time() if self._lease else 0.0

@@ -148,7 +148,17 @@ class LeaseAwaited(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class LeaseNotRenewed(Notice):
+    """The state store could not be asked; it is asked again, and the lease is held for `remaining` seconds more."""
+
+    error: Exception
+    remaining: float
+
+
+@attrs.frozen(kw_only=True)
 class LeaseLost(Notice):
+    """The worker stops before its next write, and asks for the lease again."""
+
     error: Exception
 
 

@@ -25,6 +25,7 @@ from rigatoni_core.notices import (
     LeaseAcquired,
     LeaseAwaited,
     LeaseLost,
+    LeaseNotRenewed,
     Notice,
     Resumed,
     Retrying,
@@ -131,6 +132,8 @@ class StreamStatistics:
                 self.lease_held = True
             case LeaseAwaited():
                 self._stand_by()
+            case LeaseNotRenewed():
+                self._fail(notice.error)
             case LeaseLost():
                 if self.lease_held is not False:  # who renews it and who writes may both have noticed
                     self.leases_lost += 1

@@ -117,6 +117,7 @@ class Worker:
                 batches.stop()
             async for batch in batches:
                 self._take_up(batch, batches.buffered_bytes)
+                self.lease.check()  # an idle stream writes nothing, and must notice all the same
                 while batch and (fixed := await self.retry(self._deliver, batch)):
                     batch = await batches.recut(batch, fixed)
                     publish(BatchRecut(stream=self.stream, events=len(batch)))

@@ -1,16 +1,18 @@
 """The state store `redis`: checkpoints, and the leases by which several instances share a pipeline's streams."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Annotated, Any, Self
 
 import attrs
-from rigatoni_core.contracts import Lease, LeaseKeeper, StateStore
+from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, StateInspector, StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
 from rigatoni_core.options import Secret
 from rigatoni_core.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.settings import Settings
 
 from rigatoni_redis_state import scripts
 from rigatoni_redis_state.advice import advice
@@ -33,7 +35,7 @@ def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: in
 
 
 @attrs.define(kw_only=True, eq=False)
-class RedisStateStore(StateStore, LeaseKeeper):
+class RedisStateStore(StateStore, LeaseKeeper, StateInspector, Advisor):
     """Checkpoints and leases in Redis 6.2 and newer, or Valkey. Nothing but a lease ever expires.
 
     A save is refused once a later lease was granted, whether its owner has saved anything yet or not. It is as durable
@@ -56,7 +58,7 @@ class RedisStateStore(StateStore, LeaseKeeper):
     _endpoint: Endpoint = attrs.field(init=False, repr=False)
     _client: Client | None = attrs.field(init=False, default=None, repr=False)
     _stack: AsyncExitStack = attrs.field(init=False, factory=AsyncExitStack, repr=False)
-    _warnings: tuple[str, ...] = attrs.field(init=False, default=(), repr=False)
+    _advice: tuple[str, ...] = attrs.field(init=False, default=(), repr=False)
     _corrupt: set[str] = attrs.field(init=False, factory=set, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -68,9 +70,8 @@ class RedisStateStore(StateStore, LeaseKeeper):
         """Connect, and try on a key of its own whether everything that will be needed is allowed."""
         await self._open()
         try:
-            await self._run(scripts.PROBE, [f"{self.prefix}probe"], [], "use it")
-            with translated("look at its settings", str(self._endpoint)):
-                self._warnings = await advice(self._connected)
+            await self._run(scripts.PROBE, [f"{self.prefix}probe"], [], "use the store")
+            await self._look_at_settings()
         except BaseException:
             await self._close()
             raise
@@ -81,9 +82,25 @@ class RedisStateStore(StateStore, LeaseKeeper):
     ) -> None:
         await self._close()
 
-    def warnings(self) -> tuple[str, ...]:
-        """What the server may do to checkpoints, in words; known once the store is entered."""
-        return self._warnings
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Connect without trying anything out. See `StateInspector`."""
+        await self._open()
+        try:
+            await self._look_at_settings()
+            yield
+        finally:
+            await self._close()
+
+    async def holder(self, stream: Stream) -> str | None:
+        """The owner of the stream's lease. See `StateInspector`."""
+        with translated(f"look at the lease of {stream}", str(self._endpoint)):
+            held: Any = await self._connected.get(self._keys(stream).lease)
+        return held.decode().partition(" ")[2] if held else None
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """What the server may do to checkpoints; known once the store is entered. See `Advisor`."""
+        return self._advice
 
     # --- checkpoints
 
@@ -161,6 +178,10 @@ class RedisStateStore(StateStore, LeaseKeeper):
     def _connected(self) -> Client:
         assert self._client is not None, "the store is not entered"
         return self._client
+
+    async def _look_at_settings(self) -> None:
+        with translated("look at the settings", str(self._endpoint)):
+            self._advice = await advice(self._connected)
 
     async def _open(self) -> None:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
+from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
 from rigatoni_core.contracts import Examiner, StateInspector
@@ -21,7 +22,10 @@ T = TypeVar("T")
 
 @attrs.define
 class Findings:
-    """What was found. `errors` is by place (`source`, `stream shop.orders`); `hanging`: something did not answer."""
+    """What was found. `errors` is by place (`source`, `stream shop.orders`); `hanging`: something did not answer.
+
+    `advice` is what the components find unwise, that which only connecting shows included.
+    """
 
     streams: dict[str, str] = attrs.field(factory=dict)
     destination: str = ""
@@ -29,6 +33,7 @@ class Findings:
     conditions: tuple[str, ...] = ()
     rejected_events: str = ""
     notes: list[str] = attrs.field(factory=list)
+    advice: list[str] = attrs.field(factory=list)
     errors: dict[str, list[RigatoniError]] = attrs.field(factory=dict)
 
     @property
@@ -59,6 +64,7 @@ class Checks:
             if "dead_letters" not in found.errors:
                 found.rejected_events = rejections(configuration)
             await self._open_state(stack, names)
+            found.advice = advice_of(configuration)
             for name in names:
                 await self._stream(Stream(configuration.name, name))
         return found

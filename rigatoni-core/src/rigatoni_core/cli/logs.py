@@ -23,6 +23,7 @@ from rigatoni_core.notices import (
     EventsRejected,
     GapRecorded,
     LeaseLost,
+    LeaseNotRenewed,
     Notice,
     RepeatsPossible,
     Retrying,
@@ -43,6 +44,7 @@ _LEVELS: dict[type[Notice], int] = {
     WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
     LeaseLost: logging.WARNING,
+    LeaseNotRenewed: logging.WARNING,
     RepeatsPossible: logging.WARNING,
     Retrying: logging.WARNING,
     EventsRejected: logging.ERROR,

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.app import ABANDONED, BUG, DONE, WORKER_FAILED, fail_on_bug
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.logs import LogListener, make_log
-from rigatoni_core.cli.output import complain, duration, fail, time_in_words
+from rigatoni_core.cli.output import complain, duration, fail, time_in_words, warn
 from rigatoni_core.contracts import Listener
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.notices import Notice, WorkerStarted
@@ -32,6 +33,7 @@ async def _run(configuration: "PipelineConfiguration", once: bool, log_level: st
     human = live or log_format == "human" or (log_format == "auto" and sys.stderr.isatty())
     log = make_log("error" if live and log_level != "debug" else log_level, human=human)
     tell: Callable[[str], Any] = complain if live else log.info
+    advise: Callable[[str], Any] = warn if live else log.warning
     pipeline = Pipeline(
         name=configuration.name,
         source=configuration.source,
@@ -40,7 +42,11 @@ async def _run(configuration: "PipelineConfiguration", once: bool, log_level: st
         dead_letters=configuration.dead_letters,
         settings=configuration.settings,
         redact=configuration.redaction,
-        listeners=[_Announcer(configuration, tell), LogListener(log, tracebacks=not human), *configuration.listeners],
+        listeners=[
+            _Announcer(configuration, tell, advise),
+            LogListener(log, tracebacks=not human),
+            *configuration.listeners,
+        ],
     )
     started = time.monotonic()
     with _progress(pipeline.statistics) if live else nullcontext():
@@ -59,15 +65,27 @@ async def _run(configuration: "PipelineConfiguration", once: bool, log_level: st
 
 
 class _Announcer(Listener):
-    """Says into what the pipeline writes and what is promised, and once per stream where it goes on."""
+    """Says into what the pipeline writes and what is promised, and once per stream where it goes on.
 
-    def __init__(self, configuration: "PipelineConfiguration", tell: Callable[[str], Any]) -> None:
+    Before that, what the components found unwise about their servers; `validate` says what the options alone show.
+    """
+
+    def __init__(
+        self, configuration: "PipelineConfiguration", tell: Callable[[str], Any], advise: Callable[[str], Any]
+    ) -> None:
         self._configuration = configuration
         self._tell = tell
+        self._advise = advise
+        self._advice: list[str] | None = advice_of(configuration)
         self._promise = ""
         self._told: set[str] = set()
 
     def notify(self, notice: Notice) -> None:
+        if self._advice is not None:  # the first notice: all components are entered
+            known, self._advice = self._advice, None
+            for text in advice_of(self._configuration):
+                if text not in known:
+                    self._advise(text)
         if not isinstance(notice, WorkerStarted) or notice.stream.name in self._told:
             return
         self._told.add(notice.stream.name)

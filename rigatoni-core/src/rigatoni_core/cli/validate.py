@@ -30,12 +30,14 @@ def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
     store can be reached; whether each stream can be read with these rights and this filter from where it stands; and
     what is guaranteed under which conditions. May be called while the pipeline runs.
     """
+    from rigatoni_core.cli.advice import advice_of
+
     result: dict[str, Any] = {"file": str(file), "valid": False, "warnings": [], "faults": []}
     configuration = _load(file, result, json_)
     result |= {
         "valid": True,
         "pipeline": configuration.name,
-        "warnings": [*configuration.warnings, *_advice(configuration)],
+        "warnings": [*configuration.warnings, *advice_of(configuration)],
     }
     for text in result["warnings"] if not json_ else ():
         warn(text)
@@ -61,19 +63,6 @@ def _load(file: Path, result: dict[str, Any], json_: bool) -> "PipelineConfigura
         sys.exit(WRONG)
 
 
-def _advice(configuration: "PipelineConfiguration") -> list[str]:
-    from rigatoni_core.contracts import Advisor
-
-    kinds = ("source", "destination", "dead_letters", "state")
-    components = (*(getattr(configuration, kind) for kind in kinds), *configuration.listeners)
-    return [
-        text
-        for component in components
-        if isinstance(component, Advisor)
-        for text in component.advice(configuration.settings)
-    ]
-
-
 def _connect(configuration: "PipelineConfiguration", result: dict[str, Any], timeout: float, json_: bool) -> None:
     import asyncio
 
@@ -83,8 +72,12 @@ def _connect(configuration: "PipelineConfiguration", result: dict[str, Any], tim
 
     found = asyncio.run(Checks(configuration, timeout).run())
     errors = as_records(found.errors)
+    advice = [text for text in found.advice if text not in result["warnings"]]
+    result["warnings"] += advice
+    for text in advice if not json_ else ():
+        warn(text)
     if json_:
-        described = attrs.asdict(found, filter=attrs.filters.exclude("errors"))
+        described = attrs.asdict(found, filter=attrs.filters.exclude("advice", "errors"))
         as_json({**result, **described, "errors": errors})
     else:
         _print(configuration, found)

@@ -1,0 +1,20 @@
+"""What the components of a pipeline find unwise."""
+
+from typing import TYPE_CHECKING
+
+from rigatoni_core.contracts import Advisor
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+
+
+def advice_of(configuration: "PipelineConfiguration") -> list[str]:
+    """In words; more of it once the components are entered. See `Advisor`."""
+    kinds = ("source", "destination", "dead_letters", "state")
+    components = (*(getattr(configuration, kind) for kind in kinds), *configuration.listeners)
+    return [
+        text
+        for component in components
+        if isinstance(component, Advisor)
+        for text in component.advice(configuration.settings)
+    ]
