@@ -1,0 +1,63 @@
+"""The metrics of `rigatoni_core.metrics` as OpenTelemetry instruments.
+
+The SDK keeps the first of two instruments of one name and drops the callbacks of the second in silence: so all
+listeners of one meter provider share one set of instruments and one `Statistics`. These stay when a pipeline has ended,
+or its last figures would miss the provider's next export.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from rigatoni_core.metrics import DISTRIBUTIONS, FIGURES, Figure
+from rigatoni_core.notices import Notice
+from rigatoni_core.statistics import Statistics
+
+from rigatoni_otel.attributes import SCOPE, VERSION, key_of, of_stream
+
+_instruments: "WeakKeyDictionary[MeterProvider, Instruments]" = WeakKeyDictionary()
+
+
+class Instruments:
+    """One instrument per metric: figures are read when the provider asks, distributions recorded as they come."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        meter = provider.get_meter(SCOPE, VERSION)
+        self._statistics = Statistics()
+        for figure in FIGURES:
+            create = meter.create_observable_counter if figure.kind == "counter" else meter.create_observable_gauge
+            create(f"rigatoni.{figure.name}", [partial(self._observe, figure)], figure.unit, figure.meaning)
+        self._histograms = [
+            (
+                distribution,
+                meter.create_histogram(
+                    f"rigatoni.{distribution.name}",
+                    distribution.unit,
+                    distribution.meaning,
+                    explicit_bucket_boundaries_advisory=distribution.buckets,
+                ),
+            )
+            for distribution in DISTRIBUTIONS
+        ]
+
+    @classmethod
+    def of(cls, provider: MeterProvider) -> "Instruments":
+        """The provider's instruments, made at the first call."""
+        if provider not in _instruments:
+            _instruments[provider] = cls(provider)
+        return _instruments[provider]
+
+    def record(self, notice: Notice) -> None:
+        """Count the notice, and record what it brings along."""
+        self._statistics.notify(notice)
+        for distribution, histogram in self._histograms:
+            if isinstance(notice, distribution.notice):
+                histogram.record(distribution.read(notice), of_stream(notice.stream))
+
+    def _observe(self, figure: Figure, _: CallbackOptions) -> Iterable[Observation]:
+        """Called by the provider, on its own thread."""
+        for stream, figures in self._statistics.by_stream.items():
+            for attribute, value in figure.samples(figures):
+                own = {key_of(key): text for key, text in attribute.items()}
+                yield Observation(value, of_stream(stream) | own)

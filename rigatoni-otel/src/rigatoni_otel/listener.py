@@ -1,0 +1,47 @@
+"""The listener `otel`."""
+
+from types import TracebackType
+from typing import Annotated, Self
+
+import attrs
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+from opentelemetry.trace import TracerProvider, get_tracer_provider
+from rigatoni_core.contracts import Listener, Managed
+from rigatoni_core.notices import Notice
+
+from rigatoni_otel.instruments import Instruments
+from rigatoni_otel.spans import BatchSpans
+
+
+@attrs.define(kw_only=True)
+class OtelListener(Listener, Managed):
+    """Tells the OpenTelemetry API what happens to one pipeline; an SDK, if one is set up, exports it.
+
+    From Python the providers may be given (`tracer_provider`, `meter_provider`); else the global ones are used.
+    """
+
+    traces: Annotated[bool, "A span for each batch"] = True
+    metrics: Annotated[bool, "Counters, gauges and histograms"] = True
+    _tracer_provider: TracerProvider | None = attrs.field(default=None, repr=False, eq=False)
+    _meter_provider: MeterProvider | None = attrs.field(default=None, repr=False, eq=False)
+    _spans: BatchSpans | None = attrs.field(init=False, default=None, repr=False, eq=False)
+    _instruments: Instruments | None = attrs.field(init=False, default=None, repr=False, eq=False)
+
+    async def __aenter__(self) -> Self:
+        if self.traces:
+            self._spans = BatchSpans(self._tracer_provider or get_tracer_provider())
+        if self.metrics:
+            self._instruments = Instruments.of(self._meter_provider or get_meter_provider())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._spans is not None:
+            self._spans.close()
+
+    def notify(self, notice: Notice) -> None:
+        if self._spans is not None:
+            self._spans.take(notice)
+        if self._instruments is not None:
+            self._instruments.record(notice)

@@ -1,0 +1,19 @@
+"""What this distribution contributes to Rigatoni."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_otel() -> type[Any]:
+    """The listener's class, imported on first use."""
+    from rigatoni_otel.listener import OtelListener
+
+    return OtelListener
+
+
+@hookimpl
+def rigatoni_listeners() -> Iterator[Component]:
+    """The listener `otel`."""
+    yield Component("otel", load_otel, summary="Traces and metrics through the OpenTelemetry API")
