@@ -17,6 +17,8 @@ from rigatoni_core.errors import RejectedEventsError
 
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.fields import NULL, WIDTH, Row, row_of, values_of
+from rigatoni_bson.modes import Canonical
+from rigatoni_bson.walker import Walker
 
 __all__ = ["COLUMNS", "NULL", "Column", "EventColumns", "Kind"]
 
@@ -59,6 +61,8 @@ COLUMNS: Final = (
 )
 """The vocabulary of all tabular formats."""
 
+_WALKER = Walker(Canonical())
+
 
 @attrs.define(eq=False)
 class EventColumns:
@@ -93,7 +97,11 @@ class EventColumns:
         return cls(raws, {column.name: values[column.name] for column in COLUMNS}, errors)
 
     def reject(self, index: int, error: MalformedEventError) -> None:
-        """Note that event `index` can not be written; the first reason stays."""
+        """Note that event `index` can not be written. `error` is about bytes within it: their place is found here."""
+        try:
+            _WALKER.line(self.raws[index])
+        except MalformedEventError as whole:
+            error = whole
         self.errors.setdefault(index, error)
 
     def check(self) -> None:

@@ -27,8 +27,7 @@ class ColumnTexts:
         for index, value in enumerate(column):
             text = None if value is None else b"null" if value == NULL else next(texts)
             if isinstance(text, MalformedEventError):
-                (whole,) = writer.texts([columns.raws[index]])  # finds the same damage, and where in the event it is
-                columns.reject(index, whole if isinstance(whole, MalformedEventError) else text)
+                columns.reject(index, text)
                 text = None
             written.append(text)
         return written

@@ -1,0 +1,1 @@
+"""Rigatoni serializer: change events as Avro object container files."""

@@ -1,0 +1,17 @@
+"""The hook: what this distribution contributes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_avro() -> type[Any]:
+    from rigatoni_avro.serializer import AvroSerializer
+
+    return AvroSerializer
+
+
+@hookimpl
+def rigatoni_serializers() -> Iterable[Component]:
+    yield Component("avro", load_avro, summary="Avro object container files, compressed inside; documents JSON or BSON")

@@ -1,0 +1,42 @@
+"""The Avro schema of change events (Avro specification 1.12, avro.apache.org/docs/1.12.0/specification)."""
+
+from typing import Any, Final
+
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+from rigatoni_bson.columns import COLUMNS, Kind
+
+_TIME = {"type": "long", "logicalType": "timestamp-millis"}
+_TYPES: Final[dict[Kind, Any]] = {
+    Kind.TOKEN: "string",
+    Kind.TEXT: "string",
+    Kind.INTEGER: "long",
+    Kind.SECONDS: _TIME,
+    Kind.MILLISECONDS: _TIME,
+}
+
+
+def event_schema(*, bson: bool) -> dict[str, Any]:
+    """The record `rigatoni.ChangeEvent`: a nullable field for each of the common columns.
+
+    With `bson` its documents are `bytes`, else JSON within a `string`.
+    """
+    types = {**_TYPES, Kind.DOCUMENT: "bytes" if bson else "string"}
+    return {
+        "type": "record",
+        "name": "ChangeEvent",
+        "namespace": "rigatoni",
+        "doc": "A change event of MongoDB",
+        "fields": [
+            {"name": column.name, "doc": column.meaning, "type": ["null", types[column.kind]], "default": None}
+            for column in COLUMNS
+        ],
+    }
+
+
+def fingerprint_of(schema: dict[str, Any]) -> str:
+    """CRC-64-AVRO over the Parsing Canonical Form: 16 hexadecimal digits, the lowest byte first.
+
+    That order is the one of the single-object encoding (specification, "Schema Fingerprints").
+    """
+    digits: str = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
+    return digits

@@ -1,0 +1,93 @@
+"""The serializer `avro`."""
+
+import hashlib
+from io import BytesIO
+from typing import Annotated, Any, Literal, get_args
+
+import attrs
+from fastavro.write import Writer
+from rigatoni_bson.columns import COLUMNS, NULL, EventColumns, Kind
+from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.texts import ColumnTexts
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import Serializer
+
+from rigatoni_avro.block import blocks, cells
+from rigatoni_avro.schema import event_schema, fingerprint_of
+
+Mode = Literal["relaxed", "canonical", "plain", "bson"]
+Codec = Literal["null", "deflate", "snappy", "zstandard"]
+
+_LEVELS = {"zstandard": 2, "deflate": 3}
+_SYNC_BYTES = 16
+_SHORTEST = 5
+"""Bytes of an empty BSON document."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class AvroSerializer(Serializer):
+    """Avro object container files: one record per change event, with the columns that all tabular formats share.
+
+    The same events give the same bytes (for the same versions of the compression libraries): the sync marker is no
+    random number but made from the resume tokens. An event whose bytes are not BSON is rejected
+    (`RejectedEventsError`); all others can be written.
+    """
+
+    mode: Annotated[
+        Mode,
+        "Documents as JSON text, Extended JSON v2 `relaxed` or `canonical` or `plain` JSON; or `bson`, their own bytes",
+    ] = "relaxed"
+    codec: Annotated[
+        Codec,
+        "How blocks are compressed; every reader knows `null` and `deflate`, most know the others",
+    ] = "zstandard"
+    _schema: dict[str, Any] = attrs.field(init=False, repr=False)
+    _metadata: dict[str, str] = attrs.field(init=False, repr=False)
+    _texts: ColumnTexts = attrs.field(init=False, repr=False)
+
+    media_type = "application/avro"
+    suffix = ".avro"
+    compressed = True
+
+    def __attrs_post_init__(self) -> None:
+        for name, value, known in (("mode", self.mode, Mode), ("codec", self.codec, Codec)):
+            if value not in get_args(known):
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(get_args(known))}")
+        bson = self.mode == "bson"
+        self._schema = event_schema(bson=bson)
+        self._metadata = {
+            "rigatoni.documents": self.mode,
+            "rigatoni.schema.fingerprint": fingerprint_of(self._schema),
+        }
+        self._texts = ColumnTexts("canonical" if bson else self.mode)
+
+    def serialize(self, events: EventBatch) -> bytes:
+        """All events of the batch as one object container file."""
+        columns = EventColumns.of(events)
+        written = {column.name: self._column(columns, column.name, column.kind) for column in COLUMNS}
+        columns.check()
+        tokens = hashlib.blake2b(b"".join(written["resume_token"]), digest_size=_SYNC_BYTES)
+        file = BytesIO()
+        writer = Writer(
+            file,
+            self._schema,  # not parsed before: fastavro would write its keys in another order in each process
+            self.codec,
+            metadata=dict(self._metadata),
+            sync_marker=tokens.digest(),
+            compression_level=_LEVELS.get(self.codec),
+        )
+        for block in blocks(list(written.values())):
+            writer.write_block(block)
+        return file.getvalue()
+
+    def _column(self, columns: EventColumns, name: str, kind: Kind) -> list[bytes]:
+        """A column in binary; malformed events are rejected in `columns`."""
+        values = columns.values[name]
+        if kind is Kind.TOKEN or (kind is Kind.DOCUMENT and self.mode != "bson"):
+            values = self._texts.write(columns, name)
+        elif kind is Kind.DOCUMENT:
+            for index, value in enumerate(values):
+                if value is not None and value != NULL and (len(value) < _SHORTEST or value[-1]):
+                    columns.reject(index, MalformedEventError("a document has no end", 0))
+            values = [b"" if value == NULL else value for value in values]
+        return cells(values, kind)
