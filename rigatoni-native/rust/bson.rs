@@ -74,6 +74,16 @@ impl<'a> Elements<'a> {
     pub fn after(&mut self, value: &Value<'a>) {
         self.rest = value.rest;
     }
+
+    /// The bytes from here to where `later`, which went on from here, stands.
+    pub fn until(&self, later: &Self) -> &'a [u8] {
+        &self.rest[..self.rest.len() - later.rest.len()]
+    }
+
+    /// These elements, which stand one after another in `raw`, without a document around them.
+    pub fn bare(raw: &'a [u8]) -> Self {
+        Self { rest: raw }
+    }
 }
 
 /// The document at the beginning of `raw`, and what follows it.
@@ -149,6 +159,24 @@ impl<'a> Value<'a> {
         let size = usize::try_from(self.i32()?).ok()?;
         let [subtype] = *self.bytes()?;
         Some((subtype, self.slice(size)?))
+    }
+
+    /// Pass over a value of any type; what is in it is not looked at.
+    pub fn skip(&mut self, type_: u8) -> Option<()> {
+        let size = match type_ {
+            kind::STRING | kind::CODE | kind::SYMBOL => self.i32()?,
+            kind::DOCUMENT | kind::ARRAY => return self.document().map(|_| ()),
+            kind::BINARY => self.i32()?.checked_add(1)?,
+            kind::REGEX => return self.c_string().and(self.c_string()).map(|_| ()),
+            kind::UNDEFINED | kind::NULL | kind::MIN_KEY | kind::MAX_KEY => 0,
+            kind::BOOLEAN => 1,
+            kind::INT32 => 4,
+            kind::DOUBLE | kind::DATE | kind::TIMESTAMP | kind::INT64 => 8,
+            kind::OBJECT_ID => 12,
+            kind::DECIMAL => 16,
+            _ => return None,
+        };
+        self.slice(usize::try_from(size).ok()?).map(|_| ())
     }
 
     /// An embedded document or array.

@@ -55,18 +55,40 @@ pub fn document(out: &mut Vec<u8>, elements: Elements<'_>, mode: Mode) -> Option
     Writer { out, mode }.document(elements, 0)
 }
 
+/// Append the JSON of a document of these elements, each of them bare.
+pub fn document_of(out: &mut Vec<u8>, parts: &[&[u8]], mode: Mode) -> Option<()> {
+    let mut writer = Writer { out, mode };
+    writer.out.push(b'{');
+    let mut first = true;
+    for part in parts {
+        writer.elements(Elements::bare(part), &mut first, 0)?;
+    }
+    writer.out.push(b'}');
+    Some(())
+}
+
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
     mode: Mode,
 }
 
 impl Writer<'_> {
-    fn document(&mut self, mut elements: Elements<'_>, depth: usize) -> Option<()> {
+    fn document(&mut self, elements: Elements<'_>, depth: usize) -> Option<()> {
         if depth > DEEPEST {
             return None;
         }
         self.out.push(b'{');
-        let mut first = true;
+        self.elements(elements, &mut true, depth)?;
+        self.out.push(b'}');
+        Some(())
+    }
+
+    fn elements(
+        &mut self,
+        mut elements: Elements<'_>,
+        first: &mut bool,
+        depth: usize,
+    ) -> Option<()> {
         while !elements.is_empty() {
             let mut element = elements.next()?;
             let name = std::str::from_utf8(element.name).ok()?;
@@ -76,16 +98,14 @@ impl Writer<'_> {
             {
                 return None;
             }
-            if !first {
+            if !std::mem::take(first) {
                 self.out.push(b',');
             }
-            first = false;
             self.text(name);
             self.out.push(b':');
             self.value(element.kind, &mut element.value, depth)?;
             elements.after(&element.value);
         }
-        self.out.push(b'}');
         Some(())
     }
 

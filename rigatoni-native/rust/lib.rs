@@ -5,6 +5,8 @@
 //! to that path: its index is answered instead.
 
 mod bson;
+mod csv;
+mod event;
 mod json;
 mod numbers;
 
@@ -13,11 +15,18 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use bson::Elements;
+use event::Event;
 use json::Mode;
 
 /// The document between two offsets; `None` where they do not lie within the buffer in order.
 fn document<'a>(buffer: &'a [u8], start: u64, end: u64) -> Option<Elements<'a>> {
     Elements::of(buffer.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?)
+}
+
+/// How many bytes the documents have together.
+fn size(offsets: &[u64], buffer: &[u8]) -> usize {
+    let (first, last) = (offsets.first().unwrap_or(&0), offsets.last().unwrap_or(&0));
+    usize::try_from(last.saturating_sub(*first)).unwrap_or(usize::MAX).min(buffer.len())
 }
 
 /// A text, and for each document that is not in it its index and where in the text it belongs.
@@ -38,7 +47,7 @@ fn json_lines<'py>(
         .ok_or_else(|| PyValueError::new_err(format!("there is no mode {mode:?}")))?;
     let raw = buffer.as_bytes();
     let (text, left) = py.detach(|| {
-        let mut out = Vec::with_capacity(raw.len() + raw.len() / 4);
+        let mut out = Vec::with_capacity(size(&offsets, raw) * 5 / 4);
         let mut left = Vec::new();
         for (index, pair) in offsets.windows(2).enumerate() {
             let start = out.len();
@@ -56,7 +65,50 @@ fn json_lines<'py>(
     Ok((PyBytes::new(py, &text), left))
 }
 
+/// Each change event as a CSV row; `json_lines` says what the arguments and the answer are.
+#[pyfunction]
+fn csv_rows<'py>(
+    py: Python<'py>,
+    buffer: &Bound<'py, PyBytes>,
+    offsets: Vec<u64>,
+    mode: &str,
+    delimiter: &[u8],
+    null: &[u8],
+    spreadsheet_safe: bool,
+) -> PyResult<Lines<'py>> {
+    let mode = mode_named(mode)?;
+    let raw = buffer.as_bytes();
+    let (text, left) = py.detach(|| {
+        let mut rows = csv::Rows::new(
+            mode,
+            delimiter,
+            null,
+            spreadsheet_safe,
+            raw.len() + raw.len() / 2,
+        );
+        let mut left = Vec::new();
+        for (index, pair) in offsets.windows(2).enumerate() {
+            let start = rows.out.len();
+            if document(raw, pair[0], pair[1])
+                .and_then(Event::of)
+                .and_then(|event| rows.row(&event))
+                .is_none()
+            {
+                rows.out.truncate(start);
+                left.push((index, start));
+            }
+        }
+        (rows.out, left)
+    });
+    Ok((PyBytes::new(py, &text), left))
+}
+
+fn mode_named(name: &str) -> PyResult<Mode> {
+    Mode::named(name).ok_or_else(|| PyValueError::new_err(format!("there is no mode {name:?}")))
+}
+
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(json_lines, module)?)
+    module.add_function(wrap_pyfunction!(json_lines, module)?)?;
+    module.add_function(wrap_pyfunction!(csv_rows, module)?)
 }

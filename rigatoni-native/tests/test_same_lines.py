@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.reading import bson_document
-from rigatoni_bson.testing.strategies import DOCUMENTS
+from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.testing.batches import recorded_events
 from rigatoni_native import json_lines
@@ -34,19 +34,9 @@ def test_C6_every_document_gives_the_same_line(mode, documents):
     assert accelerated[0].count(b"\n") == len(documents)
 
 
-@st.composite
-def damaged(draw):
-    """A document with some of its bytes changed, added or cut off."""
-    raw = bytearray(draw(DOCUMENTS))
-    for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.integers(0, len(raw)))
-        raw[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
-    return bytes(raw)
-
-
 @pytest.mark.parametrize("mode", MODES)
 @settings(deadline=None, max_examples=150)
-@given(documents=st.lists(damaged() | st.binary(max_size=40) | DOCUMENTS, max_size=5))
+@given(documents=st.lists(DAMAGED | DOCUMENTS, max_size=5))
 @example(documents=[b"", b"\x05\0\0\0\0", b"\x05\0\0\0\1"])
 def test_damage_is_named_by_the_same_words_and_harms_no_neighbour(mode, documents):
     accelerated, pure = both(mode, documents)

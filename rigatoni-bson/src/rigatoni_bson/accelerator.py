@@ -1,18 +1,32 @@
 """Where the optional accelerator is looked for, and nowhere else.
 
-`rigatoni-native` is a distribution of its own that does what this library does, to the letter, several times faster.
+`rigatoni-native` is a distribution of its own that does what the pure paths do, to the letter, several times faster.
+What is rare or damaged it leaves out; the pure path, which stays the reference, then writes just that.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+Left = list[tuple[int, int]]
+"""For each document that is left to the pure path, its index and where in the text it belongs."""
 
 
 class Accelerator(Protocol):
     """What is used of `rigatoni_native`; its own documentation says what each does."""
 
-    def json_lines(
-        self, buffer: bytes, offsets: Sequence[int], mode: str, /
-    ) -> tuple[bytes, list[tuple[int, int]]]: ...
+    def json_lines(self, buffer: bytes, offsets: Sequence[int], mode: str, /) -> tuple[bytes, Left]: ...
+
+    def csv_rows(
+        self,
+        buffer: bytes,
+        offsets: Sequence[int],
+        mode: str,
+        delimiter: bytes,
+        null: bytes,
+        spreadsheet_safe: bool,
+        /,
+    ) -> tuple[bytes, Left]: ...
 
 
 def find_accelerator() -> Accelerator | None:
@@ -23,3 +37,19 @@ def find_accelerator() -> Accelerator | None:
         return None
     found: Accelerator = rigatoni_native
     return found
+
+
+def documents_for(buffer: memoryview, offsets: Sequence[int]) -> tuple[bytes, "array[int]"]:
+    """The documents as the accelerator takes them; no copy where the buffer is all of a `bytes` object."""
+    whole = buffer.obj if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes else bytes(buffer)
+    return whole, offsets if isinstance(offsets, array) else array("Q", offsets)
+
+
+def completed(text: bytes, left: Left, missing: Iterable[bytes]) -> bytes:
+    """The text with what was left out of it in its places."""
+    parts: list[bytes] = []
+    written = 0
+    for (_, place), part in zip(left, missing, strict=True):
+        parts += (text[written:place], part)
+        written = place
+    return b"".join([*parts, text[written:]])

@@ -1,10 +1,9 @@
 """Writing raw documents as JSON: many at a time, by the quickest way that is faithful."""
 
-from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rigatoni_bson.accelerator import find_accelerator
+from rigatoni_bson.accelerator import completed, documents_for, find_accelerator
 from rigatoni_bson.decoded import Decoded
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.modes import MODES
@@ -49,21 +48,16 @@ class JsonWriter:
         """
         if self._accelerator is None:
             return self._pure_lines(buffer, offsets)
-        whole = buffer.obj if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes else bytes(buffer)
-        places = offsets if isinstance(offsets, array) else array("Q", offsets)
+        whole, places = documents_for(buffer, offsets)
         text, left = self._accelerator.json_lines(whole, places, self._mode)
-        if not left:
-            return text, {}
-        parts, malformed, written = [], dict[int, MalformedEventError](), 0
-        for index, place in left:
-            parts.append(text[written:place])
+        lines, malformed = [], dict[int, MalformedEventError]()
+        for index, _ in left:
             line = self._text(whole[offsets[index] : offsets[index + 1]])
             if isinstance(line, MalformedEventError):
                 malformed[index] = line
-            else:
-                parts += (line, b"\n")
-            written = place
-        return b"".join([*parts, text[written:]]), malformed
+                line = b""
+            lines.append(line + b"\n" if line else line)
+        return completed(text, left, lines) if left else text, malformed
 
     def _pure_lines(self, buffer: memoryview, offsets: Sequence[int]) -> tuple[bytes, dict[int, MalformedEventError]]:
         lines: list[bytes] = []

@@ -4,6 +4,7 @@ import string
 from typing import Annotated, Literal
 
 import attrs
+from rigatoni_bson.accelerator import Accelerator, completed, documents_for, find_accelerator
 from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.batch import EventBatch
@@ -35,6 +36,7 @@ class CsvSerializer(Serializer):
     ] = False
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
     _cells: Cells = attrs.field(init=False, repr=False)
+    _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
     media_type = "text/csv"
     suffix = ".csv"
@@ -45,16 +47,37 @@ class CsvSerializer(Serializer):
         self._texts = ColumnTexts(self.mode)
         self._cells = Cells(self.null.encode(), self.spreadsheet_safe)
 
+    @property
+    def _delimiter(self) -> bytes:
+        return self.delimiter.encode()
+
     def serialize(self, events: EventBatch) -> bytes:
         """All events of the batch, each as one row that ends in CR LF, after the header if there is one."""
-        columns = EventColumns.of(events)
+        head = self._delimiter.join(column.name.encode() for column in COLUMNS) + _END if self.header else b""
+        if self._accelerator is None:
+            columns = EventColumns.of(events)
+            rows = self._rows(columns)
+            columns.check()
+            return b"".join([head, *rows])
+        text, left = self._accelerator.csv_rows(
+            *documents_for(events.buffer, events.offsets),
+            self.mode,
+            self._delimiter,
+            self.null.encode(),
+            self.spreadsheet_safe,
+        )
+        if left:
+            columns = EventColumns.of_raw([bytes(events.raw(index)) for index, _ in left])
+            text = completed(text, left, self._rows(columns))
+            columns.errors = {left[index][0]: error for index, error in columns.errors.items()}
+            columns.check()
+        return head + text
+
+    def _rows(self, columns: EventColumns) -> list[bytes]:
+        """The row of each event; malformed ones are rejected in `columns`."""
         cells = []
         for column in COLUMNS:
             document = column.kind in (Kind.TOKEN, Kind.DOCUMENT)
             values = self._texts.write(columns, column.name) if document else columns.values[column.name]
             cells.append(self._cells.column(values, column.kind))
-        columns.check()
-        delimiter = self.delimiter.encode()
-        rows = [delimiter.join(column.name.encode() for column in COLUMNS)] if self.header else []
-        rows += map(delimiter.join, zip(*cells, strict=True))
-        return _END.join([*rows, b""])
+        return [self._delimiter.join(row) + _END for row in zip(*cells, strict=True)]

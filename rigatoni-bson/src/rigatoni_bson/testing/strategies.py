@@ -120,3 +120,16 @@ EVENTS: SearchStrategy[bytes] = st.lists(
     _EXPECTED | _EXPECTED | st.tuples(st.sampled_from(_KNOWN_NAMES) | NAMES, VALUES), max_size=9
 ).map(_document)
 """Raw change events as servers send them, and as none does: missing, repeated and unknown fields, of any type."""
+
+
+@st.composite
+def _damaged(draw: st.DrawFn, documents: SearchStrategy[bytes]) -> bytes:
+    raw = bytearray(draw(documents))
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(raw)))
+        raw[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+    return bytes(raw)
+
+
+DAMAGED: SearchStrategy[bytes] = _damaged(DOCUMENTS | EVENTS) | st.binary(max_size=40)
+"""Documents and events with some of their bytes changed, added or cut off, and bytes that never were any."""

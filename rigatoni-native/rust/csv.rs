@@ -1,0 +1,137 @@
+//! Change events as CSV rows (RFC 4180). The reference is `rigatoni_csv.cells`.
+
+use crate::event::{Event, Field};
+use crate::json::{self, Mode};
+use crate::numbers;
+
+pub struct Rows<'o> {
+    pub mode: Mode,
+    pub delimiter: &'o [u8],
+    pub null: &'o [u8],
+    pub spreadsheet_safe: bool,
+    pub out: Vec<u8>,
+    cell: Vec<u8>,
+}
+
+impl<'o> Rows<'o> {
+    pub fn new(
+        mode: Mode,
+        delimiter: &'o [u8],
+        null: &'o [u8],
+        spreadsheet_safe: bool,
+        size: usize,
+    ) -> Self {
+        Self {
+            mode,
+            delimiter,
+            null,
+            spreadsheet_safe,
+            out: Vec::with_capacity(size),
+            cell: Vec::new(),
+        }
+    }
+
+    /// Append a row; `None`: it is left to the reference, and a part of it was appended.
+    pub fn row(&mut self, event: &Event<'_>) -> Option<()> {
+        self.document(&event.resume_token, Mode::Canonical)?;
+        for text in [event.operation, event.database, event.collection] {
+            self.next();
+            match text {
+                Some(text) => self.quoted(text.as_bytes()),
+                None => self.absent(),
+            }
+        }
+        self.bare(event.cluster_time, |out, (seconds, _)| {
+            numbers::iso(out, i64::from(seconds) * 1000)
+        });
+        self.bare(event.cluster_time, |out, (_, increment)| {
+            numbers::integer(out, increment)
+        });
+        if event
+            .wall_time
+            .is_some_and(|time| !(0..numbers::YEAR_10000).contains(&time))
+        {
+            return None;
+        }
+        self.bare(event.wall_time, numbers::iso);
+        for field in [
+            &event.document_key,
+            &event.full_document,
+            &event.full_document_before_change,
+            &event.update_description,
+            &event.lsid,
+        ] {
+            self.next();
+            self.document(field, self.mode)?;
+        }
+        self.bare(event.txn_number, numbers::integer);
+        self.next();
+        if event.unknown.is_empty() {
+            self.absent();
+        } else {
+            let mut cell = self.take_cell();
+            json::document_of(&mut cell, &event.unknown, self.mode)?;
+            self.put_back(cell);
+        }
+        self.out.extend_from_slice(b"\r\n");
+        Some(())
+    }
+
+    fn next(&mut self) {
+        self.out.extend_from_slice(self.delimiter);
+    }
+
+    fn absent(&mut self) {
+        self.out.extend_from_slice(self.null);
+    }
+
+    fn bare<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
+        self.next();
+        match value {
+            Some(value) => write(&mut self.out, value),
+            None => self.absent(),
+        }
+    }
+
+    fn document(&mut self, field: &Field<'_>, mode: Mode) -> Option<()> {
+        let mut cell = self.take_cell();
+        if field.json(&mut cell, mode)? {
+            self.put_back(cell);
+        } else {
+            self.absent();
+            self.cell = cell;
+        }
+        Some(())
+    }
+
+    fn take_cell(&mut self) -> Vec<u8> {
+        let mut cell = std::mem::take(&mut self.cell);
+        cell.clear();
+        cell
+    }
+
+    fn put_back(&mut self, cell: Vec<u8>) {
+        self.quoted(&cell);
+        self.cell = cell;
+    }
+
+    fn quoted(&mut self, text: &[u8]) {
+        self.out.push(b'"');
+        // What makes a spreadsheet read a text as a formula (OWASP, "CSV Injection").
+        if self.spreadsheet_safe
+            && text
+                .first()
+                .is_some_and(|first| b"=+-@\t\r\n\0'".contains(first))
+        {
+            self.out.push(b'\'');
+        }
+        let mut rest = text;
+        while let Some(place) = memchr::memchr(b'"', rest) {
+            self.out.extend_from_slice(&rest[..=place]);
+            self.out.push(b'"');
+            rest = &rest[place + 1..];
+        }
+        self.out.extend_from_slice(rest);
+        self.out.push(b'"');
+    }
+}

@@ -1,0 +1,68 @@
+"""CSV rows by the accelerator are those of the pure path, to the letter, damaged events included."""
+
+from array import array
+from itertools import accumulate
+
+import pytest
+from bson import encode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
+from rigatoni_csv.serializer import CsvSerializer
+
+
+def both(events, **options):
+    """What is written, or what is wrong with which event, by either way."""
+    answers = []
+    for accelerated in (True, False):
+        serializer = CsvSerializer(**options)
+        assert serializer._accelerator is not None
+        if not accelerated:
+            serializer._accelerator = None
+        try:
+            answers.append(serializer.serialize(events))
+        except RejectedEventsError as error:
+            answers.append({index: str(reason) for index, reason in error.events.items()})
+    return answers
+
+
+def unchecked(events):
+    """A batch of whatever bytes: nothing is read from them."""
+    offsets = array("Q", accumulate(map(len, events), initial=0))
+    buffer = memoryview(b"".join(events))
+    return EventBatch(STREAM, first=START, end=START, buffer=buffer, offsets=offsets, decoder=TestDecoder())
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["relaxed", "canonical", "plain"]),
+        "header": st.booleans(),
+        "delimiter": st.sampled_from([",", "\t"]),
+        "null": st.sampled_from(["", "\\N"]),
+        "spreadsheet_safe": st.booleans(),
+    }
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(events=st.lists(EVENTS | DAMAGED | DOCUMENTS, max_size=6), options=OPTIONS)
+def test_C6_every_event_gives_the_same_row(events, options):
+    accelerated, pure = both(unchecked(events), **options)
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", ["relaxed", "canonical", "plain"])
+def test_recorded_events_of_a_real_server_give_the_same_rows(mode, recordings):
+    for path in sorted(recordings.glob("*.bson")):
+        accelerated, pure = both(batch_of(recorded_events(path)), mode=mode)
+        assert accelerated == pure
+
+
+def test_a_part_of_a_batch_gives_its_rows():
+    batch = batch_of([encode(event_document(number)) for number in range(9)])
+    accelerated, pure = both(batch[3:7])
+    assert accelerated == pure
+    assert accelerated.count(b"\r\n") == 5
