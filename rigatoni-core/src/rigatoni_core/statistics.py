@@ -135,10 +135,9 @@ class StreamStatistics:
             case LeaseNotRenewed():
                 self._fail(notice.error)
             case LeaseLost():
-                if self.lease_held is not False:  # who renews it and who writes may both have noticed
-                    self.leases_lost += 1
-                    self._fail(notice.error)
                 self._stand_by()
+                self.leases_lost += 1
+                self._fail(notice.error)
             case WorkerFailing():
                 self._end("failing")
                 self._fail(notice.error)
