@@ -19,6 +19,7 @@ DONE, WORKER_FAILED, WRONG, CAN_NOT_START, ABANDONED, BUG, INTERRUPTED = 0, 1, 2
 COMMANDS = {
     "run": "rigatoni_core.cli.run:run",
     "validate": "rigatoni_core.cli.validate:validate",
+    "schema": "rigatoni_core.cli.schema:schema",
     "plugins": "rigatoni_core.cli.plugins:plugins",
     "state": "rigatoni_core.cli.state:state",
 }

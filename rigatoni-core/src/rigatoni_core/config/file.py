@@ -47,7 +47,7 @@ def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str)
 
 
 @attrs.frozen(kw_only=True)
-class _PipelineTable(Settings):
+class PipelineTable(Settings):
     """The table `[pipeline]`: the settings, and what makes it this pipeline."""
 
     name: Annotated[str, "It names the checkpoints and folders of this pipeline"] = attrs.field(validator=_check_name)
@@ -69,7 +69,7 @@ class _PipelineTable(Settings):
 
 
 _ELSEWHERE = {
-    **{field.name: "pipeline" for field in fields_of(_PipelineTable) if field.name != "batch_size"},
+    **{field.name: "pipeline" for field in fields_of(PipelineTable) if field.name != "batch_size"},
     **{field.name: "pipeline.retry" for field in fields_of(RetrySettings)},
 }
 
@@ -112,7 +112,7 @@ def structure(
         faults.append(Fault(("pipeline",), "is missing: a file describes one pipeline, in the table [pipeline]"))
     else:
         try:
-            table = Structuring(catalog, redaction, _ELSEWHERE).build(document["pipeline"], _PipelineTable)
+            table = Structuring(catalog, redaction, _ELSEWHERE).build(document["pipeline"], PipelineTable)
         except Exception as error:
             faults.extend(faults_of(error, ("pipeline",)))
     if faults:

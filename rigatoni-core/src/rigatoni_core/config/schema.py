@@ -1,0 +1,130 @@
+"""The JSON Schema of a pipeline's file, read off the installed components: for editors that complete and check.
+
+Draft 7, in the subset that editors of TOML understand. It says what a file may hold; `rigatoni validate` also knows
+the rules between options.
+"""
+
+import enum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import attrs
+
+from rigatoni_core.catalog import Catalog, Kind, Plugin, Provided
+from rigatoni_core.config.file import PipelineTable
+from rigatoni_core.config.options import CONTRACTS, bare, fields_of, help_of, key_of
+from rigatoni_core.errors import RigatoniError
+from rigatoni_core.options import ByteSize, Secret
+
+_TEXT = {"type": "string"}
+_SIMPLE: Mapping[Any, Mapping[str, Any]] = {
+    str: _TEXT,
+    Path: _TEXT,
+    datetime: _TEXT,
+    date: _TEXT,
+    time: _TEXT,
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    Any: {},
+    object: {},
+    ByteSize: {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^ *[0-9.]+ *[A-Za-z]*$"}]},
+    Secret: {
+        "anyOf": [
+            _TEXT,
+            *(
+                {"type": "object", "properties": {key: _TEXT}, "required": [key], "additionalProperties": False}
+                for key in ("env", "file")
+            ),
+        ]
+    },
+}
+
+
+def schema(catalog: Catalog) -> dict[str, Any]:
+    """The schema of a file for the components of this catalog; those that can not be loaded are left out."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "A pipeline of Rigatoni",
+        "type": "object",
+        "properties": {"pipeline": _schema_of(PipelineTable)},
+        "required": ["pipeline"],
+        "additionalProperties": False,
+        "definitions": {kind: _kind(catalog, kind) for kind in CONTRACTS.values()},
+    }
+
+
+def _kind(catalog: Catalog, kind: Kind) -> dict[str, Any]:
+    """One of the components of this kind."""
+    choices = []
+    for plugin, provided in catalog.provided(kind):
+        try:
+            cls = catalog.get(kind, f"{plugin.distribution}/{provided.name}")
+        except RigatoniError:
+            continue
+        choices.append(_component(cls, provided, _names(catalog, kind, plugin, provided)))
+    return {"oneOf": choices} if choices else {"type": "object"}
+
+
+def _names(catalog: Catalog, kind: Kind, plugin: Plugin, provided: Provided) -> list[str]:
+    """What `type` may say: the name with its plugin, and alone where no other plugin uses it."""
+    alike = [other for _, other in catalog.provided(kind) if other.name == provided.name]
+    return [*([provided.name] if len(alike) == 1 else []), f"{plugin.name}/{provided.name}"]
+
+
+def _component(cls: type[Any], provided: Provided, names: list[str]) -> dict[str, Any]:
+    table = _table(cls)
+    return {
+        **table,
+        "title": f"{provided.kind} {provided.name}",
+        "description": provided.summary,
+        "properties": {"type": {"enum": names, "description": provided.summary}, **table["properties"]},
+        "required": ["type", *table.get("required", [])],
+    }
+
+
+def _table(cls: type[Any]) -> dict[str, Any]:
+    """A table with the public fields of an attrs class."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    properties, required = {}, []
+    for field in fields_of(cls):
+        hint = hints.get(field.name, Any)
+        properties[key_of(field)] = {**_schema_of(hint), **_notes(field, help_of(hint))}
+        if field.default is attrs.NOTHING:
+            required.append(key_of(field))
+    table = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**table, "required": required} if required else table
+
+
+def _notes(field: "attrs.Attribute[Any]", meaning: str) -> dict[str, Any]:
+    """Help and default of an option; a default only where TOML can spell it."""
+    notes = {"description": meaning} if meaning else {}
+    if isinstance(field.default, (str, int, float)):
+        return {**notes, "default": field.default}
+    return notes
+
+
+def _schema_of(hint: Any) -> dict[str, Any]:
+    """The schema of one value."""
+    hint = bare(hint)
+    if hint in _SIMPLE:
+        return dict(_SIMPLE[hint])
+    if hint in CONTRACTS:
+        return {"$ref": f"#/definitions/{CONTRACTS[hint]}"}
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (tuple, list, Sequence):
+        return {"type": "array", "items": _schema_of(arguments[0]) if arguments else {}}
+    if origin in (dict, Mapping):
+        return {"type": "object", "additionalProperties": _schema_of(arguments[1]) if arguments else True}
+    if origin in (Union, types.UnionType):
+        members = [_schema_of(member) for member in arguments if member is not type(None)]
+        return members[0] if len(members) == 1 else {"anyOf": members}
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return {"enum": [member.value for member in hint]}
+    return _table(hint) if attrs.has(hint) else {}
