@@ -9,7 +9,8 @@ import attrs
 import pytest
 from rigatoni_core.catalog import Catalog, Plugin, Provided
 from rigatoni_core.components import Component
-from rigatoni_core.config import load, options_of
+from rigatoni_core.config import InvalidConfigurationError, load, load_all, options_of, parse_override
+from rigatoni_core.config.documents import overridden
 from rigatoni_core.contracts import Serializer, Source
 from rigatoni_core.errors import ConfigurationError
 from rigatoni_core.options import ByteSize, Secret, parse_size
@@ -290,3 +291,93 @@ def test_K1_dead_letters_without_a_place_and_names_of_what_stands_beside_streams
     wrong = REST + DEAD_LETTERS.replace("plain", "plane")
     (fault,) = faults(written(tmp_path, 'uri = "x"', rest=wrong))
     assert "pipeline.dead_letters.serializer" in fault
+
+
+SEVERAL = """
+[defaults]
+batch_size = 5
+[defaults.source]
+type = "everything"
+uri = "x"
+count = 3
+[defaults.state]
+type = "memory"
+[defaults.destination]
+type = "stdout"
+serializer = { type = "plain", mode = "loud" }
+
+[[pipeline]]
+name = "one"
+
+[[pipeline]]
+name = "two"
+batch_size = 7
+[pipeline.source]
+count = 4
+"""
+
+
+def test_several_pipelines_share_defaults_and_overrides_win(tmp_path):
+    path = tmp_path / "several.toml"
+    path.write_text(SEVERAL)
+    one, two = load_all(path, catalog())
+    assert (one.name, one.settings.batch_size, one.source.count) == ("one", 5, 3)
+    assert (two.name, two.settings.batch_size, two.source.count) == ("two", 7, 4)
+    overrides = [parse_override("source.count=9"), parse_override("destination.serializer.mode=quiet")]
+    assert {each.source.count for each in load_all(path, catalog(), overrides)} == {9}
+    assert one.destination.serializer.mode == "loud"
+    assert load_all(path, catalog(), overrides)[1].destination.serializer.mode == "quiet"
+    with pytest.raises(ConfigurationError, match="describes 2 pipelines: one, two"):
+        load(path, catalog())
+
+
+def test_a_component_of_another_type_takes_no_default_of_the_one_below():
+    defaults = {"destination": {"type": "a", "path": "x"}, "batch_size": 5}
+    merged = overridden({"destination": {"type": "b"}}, defaults, [parse_override("destination.bucket=y")])
+    assert merged == {"destination": {"type": "b", "bucket": "y"}, "batch_size": 5}
+    assert overridden({"destination": {"type": "a"}}, defaults, []) == defaults
+
+
+def test_K1_faults_of_a_folder_name_their_files_lines_and_where_a_value_came_from(tmp_path):
+    (tmp_path / "a.toml").write_text(SEVERAL.replace("count = 3", "count = 0"))
+    (tmp_path / "b.toml").write_text('stray = 1\n[pipeline]\nname = "two"\nnaem = 2\n')
+    (tmp_path / "notes.txt").write_text("not TOML")
+    with pytest.raises(InvalidConfigurationError) as caught:
+        load_all(tmp_path, catalog(), [parse_override("batch_size=many")])
+    faults = {(Path(each.file).name, each.line, each.key): each.message for each in caught.value.details}
+    assert "at least 1" in faults["a.toml", 7, "pipeline[0].source.count"]
+    assert faults["a.toml", 3, "pipeline[0].batch_size"] == "must be integer, not text (given by --set)"
+    assert "unknown key" in faults["b.toml", 1, "stray"]
+    assert "name" in faults["b.toml", 4, "pipeline.naem"]
+    assert str(tmp_path / "b.toml") + ":4: pipeline.naem" in str(caught.value)
+
+
+def test_two_pipelines_of_one_name_would_share_positions(tmp_path):
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text(SEVERAL.replace('name = "two"', f'name = "{name}"'))
+    with pytest.raises(InvalidConfigurationError, match="share positions") as caught:
+        load_all(tmp_path, catalog())
+    assert [(Path(each.file).name, each.line) for each in caught.value.details] == [("b.toml", 15)]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match=r"without a file \*.toml"):
+        load_all(tmp_path / "empty", catalog())
+
+
+@pytest.mark.parametrize(
+    ("text", "override"),
+    [
+        ("destination.path=lake", (("destination", "path"), "lake")),
+        ("batch_size=5", (("batch_size",), 5)),
+        ('source.watch=["a.b"]', (("source", "watch"), ["a.b"])),
+        ("source.uri=mongodb://h/?a=b", (("source", "uri"), "mongodb://h/?a=b")),
+        ('source."odd key"=', (("source", "odd key"), "")),
+    ],
+)
+def test_an_override_is_a_key_and_a_value_of_toml_or_a_text(text, override):
+    assert parse_override(text) == override
+
+
+@pytest.mark.parametrize("text", ["batch_size", "=5", "a..b=1", "a b=1"])
+def test_an_override_without_a_key_is_refused(text):
+    with pytest.raises(ConfigurationError, match="no KEY=VALUE"):
+        parse_override(text)

@@ -16,11 +16,12 @@ KeyPath = tuple[str | int, ...]
 
 @attrs.frozen
 class Fault:
-    """One thing to correct: where (`line` counts from 1, None where unknown), and what in words."""
+    """One thing to correct: where (`line` counts from 1, None where unknown; `file` where not said), and what."""
 
     path: KeyPath
     message: str
     line: int | None = None
+    file: str = ""
 
     @property
     def key(self) -> str:
@@ -34,9 +35,10 @@ class InvalidConfigurationError(ConfigurationError):
     id = "invalid-configuration"
 
     def __init__(self, where: str, details: Iterable[Fault]) -> None:
-        self.details = tuple(sorted(details, key=lambda fault: fault.line or 0))
+        self.details = tuple(sorted(details, key=lambda fault: (fault.file, fault.line or 0)))
         lines = tuple(
-            f"{where}{f':{fault.line}' if fault.line else ''}: {fault.key}: {fault.message}" for fault in self.details
+            f"{fault.file or where}{f':{fault.line}' if fault.line else ''}: {fault.key}: {fault.message}"
+            for fault in self.details
         )
         count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
         super().__init__(

@@ -1,15 +1,14 @@
-"""A pipeline's file: one table `[pipeline]` with its source, destination, state and retry."""
+"""A pipeline's table: its source, destination, state and settings."""
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
 
 from rigatoni_core.catalog import Catalog
+from rigatoni_core.config.documents import Document, Override, documents, overridden
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
-from rigatoni_core.config.lines import line_of, lines_of
 from rigatoni_core.config.options import fields_of
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
@@ -74,88 +73,128 @@ _ELSEWHERE = {
 }
 
 
-def load(path: Path, catalog: Catalog) -> PipelineConfiguration:
-    """The pipeline that a TOML file describes; relative paths in it begin where the process runs.
-
-    Raises `ConfigurationError`: where the file holds faults, an `InvalidConfigurationError` with all of them.
-    """
-    text = _read(path)
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+def load(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> PipelineConfiguration:
+    """The one pipeline that a TOML file describes. Raises as `load_all` does, and where there are several."""
+    found = load_all(path, catalog, overrides)
+    if len(found) > 1:
         raise ConfigurationError(
-            f"{path} is not TOML: {error}", remedy="See https://toml.io; texts need quotes."
-        ) from None
-    return structure(document, catalog, where=str(path), lines=lines_of(text))
+            f"{path} describes {len(found)} pipelines: {', '.join(each.name for each in found)}",
+            remedy="Name a file that describes one.",
+        )
+    return found[0]
 
 
-def structure(
-    document: Mapping[str, Any],
-    catalog: Catalog,
-    *,
-    where: str = "the configuration",
-    lines: Mapping[KeyPath, int] | None = None,
-) -> PipelineConfiguration:
+def load_all(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> tuple[PipelineConfiguration, ...]:
+    """The pipelines of a TOML file, or of all files `*.toml` in a folder; at least one.
+
+    A file holds the table `[pipeline]`, or several `[[pipeline]]`, and may hold `[defaults]` for them. Relative paths
+    begin where the process runs. Raises `ConfigurationError`: where there are faults, an `InvalidConfigurationError`
+    with all of them.
+    """
+    return _structured(documents(path), catalog, str(path), overrides)
+
+
+def structure(document: Mapping[str, Any], catalog: Catalog) -> PipelineConfiguration:
     """The pipeline of a document `{"pipeline": {...}}`, such as `tomllib` gives. Raises as `load` does."""
-    redaction, lines = Redaction(), lines or {}
-    warnings = []
-    for path, uri in open_passwords(document):
-        redaction.add(uri)
-        line = line_of(path, lines)
-        warnings.append(
-            f"{where}{f':{line}' if line else ''}: {spelled(path)}: holds a password that everyone can read who reads "
-            'the file; better { env = "VARIABLE" } or { file = "path" }'
-        )
-    faults = [Fault((key,), _stray(key)) for key in document if key != "pipeline"]
-    table: Any = None
-    if "pipeline" not in document:
-        faults.append(Fault(("pipeline",), "is missing: a file describes one pipeline, in the table [pipeline]"))
-    else:
-        try:
-            table = Structuring(catalog, redaction, _ELSEWHERE).build(document["pipeline"], PipelineTable)
-        except Exception as error:
-            faults.extend(faults_of(error, ("pipeline",)))
+    where = "the configuration"
+    return _structured([Document(where, document)], catalog, where, ())[0]
+
+
+def _structured(
+    found: Sequence[Document], catalog: Catalog, where: str, overrides: Sequence[Override]
+) -> tuple[PipelineConfiguration, ...]:
+    """Every pipeline of the documents, or every fault in them."""
+    configurations: list[PipelineConfiguration] = []
+    faults: list[Fault] = []
+    names: dict[str, str] = {}
+    for document in found:
+        faults += [
+            Fault((key,), _stray(key), document.line((key,), ()), document.path)
+            for key in document.content
+            if key not in ("pipeline", "defaults")
+        ]
+        pipelines = list(document.pipelines())
+        if not pipelines:
+            message = "is missing: a file describes a pipeline in the table [pipeline], or several in [[pipeline]]"
+            faults.append(Fault(("pipeline",), message, None, document.path))
+        for path, table in pipelines:
+            try:
+                configuration = _pipeline(document, path, table, catalog, overrides)
+            except _FaultyError as error:
+                faults += error.faults
+                continue
+            if (other := names.get(configuration.name)) is not None:
+                message = (
+                    f'another pipeline has the name "{configuration.name}", in {other}: they would share positions'
+                )
+                faults.append(Fault((*path, "name"), message, document.line((*path, "name"), path), document.path))
+            names[configuration.name] = document.path
+            configurations.append(configuration)
     if faults:
-        raise InvalidConfigurationError(
-            where,
-            [
-                attrs.evolve(fault, message=redaction(fault.message), line=line_of(fault.path, lines))
-                for fault in faults
-            ],
-        )
-    if table.dead_letters is not None and table.on_rejected in ("skip", "stop"):
+        raise InvalidConfigurationError(where, faults)
+    return tuple(configurations)
+
+
+class _FaultyError(Exception):
+    """What is wrong with one pipeline."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+def _pipeline(
+    document: Document, path: KeyPath, table: Any, catalog: Catalog, overrides: Sequence[Override]
+) -> PipelineConfiguration:
+    """One pipeline of a document. Raises `_FaultyError`."""
+    redaction = Redaction()
+    whole = overridden(table, document.content.get("defaults"), overrides)
+    warnings = []
+    for place, uri in open_passwords(whole, path):
+        redaction.add(uri)
+        line = document.line(place, path)
         warnings.append(
-            f'{where}: no event goes into [pipeline.dead_letters], since on_rejected = "{table.on_rejected}"'
+            f"{document.path}{f':{line}' if line else ''}: {spelled(place)}: holds a password that everyone can read "
+            'who reads the file; better { env = "VARIABLE" } or { file = "path" }'
+        )
+    try:
+        built = Structuring(catalog, redaction, _ELSEWHERE).build(whole, PipelineTable)
+    except Exception as error:
+        raise _FaultyError(
+            [
+                attrs.evolve(
+                    fault,
+                    message=redaction(fault.message) + _origin(fault.path[len(path) :], overrides),
+                    line=document.line(fault.path, path),
+                    file=document.path,
+                )
+                for fault in faults_of(error, path)
+            ]
+        ) from error
+    if built.dead_letters is not None and built.on_rejected in ("skip", "stop"):
+        warnings.append(
+            f'{document.path}: no event goes into [pipeline.dead_letters], since on_rejected = "{built.on_rejected}"'
         )
     return PipelineConfiguration(
-        name=table.name,
-        source=table.source,
-        destination=table.destination,
-        state=table.state,
-        dead_letters=table.dead_letters,
-        settings=Settings(**{field.name: getattr(table, field.name) for field in attrs.fields(Settings)}),
-        listeners=table.listeners,
+        name=built.name,
+        source=built.source,
+        destination=built.destination,
+        state=built.state,
+        dead_letters=built.dead_letters,
+        settings=Settings(**{field.name: getattr(built, field.name) for field in attrs.fields(Settings)}),
+        listeners=built.listeners,
         warnings=tuple(warnings),
         redaction=redaction,
     )
 
 
+def _origin(path: KeyPath, overrides: Sequence[Override]) -> str:
+    """Says that the value at this path comes from the command line, if it does."""
+    return " (given by --set)" if any(path[: len(key)] == key for key, _ in overrides) else ""
+
+
 def _stray(key: str) -> str:
     if key == "batch_size" or key in _ELSEWHERE:
         return f"unknown key here; it belongs to [{_ELSEWHERE.get(key, 'pipeline')}]"
-    return f"unknown key{nearest(key, ['pipeline']) or '; everything stands in the table [pipeline]'}"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigurationError(f"there is no file {path}", remedy="Name the pipeline's TOML file.") from None
-    except IsADirectoryError:
-        raise ConfigurationError(f"{path} is a folder", remedy="Name the pipeline's TOML file in it.") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} can not be read: {error.strerror}", remedy="Check its permissions.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{path} is not UTF-8 text (byte {error.start})", remedy="Save it in UTF-8, as TOML demands."
-        ) from None
+    near = nearest(key, ["pipeline", "defaults"])
+    return f"unknown key{near or '; everything stands in the table [pipeline], or in [defaults]'}"

@@ -1,0 +1,135 @@
+"""Files and folders of TOML become plain tables, one for each pipeline: defaults below, overrides on top."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rigatoni_core.config.faults import KeyPath
+from rigatoni_core.config.lines import line_of, lines_of
+from rigatoni_core.errors import ConfigurationError
+
+Override = tuple[KeyPath, Any]
+"""A key path from the pipeline's table on, and its value."""
+
+
+@attrs.frozen
+class Document:
+    """What one file holds, and where in it: `path` is for messages."""
+
+    path: str
+    content: Mapping[str, Any]
+    lines: Mapping[KeyPath, int] = attrs.field(factory=dict)
+
+    def pipelines(self) -> Iterator[tuple[KeyPath, Any]]:
+        """Each pipeline's key path and table, without defaults and overrides; none where the key is missing."""
+        found = self.content.get("pipeline")
+        if isinstance(found, list):
+            for index, table in enumerate(found):
+                yield ("pipeline", index), table
+        elif "pipeline" in self.content:
+            yield ("pipeline",), found
+
+    def line(self, path: KeyPath, pipeline: KeyPath) -> int | None:
+        """The line of a key; of the one in [defaults] where the pipeline's own table does not hold it."""
+        default = ("defaults", *path[len(pipeline) :])
+        if path not in self.lines and path[: len(pipeline)] == pipeline and default in self.lines:
+            return self.lines[default]
+        return line_of(path, self.lines)
+
+
+def documents(path: Path) -> list[Document]:
+    """The document of a file, or those of all files `*.toml` right in a folder, by name.
+
+    Raises `ConfigurationError` where there is none, or where one can not be read or is not TOML.
+    """
+    if not path.is_dir():
+        return [_document(path)]
+    files = sorted(each for each in path.glob("*.toml") if not each.name.startswith("."))
+    if not files:
+        raise ConfigurationError(f"{path} is a folder without a file *.toml", remedy="Name a pipeline's TOML file.")
+    return [_document(file) for file in files]
+
+
+def parse_override(text: str) -> Override:
+    """`destination.path=lake` as key path and value; a value that is not TOML is a text.
+
+    Raises ConfigurationError where there is no key or no `=`.
+    """
+    key, equals, value = text.partition("=")
+    try:
+        path = _keys(key)
+    except tomllib.TOMLDecodeError:
+        path = ()
+    if not equals or not path:
+        raise ConfigurationError(
+            f"--set {key}: this is no KEY=VALUE", remedy="Write it as in --set destination.path=lake."
+        )
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value
+
+
+def overridden(table: Any, defaults: Any, overrides: Sequence[Override]) -> Any:
+    """A pipeline's table over its defaults, with single values replaced."""
+    if not isinstance(table, dict):
+        return table
+    merged = _over(defaults, table) if isinstance(defaults, dict) else dict(table)
+    for path, value in overrides:
+        merged = _with(merged, path, value)
+    return merged
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Table by table; a component of another type takes nothing from the one below."""
+    if "type" in above and "type" in below and above["type"] != below["type"]:
+        return above
+    merged = dict(below)
+    for key, value in above.items():
+        other = below.get(key)
+        merged[key] = _over(other, value) if isinstance(other, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _with(table: Any, path: KeyPath, value: Any) -> Any:
+    if not path:
+        return value
+    inner = table if isinstance(table, dict) else {}
+    return {**inner, path[0]: _with(inner.get(str(path[0])), path[1:], value)}
+
+
+def _keys(spelled: str) -> KeyPath:
+    keys: list[str] = []
+    table: Any = tomllib.loads(f"{spelled} = 0")
+    while isinstance(table, dict):
+        ((key, table),) = table.items()
+        keys.append(key)
+    return tuple(keys)
+
+
+def _document(path: Path) -> Document:
+    text = _read(path)
+    try:
+        return Document(str(path), tomllib.loads(text), lines_of(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} is not TOML: {error}", remedy="See https://toml.io; texts need quotes."
+        ) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no file {path}", remedy="Name the pipeline's TOML file; `rigatoni init` writes one."
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} can not be read: {error.strerror}", remedy="Check its permissions.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path} is not UTF-8 text (byte {error.start})", remedy="Save it in UTF-8, as TOML demands."
+        ) from None
