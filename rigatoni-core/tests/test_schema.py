@@ -28,6 +28,13 @@ def test_the_readmes_example_fits():
     assert list(CHECK.iter_errors(tomllib.loads(README))) == []
 
 
+def test_several_pipelines_and_defaults_fit():
+    one = tomllib.loads(README)["pipeline"]
+    assert list(CHECK.iter_errors({"pipeline": [one, one]})) == []
+    assert list(CHECK.iter_errors({"pipeline": [{"name": "a"}], "defaults": one})) == []
+    assert list(CHECK.iter_errors({"pipeline": [one, {"name": "a"}]}))
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DONE, WORKER_FAILED, WRONG, CAN_NOT_START, ABANDONED, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
 COMMANDS = {
+    "init": "rigatoni_core.cli.init:init",
     "run": "rigatoni_core.cli.run:run",
     "validate": "rigatoni_core.cli.validate:validate",
     "schema": "rigatoni_core.cli.schema:schema",
@@ -33,6 +34,7 @@ A pipeline is one TOML file: a source, a destination, and a state store that rem
 First steps:
   rigatoni plugins list              what is installed
   rigatoni plugins show mongodb      the options of a component
+  rigatoni init                      write a first pipeline.toml
   rigatoni validate pipeline.toml    is the file right, is everything reachable
   rigatoni run pipeline.toml         run until Ctrl-C
   rigatoni state show pipeline.toml  where each stream stands

@@ -1,6 +1,7 @@
 """What is wrong with a configuration: each fault with its key path, all of them in one error."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -83,7 +84,7 @@ def spelled(path: KeyPath) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += "." + (step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else repr(step))
+            text += "." + (step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else json.dumps(step))
     return text.removeprefix(".")
 
 

@@ -1,6 +1,7 @@
 """What a component's options are: read off its class, for `plugins show`, for READMEs and for messages."""
 
 import enum
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 
 from rigatoni_core.catalog import Kind
+from rigatoni_core.config.faults import spelled
 from rigatoni_core.contracts import Destination, Listener, Serializer, Source, StateStore
 from rigatoni_core.options import ByteSize, Secret
 
@@ -92,7 +94,7 @@ def words_of(hint: Any) -> str:
         return _WORDS[hint]
     origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin is Literal:
-        return " or ".join(_spelled(value) for value in arguments)
+        return " or ".join(spelled_value(value) for value in arguments)
     if origin in (tuple, list, Sequence):
         return f"list of {words_of(arguments[0])}" if arguments else "list"
     if origin in (dict, Mapping) or attrs.has(origin):
@@ -100,7 +102,7 @@ def words_of(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(words_of(member) for member in arguments if member is not type(None))
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return " or ".join(_spelled(member.value) for member in hint)
+        return " or ".join(spelled_value(member.value) for member in hint)
     return getattr(hint, "__name__", str(hint))
 
 
@@ -112,23 +114,24 @@ def _default(field: "attrs.Attribute[Any]", hint: Any) -> str | None:
         if default.takes_self:
             return "computed"
         default = default.factory()
-    return _size_in_words(default) if bare(hint) is ByteSize else _spelled(default)
+    return _size_in_words(default) if bare(hint) is ByteSize else spelled_value(default)
 
 
-def _spelled(value: Any) -> str:
+def spelled_value(value: Any) -> str:
     """A value as TOML would spell it; a class by its name."""
     if isinstance(value, enum.Enum):
-        return _spelled(value.value)
+        return spelled_value(value.value)
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (str, Path)):
-        return f'"{value}"'
+        return json.dumps(str(value), ensure_ascii=False)  # TOML's basic strings know the same escapes
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_spelled, value))}]"
+        return f"[{', '.join(map(spelled_value, value))}]"
     if isinstance(value, Mapping):
-        return "{}" if not value else "{ " + ", ".join(f"{k} = {_spelled(v)}" for k, v in value.items()) + " }"
+        items = ", ".join(f"{spelled((key,))} = {spelled_value(item)}" for key, item in value.items())
+        return f"{{ {items} }}" if items else "{}"
     return str(value) if isinstance(value, (int, float)) else type(value).__name__
 
 

@@ -47,14 +47,29 @@ _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
 
 def schema(catalog: Catalog) -> dict[str, Any]:
     """The schema of a file for the components of this catalog; those that can not be loaded are left out."""
+    table = {"$ref": "#/definitions/pipeline"}
+    several = {"type": "array", "items": table}
+    loose = {"type": ["object", "array"]}  # what is missing may stand in the defaults: only `validate` knows
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "A pipeline of Rigatoni",
+        "title": "Pipelines of Rigatoni",
+        "oneOf": [
+            _document(pipeline={"anyOf": [table, several]}),
+            _document(pipeline=loose, defaults={"type": "object"}),
+        ],
+        "definitions": {
+            "pipeline": _table(PipelineTable),
+            **{kind: _kind(catalog, kind) for kind in CONTRACTS.values()},
+        },
+    }
+
+
+def _document(**properties: Any) -> dict[str, Any]:
+    return {
         "type": "object",
-        "properties": {"pipeline": _schema_of(PipelineTable)},
-        "required": ["pipeline"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
-        "definitions": {kind: _kind(catalog, kind) for kind in CONTRACTS.values()},
     }
 
 

@@ -1,0 +1,150 @@
+"""A pipeline's file, written from the options of the components themselves: every option with its help and default."""
+
+import textwrap
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+
+from rigatoni_core.catalog import CORE, Catalog, Kind
+from rigatoni_core.config.documents import parse_override
+from rigatoni_core.config.faults import KeyPath, spelled
+from rigatoni_core.config.file import PipelineTable
+from rigatoni_core.config.options import (
+    CONTRACTS,
+    bare,
+    fields_of,
+    help_of,
+    key_of,
+    options_of,
+    spelled_value,
+    words_of,
+)
+from rigatoni_core.options import Secret
+
+HEAD = """\
+# A pipeline of Rigatoni. A line such as "#batch_size = ..." shows a default: remove the sign to change it.
+# rigatoni validate FILE checks it; rigatoni plugins show NAME explains a component.
+"""
+
+
+@attrs.frozen
+class Missing:
+    """An option that must be given: its key path, and what it is for."""
+
+    path: KeyPath
+    hint: Any
+    meaning: str
+
+    @property
+    def key(self) -> str:
+        """The key path below `[pipeline]` as TOML would spell it."""
+        return spelled(self.path)
+
+    @property
+    def is_path(self) -> bool:
+        return bare(self.hint) is Path
+
+    def choices(self, catalog: Catalog) -> list[str]:
+        """The installed components that it may be, those of plugins first; empty where it is a plain option."""
+        kind = _kind(self.hint)
+        found = sorted(catalog.provided(kind), key=lambda each: each[0].distribution == CORE) if kind else []
+        return list(dict.fromkeys(provided.name for _, provided in found))
+
+    def read(self, answer: str) -> Any:
+        """What a person typed, as a value: a list by commas, other values as TOML would say them, else a text."""
+        if typing.get_origin(bare(self.hint)) in (tuple, list):
+            return [item.strip() for item in answer.split(",") if item.strip()]
+        return answer if bare(self.hint) in (str, Path) else parse_override(f"{self.key}={answer}")[1]
+
+
+class Writer:
+    """Collects what a file needs, then writes it.
+
+    `types` says which component stands at a key path (`("destination", "serializer")`), `values` the options that are
+    given. A secret that is not given is read from an environment variable.
+    """
+
+    def __init__(self, catalog: Catalog, types: Mapping[KeyPath, str], values: Mapping[KeyPath, Any]) -> None:
+        self._catalog = catalog
+        self._types = types
+        self._values = values
+
+    def missing(self) -> list[Missing]:
+        """The required options that have no value yet, and the components of which nobody said which."""
+        return list(self._missing(PipelineTable, ()))
+
+    def text(self, name: str) -> str:
+        """The file's text; `name` is the file's. Call it when nothing is missing."""
+        return "\n".join([HEAD.replace("FILE", name), *self._table(PipelineTable, ("pipeline",))])
+
+    def _missing(self, cls: type[Any], path: KeyPath) -> Iterator[Missing]:
+        for field, hint in _fields(cls):
+            here = (*path, key_of(field))
+            if kind := _kind(hint):
+                if here in self._types:
+                    yield from self._missing(self._class(kind, here), here)
+                elif field.default is attrs.NOTHING:
+                    yield Missing(here, hint, help_of(hint))
+            elif field.default is attrs.NOTHING and here not in self._values and bare(hint) is not Secret:
+                yield Missing(here, hint, help_of(hint))
+
+    def _table(self, cls: type[Any], path: KeyPath) -> Iterator[str]:
+        """The lines of one table, then those of the tables in it."""
+        below: list[str] = []
+        yield f"[{spelled(path)}]"
+        if path[1:] in self._types:
+            yield f'type = "{self._types[path[1:]]}"'
+        written = {option.name: option for option in options_of(cls)}
+        for field, hint in _fields(cls):
+            here, option = (*path, key_of(field)), written[key_of(field)]
+            if (kind := _kind(hint)) and here[1:] in self._types:
+                below += ["", *self._table(self._class(kind, here[1:]), here)]
+            elif attrs.has(bare(hint)) and bare(hint) is not Secret:
+                below += ["", f"# {option.meaning}", *self._table(bare(hint), here)]
+            elif kind or _is_list_of_components(hint):
+                below += ["", *_comment(option.meaning)]
+            else:
+                yield from _comment(option.meaning)
+                yield self._line(here, hint, option.default)
+        yield from below
+
+    def _line(self, path: KeyPath, hint: Any, default: str | None) -> str:
+        key = spelled(path[-1:])
+        if path[1:] in self._values:
+            return f"{key} = {spelled_value(self._values[path[1:]])}"
+        if default is None and bare(hint) is Secret:
+            return f'{key} = {{ env = "{variable(path, self._types)}" }}'
+        return f"#{key} = {default}" if default != "none" else f"#{key} =    ({words_of(hint)})"
+
+    def _class(self, kind: Kind, path: KeyPath) -> type[Any]:
+        cls: type[Any] = self._catalog.get(kind, self._types[path])
+        return cls
+
+
+def variable(path: KeyPath, types: Mapping[KeyPath, str]) -> str:
+    """The environment variable that holds a secret where nobody said which, such as MONGODB_URI."""
+    component = types.get(tuple(step for step in path[1:-1]), "rigatoni").rpartition("/")[2]
+    return f"{component}_{path[-1]}".upper().replace("-", "_").replace(".", "_")
+
+
+def _fields(cls: type[Any]) -> Iterator[tuple["attrs.Attribute[Any]", Any]]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    for field in sorted(fields_of(cls), key=lambda field: field.default is not attrs.NOTHING):
+        yield field, hints.get(field.name, Any)
+
+
+def _kind(hint: Any) -> Kind | None:
+    """The kind of component that an option is; also of one that may be absent."""
+    hint = bare(hint)
+    return next((CONTRACTS[member] for member in (hint, *get_args(hint)) if member in CONTRACTS), None)
+
+
+def _is_list_of_components(hint: Any) -> bool:
+    return _kind(hint) is not None and typing.get_origin(bare(hint)) is tuple
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ")

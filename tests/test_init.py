@@ -1,0 +1,126 @@
+"""`rigatoni init`: every installed component gets a file that is valid, explains itself and overwrites nothing."""
+
+import os
+import pty
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from rigatoni_core.catalog import Catalog
+from rigatoni_core.config import load, options_of
+from rigatoni_core.config.writing import Writer
+
+CATALOG = Catalog.discover()
+VALUES = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}
+RIGATONI = [sys.executable, "-m", "rigatoni_core.cli"]
+GIVEN = ["--source", "mongodb", "--destination", "local", "--serializer", "json", "--state", "file"]
+GIVEN += ["--set", 'source.watch=["shop.orders"]', "--set", "destination.path=lake", "--set", "state.path=state"]
+
+
+def names(kind):
+    return sorted({provided.name for _, provided in CATALOG.provided(kind)})
+
+
+def completed(types):
+    """A writer to whom everything was told; every nested serializer is `json`."""
+    values = {}
+    while missing := Writer(CATALOG, types, values).missing():
+        for each in missing:
+            if each.choices(CATALOG):
+                types[each.path] = "json"
+            else:
+                values[each.path] = VALUES[each.path[-1]]
+    return Writer(CATALOG, types, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in ("source", "destination", "state", "serializer") for name in names(kind)],
+)
+def test_a_file_for_each_component_is_valid_and_says_each_option_with_its_help(kind, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
+    monkeypatch.setenv("REDIS_URL", "redis://localhost/")
+    types = {("source",): "mongodb", ("destination",): "local", ("state",): "file"}
+    types[("destination", "serializer") if kind == "serializer" else (kind,)] = name
+    text = completed(types).text("pipeline.toml")
+    (tmp_path / "pipeline.toml").write_text(text)
+    configuration = load(tmp_path / "pipeline.toml", CATALOG)
+    assert configuration.name == "n"
+    flat = " ".join(line.removeprefix("# ") for line in text.splitlines())
+    for option in options_of(CATALOG.get(kind, name)):
+        assert any(line.lstrip("#").startswith(option.name) or f".{option.name}]" in line for line in text.splitlines())
+        assert option.meaning in flat or f".{option.name}]" in text
+
+
+def test_the_defaults_that_are_commented_out_are_the_defaults(tmp_path, monkeypatch):
+    monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
+    types = {("source",): "mongodb", ("destination",): "local", ("state",): "file"}
+    text = completed(types).text("pipeline.toml")
+    lines = [
+        line.removeprefix("#") if line[:2].strip("# ") and " =    (" not in line else line for line in text.splitlines()
+    ]
+    (tmp_path / "as-is.toml").write_text(text)
+    (tmp_path / "explicit.toml").write_text("\n".join(lines))
+    assert len(tomllib.loads("\n".join(lines))["pipeline"]) > 10
+    as_is, explicit = (load(tmp_path / name, CATALOG) for name in ("as-is.toml", "explicit.toml"))
+    assert as_is.settings == explicit.settings
+    assert repr(as_is.destination) == repr(explicit.destination)
+    assert repr(as_is.source) == repr(explicit.source)
+
+
+def test_options_write_the_file_and_nothing_is_overwritten(tmp_path):
+    command = [*RIGATONI, "init", "orders.toml", *GIVEN]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert answer.returncode == 0, answer.stderr
+    assert "export MONGODB_URI=" in answer.stdout
+    before = (tmp_path / "orders.toml").read_text()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert again.returncode == 2
+    assert "orders.toml exists already; nothing was changed" in again.stderr
+    assert (tmp_path / "orders.toml").read_text() == before
+
+
+def test_what_is_not_given_is_asked_for_by_name_where_nobody_can_be_asked(tmp_path):
+    answer = subprocess.run(
+        [*RIGATONI, "init", "--source", "mongodb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert answer.returncode == 2
+    assert "--set source.watch=" in answer.stderr
+    assert "--state file|" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_value_is_refused_before_anything_is_written(tmp_path):
+    answer = subprocess.run(
+        [*RIGATONI, "init", *GIVEN, "--set", "source.watch=nowhere"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert answer.returncode == 2
+    assert "pipeline.source.watch" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_terminal_it_asks(tmp_path):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*RIGATONI, "init"], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        answers = ["orders", "mongodb", "shop.orders, shop.users", "local", "lake", "json", "file", ""]
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+        text = b""
+        try:
+            while chunk := os.read(ours, 10_000):
+                text += chunk
+        except OSError:
+            pass  # the terminal closes with the process
+        assert process.wait(timeout=30) == 0, text.decode()
+    os.close(ours)
+    table = tomllib.loads((tmp_path / "pipeline.toml").read_text())["pipeline"]
+    assert table["name"] == "orders"
+    assert table["source"]["watch"] == ["shop.orders", "shop.users"]
+    assert table["destination"] == {"type": "local", "path": "lake", "serializer": {"type": "json"}}
+    assert table["state"] == {"type": "file", "path": "state"}
+    assert b"One stream each" in text
