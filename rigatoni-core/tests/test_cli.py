@@ -159,7 +159,7 @@ def test_help_teaches_and_version_tells(rigatoni):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["run"], ["run", "pipeline.toml", "--onc"], ["run", "nowhere.toml"], ["state", "show", "."]],
+    [["nonsense"], ["run"], ["run", "pipeline.toml", "--onc"], ["run", "nowhere.toml"], ["state", "show", "nowhere"]],
 )
 def test_wrong_usage_is_2_and_says_what_to_do(rigatoni, arguments):
     answer = rigatoni(*arguments)

@@ -200,7 +200,7 @@ def test_K1_every_fault_has_its_line_and_no_fault_hides_another(tmp_path):
         "3: pipeline.batch_size: batch_size must be greater than 0, n",
         "7: pipeline.source.count: count must be at least 1, not 0",
         "8: pipeline.source.on: must be true or false, not text",
-        "9: pipeline.source.\"odd key\": unknown key; known are uri, pa",
+        '9: pipeline.source."odd key": unknown key; known are uri, pa',
     ]
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import warn
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@takes_file
 @click.option("--once", is_flag=True, help="Stop when every stream has caught up with the server's time at start.")
 @click.option(
     "--log-level",
@@ -25,7 +25,7 @@ from rigatoni_core.cli.output import warn
     show_default=True,
     help="auto: a live display on a terminal, JSON lines otherwise.",
 )
-def run(file: Path, once: bool, log_level: str, log_format: str) -> None:
+def run(file: Path, overrides: tuple[str, ...], once: bool, log_level: str, log_format: str) -> None:
     """Runs the pipeline in FILE until Ctrl-C or SIGTERM.
 
     Then the batch in work is finished, its checkpoint saved, and everything closed; a second Ctrl-C ends at once.
@@ -33,7 +33,7 @@ def run(file: Path, once: bool, log_level: str, log_format: str) -> None:
     """
     from rigatoni_core.cli.running import execute
 
-    configuration = configuration_of(file)
+    configuration = configuration_of(file, overrides)
     for text in configuration.warnings:
         warn(text)
     execute(configuration, once=once, log_level=log_level, log_format=log_format)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rigatoni_core.cli.app import CAN_NOT_START
-from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words
 from rigatoni_core.errors import RigatoniError
 
@@ -22,18 +22,18 @@ def state() -> None:
 
 
 @state.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@takes_file
 @click.argument("stream", required=False)
 @click.option("--tokens", is_flag=True, help="Also the raw resume tokens; they can hold a document's _id.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def show(file: Path, stream: str | None, tokens: bool, json_: bool) -> None:
+def show(file: Path, overrides: tuple[str, ...], stream: str | None, tokens: bool, json_: bool) -> None:
     """Shows the checkpoint of every stream of the pipeline in FILE, or of one STREAM.
 
     Changes nothing, and may be called while the pipeline runs.
     """
     import asyncio
 
-    configuration = configuration_of(file)
+    configuration = configuration_of(file, overrides)
     records = asyncio.run(_load(configuration, stream, tokens))
     if json_:
         as_json(records)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rigatoni_core.cli.app import CAN_NOT_START, WRONG
-from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, complain, fail, say, warn
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@takes_file
 @click.option("--offline", is_flag=True, help="Check only the file: connect to nothing.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each step."
 )
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
+def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: float, json_: bool) -> None:
     """Checks the pipeline in FILE, and changes nothing.
 
     First every fault of the file at once, and what is allowed but unwise. Then whether source, destination and state
@@ -33,7 +33,7 @@ def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
     from rigatoni_core.cli.advice import advice_of
 
     result: dict[str, Any] = {"file": str(file), "valid": False, "warnings": [], "faults": []}
-    configuration = _load(file, result, json_)
+    configuration = _load(file, overrides, result, json_)
     result |= {
         "valid": True,
         "pipeline": configuration.name,
@@ -49,11 +49,11 @@ def validate(file: Path, offline: bool, timeout: float, json_: bool) -> None:
         say(f"{file} is valid; nothing was connected to")
 
 
-def _load(file: Path, result: dict[str, Any], json_: bool) -> "PipelineConfiguration":
+def _load(file: Path, overrides: tuple[str, ...], result: dict[str, Any], json_: bool) -> "PipelineConfiguration":
     from rigatoni_core.errors import ConfigurationError
 
     try:
-        return configuration_of(file)
+        return configuration_of(file, overrides)
     except ConfigurationError as error:
         fail(error)
         if json_:
