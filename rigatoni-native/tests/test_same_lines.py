@@ -44,6 +44,16 @@ def test_damage_is_named_by_the_same_words_and_harms_no_neighbour(mode, document
 
 
 @pytest.mark.parametrize("mode", MODES)
+@settings(deadline=None, max_examples=100)
+@given(documents=st.lists(damaged() | DOCUMENTS, max_size=5))
+@example(documents=[])
+def test_single_texts_are_the_same(mode, documents):
+    """What tabular formats ask for: each document's text by itself."""
+    accelerated, pure = ([str(text) for text in writer.texts(documents)] for writer in WRITERS[mode])
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", MODES)
 @settings(deadline=None, max_examples=300)
 @given(number=st.floats() | st.floats(width=32) | st.integers(-(10**19), 10**19).map(float))
 def test_every_double_is_the_same(mode, number):
