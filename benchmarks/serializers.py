@@ -1,4 +1,4 @@
-"""What each serializer costs per event, on one thread, beside a hand-written json_util.dumps.
+"""What each serializer costs per event, on one thread, beside the plain way with the same libraries (by_hand.py).
 
     python benchmarks/serializers.py [--events 20000] [--only json]
 
@@ -14,12 +14,16 @@ import string
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
-from bson import Int64, ObjectId, Timestamp, decode, encode, json_util
+import by_hand
+from bson import Int64, ObjectId, Timestamp, decode, encode
+from rigatoni_avro.serializer import AvroSerializer, Codec
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.testing.batches import batch_of
+from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_json.serializer import JsonSerializer
 
 ROUNDS = 5
@@ -87,10 +91,6 @@ def diverse(count: int) -> list[bytes]:
     return [event(number, "insert", **{f"field {number}": number}) for number in range(count)]
 
 
-def hand_written(raws: list[bytes]) -> bytes:
-    return "".join(json_util.dumps(decode(raw)) + "\n" for raw in raws).encode()
-
-
 def best(work: Callable[[], int], rounds: int = ROUNDS) -> tuple[float, int]:
     """The shortest of several rounds in seconds of CPU time, and what `work` answered: the bytes that it made."""
     seconds, size = float("inf"), 0
@@ -109,6 +109,9 @@ def main() -> None:
     serializers = {f"json {mode}": JsonSerializer(mode=mode) for mode in ("relaxed", "canonical", "plain")}
     serializers |= {f"json + zstd {n}": ZstdSerializer(inner=JsonSerializer(), level=n) for n in (1, 2, 3)}
     serializers |= {f"json + gzip {n}": GzipSerializer(inner=JsonSerializer(), level=n) for n in (1, 2)}
+    serializers |= {"csv": CsvSerializer(), "csv + zstd 2": ZstdSerializer(inner=CsvSerializer(), level=2)}
+    serializers |= {f"avro {codec}": AvroSerializer(codec=codec) for codec in get_args(Codec)}
+    serializers |= {f"avro bson {codec}": AvroSerializer(mode="bson", codec=codec) for codec in ("null", "zstandard")}
     print(f"{'stream':9} {'serializer':32} {'µs/event':>9} {'events/s':>10} {'bytes/event':>12}")
     for stream, raws in (("alike", alike(arguments.events)), ("diverse", diverse(arguments.events))):
         batches = [batch_of(raws[start : start + BATCH]) for start in range(0, len(raws), BATCH)]
@@ -118,15 +121,18 @@ def main() -> None:
 
         works: dict[str, Callable[[], int]] = {
             "PyMongo decode alone": lambda raws=raws: sum(len(decode(raw)) for raw in raws) and 0,
-            "json_util.dumps": lambda raws=raws: len(hand_written(raws)),
-            "json_util.dumps + gzip module": lambda raws=raws: len(gzip.compress(hand_written(raws), mtime=0)),
+            "by hand: json_util.dumps": lambda raws=raws: len(by_hand.json_lines(raws)),
+            "by hand: json_util.dumps + gzip": lambda raws=raws: len(gzip.compress(by_hand.json_lines(raws), mtime=0)),
+            "by hand: csv module": lambda raws=raws: len(by_hand.csv_module(raws)),
+            "by hand: fastavro null": lambda raws=raws: len(by_hand.fastavro_writer(raws, "null")),
+            "by hand: fastavro zstandard": lambda raws=raws: len(by_hand.fastavro_writer(raws, "zstandard")),
         }
         works |= {name: lambda s=serializer: all_of(s.serialize) for name, serializer in serializers.items()}
         mean = sum(map(len, raws)) / len(raws)
         print(f"{stream:9} {'(the events as BSON)':32} {'':9} {'':10} {mean:12.0f}")
         for name, work in works.items():
             if arguments.only in name:
-                seconds, size = best(work, 2 if name.startswith("json_util") else ROUNDS)
+                seconds, size = best(work, 2 if name.startswith("by hand") else ROUNDS)
                 each = seconds / len(raws)
                 print(f"{stream:9} {name:32} {each * 1e6:9.2f} {1 / each:10,.0f} {size / len(raws):12.0f}")
 
