@@ -45,7 +45,7 @@ def test_damage_is_named_by_the_same_words_and_harms_no_neighbour(mode, document
 
 @pytest.mark.parametrize("mode", MODES)
 @settings(deadline=None, max_examples=100)
-@given(documents=st.lists(damaged() | DOCUMENTS, max_size=5))
+@given(documents=st.lists(DAMAGED | DOCUMENTS, max_size=5))
 @example(documents=[])
 def test_single_texts_are_the_same(mode, documents):
     """What tabular formats ask for: each document's text by itself."""

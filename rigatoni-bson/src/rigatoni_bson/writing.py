@@ -1,5 +1,6 @@
 """Writing raw documents as JSON: many at a time, by the quickest way that is faithful."""
 
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
