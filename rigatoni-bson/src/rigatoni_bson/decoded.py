@@ -28,6 +28,16 @@ _NOT_FINITE = re.compile(rb"\x01[^\0]*\0.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL).s
 """Finds every double that is infinite or NaN, which orjson would write as null (and, rarely, something else)."""
 
 
+def decoded(raw: bytes, options: CodecOptions[dict[str, Any]]) -> dict[str, Any] | None:
+    """The document as Python values, or None where these would not say all of it, or it is damaged."""
+    try:
+        document = decode(raw, options)
+        whole = encode({"": document}, codec_options=options)[6:-1]  # outermost, `_id` would be moved
+    except (BSONError, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return document if whole == raw else None
+
+
 class Decoded:
     """Writes documents in the mode `relaxed` or `plain`. Holds no state but the mode: thread-safe."""
 
@@ -47,13 +57,12 @@ class Decoded:
         """The document as JSON, or None where only the walker can tell."""
         if b"$" in raw and self._mode.reserved(raw):
             return None
-        try:
-            document = decode(raw, _OPTIONS)
-            if encode({"": document}, codec_options=_OPTIONS)[6:-1] != raw:  # outermost, `_id` would be moved
-                return None
-            line = orjson.dumps(document, default=self._default, option=_ORJSON)
-        except (BSONError, ValueError, TypeError, OverflowError, RecursionError):
+        if (document := decoded(raw, _OPTIONS)) is None:
             return None  # the walker finds out what is wrong, or that nothing is
+        try:
+            line = orjson.dumps(document, default=self._default, option=_ORJSON)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return None
         return None if b"null" in line and _NOT_FINITE(raw) else line
 
     def _default(self, value: object) -> orjson.Fragment:

@@ -1,0 +1,1 @@
+"""Rigatoni serializer: change events as Parquet files, one per batch."""

@@ -1,0 +1,13 @@
+"""The errors of this distribution."""
+
+from rigatoni_core.errors import ConfigurationError
+
+
+class SchemaFileError(ConfigurationError):
+    """The schema file can not be read, or does not say a schema. `faults` are all that were found."""
+
+    id = "parquet-schema-file"
+    default_remedy = (
+        "A schema file (TOML or JSON) looks like a document, with a type's name in the place of each value. "
+        "The README of rigatoni-parquet shows one."
+    )

@@ -1,0 +1,123 @@
+"""The types of nested columns, learned from the documents of one batch and nothing else.
+
+Whoever infers twice from the same documents gets the same types, in the order in which fields first appear.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import attrs
+from bson.binary import Binary
+from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+
+from rigatoni_parquet.schemas import DEEPEST, usable
+from rigatoni_parquet.types import SCALARS, Array, Struct, Type
+
+MOST_COLUMNS = 1000
+"""Columns that one file's documents may have together; more make files slow to write and to open."""
+
+RARE = 100
+"""A field gets a column where at least one in so many documents has it: names may be data (identifiers, dates)."""
+
+_GROUPS: dict[type, str] = {
+    str: "string",
+    int: "number",
+    Int64: "number",
+    float: "number",
+    bool: "bool",
+    datetime: "date",
+    DatetimeMS: "date",
+    ObjectId: "objectId",
+    Decimal128: "decimal",
+    bytes: "binData",
+    Binary: "uuid",
+    dict: "document",
+    DBRef: "document",
+    list: "array",
+}
+_EXACT = 2**53
+
+
+@attrs.define(eq=False)
+class Findings:
+    """What was found in one place of the documents."""
+
+    kinds: Counter[str] = attrs.field(factory=Counter)
+    """Groups of types -> how many values."""
+    floats: bool = False
+    large: bool = False
+    """Whether numbers were found that only a double, or only an integer, can hold."""
+    fields: dict[str, "Findings"] = attrs.field(factory=dict)
+    item: "Findings | None" = None
+
+    def note(self, values: Sequence[Any], depth: int = 0) -> None:
+        """Look at these decoded values, which all stand in this place. May be called again for more."""
+        classes = Counter(map(type, values))
+        for cls, count in classes.items():
+            if cls in _GROUPS:
+                self.kinds[_GROUPS[cls]] += count
+        if float in classes:
+            self.floats = True
+        if not self.large and (int in classes or Int64 in classes):
+            self.large = any(isinstance(value, int) and not -_EXACT <= value <= _EXACT for value in values)
+        if Binary in classes:
+            uuids = sum(isinstance(value, Binary) and value.subtype == 4 and len(value) == 16 for value in values)
+            self.kinds["uuid"] += uuids - classes[Binary]
+        if depth < DEEPEST and (dict in classes or DBRef in classes):
+            self._note_documents(values, depth + 1)
+        if depth < DEEPEST and list in classes:
+            self.item = self.item or Findings()
+            self.item.note(list(chain.from_iterable(value for value in values if type(value) is list)), depth + 1)
+
+    def _note_documents(self, values: Iterable[Any], depth: int) -> None:
+        columns: defaultdict[str, list[Any]] = defaultdict(list)
+        for value in values:
+            document = value.as_doc() if type(value) is DBRef else value
+            if isinstance(document, dict):
+                for name, inner in document.items():
+                    columns[name].append(inner)
+        for name, column in columns.items():
+            self.fields.setdefault(name, Findings()).note(column, depth)
+
+
+def inferred(found: Findings) -> Struct | None:
+    """The type of the documents that were noted; None where there is nothing that a column can say."""
+    kind = _Inference().of(found)
+    return kind if isinstance(kind, Struct) else None
+
+
+class _Inference:
+    def __init__(self) -> None:
+        self._left = MOST_COLUMNS
+
+    def of(self, found: Findings) -> Type | None:
+        """What most values of a place are: they get the column, the others stay in the rest."""
+        (group, count), *_ = found.kinds.most_common(1) or [("", 0)]
+        if count == 0:
+            return None
+        if group == "document":
+            return self._document(found, count)
+        if group == "array":
+            item = self.of(found.item) if found.item else None
+            return Array(item) if item else None
+        if self._left == 0:
+            return None
+        self._left -= 1
+        if group == "number":
+            group = "double" if found.floats and not found.large else "long"
+        return SCALARS[group]
+
+    def _document(self, found: Findings, count: int) -> Struct | None:
+        fields = {}
+        for name in usable(found.fields):
+            inside = found.fields[name]
+            if inside.kinds.total() * RARE >= count and (kind := self.of(inside)):
+                fields[name] = kind
+        return Struct(fields) if fields else None

@@ -1,0 +1,17 @@
+"""The hook: what this distribution contributes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_parquet() -> type[Any]:
+    from rigatoni_parquet.serializer import ParquetSerializer
+
+    return ParquetSerializer
+
+
+@hookimpl
+def rigatoni_serializers() -> Iterable[Component]:
+    yield Component("parquet", load_parquet, summary="One Parquet file per batch; documents as JSON or nested columns")

@@ -1,0 +1,89 @@
+"""Schema files: a document's fields and their types, in TOML or JSON.
+
+A schema looks like the documents that it describes, with the name of a type in the place of each value:
+
+    _id = "objectId"
+    total = "decimal(12, 2)"
+    tags = ["string"]
+
+    [address]
+    city = "string"
+
+    [[items]]
+    sku = "string"
+    quantity = "int"
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rigatoni_parquet.errors import SchemaFileError
+from rigatoni_parquet.types import Array, Struct, Type, scalar
+
+DEEPEST = 16
+"""Levels of documents and arrays that become columns; pyarrow opens no file with more than 100 levels of its own, of
+which an array takes two."""
+
+
+def load_schema(path: Path) -> Struct:
+    """The schema in this file: JSON where its name ends in `.json`, else TOML. Raises `SchemaFileError`."""
+    try:
+        content = path.read_text(encoding="utf-8")
+        described = json.loads(content) if path.suffix == ".json" else tomllib.loads(content)
+    except OSError as error:
+        raise SchemaFileError(f"the schema {path} can not be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SchemaFileError(f"the schema {path} can not be read: {error}") from error
+    faults: list[str] = []
+    schema = _type(described, "", 0, faults)
+    if not faults and isinstance(schema, Struct) and "_id" not in schema.fields:
+        faults.append("_id is missing: the document keys need its type")
+    if faults or not isinstance(schema, Struct):
+        raise SchemaFileError(f"the schema {path} has faults: {'; '.join(faults)}", faults=tuple(faults))
+    return schema
+
+
+def usable(names: Iterable[str]) -> list[str]:
+    """The names that can be columns side by side: not empty, no two that differ only in case.
+
+    SQL readers (Spark, Athena, DuckDB) do not tell such apart; the first one of each is taken.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(name.casefold(), name)
+    found.pop("", None)
+    return list(found.values())
+
+
+def _type(described: Any, path: str, depth: int, faults: list[str]) -> Type | None:
+    """The type that is described at `path`, or None and what is wrong with it in `faults`."""
+    where = path or "the schema"
+    if depth > DEEPEST:
+        faults.append(f"{where} is nested more than {DEEPEST} levels deep: leave it out, it is kept as JSON")
+    elif isinstance(described, str):
+        try:
+            return scalar(described)
+        except ValueError as error:
+            faults.append(f"{where}: {error}")
+    elif isinstance(described, list):
+        if len(described) == 1:
+            item = _type(described[0], f"{path}[]", depth + 1, faults)
+            return Array(item) if item else None
+        faults.append(f"{where} must say exactly one type in its brackets: what its elements are")
+    elif isinstance(described, dict) and described:
+        kept = set(usable(described))
+        faults += [
+            f"{where}: {name!r} is empty or differs from another field only in case; leave one out, it is kept as JSON"
+            for name in described
+            if name not in kept
+        ]
+        inside = {
+            name: _type(item, f"{path}.{name}" if path else name, depth + 1, faults) for name, item in described.items()
+        }
+        return Struct({name: kind for name, kind in inside.items() if kind})
+    else:
+        faults.append(f"{where} must be the name of a type, a list of one type, or a table with fields")
+    return None
