@@ -14,7 +14,7 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 
 from rigatoni_parquet.schemas import load_schema
-from rigatoni_parquet.tables import REST, Nested, table_of
+from rigatoni_parquet.tables import IMAGES, KEY, REST, Nested, table_of
 from rigatoni_parquet.types import Struct
 
 FORMAT = "1"
@@ -22,7 +22,7 @@ FORMAT = "1"
 
 _ALIKE = ("operation", "database", "collection", "cluster_time", "cluster_time_increment", "wall_time", "txn_number")
 """Columns with few values, or values in order: a dictionary and statistics (for skipping row groups) pay."""
-_REPEATED = ("lsid", "unknown_fields", *(f"{name}{REST}" for name in ("document_key", "full_document")))
+_REPEATED = ("lsid", "unknown_fields", *(f"{name}{REST}" for name in (KEY, *IMAGES)))
 """Columns of text whose values may well repeat: a dictionary pays, statistics do not."""
 
 
@@ -47,9 +47,9 @@ class ParquetSerializer(Serializer):
     compression: Annotated[Literal["zstd", "snappy", "gzip", "none"], "Compression of the pages inside the file"] = (
         "zstd"
     )
-    row_group_size: Annotated[int, "The most events in one row group, which is what readers skip or read as a whole"] = (
-        100_000
-    )
+    row_group_size: Annotated[
+        int, "The most events in one row group, which is what readers skip or read as a whole"
+    ] = 100_000
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
     _struct: Struct | None = attrs.field(init=False, repr=False, default=None)
 

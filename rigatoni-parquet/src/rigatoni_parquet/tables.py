@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import attrs
 import pyarrow as pa

@@ -67,11 +67,7 @@ class Scalar(Type):
             fitting = [None if value is MISSING else value for value in values]
         else:
             fitting = [None if value is None or value is MISSING else self.fit(value) for value in values]
-        rest = {
-            row: value
-            for row, value in enumerate(values)
-            if fitting[row] is None and value is not MISSING
-        }
+        rest = {row: value for row, value in enumerate(values) if fitting[row] is None and value is not MISSING}
         return pa.array(fitting, self.arrow), rest
 
     def spelled(self) -> str:
@@ -96,11 +92,10 @@ class Array(Type):
         items, item_rest = self.item.column(flat)
         offsets = pa.array(ends, pa.int32())
         mask = None if all(fits) else pa.array([not fit for fit in fits])
-        rest: Rest = {
-            row: value for row, value in enumerate(values) if not fits[row] and value is not MISSING
-        }
+        rest: Rest = {row: value for row, value in enumerate(values) if not fits[row] and value is not MISSING}
         row = 0
-        for index, value in item_rest.items():
+        for index in sorted(item_rest):
+            value = item_rest[index]
             if value is None:  # a null element is a null element
                 continue
             while index >= ends[row + 1]:
@@ -209,7 +204,6 @@ def _only(cls: type, convert: Callable[[Any], Any] = lambda value: value) -> Cal
     return lambda value: convert(value) if type(value) is cls else None
 
 
-_NONE: frozenset[type] = frozenset()
 SCALARS = {
     scalar.name: scalar
     for scalar in (
