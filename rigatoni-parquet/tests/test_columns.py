@@ -68,7 +68,7 @@ def test_Z14_C8_order_within_a_second_and_instants_as_numbers(read):
 
 
 def test_C6_no_wall_time_keeps_a_reader_from_opening_the_file(read):
-    far = [DatetimeMS(9_223_372_036_854_775), DatetimeMS(9_223_372_036_854_776), DatetimeMS(-(2**63))]
+    far = [DatetimeMS(253_402_300_799_999), DatetimeMS(9_223_372_036_854_776), DatetimeMS(-(2**63))]
     rows = read(ParquetSerializer().serialize(batch_of([event_document(n, wallTime=at) for n, at in enumerate(far)])))
     assert [row["wall_time"] for row in rows] == [int(far[0]), None, None]
     assert rows[0]["unknown_fields"] is None
@@ -87,14 +87,12 @@ def test_the_types_are_those_that_every_reader_knows():
     """Signed integers, INT64 milliseconds of UTC, one kind of text: what Spark and Athena read without options."""
     content = ParquetSerializer().serialize(batch_of([event_document(0)]))
     schema = pq.ParquetFile(pa.BufferReader(content)).schema
-    columns = map(schema.column, range(len(COLUMNS)))
-    types = {
-        column.path: (column.physical_type, str(column.logical_type).partition(", is_from")[0]) for column in columns
-    }
+    columns = list(map(schema.column, range(len(COLUMNS))))
+    logical = [str(column.logical_type).partition(", is_from")[0] for column in columns]
+    types = {column.path: (column.physical_type, kind) for column, kind in zip(columns, logical, strict=True)}
+    instant = "Timestamp(isAdjustedToUTC=true, timeUnit=milliseconds"
     expected = {column.name: ("BYTE_ARRAY", "String") for column in COLUMNS}
-    expected |= dict.fromkeys(
-        ("cluster_time", "wall_time"), ("INT64", "Timestamp(isAdjustedToUTC=true, timeUnit=milliseconds")
-    )
+    expected |= dict.fromkeys(("cluster_time", "wall_time"), ("INT64", instant))
     expected |= dict.fromkeys(("cluster_time_increment", "txn_number"), ("INT64", "None"))
     assert types == expected
     assert list(types) == list(expected)

@@ -1,6 +1,5 @@
 """A batch as an Arrow table: one row per event, in the vocabulary of all tabular formats."""
 
-import struct
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -10,7 +9,7 @@ from rigatoni_bson.texts import ColumnTexts
 
 from rigatoni_parquet.documents import Documents
 from rigatoni_parquet.inference import Findings, inferred
-from rigatoni_parquet.types import FURTHEST_DATE, Struct
+from rigatoni_parquet.types import Struct
 
 KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
 """The columns that can be nested. An update's description can not: its field names are paths, other ones each time."""
@@ -50,7 +49,6 @@ class Nested:
 
 def table_of(columns: EventColumns, texts: ColumnTexts, nested: Nested | None) -> pa.Table:
     """The events as a table. Damaged documents are rejected in `columns`."""
-    _keep_furthest(columns)
     arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
     for name, kind in ((column.name, column.kind) for column in COLUMNS):
         values = columns.values[name]
@@ -67,17 +65,3 @@ def table_of(columns: EventColumns, texts: ColumnTexts, nested: Nested | None) -
 
 def _milliseconds(seconds: Sequence[int | None]) -> list[int | None]:
     return [None if value is None else value * 1000 for value in seconds]
-
-
-def _keep_furthest(columns: EventColumns) -> None:
-    """A wall time that readers could not hold stays among the unknown fields, where no column says it."""
-    times, unknown = list(columns.values["wall_time"]), list(columns.values["unknown_fields"])
-    for row, time in enumerate(times):
-        if time is not None and abs(time) > FURTHEST_DATE:
-            times[row], unknown[row] = None, _with_wall_time(unknown[row], time)
-    columns.values |= {"wall_time": times, "unknown_fields": unknown}
-
-
-def _with_wall_time(unknown: bytes | None, time: int) -> bytes:
-    body = (unknown[4:-1] if unknown else b"") + b"\x09wallTime\0" + struct.pack("<q", time)
-    return struct.pack("<i", len(body) + 5) + body + b"\0"

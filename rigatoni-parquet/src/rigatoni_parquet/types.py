@@ -81,7 +81,7 @@ class Array(Type):
     item: Type
 
     @property
-    def arrow(self) -> pa.DataType:  # type: ignore[override]
+    def arrow(self) -> pa.DataType:
         return pa.list_(pa.field("element", self.item.arrow))
 
     def column(self, values: Sequence[Any]) -> tuple[pa.Array, Rest]:
@@ -114,7 +114,7 @@ class Struct(Type):
     fields: Mapping[str, Type]
 
     @property
-    def arrow(self) -> pa.DataType:  # type: ignore[override]
+    def arrow(self) -> pa.DataType:
         return pa.struct([pa.field(name, kind.arrow) for name, kind in self.fields.items()])
 
     def column(self, values: Sequence[Any]) -> tuple[pa.Array, Rest]:
@@ -189,9 +189,9 @@ def _exactly(precision: int, scale: int) -> Callable[[Any], decimal.Decimal | No
 
 
 def _date(value: Any) -> int | None:
-    if type(value) is not datetime and type(value) is not DatetimeMS:
+    if not isinstance(value, datetime | DatetimeMS):
         return None
-    milliseconds = int(DatetimeMS(value)) if type(value) is datetime else int(value)
+    milliseconds = int(DatetimeMS(value) if isinstance(value, datetime) else value)
     return milliseconds if abs(milliseconds) <= FURTHEST_DATE else None
 
 
