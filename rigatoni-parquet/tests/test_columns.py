@@ -37,7 +37,7 @@ def back(row):
     return elements_of_row({**row, "cluster_time": seconds})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(raws=st.lists(EVENTS, min_size=1, max_size=7))
 def test_Z11_H1_C6_a_row_holds_all_of_an_event(read, batch_of_any, raws):
     rows = read(CANONICAL.serialize(batch_of_any(raws)))

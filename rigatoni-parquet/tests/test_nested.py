@@ -169,7 +169,7 @@ SCHEMAS = st.recursive(
     max_leaves=6,
 )
 
-some = settings(max_examples=60, deadline=None)
+some = settings(max_examples=40, deadline=None)
 
 
 @some
