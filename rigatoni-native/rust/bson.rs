@@ -185,4 +185,10 @@ impl<'a> Value<'a> {
         self.rest = rest;
         Some(elements)
     }
+
+    /// The bytes of an embedded document or array.
+    pub fn raw_document(&mut self) -> Option<&'a [u8]> {
+        let (_, rest) = document(self.rest)?;
+        self.slice(self.rest.len() - rest.len())
+    }
 }

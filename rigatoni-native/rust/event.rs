@@ -12,7 +12,8 @@ pub enum Field<'a> {
     #[default]
     Absent,
     Null,
-    Document(Elements<'a>),
+    /// Its bytes, of the length that they say and with a zero at their end.
+    Document(&'a [u8]),
 }
 
 /// The fields of one event, in the order of the columns.
@@ -44,9 +45,10 @@ impl<'a> Event<'a> {
             let mut element = elements.next()?;
             let value = &mut element.value;
             match (element.kind, element.name) {
-                (kind::DOCUMENT, b"_id") => {
-                    once(&mut event.resume_token, Field::Document(value.document()?))?
-                }
+                (kind::DOCUMENT, b"_id") => once(
+                    &mut event.resume_token,
+                    Field::Document(value.raw_document()?),
+                )?,
                 (kind::STRING, b"operationType") => {
                     only(&mut event.operation, text(value.string()?)?)?
                 }
@@ -63,7 +65,7 @@ impl<'a> Event<'a> {
                 ) => return None,
                 (type_, name) => match event.field(name) {
                     Some(field) if type_ == kind::DOCUMENT => {
-                        once(field, Field::Document(value.document()?))?
+                        once(field, Field::Document(value.raw_document()?))?
                     }
                     Some(field) if type_ == kind::NULL => once(field, Field::Null)?,
                     Some(_) => return None,
@@ -117,7 +119,7 @@ impl Field<'_> {
         match self {
             Self::Absent => return Some(false),
             Self::Null => out.extend_from_slice(b"null"),
-            Self::Document(elements) => json::document(out, *elements, mode)?,
+            Self::Document(raw) => json::document(out, Elements::of(raw)?, mode)?,
         }
         Some(true)
     }

@@ -4,7 +4,9 @@
 //! the whole of the work, and does what the pure path in Python does, to the letter. What is rare or damaged is left
 //! to that path: its index is answered instead.
 
+mod avro;
 mod bson;
+mod columns;
 mod csv;
 mod event;
 mod json;
@@ -26,7 +28,9 @@ fn document<'a>(buffer: &'a [u8], start: u64, end: u64) -> Option<Elements<'a>> 
 /// How many bytes the documents have together.
 fn size(offsets: &[u64], buffer: &[u8]) -> usize {
     let (first, last) = (offsets.first().unwrap_or(&0), offsets.last().unwrap_or(&0));
-    usize::try_from(last.saturating_sub(*first)).unwrap_or(usize::MAX).min(buffer.len())
+    usize::try_from(last.saturating_sub(*first))
+        .unwrap_or(usize::MAX)
+        .min(buffer.len())
 }
 
 /// A text, and for each document that is not in it its index and where in the text it belongs.
@@ -103,12 +107,101 @@ fn csv_rows<'py>(
     Ok((PyBytes::new(py, &text), left))
 }
 
+/// Rows, where each ends, and for each event that is left out its index and where in the rows it belongs.
+type Rows<'py> = (Bound<'py, PyBytes>, Vec<usize>, Vec<(usize, usize)>);
+
+/// Each change event in Avro's binary encoding. Without a mode documents are their own bytes.
+#[pyfunction]
+fn avro_rows<'py>(
+    py: Python<'py>,
+    buffer: &Bound<'py, PyBytes>,
+    offsets: Vec<u64>,
+    mode: Option<&str>,
+) -> PyResult<Rows<'py>> {
+    let mode = mode.map(mode_named).transpose()?;
+    let raw = buffer.as_bytes();
+    let (text, ends, left) = py.detach(|| {
+        let mut rows = avro::Rows::new(mode, size(&offsets, raw) * 5 / 4);
+        let (mut ends, mut left) = (Vec::new(), Vec::new());
+        for (index, pair) in offsets.windows(2).enumerate() {
+            let start = rows.out.len();
+            if document(raw, pair[0], pair[1])
+                .and_then(Event::of)
+                .and_then(|event| rows.row(&event))
+                .is_some()
+            {
+                ends.push(rows.out.len());
+            } else {
+                rows.out.truncate(start);
+                left.push((index, start));
+            }
+        }
+        (rows.out, ends, left)
+    });
+    Ok((PyBytes::new(py, &text), ends, left))
+}
+
+/// A column's validity bitmap, its offsets where it holds texts, and its data.
+type Buffers<'py> = (
+    Option<Bound<'py, PyBytes>>,
+    Option<Bound<'py, PyBytes>>,
+    Bound<'py, PyBytes>,
+);
+
+/// The change events as columns in Arrow's layout, and the indices of those that are left out of all columns.
+#[pyfunction]
+fn arrow_columns<'py>(
+    py: Python<'py>,
+    buffer: &Bound<'py, PyBytes>,
+    offsets: Vec<u64>,
+    mode: &str,
+) -> PyResult<(Vec<Buffers<'py>>, Vec<usize>)> {
+    let mode = mode_named(mode)?;
+    let raw = buffer.as_bytes();
+    let (columns, left) = py.detach(|| {
+        let mut columns = columns::Columns::new(mode);
+        let mut left = Vec::new();
+        for (index, pair) in offsets.windows(2).enumerate() {
+            if document(raw, pair[0], pair[1])
+                .and_then(Event::of)
+                .and_then(|event| columns.row(&event))
+                .is_none()
+            {
+                left.push(index);
+            }
+        }
+        (columns.columns, left)
+    });
+    let integers = |values: &[i64]| {
+        let raw: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        PyBytes::new(py, &raw)
+    };
+    let buffers = columns.iter().map(|column| {
+        let validity = column.validity().map(|bits| PyBytes::new(py, &bits));
+        if column.ends.is_empty() {
+            (validity, None, integers(&column.numbers))
+        } else {
+            (
+                validity,
+                Some(integers(&column.ends)),
+                PyBytes::new(py, &column.text),
+            )
+        }
+    });
+    Ok((buffers.collect(), left))
+}
+
 fn mode_named(name: &str) -> PyResult<Mode> {
     Mode::named(name).ok_or_else(|| PyValueError::new_err(format!("there is no mode {name:?}")))
 }
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(arrow_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(avro_rows, module)?)?;
     module.add_function(wrap_pyfunction!(json_lines, module)?)?;
     module.add_function(wrap_pyfunction!(csv_rows, module)?)
 }

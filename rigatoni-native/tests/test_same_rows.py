@@ -1,4 +1,4 @@
-"""CSV rows by the accelerator are those of the pure path, to the letter, damaged events included."""
+"""Tables by the accelerator are those of the pure path, to the letter, damaged events included."""
 
 from array import array
 from itertools import accumulate
@@ -7,6 +7,8 @@ import pytest
 from bson import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigatoni_avro.serializer import AvroSerializer
+from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RejectedEventsError
@@ -14,11 +16,11 @@ from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, 
 from rigatoni_csv.serializer import CsvSerializer
 
 
-def both(events, **options):
+def both(make, events, **options):
     """What is written, or what is wrong with which event, by either way."""
     answers = []
     for accelerated in (True, False):
-        serializer = CsvSerializer(**options)
+        serializer = make(**options)
         assert serializer._accelerator is not None
         if not accelerated:
             serializer._accelerator = None
@@ -38,7 +40,7 @@ def unchecked(events):
 
 OPTIONS = st.fixed_dictionaries(
     {
-        "mode": st.sampled_from(["relaxed", "canonical", "plain"]),
+        "mode": st.sampled_from([*MODES]),
         "header": st.booleans(),
         "delimiter": st.sampled_from([",", "\t"]),
         "null": st.sampled_from(["", "\\N"]),
@@ -50,19 +52,33 @@ OPTIONS = st.fixed_dictionaries(
 @settings(deadline=None, max_examples=400)
 @given(events=st.lists(EVENTS | DAMAGED | DOCUMENTS, max_size=6), options=OPTIONS)
 def test_C6_every_event_gives_the_same_row(events, options):
-    accelerated, pure = both(unchecked(events), **options)
+    accelerated, pure = both(CsvSerializer, unchecked(events), **options)
     assert accelerated == pure
 
 
-@pytest.mark.parametrize("mode", ["relaxed", "canonical", "plain"])
+@pytest.mark.parametrize("mode", [*MODES])
 def test_recorded_events_of_a_real_server_give_the_same_rows(mode, recordings):
     for path in sorted(recordings.glob("*.bson")):
-        accelerated, pure = both(batch_of(recorded_events(path)), mode=mode)
+        accelerated, pure = both(CsvSerializer, batch_of(recorded_events(path)), mode=mode)
         assert accelerated == pure
 
 
 def test_a_part_of_a_batch_gives_its_rows():
     batch = batch_of([encode(event_document(number)) for number in range(9)])
-    accelerated, pure = both(batch[3:7])
+    accelerated, pure = both(CsvSerializer, batch[3:7])
     assert accelerated == pure
     assert accelerated.count(b"\r\n") == 5
+
+
+@settings(deadline=None, max_examples=300)
+@given(events=st.lists(EVENTS | DAMAGED | DOCUMENTS, max_size=6), mode=st.sampled_from([*MODES, "bson"]))
+def test_C6_every_event_gives_the_same_avro_record(events, mode):
+    accelerated, pure = both(AvroSerializer, unchecked(events), mode=mode, codec="null")
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", [*MODES, "bson"])
+def test_recorded_events_of_a_real_server_give_the_same_avro_records(mode, recordings):
+    for path in sorted(recordings.glob("*.bson")):
+        accelerated, pure = both(AvroSerializer, batch_of(recorded_events(path)), mode=mode)
+        assert accelerated == pure

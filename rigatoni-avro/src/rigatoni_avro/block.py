@@ -5,6 +5,7 @@ encoding"): the branch 0, or the branch 1 and then a long, or a length and that 
 by one from dicts, which costs several times as much; it reads these blocks back in the tests.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -35,18 +36,13 @@ def cells(values: Sequence[Any], kind: Kind) -> list[bytes]:
     return [_ABSENT if value is None else write(value) for value in values]
 
 
-def blocks(columns: Sequence[Sequence[bytes]]) -> Iterator[Block]:
-    """The rows of these columns, cut into blocks."""
-    rows: list[bytes] = []
-    size = 0
-    for row in map(b"".join, zip(*columns, strict=True)):
-        rows.append(row)
-        size += len(row)
-        if size >= LARGEST:
-            yield Block(len(rows), BytesIO(b"".join(rows)))
-            rows, size = [], 0
-    if rows:
-        yield Block(len(rows), BytesIO(b"".join(rows)))
+def blocks(rows: bytes, ends: Sequence[int]) -> Iterator[Block]:
+    """The rows, which end at these places, cut into blocks."""
+    first, start = 0, 0
+    while first < len(ends):
+        last = min(bisect_left(ends, start + LARGEST), len(ends) - 1)
+        yield Block(last + 1 - first, BytesIO(rows[start : ends[last]]))
+        first, start = last + 1, ends[last]
 
 
 def _long(value: int) -> bytes:

@@ -1,11 +1,14 @@
 """The serializer `avro`."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from io import BytesIO
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal, get_args
 
 import attrs
 from fastavro.write import Writer
+from rigatoni_bson.accelerator import Accelerator, completed, documents_for, find_accelerator
 from rigatoni_bson.columns import COLUMNS, NULL, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
@@ -29,7 +32,7 @@ class AvroSerializer(Serializer):
     """Avro object container files: one record per change event, with the columns that all tabular formats share.
 
     The same events give the same bytes (for the same versions of the compression libraries): the sync marker is no
-    random number but made from the resume tokens. An event whose bytes are not BSON is rejected
+    random number but made from the first and the last event. An event whose bytes are not BSON is rejected
     (`RejectedEventsError`); all others can be written.
     """
 
@@ -44,6 +47,7 @@ class AvroSerializer(Serializer):
     _schema: dict[str, Any] = attrs.field(init=False, repr=False)
     _metadata: dict[str, str] = attrs.field(init=False, repr=False)
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
+    _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
     media_type = "application/avro"
     suffix = ".avro"
@@ -63,22 +67,41 @@ class AvroSerializer(Serializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """All events of the batch as one object container file."""
-        columns = EventColumns.of(events)
-        written = {column.name: self._column(columns, column.name, column.kind) for column in COLUMNS}
-        columns.check()
-        tokens = hashlib.blake2b(b"".join(written["resume_token"]), digest_size=_SYNC_BYTES)
+        rows, ends = self._rows(events)
         file = BytesIO()
         writer = Writer(
             file,
             self._schema,  # not parsed before: fastavro would write its keys in another order in each process
             self.codec,
             metadata=dict(self._metadata),
-            sync_marker=tokens.digest(),
+            sync_marker=_sync_marker(events),
             compression_level=_LEVELS.get(self.codec),
         )
-        for block in blocks(list(written.values())):
+        for block in blocks(rows, ends):
             writer.write_block(block)
         return file.getvalue()
+
+    def _rows(self, events: EventBatch) -> tuple[bytes, Sequence[int]]:
+        """All rows, and where each of them ends. Raises `RejectedEventsError`."""
+        if self._accelerator is None:
+            written = list(self._pure_rows(EventColumns.of(events)))
+            return b"".join(written), list(accumulate(map(len, written)))
+        mode = None if self.mode == "bson" else self.mode
+        rows, ends, left = self._accelerator.avro_rows(*documents_for(events.buffer, events.offsets), mode)
+        if not left:
+            return rows, ends
+        places = [index for index, _ in left]
+        missing = list(self._pure_rows(EventColumns.of_raw([bytes(events.raw(index)) for index in places]), places))
+        sizes = [end - start for start, end in pairwise([0, *ends])]
+        for index, row in zip(places, missing, strict=True):
+            sizes.insert(index, len(row))
+        return completed(rows, left, missing), list(accumulate(sizes))
+
+    def _pure_rows(self, columns: EventColumns, places: Sequence[int] | None = None) -> Iterator[bytes]:
+        """The rows of these events, which stand at `places` in their batch. Raises `RejectedEventsError`."""
+        written = [self._column(columns, column.name, column.kind) for column in COLUMNS]
+        columns.check(places)
+        return map(b"".join, zip(*written, strict=True))
 
     def _column(self, columns: EventColumns, name: str, kind: Kind) -> list[bytes]:
         """A column in binary; malformed events are rejected in `columns`."""
@@ -91,3 +114,9 @@ class AvroSerializer(Serializer):
                     columns.reject(index, MalformedEventError("a document has no end", 0))
             values = [b"" if value == NULL else value for value in values]
         return cells(values, kind)
+
+
+def _sync_marker(events: EventBatch) -> bytes:
+    """What separates the blocks: the same for the same events, unlikely to occur in them."""
+    ends = (events.raw(0), events.raw(len(events) - 1)) if len(events) else ()
+    return hashlib.blake2b(b"%d " % len(events) + b"".join(ends), digest_size=_SYNC_BYTES).digest()

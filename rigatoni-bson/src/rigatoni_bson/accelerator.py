@@ -28,6 +28,14 @@ class Accelerator(Protocol):
         /,
     ) -> tuple[bytes, Left]: ...
 
+    def avro_rows(
+        self, buffer: bytes, offsets: Sequence[int], mode: str | None, /
+    ) -> tuple[bytes, list[int], Left]: ...
+
+    def arrow_columns(
+        self, buffer: bytes, offsets: Sequence[int], mode: str, /
+    ) -> tuple[list[tuple[bytes | None, bytes | None, bytes]], list[int]]: ...
+
 
 def find_accelerator() -> Accelerator | None:
     """The accelerator; None where it is not installed: nothing is missing then."""

@@ -104,7 +104,11 @@ class EventColumns:
             error = whole
         self.errors.setdefault(index, error)
 
-    def check(self) -> None:
-        """Raise `RejectedEventsError`, which names all malformed events at once, if there are any."""
+    def check(self, places: Sequence[int] | None = None) -> None:
+        """Raise `RejectedEventsError`, which names all malformed events at once, if there are any.
+
+        `places` says where these events stand in their batch, unless they are all of it.
+        """
         if self.errors:
-            raise RejectedEventsError(self.errors, remedy=MalformedEventError.default_remedy)
+            errors = {places[index] if places else index: error for index, error in self.errors.items()}
+            raise RejectedEventsError(errors, remedy=MalformedEventError.default_remedy)

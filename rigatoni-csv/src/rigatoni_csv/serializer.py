@@ -69,8 +69,7 @@ class CsvSerializer(Serializer):
         if left:
             columns = EventColumns.of_raw([bytes(events.raw(index)) for index, _ in left])
             text = completed(text, left, self._rows(columns))
-            columns.errors = {left[index][0]: error for index, error in columns.errors.items()}
-            columns.check()
+            columns.check([index for index, _ in left])
         return head + text
 
     def _rows(self, columns: EventColumns) -> list[bytes]:

@@ -14,3 +14,21 @@ def csv_rows(
 
     The answer and the errors are those of `json_lines`.
     """
+
+def avro_rows(
+    buffer: bytes, offsets: Sequence[int], mode: str | None
+) -> tuple[bytes, list[int], list[tuple[int, int]]]:
+    """Each change event in Avro's binary encoding; documents as JSON in `mode`, or as their own bytes without one.
+
+    Answers the rows, where each of them ends, and what `json_lines` answers for events that are left to the caller.
+    """
+
+def arrow_columns(
+    buffer: bytes, offsets: Sequence[int], mode: str
+) -> tuple[list[tuple[bytes | None, bytes | None, bytes]], list[int]]:
+    """The change events as the columns of `rigatoni_bson.columns`, in Arrow's layout; documents as JSON in `mode`.
+
+    For each column: the validity bitmap (None where nothing is null), 64-bit offsets (None for numbers), and the data
+    (texts, or 64-bit integers; times in milliseconds). Then the indices of events that are left to the caller: no
+    column has a row for them.
+    """
