@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from rigatoni_core.catalog import Catalog
-from rigatoni_core.config import load, options_of
+from rigatoni_core.config import load, options_of, structure
+from rigatoni_core.events import Stream
+from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
@@ -55,6 +57,32 @@ def test_every_distribution_is_complete(folder):
     assert f"({folder.name}/README.md)" in (ROOT / "README.md").read_text()
     if folder.name not in ("rigatoni-core", "rigatoni-bson", "rigatoni-native"):  # libraries provide no component
         assert project["entry-points"]["rigatoni"] == {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"}
+
+
+def test_the_listener_in_the_docs_listens():
+    page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    exec(code, names)
+    bell, stream = names["Bell"](), Stream("p", "shop.orders")
+    with listening([bell]):
+        publish(WorkerStarting(stream=stream))
+        publish(WorkerFailed(stream=stream, error=ValueError()))
+    assert bell.rings == ["p/shop.orders: WorkerFailed"]
+
+
+def test_the_files_in_the_observability_page_are_valid():
+    page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    (listeners,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    document = {
+        "name": "p",
+        "source": {"type": "mongodb", "uri": "mongodb://localhost", "watch": ["a.b"]},
+        "destination": {"type": "stdout", "serializer": {"type": "json"}},
+        "state": {"type": "memory"},
+        **tomllib.loads(listeners)["pipeline"],
+    }
+    prometheus, otel = structure({"pipeline": document}, CATALOG).listeners
+    assert (prometheus.port, otel.metrics) == (9464, False)
 
 
 def test_the_generated_tables_of_the_docs_are_up_to_date():

@@ -3,12 +3,14 @@
 import asyncio
 import socket
 import threading
+import urllib.request
 
 import attrs
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from rigatoni_core.errors import DestinationError, StateStoreError, Transient
 from rigatoni_core.events import Position, ResumeToken, Stream
-from rigatoni_core.notices import LeaseAwaited, WorkerFailed, WorkerStarted, WorkerStarting, WorkerStopped
+from rigatoni_core.notices import LeaseAwaited, Retrying, WorkerFailed, WorkerStarted, WorkerStarting, WorkerStopped
 from rigatoni_core.testing.batches import event_document
 from rigatoni_core.testing.scripted import FlakyStateStore, Log, RecordingDestination
 from rigatoni_prometheus import health
@@ -87,6 +89,39 @@ async def test_an_idle_stream_has_no_lag_and_its_lease(client, pipeline):
 async def test_odd_stream_names_come_back_as_they_are(client, pipeline, name):
     assert (await pipeline({name: log_of(2)}).run(once=True)).ok
     assert (await client.samples())["rigatoni_events_total", ("stream", name)] == 2
+
+
+async def test_openmetrics_which_prometheus_asks_for_first(client, pipeline, listener):
+    assert (await pipeline({"shop.orders": log_of(2)}).run(once=True)).ok
+    host, port = listener.address
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    request = urllib.request.Request(f"http://{host}:{port}/metrics", headers=accept)
+    with await asyncio.to_thread(urllib.request.urlopen, request, timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = {
+            family.name: family for family in openmetrics.text_string_to_metric_families(answer.read().decode())
+        }
+    assert families["rigatoni_events"].type == "counter"
+    assert families["rigatoni_batch_size"].type == "histogram"
+
+
+async def test_scrapes_while_streams_come_up_and_errors_are_counted(client, listener):
+    ended = threading.Event()
+
+    def happen():
+        for number in range(2000):
+            error = type(f"Error{number}", (DownError,), {"id": f"id-{number % 100}"})("no")
+            stream = Stream("p", f"a.{number % 200}")
+            listener.notify(Retrying(stream=stream, error=error, attempt=1, delay=1.0))
+        ended.set()
+
+    happening = threading.Thread(target=happen)
+    happening.start()
+    while not ended.is_set():
+        await client.samples()
+    happening.join()
+    samples = await client.samples()
+    assert sum(value for (name, *_), value in samples.items() if name == "rigatoni_errors_total") == 2000
 
 
 async def test_K3_no_secret_document_value_or_resume_token_is_in_a_scrape(client, pipeline):
