@@ -6,11 +6,16 @@ import sys
 import tomllib
 from pathlib import Path
 
+import duckdb
 import pytest
+from rigatoni_bson.columns import COLUMNS
+from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load, options_of, structure
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
+from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_csv.serializer import CsvSerializer
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
@@ -89,6 +94,37 @@ def test_the_generated_tables_of_the_docs_are_up_to_date():
     command = [sys.executable, str(ROOT / "docs" / "tables.py"), "--check"]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, f"{answer.stdout}{answer.stderr}python docs/tables.py writes them anew"
+
+
+@pytest.mark.parametrize("path", ["docs/formats.md", "rigatoni-csv/README.md", "rigatoni-avro/README.md"])
+def test_tables_of_columns_are_the_vocabulary(path):
+    rows = [line.strip("| ").split("|") for line in (ROOT / path).read_text(encoding="utf-8").splitlines()]
+    known = {column.name: column.meaning for column in COLUMNS}
+    found = {row[0].strip(" `"): row[-1].strip() for row in rows if row[0].strip(" `") in known}
+    assert list(found.items()) == list(known.items())
+
+
+@pytest.mark.parametrize(
+    ("path", "serializer", "expected"),
+    [
+        ("docs/formats.md", ZstdSerializer(inner=CsvSerializer()), [('{"_id":0}', '"v8"'), ('{"_id":1}', '"v7"')]),
+        ("rigatoni-csv/README.md", CsvSerializer(), [("insert", f"v{number}") for number in range(9)]),
+    ],
+)
+def test_queries_over_csv_files_work(path, serializer, expected, tmp_path, monkeypatch):
+    """Nine versions of two documents, in a folder as the destinations make it."""
+    (query,) = re.findall(r"```sql\n(.*?)```", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL)
+    versions = [
+        event_document(number, fullDocument={"status": f"v{number}"}, documentKey={"_id": number % 2})
+        for number in range(9)
+    ]
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "lake" / "shop.orders" / f"batch{serializer.suffix}"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(serializer.serialize(batch_of(versions)))
+    with duckdb.connect() as connection:
+        found = connection.execute(query).fetchall()
+    assert sorted((row[0], re.sub(r'\{"status":(.*)}', r"\1", row[-1])) for row in found) == expected
 
 
 def test_the_command_and_the_list_of_plugins_import_nothing_heavy():
