@@ -94,12 +94,16 @@ class Layout:
 
         return max(1, bisect_left(range(len(events)), True, key=is_later))
 
+    def is_split(self, stream: Stream) -> bool:
+        """Whether the events decide about their folders, so that a batch may have several files."""
+        return bool(self._folders.fields) or (self._folders.by_namespace and only_collection(stream) is None)
+
     def only_path(self, first: Position, stream: Stream) -> str | None:
         """The path of a batch's only file; None where the events decide about their folders, so that it may have more.
 
         Holds for every batch that was cut as `cut` says.
         """
-        if self._is_decided_by_events(stream):
+        if self.is_split(stream):
             return None
         place = Place(first.cluster_time, only_collection(stream))
         return f"{self._folders.folder(place)}{stem(first)}{self.serializer.suffix}"
@@ -121,7 +125,7 @@ class Layout:
         """Folder (with a slash at its end, or nothing) -> the indices of its events."""
         groups: dict[str, list[int]] = {}
         collection = only_collection(events.stream)
-        by_event = self._is_decided_by_events(events.stream)
+        by_event = self.is_split(events.stream)
         start = 0
         while start < len(events):  # once, where the batch was cut as `cut` says
             rest = events[start:]
@@ -155,9 +159,6 @@ class Layout:
         except ValueError:  # bytes that can not be read: the serializer is the one to reject them
             return (None,) * len(self._folders.fields)
         return tuple(field_value(event, path) for path in self._folders.fields)
-
-    def _is_decided_by_events(self, stream: Stream) -> bool:
-        return bool(self._folders.fields) or (self._folders.by_namespace and only_collection(stream) is None)
 
 
 def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:

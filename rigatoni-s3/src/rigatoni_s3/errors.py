@@ -1,0 +1,185 @@
+"""What can go wrong with an object store, and the translation of boto's errors.
+
+DestinationError
+  S3Error                     the store refuses, and trying again will not help by itself
+    S3AccessError               credentials or rights: the message names bucket and action
+    S3BucketError               no such bucket, or it lies in another region
+    S3UnsupportedError          the store lacks what the options ask for
+    S3KeyTooLongError           a key could be longer than S3 allows
+    S3UnavailableError          5xx, timeouts, connections (transient)
+      S3ThrottledError            SlowDown, 429 (transient)
+    S3ConflictError             another request for the same key was quicker (transient)
+    UnfinishedBatchError        an old definition's last batch must be finished first (transient)
+    DefinitionSettlingError     a changed definition waits for requests under the old one to end (transient)
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore import exceptions as boto
+from rigatoni_core.errors import DestinationError, Transient
+
+
+class S3Error(DestinationError):
+    id = "s3"
+    default_remedy = "Look at the message of the store; start again when it is mended: nothing is lost."
+
+
+class S3AccessError(S3Error):
+    id = "s3-access"
+
+
+class S3BucketError(S3Error):
+    id = "s3-bucket"
+
+
+class S3UnsupportedError(S3Error):
+    id = "s3-unsupported"
+
+
+class S3KeyTooLongError(S3Error):
+    id = "s3-key-too-long"
+    default_remedy = "Shorten prefix, the pipeline's name or folder_template, or take a field out of partition_by."
+
+
+class S3UnavailableError(S3Error, Transient):
+    id = "s3-unavailable"
+    default_remedy = "It is tried again. If it lasts, look at the network, the endpoint and the state of the store."
+
+
+class S3ThrottledError(S3UnavailableError):
+    id = "s3-throttled"
+    default_remedy = "It is tried again, later each time. If it lasts, write fewer and larger objects."
+
+
+class S3ConflictError(S3Error, Transient):
+    id = "s3-conflict"
+    default_remedy = "It is tried again: whoever was quicker is asked what was written."
+
+
+class UnfinishedBatchError(S3Error, Transient):
+    id = "s3-unfinished-batch"
+    default_remedy = (
+        "It is tried again, since an instance with the old configuration may be about to finish it. If none runs any "
+        "more, run once with the old configuration: it finishes the batch and stops."
+    )
+
+
+class DefinitionSettlingError(S3Error, Transient):
+    id = "s3-definition-settling"
+    default_remedy = "Nothing to do: it goes on by itself. settle_time says how long it waits."
+
+
+_ACTIONS = {
+    "PutObject": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "HeadObject": "s3:GetObject",
+    "GetObject": "s3:GetObject",
+    "DeleteObject": "s3:DeleteObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+_THROTTLED = {
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "TooManyRequests",
+    "BandwidthLimitExceeded",
+}
+_CREDENTIALS = {
+    "InvalidAccessKeyId": "Check the access key id, and that it belongs to this store.",
+    "SignatureDoesNotMatch": "Check the secret access key, and the region.",
+    "AuthorizationHeaderMalformed": "Set region to the bucket's region.",
+    "InvalidToken": "Check the session token.",
+    "ExpiredToken": "Renew the credentials and start again; a role and web identity renew themselves.",
+    "ExpiredTokenException": "Renew the credentials and start again.",
+    "TokenRefreshRequired": "Renew the credentials and start again.",
+    "RequestTimeTooSkewed": "Set this machine's clock: it differs too much from the store's.",
+}
+_CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "NoSuchUpload"}
+_ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301", "307", "400"}
+_PASSING = {"RequestTimeout", "InternalError", "ServiceUnavailable", "IncompleteBody", "BadDigest"}
+
+
+@contextmanager
+def translated(bucket: str) -> Iterator[None]:
+    """Within this block boto's errors become `S3Error`s that name the bucket and the action."""
+    try:
+        yield
+    except boto.ClientError as error:
+        raise _answered(error, bucket) from error
+    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
+        raise S3AccessError(
+            f"no credentials for s3://{bucket}: {error}",
+            remedy="Set profile, role_arn or access_key_id and secret_access_key, or one of boto's own sources.",
+        ) from error
+    except (boto.NoRegionError, boto.ParamValidationError, boto.UnknownServiceError, ValueError) as error:
+        raise S3Error(f"a request to s3://{bucket} can not be made: {error}", remedy="Check the options.") from error
+    except (boto.BotoCoreError, boto.HTTPClientError, OSError) as error:
+        raise S3UnavailableError(f"s3://{bucket} can not be reached: {error}") from error
+
+
+def status_of(error: boto.ClientError) -> int:
+    """The HTTP status of an answer; 0 where it has none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def code_of(error: boto.ClientError) -> str:
+    """The store's code of an answer. An answer to HEAD has no body: its status stands for the code."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _answered(error: boto.ClientError, bucket: str) -> S3Error:
+    code, status, operation = code_of(error), status_of(error), error.operation_name
+    action = _ACTIONS.get(operation, operation)
+    said = str(error.response.get("Error", {}).get("Message", ""))[:300]
+    what = f"{operation} in s3://{bucket} failed: {code}" + (f" ({said})" if said and said != code else "")
+    hint = _retry_after(error)
+    if code in _THROTTLED or status == 429:
+        return S3ThrottledError(what, retry_after=hint)
+    if code in _CONFLICT or status == 409:
+        return S3ConflictError(what, retry_after=hint)
+    if code in _CREDENTIALS:
+        return S3AccessError(what, remedy=_CREDENTIALS[code])
+    if code in _PASSING or status >= 500:
+        return S3UnavailableError(what, retry_after=hint)
+    if code == "NoSuchBucket":
+        return S3BucketError(what, remedy=f"Create the bucket {bucket}, or correct bucket, region or endpoint_url.")
+    if status in (301, 307, 400) and code in (
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "IllegalLocation",
+        "301",
+        "400",
+    ):
+        return S3BucketError(what, remedy=f"Set region to the region of the bucket {bucket}.")
+    if code.startswith("KMS."):
+        return S3AccessError(
+            what, remedy="Check sse_kms_key_id: the key must exist, be enabled, and lie in the region."
+        )
+    if status in (401, 403):
+        return S3AccessError(what, remedy=_allow(action, bucket))
+    if status == 501:
+        return S3UnsupportedError(what, remedy="This store lacks what was asked for: take the option away.")
+    return S3Error(what)
+
+
+def _allow(action: str, bucket: str) -> str:
+    resource = f"arn:aws:s3:::{bucket}" if action == "s3:ListBucket" else f"arn:aws:s3:::{bucket}/*"
+    more = ""
+    if action == "s3:PutObject":
+        more = (
+            ". With tags it needs s3:PutObjectTagging, with acl s3:PutObjectAcl, with a KMS key kms:GenerateDataKey "
+            "and kms:Decrypt, too"
+        )
+    return f"Allow {action} on {resource} to these credentials{more}."
+
+
+def _retry_after(error: boto.ClientError) -> float | None:
+    headers: dict[str, Any] = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    text = str(headers.get("retry-after", ""))
+    return float(text) if text.isdecimal() else None

@@ -1,0 +1,19 @@
+"""What this distribution contributes to Rigatoni."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rigatoni_core.hookspecs import Component, hookimpl
+
+
+def load_s3() -> type[Any]:
+    """The destination's class, imported on first use."""
+    from rigatoni_s3.destination import S3Destination
+
+    return S3Destination
+
+
+@hookimpl
+def rigatoni_destinations() -> Iterator[Component]:
+    """The destination `s3`."""
+    yield Component("s3", load_s3, summary="Writes batches as objects into S3 or its like, exactly once in effect")

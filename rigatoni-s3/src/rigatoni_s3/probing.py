@@ -1,0 +1,73 @@
+"""What a bucket can do and what these credentials may do there, found out at the start with a few small requests."""
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import attrs
+from botocore.exceptions import ClientError
+
+from rigatoni_s3.bucket import Bucket
+from rigatoni_s3.errors import S3ConflictError, S3Error, S3UnsupportedError, code_of, translated
+
+RACERS = 4
+"""Threads that put the same fresh key at once: an atomic conditional put lets exactly one of them win."""
+
+_TEXT = "text/plain"
+_HEADER_REFUSED = {"NotImplemented", "InvalidArgument", "InvalidRequest"}
+
+
+def probe(bucket: Bucket, prefix: str) -> None:
+    """Put, read, list, begin and abort an upload, below `<prefix>/_rigatoni-probe/`.
+
+    Raises an `S3Error` that names what is missing. Deleting the probe's object may be forbidden: then it stays.
+    """
+    folder = _folder(prefix)
+    key = f"{folder}{secrets.token_hex(8)}"
+    plain = attrs.evolve(bucket, conditional=False)
+    with translated(bucket.name):
+        list(bucket.keys(folder))
+        plain.create(key, b"probe\n", media_type=_TEXT, metadata={"rigatoni-probe": "probe"})
+        try:
+            if (bucket.metadata(key) or {}).get("rigatoni-probe") != "probe":
+                raise S3UnsupportedError(
+                    f"s3://{bucket.name} does not keep the metadata of objects, which hold the records of batches"
+                )
+            if bucket.content(key) != b"probe\n":
+                raise S3Error(f"s3://{bucket.name}/{key} does not hold what was just written to it")
+            upload = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key, **bucket.extra)
+            bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=upload["UploadId"])
+        finally:
+            _remove(bucket, key)
+
+
+def is_atomic(bucket: Bucket, prefix: str) -> bool:
+    """Whether `If-None-Match: *` lets exactly one of several writers at once create an object, and no later one."""
+    key = f"{_folder(prefix)}{secrets.token_hex(8)}"
+    racing = attrs.evolve(bucket, conditional=True)
+
+    def put(number: int) -> bool:
+        try:
+            return racing.create(key, b"%d\n" % number, media_type=_TEXT)
+        except S3ConflictError:
+            return False
+        except S3Error as error:
+            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in _HEADER_REFUSED:
+                return False
+            raise
+
+    try:
+        with ThreadPoolExecutor(RACERS) as threads:
+            wins = sum(threads.map(put, range(RACERS)))
+        return wins == 1 and not put(RACERS)
+    finally:
+        _remove(bucket, key)
+
+
+def _folder(prefix: str) -> str:
+    return f"{prefix.strip('/')}/_rigatoni-probe/".lstrip("/")
+
+
+def _remove(bucket: Bucket, key: str) -> None:
+    with suppress(ClientError):
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
