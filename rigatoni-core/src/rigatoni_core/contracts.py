@@ -6,7 +6,7 @@ A component is an attrs class whose public fields *are* its options. Its constru
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -82,6 +82,8 @@ class Destination(Managed):
 
     delivery: ClassVar[Delivery]
     """The best level that this destination can reach; `metadata().delivery` is the one in force."""
+    limits: ClassVar[Mapping[str, float]] = {}
+    """Limits of batches that suit it, by their names in `Settings`: in force where the user sets none."""
 
     @abstractmethod
     async def write_batch(self, events: EventBatch) -> Position | None:

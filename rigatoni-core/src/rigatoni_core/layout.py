@@ -62,9 +62,12 @@ class Layout:
         """
         return _means(record, self.described(), self._described(defaults=False))
 
-    def advice(self, settings: Settings) -> tuple[str, ...]:
-        """What is unwise about these settings where each batch becomes a file or an object."""
-        if settings.batch_timeout >= 1:
+    def advice(self, settings: Settings, least: float = 1.0) -> tuple[str, ...]:
+        """What is unwise about these settings where each batch becomes a file or an object.
+
+        Batches that may wait for `least` seconds are no reason to speak up.
+        """
+        if settings.batch_timeout >= least:
             return ()
         files = 86_400 / settings.batch_timeout
         return (

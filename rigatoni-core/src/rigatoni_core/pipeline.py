@@ -76,7 +76,7 @@ class Pipeline:
         self.destination = destination
         self.state = state
         self.dead_letters = dead_letters
-        self.settings = settings or Settings()
+        self.settings = settings or Settings.suiting(destination.limits)
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redact = redact

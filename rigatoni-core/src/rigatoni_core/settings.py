@@ -1,5 +1,6 @@
 """How a pipeline works: limits, delays and policies, with their defaults. Units: events, bytes, seconds."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -94,6 +95,14 @@ class Settings:
         attrs.field(default=5.0, validator=_positive)
     )
     retry: Annotated[RetrySettings, "How failed writes are tried again"] = attrs.field(factory=RetrySettings)
+
+    @classmethod
+    def suiting(cls, limits: Mapping[str, float], **chosen: Any) -> "Settings":
+        """What was chosen, else the limits that suit the destination, else the defaults."""
+        suited: dict[str, Any] = {**limits, **chosen}
+        if "batch_bytes" in limits and "batch_bytes" not in chosen and "max_buffered_bytes" in chosen:
+            suited["batch_bytes"] = min(limits["batch_bytes"], chosen["max_buffered_bytes"])
+        return cls(**suited)
 
     def __attrs_post_init__(self) -> None:
         if self.max_buffered_bytes < self.batch_bytes:

@@ -9,10 +9,19 @@ from urllib.parse import urlencode
 import attrs
 from attrs import validators
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import BatchCutter, Delivery, Destination, DestinationMetadata, PositionKeeper, Serializer
+from rigatoni_core.contracts import (
+    Advisor,
+    BatchCutter,
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    PositionKeeper,
+    Serializer,
+)
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
 from rigatoni_core.options import ByteSize, Secret
+from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane
 
 from rigatoni_s3.access import Access
@@ -31,7 +40,7 @@ def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: st
 
 
 @attrs.define(kw_only=True)
-class S3Destination(Destination, PositionKeeper, BatchCutter):
+class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor):
     """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_s3.chain` for how."""
 
     bucket: Annotated[str, "The bucket; it must exist"] = attrs.field(validator=validators.min_len(1))
@@ -97,6 +106,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter):
     _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
+    limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 16 * 2**20, "batch_timeout": 60.0}
 
     def __attrs_post_init__(self) -> None:
         _ = self._layout  # refuses what does not go together
@@ -131,6 +141,10 @@ class S3Destination(Destination, PositionKeeper, BatchCutter):
     def cut(self, events: EventBatch) -> int:
         """Batches end where a time partition ends."""
         return self._layout.cut(events)
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """See `Layout.advice`."""
+        return self._layout.advice(settings, least=30.0)
 
     def metadata(self) -> DestinationMetadata:
         """The guarantee in force, as probed, and its conditions."""

@@ -100,7 +100,8 @@ _CREDENTIALS = {
     "TokenRefreshRequired": "Renew the credentials and start again.",
     "RequestTimeTooSkewed": "Set this machine's clock: it differs too much from the store's.",
 }
-_CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "NoSuchUpload"}
+_CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "NoSuchUpload", "409"}
+_FOLDER_CLASH = {"ExistingObjectIsDirectory", "ObjectParentIsFile", "XMinioParentIsObject", "ExistingObjectIsFile"}
 _ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301", "307", "400"}
 _PASSING = {"RequestTimeout", "InternalError", "ServiceUnavailable", "IncompleteBody", "BadDigest"}
 
@@ -141,6 +142,8 @@ def _answered(error: boto.ClientError, bucket: str) -> S3Error:
     hint = _retry_after(error)
     if code in _THROTTLED or status == 429:
         return S3ThrottledError(what, retry_after=hint)
+    if code in _FOLDER_CLASH:
+        return S3Error(what, remedy="This store keeps keys as files and folders: a key can not be both. Move one away.")
     if code in _CONFLICT or status == 409:
         return S3ConflictError(what, retry_after=hint)
     if code in _CREDENTIALS:

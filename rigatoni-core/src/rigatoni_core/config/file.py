@@ -175,13 +175,14 @@ def _pipeline(
         warnings.append(
             f'{document.path}: no event goes into [pipeline.dead_letters], since on_rejected = "{built.on_rejected}"'
         )
+    chosen = {field.name for field in attrs.fields(Settings)} & whole.keys()
     return PipelineConfiguration(
         name=built.name,
         source=built.source,
         destination=built.destination,
         state=built.state,
         dead_letters=built.dead_letters,
-        settings=Settings(**{field.name: getattr(built, field.name) for field in attrs.fields(Settings)}),
+        settings=Settings.suiting(built.destination.limits, **{name: getattr(built, name) for name in chosen}),
         listeners=built.listeners,
         warnings=tuple(warnings),
         redaction=redaction,

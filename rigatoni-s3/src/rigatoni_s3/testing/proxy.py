@@ -1,0 +1,193 @@
+"""A proxy between boto and a store that makes the faults which no store makes on demand.
+
+    with FaultProxy(server.endpoint_url) as proxy:
+        proxy.on("PUT", ".ndjson", Answer(503, "SlowDown", {"Retry-After": "2"}), times=2)
+        ...  # endpoint_url = proxy.endpoint_url
+
+Everything else passes unchanged, signatures included. Without an upstream it answers 200 to everything and keeps
+nothing: a sink. `requests` holds what arrived, in order.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from threading import Thread
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+
+@attrs.frozen
+class Request:
+    """What arrived: method, path with query, percent-decoded, and headers with names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Answer:
+    """An answer made here: the store never sees the request."""
+
+    status: int
+    code: str = ""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+Fault = Answer | Literal["lose answer", "cut body", "hang"] | Callable[[Request], None]
+"""`lose answer`: forward, then drop the connection. `cut body`: forward half, then drop both. `hang`: never answer.
+A function is called before the request is forwarded; the event loop of the proxy waits for it."""
+
+
+@attrs.define
+class _Rule:
+    method: str
+    part: str
+    fault: Fault
+    times: int
+
+
+class FaultProxy:
+    """Listens on a port of the loopback interface while it is entered, on a thread of its own."""
+
+    def __init__(self, upstream: str | None = None) -> None:
+        self._upstream = urlsplit(upstream) if upstream else None
+        self._rules: list[_Rule] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
+        self._tags = itertools.count()
+        self.requests: list[Request] = []
+
+    def on(self, method: str, part: str, fault: Fault, *, times: int = 1) -> None:
+        """From now on, the next `times` requests of this method with `part` in their path suffer the fault."""
+        self._rules.append(_Rule(method, part, fault, times))
+
+    def calm(self) -> None:
+        """No more faults."""
+        self._rules.clear()
+
+    def seen(self, method: str, part: str = "") -> Sequence[Request]:
+        """The requests of this method with `part` in their path."""
+        return [request for request in self.requests if request.method == method and part in request.path]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
+        self._server = server.result(10)
+        self.endpoint_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            try:
+                while (request := await _read_request(reader, writer)) is not None:
+                    self.requests.append(request)
+                    if not await self._answer(request, writer):
+                        return
+            finally:
+                writer.close()
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        """Answer the request; False where the connection ends with it."""
+        fault = self._fault(request)
+        if fault == "hang":
+            await asyncio.Event().wait()
+        if isinstance(fault, Answer):
+            writer.write(_made(fault, request))
+            await writer.drain()
+            return True
+        if callable(fault):
+            fault(request)
+        if self._upstream is None:
+            writer.write(_empty(request, next(self._tags)))
+            await writer.drain()
+            return True
+        answer = await self._forward(request, cut=fault == "cut body")
+        if isinstance(fault, str):
+            writer.transport.abort()
+            return False
+        writer.write(answer)
+        await writer.drain()
+        return True
+
+    def _fault(self, request: Request) -> Fault | None:
+        for rule in self._rules:
+            if rule.times > 0 and rule.method == request.method and rule.part in request.path:
+                rule.times -= 1
+                return rule.fault
+        return None
+
+    async def _forward(self, request: Request, *, cut: bool) -> bytes:
+        """The store's whole answer, over a connection of its own."""
+        assert self._upstream is not None
+        reader, writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+        try:
+            headers = "".join(
+                f"{name}: {value}\r\n"
+                for name, value in request.headers.items()
+                if name not in ("expect", "connection", ":target")
+            )
+            head = f"{request.method} {request.headers[':target']} HTTP/1.1\r\n{headers}connection: close\r\n\r\n"
+            body = request.body[: len(request.body) // 2] if cut else request.body
+            writer.write(head.encode("latin-1") + body)
+            await writer.drain()
+            return b"" if cut else await reader.read(-1)
+        finally:
+            writer.close()
+
+
+async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        return None
+    line, *lines = head.rstrip("\r\n").split("\r\n")
+    method, target, _ = line.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await writer.drain()
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Request(method, unquote(target), {":target": target, **headers}, body)
+
+
+def _made(answer: Answer, request: Request) -> bytes:
+    body = f"<Error><Code>{answer.code}</Code><Message>made by the proxy</Message></Error>" if answer.code else ""
+    if request.method == "HEAD":
+        body = ""
+    headers = {"Content-Type": "application/xml", "Content-Length": str(len(body)), **answer.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {answer.status} Made\r\n{lines}\r\n{body}".encode("latin-1")
+
+
+def _empty(request: Request, tag: int) -> bytes:
+    """What a sink answers: nothing is there, and everything can be put."""
+    status, body = ("404 Not Found", "") if request.method == "HEAD" else ("200 OK", "")
+    if request.method == "POST" and "uploads" in request.path:
+        body = "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>"
+    elif request.method == "POST":
+        body = "<CompleteMultipartUploadResult><ETag>sink</ETag></CompleteMultipartUploadResult>"
+    elif request.method == "GET":
+        body = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    head = f'HTTP/1.1 {status}\r\nETag: "{tag}"\r\nContent-Length: {len(body)}\r\n\r\n'
+    return (head + body).encode("latin-1")

@@ -1,0 +1,172 @@
+"""What the tests of this folder share: a server, a place for each test, a small serializer, readers."""
+
+import functools
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import Serializer
+from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.events import Definition, ResumeToken
+from rigatoni_core.options import Secret
+from rigatoni_core.testing.batches import event_document
+from rigatoni_s3 import destination as module
+from rigatoni_s3.access import Access
+from rigatoni_s3.destination import S3Destination
+from rigatoni_s3.testing.proxy import FaultProxy
+from rigatoni_s3.testing.server import S3Server, s3_server
+
+_NUMBERS = itertools.count()
+
+
+@attrs.define(kw_only=True)
+class Tokens(Serializer):
+    """One resume token per line; events whose document says so are rejected. `padding` makes objects large."""
+
+    reject: bool = True
+    padding: int = 0
+
+    media_type = "text/plain"
+    suffix = ".txt"
+
+    def serialize(self, events: EventBatch) -> bytes:
+        if self.reject:
+            rejected = {
+                index: ValueError("poison") for index in range(len(events)) if b"poison" in bytes(events.raw(index))
+            }
+            if rejected:
+                raise RejectedEventsError(rejected)
+        lines = "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
+        return lines + b"#" * self.padding
+
+
+_client = functools.cache(Access.client)
+
+
+@pytest.fixture
+def serializer() -> Tokens:
+    return Tokens()
+
+
+@pytest.fixture
+def tokens_class() -> type[Tokens]:
+    return Tokens
+
+
+@pytest.fixture
+def definition() -> Definition:
+    return Definition("", "fingerprint", {"watch": "shop.orders"})
+
+
+@pytest.fixture
+def event() -> Callable[..., dict[str, Any]]:
+    """An event document by number; `seconds`, `increment` and `collection` as wanted."""
+
+    def make(
+        number: int,
+        *,
+        seconds: int | None = None,
+        increment: int | None = None,
+        collection: str = "orders",
+        database: str = "shop",
+        **fields: Any,
+    ) -> dict[str, Any]:
+        document = event_document(number, ns={"db": database, "coll": collection}, **fields)
+        if seconds is not None:
+            document["clusterTime"] = BsonTimestamp(seconds, number + 1 if increment is None else increment)
+        return document
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    folder = tmp_path_factory.mktemp("s3")
+    with s3_server(folder / "data") as started:
+        yield started
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@attrs.frozen
+class Place:
+    """A prefix of a test's own; all keys here are relative to it. (SeaweedFS needs a second for each new bucket.)"""
+
+    server: S3Server
+    bucket: str
+    prefix: str
+    client: Any
+
+    def options(self, *, prefix: str = "", **options: Any) -> dict[str, Any]:
+        """What a destination needs to write here."""
+        return {
+            "bucket": self.bucket,
+            "prefix": self.prefix + prefix,
+            "endpoint_url": self.server.endpoint_url,
+            "path_style": True,
+            "region": self.server.region,
+            "access_key_id": self.server.access_key,
+            "secret_access_key": Secret(self.server.secret_key),
+            "settle_time": 0.0,
+            "conditional_put": True,
+            **options,
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        """All keys."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
+        return (item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", ()))
+
+    def get(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
+
+    def head(self, key: str) -> dict[str, Any]:
+        return self.client.head_object(Bucket=self.bucket, Key=self.prefix + key)
+
+    def put(self, key: str, body: bytes, **options: Any) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body, **options)
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+
+    def written(self, folder: str = "") -> dict[str, list[ResumeToken]]:
+        """Every data object in a folder, by the rest of its key in listing order, with the tokens in it."""
+        keys = [key for key in sorted(self) if key.startswith(folder) and key.endswith(".txt")]
+        return {
+            key.removeprefix(folder): [ResumeToken(line) for line in self.get(key).decode().split("#")[0].splitlines()]
+            for key in keys
+        }
+
+
+@pytest.fixture(scope="session")
+def bucket(server: S3Server) -> str:
+    server.client().create_bucket(Bucket="lake")
+    return "lake"
+
+
+@pytest.fixture
+def place(server: S3Server, bucket: str) -> Place:
+    return Place(server, bucket, f"test-{next(_NUMBERS)}/", server.client())
+
+
+@pytest.fixture
+def destination(place: Place, serializer: Tokens, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Destination]:
+    """Makes a destination in the test's place. The server is probed once, in test_probing, and not by each test."""
+    monkeypatch.setattr(module, "probe", lambda *_: None)
+    monkeypatch.setattr(module, "is_atomic", lambda *_: True)
+    monkeypatch.setattr(Access, "client", _client)  # a new client costs more than the rest of a test
+
+    def make(**options: Any) -> S3Destination:
+        return S3Destination(**place.options(**{"serializer": serializer, **options}))
+
+    return make
+
+
+@pytest.fixture
+def proxy(server: S3Server) -> Iterator[FaultProxy]:
+    with FaultProxy(server.endpoint_url) as entered:
+        yield entered
