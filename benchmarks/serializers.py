@@ -25,6 +25,7 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.testing.batches import batch_of
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_parquet.serializer import ParquetSerializer
 
 ROUNDS = 5
 BATCH = 5000
@@ -112,6 +113,7 @@ def main() -> None:
     serializers |= {"csv": CsvSerializer(), "csv + zstd 2": ZstdSerializer(inner=CsvSerializer(), level=2)}
     serializers |= {f"avro {codec}": AvroSerializer(codec=codec) for codec in get_args(Codec)}
     serializers |= {f"avro bson {codec}": AvroSerializer(mode="bson", codec=codec) for codec in ("null", "zstandard")}
+    serializers |= {"parquet": ParquetSerializer(), "parquet nested": ParquetSerializer(documents="nested")}
     print(f"{'stream':9} {'serializer':32} {'µs/event':>9} {'events/s':>10} {'bytes/event':>12}")
     for stream, raws in (("alike", alike(arguments.events)), ("diverse", diverse(arguments.events))):
         batches = [batch_of(raws[start : start + BATCH]) for start in range(0, len(raws), BATCH)]
@@ -126,7 +128,10 @@ def main() -> None:
             "by hand: csv module": lambda raws=raws: len(by_hand.csv_module(raws)),
             "by hand: fastavro null": lambda raws=raws: len(by_hand.fastavro_writer(raws, "null")),
             "by hand: fastavro zstandard": lambda raws=raws: len(by_hand.fastavro_writer(raws, "zstandard")),
+            "by hand: parquet, pyarrow": lambda raws=raws: len(by_hand.parquet(raws)),
         }
+        if stream == "alike":  # a column for each of thousands of names: pyarrow would be at it for minutes
+            works["by hand: parquet nested, pyarrow"] = lambda raws=raws: len(by_hand.parquet_nested(raws))
         works |= {name: lambda s=serializer: all_of(s.serialize) for name, serializer in serializers.items()}
         mean = sum(map(len, raws)) / len(raws)
         print(f"{stream:9} {'(the events as BSON)':32} {'':9} {'':10} {mean:12.0f}")

@@ -23,10 +23,11 @@ from bson import (
 from bson.raw_bson import RawBSONDocument
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigatoni_bson.columns import NULL, EventColumns
 from rigatoni_bson.modes import Relaxed
 from rigatoni_bson.testing.strategies import DOCUMENTS
 from rigatoni_bson.writing import JsonWriter
-from rigatoni_core.testing.batches import event_document
+from rigatoni_core.testing.batches import event_document, recorded_events
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_parquet.types import FURTHEST_DATE, SCALARS
 
@@ -191,3 +192,15 @@ def test_C6_H1_so_do_they_for_any_schema(read, batch_of_any, tmp_path_factory, s
     path.write_text(json.dumps({"_id": key, **schema}), encoding="utf-8")
     documents = data.draw(st.lists(TAME, min_size=1, max_size=6))
     check(read, ParquetSerializer(documents="nested", schema=path), batch_of_any, documents)
+
+
+def test_H1_every_recorded_document(read, batch_of_any, recordings):
+    count = 0
+    for path in sorted(recordings.glob("*.bson")):
+        values = EventColumns.of_raw(recorded_events(path)).values
+        for name in ("full_document", "document_key"):
+            documents = [raw for raw in values[name] if raw and raw != NULL]
+            count += len(documents)
+            if documents:
+                check(read, ParquetSerializer(documents="nested"), batch_of_any, documents)
+    assert count > 6000

@@ -48,6 +48,9 @@ class Documents:
     def _columns(self, kind: Struct, rests: list[bytes | None]) -> Iterator[pa.Array]:
         for start in range(0, len(self._values), CHUNK):
             chunk = self._plain[start : start + CHUNK]
+            if not any(chunk):
+                yield pa.nulls(len(chunk), kind.arrow)
+                continue
             documents = [MISSING if value is None else decode(value, _OPTIONS) for value in chunk]
             column, rest = kind.column(documents)
             for row, value in enumerate(chunk):
