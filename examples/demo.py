@@ -8,7 +8,6 @@ every change of the log exactly once, and replaying them must give the collectio
 """
 
 import argparse
-import collections
 import json
 import os
 import random
@@ -16,13 +15,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import zstandard
 from pymongo import MongoClient
 from rigatoni_mongodb.testing.server import mongodb_server
+from rigatoni_mongodb.testing.workload import Proof, Writer
 
 DATABASE = "rigatoni_demo"
 COLLECTIONS = ("orders", "users")
@@ -51,40 +52,6 @@ path = "state"
 """
 
 
-class Writer(threading.Thread):
-    """Inserts, updates and deletes at random, and keeps a log of what the server acknowledged."""
-
-    def __init__(self, uri: str, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.uri = uri
-        self.random = random.Random(seed)
-        self.log: list[tuple[str, str, int, int]] = []  # collection, operation, _id, version
-        self.finish = threading.Event()
-
-    def run(self) -> None:
-        with MongoClient(self.uri) as client:
-            alive: dict[str, dict[int, int]] = {name: {} for name in COLLECTIONS}
-            number = 0
-            while not self.finish.is_set():
-                name = self.random.choice(COLLECTIONS)
-                collection, documents = client[DATABASE][name], alive[name]
-                kind = self.random.random()
-                if kind < 0.5 or len(documents) < 5:
-                    number += 1
-                    collection.insert_one({"_id": number, "version": 1, "text": "x" * self.random.randrange(400)})
-                    documents[number] = 1
-                    self.log.append((name, "insert", number, 1))
-                    continue
-                key = self.random.choice(list(documents))
-                if kind < 0.85:
-                    documents[key] += 1
-                    collection.update_one({"_id": key}, {"$set": {"version": documents[key]}})
-                    self.log.append((name, "update", key, documents[key]))
-                else:
-                    collection.delete_one({"_id": key})
-                    self.log.append((name, "delete", key, documents.pop(key)))
-
-
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--seconds", type=float, default=15.0, help="how long the writer writes (default 15)")
@@ -111,7 +78,7 @@ def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
     moments = random.Random(seed)
     with MongoClient(uri) as client:
         client.drop_database(DATABASE)
-    writer, started = Writer(uri, seed), time.monotonic()
+    writer, started = Writer(uri, DATABASE, COLLECTIONS, seed=seed), time.monotonic()
     pipeline = Pipeline(folder, uri)
     pipeline.start()
     pipeline.wait_until_anchored()
@@ -132,9 +99,7 @@ def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
     pipeline.stop()
     pipeline.run_once()
     elapsed = time.monotonic() - started
-    with MongoClient(uri) as client:
-        documents = {name: list(client[DATABASE][name].find()) for name in COLLECTIONS}
-    return report(folder, writer.log, documents, elapsed)
+    return report(folder, writer, elapsed)
 
 
 class Pipeline:
@@ -219,56 +184,34 @@ class Pipeline:
             time.sleep(0.0005)
 
 
-def report(folder: Path, log, documents, elapsed: float) -> int:
+def report(folder: Path, writer: Writer, elapsed: float) -> int:
     """Compare the files with the writer's log and the collections; never with the pipeline's own counters."""
     objects = sorted((folder / "lake").rglob("*.ndjson.zst"))
-    found: dict[str, list[tuple[str, int, int]]] = {name: [] for name in COLLECTIONS}
-    replayed: dict[str, dict[int, dict]] = {name: {} for name in COLLECTIONS}
-    for path in objects:
-        with zstandard.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                apply(json.loads(line), found, replayed)
-    lost = repeated = disordered = 0
-    for name in COLLECTIONS:
-        expected = [(operation, key, version) for collection, operation, key, version in log if collection == name]
-        missing = collections.Counter(expected) - collections.Counter(found[name])
-        extra = collections.Counter(found[name]) - collections.Counter(expected)
-        lost, repeated = lost + missing.total(), repeated + extra.total()
-        disordered += found[name] != expected
-    same = all({document["_id"]: document for document in documents[name]} == replayed[name] for name in COLLECTIONS)
-    events = sum(map(len, found.values()))
+    proof = Proof.of(events_in(objects), writer)
     say("")
     for label, value in (
-        ("changes written", len(log)),
-        ("events in the files", events),
+        ("changes written", proof.written),
+        ("events in the files", proof.delivered),
         ("objects", len(objects)),
-        ("rate", f"{len(log) / elapsed:.0f} changes/s for {elapsed:.0f} s"),
+        ("rate", f"{proof.written / elapsed:.0f} changes/s for {elapsed:.0f} s"),
         ("restarts by SIGKILL", KILLS),
-        ("lost", lost),
-        ("repeated", repeated),
-        ("streams out of order", disordered),
-        ("replayed files give the collections", "yes" if same else "NO"),
+        ("lost", proof.lost),
+        ("repeated", proof.repeated),
+        ("streams out of order", proof.disordered),
+        ("replayed files give the collections", "yes" if proof.same else "NO"),
     ):
         say(f"  {label:<36}{value}")
     say("\nThe files were compared with the writer's own log, never with the pipeline's counters.")
     say(f"The configuration: {folder}/pipeline.toml. One look at the result:\n")
     say(f"  python -c \"import zstandard, sys; sys.stdout.write(zstandard.open('{objects[0]}', 'rt').read(2000))\"\n")
-    return 0 if (lost, repeated, disordered, same) == (0, 0, 0, True) and events == len(log) > 0 else 1
+    return 0 if proof.holds else 1
 
 
-def apply(event, found, replayed) -> None:
-    """Note one event, and replay it as the server's update description says."""
-    name, operation, key = event["ns"]["coll"], event["operationType"], event["documentKey"]["_id"]
-    state = replayed[name]
-    if operation == "insert":
-        state[key] = event["fullDocument"]
-        version = state[key]["version"]
-    elif operation == "update":
-        state[key].update(event["updateDescription"]["updatedFields"])
-        version = state[key]["version"]
-    else:
-        version = state.pop(key)["version"]
-    found[name].append((operation, key, version))
+def events_in(objects: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The events in these files, in their order."""
+    for path in objects:
+        with zstandard.open(path, "rt", encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
 
 
 def say(text: str) -> None:
