@@ -4,7 +4,8 @@
 
 Uses RIGATONI_MONGODB_URI and RIGATONI_REDIS_URL if they are set, else starts a MongoDB-compatible server and a Redis.
 A writer changes six collections. Meanwhile, at random moments, the instance that holds most streams, or any other, is
-killed (SIGKILL), paused for longer than its leases last and resumed (SIGSTOP, SIGCONT), or stopped cleanly (SIGTERM).
+killed (SIGKILL), paused for longer than its leases last and resumed (SIGSTOP, SIGCONT), or stopped cleanly (SIGTERM);
+a Redis of its own is killed and restarted, too.
 Then the files alone must tell every change of the writer's log exactly once and in order. How long each takeover took
 is seen in Redis from outside.
 """
@@ -21,14 +22,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from redis import Redis
+from redis import Redis, exceptions
 from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_mongodb.testing.workload import Proof, Writer
-from rigatoni_redis_state.testing.server import redis_url
+from rigatoni_redis_state.testing.server import RedisServer
 
 DATABASE = "rigatoni_standby"
 COLLECTIONS = ("orders", "users", "carts", "items", "views", "notes")
@@ -70,10 +72,13 @@ class Instance:
         self.process: subprocess.Popen[bytes] | None = None
         self.resume_at: float | None = None
         self.start_at: float | None = None
+        self.log = folder / f"{name}.log"
+        self._started_at = 0
 
     def start(self) -> None:
         command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "json"]
-        with (self.folder / f"{self.name}.log").open("ab") as log:
+        with self.log.open("ab") as log:
+            self._started_at = log.tell()
             self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
         self.start_at = None
 
@@ -99,13 +104,18 @@ class Instance:
 
     @property
     def works(self) -> bool:
-        return self.resume_at is None and self.start_at is None
+        """Whether it runs and has come so far as to hold a lease or wait for one."""
+        if self.resume_at is not None or self.start_at is not None:
+            return False
+        with self.log.open("rb") as log:
+            log.seek(self._started_at)
+            return b'"lease a' in log.read()
 
     def stop(self) -> None:
         self.process.terminate()
         code = self.process.wait(timeout=60)
         if code not in (0, -signal.SIGTERM):  # the signal, where it had not begun to listen for it yet
-            raise RuntimeError(f"{self.name} ended with {code}: see {self.folder}/{self.name}.log")
+            raise RuntimeError(f"{self.name} ended with {code}: see {self.log}")
 
     def kill(self) -> None:
         if self.process and self.process.poll() is None:
@@ -133,9 +143,18 @@ class Watch(threading.Thread):
                 if holder == process:
                     self._fallen[key] = (time.monotonic(), process, what)
 
+    def forget(self) -> None:
+        with self._lock:
+            self.holders = {}
+            self._fallen = {}
+
     def run(self) -> None:
         while not self.finish.is_set():
-            leases = self.redis.mget(self.keys)
+            try:
+                leases = self.redis.mget(self.keys)
+            except (exceptions.ConnectionError, exceptions.TimeoutError):
+                self.forget()  # what the outage of Redis costs is no measure of a takeover
+                continue
             with self._lock:
                 self.holders = {
                     key: int(lease.split(":")[1]) for key, lease in zip(self.keys, leases, strict=True) if lease
@@ -161,18 +180,28 @@ def main() -> int:
     (folder / "pipeline.toml").write_text(CONFIGURATION)
     with (
         mongodb_server(folder / "mongodb", variable="RIGATONI_MONGODB_URI") as uri,
-        redis_url(folder / "redis", variable="RIGATONI_REDIS_URL") as url,
+        redis_server(folder / "redis") as (url, server),
     ):
         os.environ |= {"RIGATONI_MONGODB_URI": uri, "RIGATONI_REDIS_URL": url}
         instances = [Instance(f"instance-{number + 1}", folder.absolute()) for number in range(options.instances)]
         try:
-            return run(uri, url, instances, options)
+            return run(uri, url, server, instances, options)
         finally:
             for instance in instances:
                 instance.kill()
 
 
-def run(uri: str, url: str, instances: list[Instance], options: argparse.Namespace) -> int:
+@contextmanager
+def redis_server(folder: Path) -> Iterator[tuple[str, RedisServer | None]]:
+    """The URL of a Redis, and the server where it is ours to restart."""
+    if url := os.environ.get("RIGATONI_REDIS_URL"):
+        yield url, None
+        return
+    with RedisServer(folder) as server:
+        yield server.url, server
+
+
+def run(uri: str, url: str, server: RedisServer | None, instances: list[Instance], options: argparse.Namespace) -> int:
     with MongoClient(uri) as client:
         client.drop_database(DATABASE)
     watch, moments = Watch(url), random.Random(options.seed)
@@ -185,7 +214,7 @@ def run(uri: str, url: str, instances: list[Instance], options: argparse.Namespa
     wait_until(lambda: len(list(watch.redis.scan_iter(pattern))) == len(COLLECTIONS), "the streams begin")
     writer = Writer(uri, DATABASE, COLLECTIONS, seed=options.seed, pause=0.002)
     writer.start()
-    happened = torture(instances, watch, moments, options.seconds)
+    happened = torture(instances, server, watch, moments, options.seconds)
     writer.finish.set()
     writer.join()
     say(f"the writer is done with {len(writer.log)} changes; all instances go on, stop, and one catches up")
@@ -202,7 +231,7 @@ def run(uri: str, url: str, instances: list[Instance], options: argparse.Namespa
 
 
 def torture(
-    instances: list[Instance], watch: Watch, moments: random.Random, seconds: float
+    instances: list[Instance], server: RedisServer | None, watch: Watch, moments: random.Random, seconds: float
 ) -> "collections.Counter[str]":
     """Until the time is over, let something happen to one instance at a time; one at least always works."""
     happened: collections.Counter[str] = collections.Counter()
@@ -213,6 +242,10 @@ def torture(
             instance.tend()
         working = [instance for instance in instances if instance.works]
         if time.monotonic() >= next_at and len(working) > 1 and len(watch.holders) == len(COLLECTIONS):
+            if server and moments.random() < 0.1:
+                restart(server, moments)
+                happened["redis"] += 1
+                continue
             held = collections.Counter(watch.holders.values())
             busiest = max(working, key=lambda instance: held[instance.process.pid])
             victim = busiest if moments.random() < 0.7 else moments.choice(working)
@@ -226,6 +259,14 @@ def torture(
     return happened
 
 
+def restart(server: RedisServer, moments: random.Random) -> None:
+    seconds = moments.uniform(0.0, 0.5 * TTL)
+    say(f"Redis is killed, and started again after {seconds:.1f} s")
+    server.kill()
+    time.sleep(seconds)
+    server.start()
+
+
 def report(folder: Path, writer: Writer, watch: Watch, happened: "collections.Counter[str]") -> int:
     """Compare the files with the writer's log and the collections; never with the pipeline's own counters."""
     proof = Proof.of(events_in(folder), writer)
@@ -233,7 +274,8 @@ def report(folder: Path, writer: Writer, watch: Watch, happened: "collections.Co
     for label, value in (
         ("changes written", proof.written),
         ("events in the files", proof.delivered),
-        ("killed, paused, stopped", ", ".join(str(happened[what]) for what in ("killed", "paused", "stopped"))),
+        *((f"instances {what}", happened[what]) for what in ("killed", "paused", "stopped")),
+        ("Redis restarted", happened["redis"]),
         ("takeovers", sum(map(len, watch.takeovers.values()))),
         *((f"slowest after one was {what}", f"{max(took):.2f} s") for what, took in sorted(watch.takeovers.items())),
         ("promised", f"{TTL + RETRY:.2f} s (lease_ttl + lease_retry_interval); stopped {RETRY:.2f} s"),

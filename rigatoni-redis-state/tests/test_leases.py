@@ -127,3 +127,17 @@ async def test_whoever_looks_sees_the_owner_and_the_record_and_changes_nothing(m
             assert await looker.holder(Stream("p", "other")) is None
             assert (await looker.load_resume_token(STREAM)).fencing_token == lease.fencing_token
         assert sorted([key async for key in client.scan_iter(f"{looker.prefix}*")]) == before
+
+
+async def test_instances_are_counted_until_they_leave_or_their_time_is_over(make_store, client):
+    async with make_store() as one, make_store() as two:
+        assert await one.present("p", owner="one", ttl=30) == 1
+        assert await one.present("p", owner="one", ttl=30) == 1
+        assert await two.present("p", owner="two", ttl=0.3) == 2
+        assert await two.present("q", owner="two", ttl=30) == 1
+        while await one.present("p", owner="one", ttl=30) == 2:
+            await asyncio.sleep(0.02)
+        assert await two.present("p", owner="two", ttl=30) == 2
+        assert await one.present("p", owner="one", ttl=0) == 1
+        assert await two.present("p", owner="two", ttl=0) == 0
+        assert not await client.exists(f"{one.prefix}{{p}}:instances")

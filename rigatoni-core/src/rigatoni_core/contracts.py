@@ -188,6 +188,14 @@ class LeaseKeeper(ABC):
         """Give the lease up; a lease that is not held any more is left alone."""
 
 
+class Roster(ABC):
+    """Optional ability of a lease keeper: the instances of a pipeline know how many they are, and share its streams."""
+
+    @abstractmethod
+    async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        """Note that this owner is there for `ttl` seconds (0: no more). How many are there now, it included."""
+
+
 class StateInspector(ABC):
     """Optional ability of a state store: it can be looked at while a pipeline uses it."""
 

@@ -8,9 +8,10 @@ from typing import Self
 from rigatoni_core.contracts import Lease, LeaseKeeper, StateStore
 from rigatoni_core.errors import LeaseLostError, RigatoniError
 from rigatoni_core.events import Stream
-from rigatoni_core.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, publish
+from rigatoni_core.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, LeaseYielded, publish
 from rigatoni_core.retry import Retry, sleep, time_limit
 from rigatoni_core.settings import Settings
+from rigatoni_core.sharing import Share
 
 
 class LeaseHolder:
@@ -19,14 +20,19 @@ class LeaseHolder:
     Where the state store is no `LeaseKeeper` there is nothing to hold, and every check passes.
     """
 
-    def __init__(self, stream: Stream, store: StateStore, owner: str, settings: Settings, retry: Retry) -> None:
+    def __init__(
+        self, stream: Stream, store: StateStore, owner: str, settings: Settings, retry: Retry, share: Share
+    ) -> None:
         self._stream = stream
         self._keeper = store if isinstance(store, LeaseKeeper) else None
         self._owner = owner
         self._settings = settings
         self._retry = retry
+        self._share = share
         self._lease: Lease | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self.yielded = False
+        """Whether the worker should end its work on the stream and leave it to an instance that has fewer."""
 
     @property
     def fencing_token(self) -> int:
@@ -45,13 +51,15 @@ class LeaseHolder:
     async def __aenter__(self) -> Self:
         if self._keeper is None:
             return self
-        waiting = False
-        while (lease := await self._retry(self._acquire, self._keeper)) is None:
-            if not waiting:
+        self.yielded = False
+        round_ = 0
+        while (lease := await self._ask(self._keeper, round_)) is None:
+            if round_ == 0:
                 publish(LeaseAwaited(stream=self._stream))
-                waiting = True
+            round_ += 1
             await self._retry.pause(self._settings.lease_retry_interval)
         self._lease = lease
+        self._share.take(self._stream)
         publish(LeaseAcquired(stream=self._stream, fencing_token=lease.fencing_token))
         self._renewing = asyncio.create_task(self._renew(self._keeper, lease))
         return self
@@ -65,10 +73,18 @@ class LeaseHolder:
             if done and not self._renewing.cancelled():
                 self._renewing.exception()  # `check` has raised it, or nothing was written any more
         lease, self._lease, self._renewing = self._lease, None, None
+        self._share.drop(self._stream)
         if self._keeper is not None and lease is not None:
             with suppress(RigatoniError):  # it runs out by itself
                 async with time_limit(self._settings.lease_retry_interval, "the state store"):
                     await self._keeper.release(lease)
+
+    async def _ask(self, keeper: LeaseKeeper, round_: int) -> Lease | None:
+        """The lease, if it is free; an instance that has its part of the streams asks every second time only."""
+        await self._share.count()
+        if self._share.full and round_ % 2 == 0:
+            return None
+        return await self._retry(self._acquire, keeper)
 
     async def _acquire(self, keeper: LeaseKeeper) -> Lease | None:
         async with time_limit(self._settings.lease_renew_interval, f"the state store, asked to lease {self._stream},"):
@@ -83,6 +99,10 @@ class LeaseHolder:
                 async with time_limit(settings.lease_renew_interval, "the state store"):
                     self._lease = lease = await keeper.renew(lease, ttl=settings.lease_ttl)
                 pause = settings.lease_renew_interval
+                await self._share.count()
+                if not self.yielded and self._share.give_up(self._stream):
+                    self.yielded = True
+                    publish(LeaseYielded(stream=self._stream))
             except LeaseLostError:
                 raise
             except RigatoniError as error:

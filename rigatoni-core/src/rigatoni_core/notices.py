@@ -156,6 +156,11 @@ class LeaseNotRenewed(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class LeaseYielded(Notice):
+    """Another instance has fewer streams: the worker finishes its batch, saves, and leaves the stream to it."""
+
+
+@attrs.frozen(kw_only=True)
 class LeaseLost(Notice):
     """The worker stops before its next write, and asks for the lease again."""
 

@@ -15,6 +15,7 @@ from rigatoni_core.contracts import Destination, Listener, Managed, Source, Stat
 from rigatoni_core.events import Position, Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, WorkerStopped, close, listening, publish
 from rigatoni_core.settings import Settings
+from rigatoni_core.sharing import Share
 from rigatoni_core.statistics import Statistics
 from rigatoni_core.worker import Worker
 
@@ -99,13 +100,15 @@ class Pipeline:
         with listening(self._listeners), self._signals() if handle_signals else nullcontext():
             stack = AsyncExitStack()
             try:
-                names = await self._unless_stopped(self._open(stack))
-                outcomes = await self._supervise([self._worker(name, once) for name in names or ()])
+                names = await self._unless_stopped(self._open(stack)) or ()
+                share = Share(self.name, len(names), self.state, self.owner, self.settings)
+                outcomes = await self._supervise([self._worker(name, share, once) for name in names])
+                await share.leave()
             finally:
                 hanging = not await self._close(stack)
             return PipelineReport(outcomes, hanging)
 
-    def _worker(self, name: str, once: bool) -> Worker:
+    def _worker(self, name: str, share: Share, once: bool) -> Worker:
         return Worker(
             Stream(self.name, name),
             source=self.source,
@@ -113,6 +116,7 @@ class Pipeline:
             state=self.state,
             settings=self.settings,
             owner=self.owner,
+            share=share,
             dead_letters=self.dead_letters,
             redact=self._redact,
             once=once,

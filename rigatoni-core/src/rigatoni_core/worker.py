@@ -35,6 +35,7 @@ from rigatoni_core.notices import (
 from rigatoni_core.rejections import Rejections
 from rigatoni_core.retry import Retry, time_limit
 from rigatoni_core.settings import Settings
+from rigatoni_core.sharing import Share
 
 MAX_RECOVERIES = 3
 """How often a lost position may be given up in a row without a single event delivered in between."""
@@ -52,6 +53,7 @@ class Worker:
         state: StateStore,
         settings: Settings,
         owner: str,
+        share: Share,
         dead_letters: Destination | None = None,
         redact: Callable[[str], str] = str,
         once: bool = False,
@@ -61,7 +63,7 @@ class Worker:
         self.destination = destination
         self.settings = settings
         self.retry = Retry(stream, settings.retry)
-        self.lease = LeaseHolder(stream, state, owner, settings, self.retry)
+        self.lease = LeaseHolder(stream, state, owner, settings, self.retry, share)
         self.checkpoint = CheckpointKeeper(stream, state, settings, lambda: self.lease.fencing_token)
         self.rejections = Rejections(
             stream,
@@ -93,11 +95,12 @@ class Worker:
             try:
                 async with self.lease:
                     try:
-                        await self._enter()
+                        done = await self._enter()
                     except (PositionLostError, CorruptCheckpointError) as error:
                         await self._give_up_position(error)
                         continue
-                return
+                if done:
+                    return
             except ShutdownError:
                 return
             except LeaseLostError as error:
@@ -106,13 +109,13 @@ class Worker:
             except RigatoniError as error:
                 await self._wait_for_better_times(error)
 
-    async def _enter(self) -> None:
-        """From the checkpoint on: read, batch, write, save."""
+    async def _enter(self) -> bool:
+        """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
         position = await self._position()
         async with Batcher(
             self.source.read(self.stream, after=position), self.settings, cut=self._cut, eager=self._once
         ) as batches:
-            self._batches = batches
+            self._batches, done = batches, False
             if self.retry.stopping:
                 batches.stop()
             async for batch in batches:
@@ -122,9 +125,11 @@ class Worker:
                     batch = await batches.recut(batch, fixed)
                     publish(BatchRecut(stream=self.stream, events=len(batch)))
                 await self.checkpoint.advance(batch.end, batch.read)
-                if self._is_caught_up(batch):
+                done = self._is_caught_up(batch)
+                if done or self.lease.yielded:
                     break
         await self.checkpoint.close()
+        return done or self.retry.stopping
 
     async def _deliver(self, batch: EventBatch) -> Position | None:
         """One attempt to make the batch durable; a position where the destination holds another end for it.

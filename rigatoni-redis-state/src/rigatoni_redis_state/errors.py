@@ -22,7 +22,7 @@ from rigatoni_core.errors import StateStoreError, Transient
 
 ACL = (
     "ACL SETUSER rigatoni on >PASSWORD ~rigatoni:* resetchannels -@all +eval +get +set +del +incr +exists +pexpire "
-    "+rpush +wait +info +config|get +select +ping +command +cluster|slots"
+    "+rpush +zadd +zrem +zremrangebyscore +zcard +time +wait +info +config|get +select +ping +command +cluster|slots"
 )
 """The rights that are needed, as a command; a test runs the store as this user."""
 

@@ -6,7 +6,7 @@ that restarted or took over knows no scripts, and a save is hundreds of bytes an
 """
 
 import attrs
-from rigatoni_core.events import Stream
+from rigatoni_core.events import Stream, escaped
 
 
 @attrs.frozen
@@ -22,6 +22,11 @@ class Keys:
     def of(cls, prefix: str, stream: Stream) -> "Keys":
         """`<prefix>{<pipeline>/<stream>}:checkpoint` and its sisters; `Stream.key` escapes braces."""
         return cls(*(f"{prefix}{{{stream.key}}}:{name}" for name in ("checkpoint", "fence", "lease", "corrupt")))
+
+
+def instances(prefix: str, pipeline: str) -> str:
+    """The key that says which instances of a pipeline are there."""
+    return f"{prefix}{{{escaped(pipeline)}}}:instances"
 
 
 SAVE = """
@@ -62,6 +67,21 @@ return redis.call('DEL', KEYS[1])
 """
 """1 where the lease was held and is given up."""
 
+PRESENT = """
+-- instances of the pipeline; owner, milliseconds (0: it leaves). Members are owners, scores are when they are gone.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if ARGV[2] == '0' then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+else
+  redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return redis.call('ZCARD', KEYS[1])
+"""
+"""How many instances are there."""
+
 PROBE = """
 -- a key of its own: everything that the other scripts do
 redis.call('SET', KEYS[1], '0', 'PX', 1000)
@@ -71,6 +91,12 @@ redis.call('EXISTS', KEYS[1])
 redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
 redis.call('RPUSH', KEYS[1], '')
+redis.call('DEL', KEYS[1])
+redis.call('TIME')
+redis.call('ZADD', KEYS[1], 1, '')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0)
+redis.call('ZCARD', KEYS[1])
+redis.call('ZREM', KEYS[1], '')
 return redis.call('DEL', KEYS[1])
 """
 """Fails where a right is missing, the server is a replica, or its memory is full."""

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Annotated, Any, Self
 
 import attrs
-from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, StateInspector, StateStore
+from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, Roster, StateInspector, StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
 from rigatoni_core.options import Secret
@@ -35,7 +35,7 @@ def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: in
 
 
 @attrs.define(kw_only=True, eq=False)
-class RedisStateStore(StateStore, LeaseKeeper, StateInspector, Advisor):
+class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
     """Checkpoints and leases in Redis 6.2 and newer, or Valkey. Nothing but a lease ever expires.
 
     A save is refused once a later lease was granted, whether its owner has saved anything yet or not. It is as durable
@@ -168,6 +168,14 @@ class RedisStateStore(StateStore, LeaseKeeper, StateInspector, Advisor):
         """Give the lease up. See `LeaseKeeper`."""
         key = self._keys(lease.stream).lease
         await self._run(scripts.RELEASE, [key], [_text(lease)], f"give up the lease of {lease.stream}")
+
+    async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        """How many instances of the pipeline are there. See `Roster`."""
+        key = scripts.instances(self.prefix, pipeline)
+        found = await self._run(
+            scripts.PRESENT, [key], [owner, round(ttl * 1000)], f"count the instances of {pipeline}"
+        )
+        return int(found)
 
     # --- the connection
 

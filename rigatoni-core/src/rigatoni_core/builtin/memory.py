@@ -4,19 +4,20 @@ import asyncio
 
 import attrs
 
-from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, StateStore
+from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, Roster, StateStore
 from rigatoni_core.errors import LeaseLostError
 from rigatoni_core.events import Checkpoint, Stream
 from rigatoni_core.settings import Settings
 
 
 @attrs.define(kw_only=True)
-class MemoryStateStore(StateStore, LeaseKeeper, Advisor):
+class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
     """Checkpoints and leases in a dictionary. Several pipelines of one process may share one store."""
 
     _checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict, init=False, repr=False)
     _leases: dict[str, Lease] = attrs.field(factory=dict, init=False, repr=False)
     _fencing_tokens: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+    _instances: dict[str, dict[str, float]] = attrs.field(factory=dict, init=False, repr=False)
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         self._refuse_older(stream, checkpoint.fencing_token)
@@ -51,6 +52,12 @@ class MemoryStateStore(StateStore, LeaseKeeper, Advisor):
         held = self._leases.get(lease.stream.key)
         if held is not None and held.fencing_token == lease.fencing_token:
             del self._leases[lease.stream.key]
+
+    async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        now = asyncio.get_running_loop().time()
+        until = {**self._instances.get(pipeline, {}), owner: now + ttl}
+        self._instances[pipeline] = {other: end for other, end in until.items() if end > now}
+        return len(self._instances[pipeline])
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         return (
