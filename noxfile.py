@@ -110,5 +110,11 @@ def demo(session: nox.Session) -> None:
     in_workspace(session, "python", "examples/demo.py", *session.posargs)
 
 
+@nox.session(venv_backend="none", requires=["workspace"], default=False)
+def standby(session: nox.Session) -> None:
+    """Several instances on one Redis, killed, paused and stopped at random: `nox -s standby -- --seconds 300`."""
+    in_workspace(session, "python", "examples/standby.py", *session.posargs)
+
+
 if __name__ == "__main__":
     sys.exit("run it with: python -m nox")

@@ -90,7 +90,8 @@ class Instance:
         if what == "killed":
             self.kill()
         else:
-            self.stop()
+            self.process.terminate()
+            self.ended()
         self.start_at = time.monotonic() + moments.uniform(0.0, TTL)
 
     def tend(self) -> None:
@@ -111,8 +112,8 @@ class Instance:
             log.seek(self._started_at)
             return b'"lease a' in log.read()
 
-    def stop(self) -> None:
-        self.process.terminate()
+    def ended(self) -> None:
+        """Wait until it has ended as it was asked to; a second signal would end it at once."""
         code = self.process.wait(timeout=60)
         if code not in (0, -signal.SIGTERM):  # the signal, where it had not begun to listen for it yet
             raise RuntimeError(f"{self.name} ended with {code}: see {self.log}")
@@ -224,7 +225,7 @@ def run(uri: str, url: str, server: RedisServer | None, instances: list[Instance
     for instance in instances:
         instance.process.terminate()
     for instance in instances:
-        instance.stop()
+        instance.ended()
     command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--once"]
     subprocess.run(command, cwd=options.folder, check=True, timeout=120, capture_output=True)
     return report(options.folder, writer, watch, happened)

@@ -186,6 +186,7 @@ class LeaseLostError(StateStoreError):
     """Another owner may hold the stream: the worker stops before its next write and asks for the lease again."""
 
     id = "lease-lost"
+    default_remedy = "Nothing to do, unless it happens often: then look at the state store, or raise lease_ttl."
 
 
 class ListenerError(RigatoniError):
