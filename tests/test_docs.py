@@ -8,7 +8,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from rigatoni_bson.columns import COLUMNS
+from rigatoni_bson.columns import COLUMNS, EventColumns
+from rigatoni_bson.testing.examples import EXAMPLES
+from rigatoni_bson.testing.reading import bson_document
+from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load, options_of, structure
@@ -102,6 +105,27 @@ def test_tables_of_columns_are_the_vocabulary(path):
     known = {column.name: column.meaning for column in COLUMNS}
     found = {row[0].strip(" `"): row[-1].strip() for row in rows if row[0].strip(" `") in known}
     assert list(found.items()) == list(known.items())
+
+
+@pytest.mark.parametrize("path", ["rigatoni-csv/README.md", "rigatoni-avro/README.md"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_C6_tables_of_types_are_what_becomes_of_each_type(path, name):
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    (row,) = [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {name} |")]
+    kind, value = EXAMPLES[name]
+    (text,) = JsonWriter("relaxed").texts([bson_document([(b"v", kind, value)])])
+    assert row[2] == f"`{text[5:-1].decode()}`"
+    events = [bson_document([(field, kind, value)]) for field in (*FIELDS_OF_EVENTS, b"newer")]
+    kept = [unknown == event for unknown, event in zip(unknown_fields(events), events, strict=True)]
+    assert all(kept) == ("unknown_fields" in row[1])
+
+
+FIELDS_OF_EVENTS = (b"_id", b"operationType", b"ns", b"clusterTime", b"wallTime", b"documentKey", b"fullDocument")
+FIELDS_OF_EVENTS += (b"fullDocumentBeforeChange", b"updateDescription", b"lsid", b"txnNumber")
+
+
+def unknown_fields(events):
+    return EventColumns.of_raw(events).values["unknown_fields"]
 
 
 @pytest.mark.parametrize(
