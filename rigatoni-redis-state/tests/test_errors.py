@@ -1,7 +1,9 @@
 """Every fault as a real server says it: what it is called, whether trying again helps, and no secret in its text."""
 
 import re
+import tomllib
 import traceback
+from pathlib import Path
 
 import pytest
 from redis import exceptions as redis
@@ -199,3 +201,21 @@ def test_K1_K3_wrong_options_are_found_in_the_file_and_never_quoted(options, sai
     (fault,) = caught.value.details
     assert re.search(re.escape(said), fault.message)
     assert SECRET not in text
+
+
+def test_the_page_about_redis_has_the_rights_the_options_and_the_defaults_that_are_true(monkeypatch):
+    page = (Path(__file__).parent.parent.parent / "docs" / "state-redis.md").read_text(encoding="utf-8")
+    assert f"\n{ACL}\n" in page
+    monkeypatch.setenv("REDIS_URL", "redis://rigatoni:password@mymaster/0")
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 4
+    for example in examples:
+        document = tomllib.loads(example)
+        document["pipeline"] |= {
+            "name": "p",
+            "source": {"type": "mongodb", "uri": "mongodb://h", "watch": ["a.b"]},
+            "destination": {"type": "stdout", "serializer": {"type": "json"}},
+        }
+        assert isinstance(structure(document, Catalog.discover()).state, RedisStateStore)
+    for name in ("lease_ttl", "lease_renew_interval", "lease_retry_interval"):
+        assert f"| `{name}` | `{getattr(Settings(), name)}` |" in page
