@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from rigatoni_bson.columns import COLUMNS, EventColumns
+from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.writing import JsonWriter
@@ -107,15 +108,26 @@ def test_tables_of_columns_are_the_vocabulary(path):
     assert list(found.items()) == list(known.items())
 
 
+def row_of_type(path, name):
+    """A row of a README's table of types, and what a value of this type is as JSON in each mode."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    (row,) = [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {name} |")]
+    raw = bson_document([(b"v", *EXAMPLES[name])])
+    return row, [f"`{JsonWriter(mode).texts([raw])[0][5:-1].decode()}`" for mode in MODES]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_C6_the_table_of_types_is_what_becomes_of_each_type(name):
+    row, written = row_of_type("rigatoni-json/README.md", name)
+    assert row[1:] == written
+
+
 @pytest.mark.parametrize("path", ["rigatoni-csv/README.md", "rigatoni-avro/README.md"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_C6_tables_of_types_are_what_becomes_of_each_type(path, name):
-    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    (row,) = [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {name} |")]
-    kind, value = EXAMPLES[name]
-    (text,) = JsonWriter("relaxed").texts([bson_document([(b"v", kind, value)])])
-    assert row[2] == f"`{text[5:-1].decode()}`"
-    events = [bson_document([(field, kind, value)]) for field in (*FIELDS_OF_EVENTS, b"newer")]
+    row, (relaxed, *_) = row_of_type(path, name)
+    assert row[2] == relaxed
+    events = [bson_document([(field, *EXAMPLES[name])]) for field in (*FIELDS_OF_EVENTS, b"newer")]
     kept = [unknown == event for unknown, event in zip(unknown_fields(events), events, strict=True)]
     assert all(kept) == ("unknown_fields" in row[1])
 

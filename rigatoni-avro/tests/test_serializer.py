@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_C9_unknown_operations_and_fields_are_kept():
 @pytest.mark.parametrize("wrapper", [GzipSerializer, ZstdSerializer])
 @pytest.mark.parametrize("codec", CODECS)
 def test_Z12_compression_around_it_is_refused(wrapper, codec):
-    with pytest.raises(ValueError, match=r"inner writes \.avro, which is compressed already"):
+    with pytest.raises(ValueError, match=r"inner writes \.avro, which compresses by itself"):
         wrapper(inner=AvroSerializer(codec=codec))
 
 
@@ -197,3 +198,12 @@ def test_the_hook_yields_it():
     (component,) = rigatoni_serializers()
     assert component.name == "avro"
     assert component.load() is AvroSerializer
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_threads_share_a_serializer(codec):
+    batches = [batch_of([event_document(n, **{f"field {kind}": n}) for n in range(60)]) for kind in range(12)]
+    serializer = AvroSerializer(codec=codec)
+    expected = [AvroSerializer(codec=codec).serialize(batch) for batch in batches]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(serializer.serialize, batches * 3)) == expected * 3

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bson import Int64, Timestamp, encode
@@ -151,3 +152,12 @@ def test_the_hook_yields_it():
     (component,) = rigatoni_serializers()
     assert component.name == "csv"
     assert component.load() is CsvSerializer
+
+
+def test_threads_share_a_serializer():
+    """Several workers write at once, each with documents of its own kind, and shapes are learned meanwhile."""
+    batches = [batch_of([event_document(n, **{f"field {kind}": n}) for n in range(60)]) for kind in range(12)]
+    serializer = CsvSerializer()
+    expected = [CsvSerializer().serialize(batch) for batch in batches]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(serializer.serialize, batches * 3)) == expected * 3

@@ -26,7 +26,7 @@ class Compressed(Serializer):
             raise ValueError(f'inner must be a serializer, such as {{ type = "json" }}, not {self.inner!r}')
         if self.inner.compressed:
             raise ValueError(
-                f"inner writes {self.inner.suffix}, which is compressed already: "
+                f"inner writes {self.inner.suffix}, which compresses by itself: "
                 f"use it as the serializer itself, without {self.content_encoding} around it"
             )
         self.media_type = self.inner.media_type

@@ -237,7 +237,7 @@ class Serializer(ABC):
     suffix: str
     """The file name's end, such as `.ndjson.zst`."""
     compressed: bool = False
-    """Whether the bytes are compressed already."""
+    """Whether the format compresses by itself: compression around it would hide the file from its readers."""
 
     @abstractmethod
     def serialize(self, events: EventBatch) -> bytes | memoryview:
