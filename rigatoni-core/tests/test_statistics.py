@@ -1,5 +1,6 @@
 """Figures: what each notice does to them, and the metrics that are read off them."""
 
+import asyncio
 from collections import Counter
 
 import attrs
@@ -23,7 +24,11 @@ from rigatoni_core.notices import (
     WorkerStarting,
     WorkerStopped,
 )
+from rigatoni_core.pipeline import Pipeline
+from rigatoni_core.settings import Settings
 from rigatoni_core.statistics import Statistics, StreamStatistics
+from rigatoni_core.testing.clock import run_virtual
+from rigatoni_core.testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
 
 STREAM = Stream("p", "shop.orders")
 
@@ -36,7 +41,7 @@ def position(seconds, token="t"):
     return Position(ResumeToken(token), "f", Timestamp(seconds, 1))
 
 
-def read(events=0, *, at=100, server=100, caught_up=False, buffered=0):
+def read(events=0, *, at=100, server=100, caught_up=False, waited=0.0):
     return BatchRead(
         stream=STREAM,
         events=events,
@@ -44,7 +49,8 @@ def read(events=0, *, at=100, server=100, caught_up=False, buffered=0):
         end=position(at),
         source_time=Timestamp(server, 1),
         caught_up=caught_up,
-        buffered_bytes=buffered,
+        waited=waited,
+        buffered_bytes=0,
     )
 
 
@@ -125,6 +131,38 @@ def test_lag_grows_while_a_batch_waits_or_the_worker_is_in_trouble(told, clock):
     clock.now = 70.0
     assert told(STARTED).lag == 20
     assert told(read(0, caught_up=True)).lag == 0
+
+
+def test_lag_counts_from_when_the_source_answered_not_from_when_the_batch_was_taken_up(told, clock):
+    clock.now = 1000.0
+    assert told(read(3, at=100, server=110, waited=270.0)).lag == 280
+
+
+def test_a_slow_destination_shows_as_lag(monkeypatch):
+    """What waits in the buffer is behind, though the source had said that there was no lag when it was read."""
+    monkeypatch.setattr(statistics, "monotonic", lambda: asyncio.get_running_loop().time())
+
+    async def main():
+        log = Log()
+        log.grow(100)
+        pipeline = Pipeline(
+            name="p",
+            source=ScriptedSource(logs={"a.b": log}, start=0),
+            destination=RecordingDestination(seconds=30.0),
+            state=FlakyStateStore(),
+            settings=Settings(batch_size=10),
+        )
+        task = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(295.0)
+        figures = pipeline.statistics.by_stream[Stream("p", "a.b")]
+        assert (figures.batches, figures.lag) == (9, pytest.approx(295.0, abs=1.0))
+        assert figures.checkpoint_age == pytest.approx(25.0, abs=1.0)
+        await asyncio.sleep(10.0)
+        assert (figures.batches, figures.lag) == (10, 0.0)
+        pipeline.stop()
+        assert (await task).ok
+
+    run_virtual(main())
 
 
 def test_the_checkpoints_age_grows_only_while_something_is_not_saved(told, clock):

@@ -49,6 +49,7 @@ class Batcher:
 
     async def __aenter__(self) -> Self:
         self._clock = asyncio.get_running_loop().time
+        self._newest = self._clock()
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(lambda _: self._changed.set())
         return self
@@ -73,6 +74,11 @@ class Batcher:
         """Bytes of raw documents held at present, the batch in flight included."""
         return self._bytes + self._in_flight
 
+    @property
+    def waited(self) -> float:
+        """Seconds since the newest event of the batch in flight came from the source."""
+        return self._clock() - self._newest
+
     def __aiter__(self) -> Self:
         return self
 
@@ -88,6 +94,7 @@ class Batcher:
                 return self._take()
             if not self._events and self._heartbeat is not None:
                 heartbeat, self._heartbeat = self._heartbeat, None
+                self._newest = self._clock()
                 return heartbeat
             if self._reader.done():
                 raise self._failure() or StopAsyncIteration
@@ -170,14 +177,15 @@ class Batcher:
         parts: list[EventBatch] = []
         since = self._chunks[0][1]
         while self._chunks:
-            chunk, since = self._chunks[0]
+            chunk, arrived = self._chunks[0]
             fitting = chunk.fitting(events, nbytes) or (0 if parts else 1)
+            if fitting:
+                parts.append(chunk[:fitting])
+                since = arrived
             if fitting < len(chunk):
                 if fitting:
-                    parts.append(chunk[:fitting])
                     self._chunks[0] = (chunk[fitting:], since)
                 break
-            parts.append(chunk)
             self._chunks.popleft()
             events -= len(chunk)
             nbytes -= chunk.nbytes
@@ -188,6 +196,7 @@ class Batcher:
             self._put_back(batch[together:], since)
             batch = batch[:together]
         self._in_flight = batch.nbytes
+        self._newest = since
         return batch
 
     def _put_back(self, rest: EventBatch, since: float | None = None) -> None:

@@ -100,7 +100,7 @@ FIGURES = (
     ),
     _gauge(
         "checkpoint.age",
-        "Seconds since the saved checkpoint was last known to cover everything read; absent until one is saved",
+        "Seconds since the checkpoint was saved, or found up to date on an idle stream; absent until one is saved",
         attrgetter("checkpoint_age"),
         unit="s",
     ),

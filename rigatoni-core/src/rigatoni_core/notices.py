@@ -41,8 +41,8 @@ class WorkerStarted(Notice):
 class BatchRead(Notice):
     """The worker took up a batch, which ends at `end`; a heartbeat has no events.
 
-    `source_time` is the server's time when it answered: less `end.cluster_time` it is the lag. `buffered_bytes` are
-    held in memory now, this batch included.
+    `source_time` is the server's time when it answered, `waited` seconds ago. `buffered_bytes` are held in memory now,
+    this batch included.
     """
 
     events: int
@@ -50,6 +50,7 @@ class BatchRead(Notice):
     end: Position
     source_time: Timestamp | None
     caught_up: bool
+    waited: float
     buffered_bytes: int
 
 

@@ -77,7 +77,7 @@ class StreamStatistics:
         """Seconds between the source's time and the position reached; absent until known, 0 when caught up.
 
         The source's answer says it, as in MongoDB's Kafka connector: operation time less the position's cluster
-        time. While a batch waits to be delivered or the worker is in trouble, the time since then is added.
+        time. The time since that answer is added while a batch waits to be delivered or the worker is in trouble.
         """
         if self._behind is None:
             return None
@@ -85,10 +85,7 @@ class StreamStatistics:
 
     @property
     def checkpoint_age(self) -> float | None:
-        """Seconds since the saved checkpoint was last known to cover everything read; absent until one is saved.
-
-        It stays near the `idle_advance_interval` at most while a stream is idle, whether its position moves or not.
-        """
+        """Seconds since the checkpoint was saved, or found up to date on an idle stream; absent until one is saved."""
         return None if self._current_at is None else monotonic() - self._current_at
 
     def take(self, notice: Notice) -> None:
@@ -141,11 +138,9 @@ class StreamStatistics:
             case WorkerFailing():
                 self._end("failing")
                 self._fail(notice.error)
-                self._waiting_since = self._waiting_since or monotonic()
             case WorkerFailed():
                 self._end("failed")
                 self._fail(notice.error)
-                self._waiting_since = self._waiting_since or monotonic()
             case WorkerStopped():
                 self._end("stopped")
                 self._behind = self._current_at = None
@@ -159,7 +154,7 @@ class StreamStatistics:
         elif notice.source_time and notice.end.cluster_time:
             self._behind = max(0.0, float(notice.source_time.seconds - notice.end.cluster_time.seconds))
         if notice.events:
-            self._waiting_since = monotonic()
+            self._waiting_since = monotonic() - notice.waited
             return
         self._waiting_since = None
         if notice.caught_up:  # other heartbeats, such as the anchor, come also while nothing can be delivered
@@ -176,6 +171,8 @@ class StreamStatistics:
         """The worker left its stream, and gave its lease back."""
         self.state, self.buffered_bytes = state, 0
         self.lease_held = None if self.lease_held is None else False
+        if self._waiting_since is None:
+            self._waiting_since = monotonic()
 
     def _stand_by(self) -> None:
         """Another owner has the stream: what it does is not known here."""

@@ -119,7 +119,7 @@ class Worker:
             if self.retry.stopping:
                 batches.stop()
             async for batch in batches:
-                self._take_up(batch, batches.buffered_bytes)
+                self._take_up(batch, batches)
                 self.lease.check()  # an idle stream writes nothing, and must notice all the same
                 while batch and (fixed := await self.retry(self._deliver, batch)):
                     batch = await batches.recut(batch, fixed)
@@ -221,7 +221,7 @@ class Worker:
     def _cut(self, batch: EventBatch) -> int:
         return self.destination.cut(batch) if isinstance(self.destination, BatchCutter) else len(batch)
 
-    def _take_up(self, batch: EventBatch, buffered_bytes: int) -> None:
+    def _take_up(self, batch: EventBatch, batches: Batcher) -> None:
         publish(
             BatchRead(
                 stream=self.stream,
@@ -230,7 +230,8 @@ class Worker:
                 end=batch.end,
                 source_time=batch.source_time,
                 caught_up=batch.caught_up,
-                buffered_bytes=buffered_bytes,
+                waited=batches.waited,
+                buffered_bytes=batches.buffered_bytes,
             )
         )
         if self._target is None:
