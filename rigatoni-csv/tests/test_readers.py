@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 
 import duckdb
 import polars
@@ -108,3 +109,21 @@ def test_python_reads_it_strictly():
     rows = list(csv.reader(io.StringIO(content, newline=""), strict=True))
     assert [len(row) for row in rows] == [14] * 4
     assert content.count("\n") == content.count("\r\n") == 4
+
+
+def test_large_documents_are_read_with_the_settings_that_the_readme_names(tmp_path):
+    path = tmp_path / "events.csv"
+    text = 'a"b' * 1_000_000
+    path.write_bytes(CsvSerializer().serialize(batch_of([event_document(0, fullDocument={"text": text})])))
+    column = polars.read_csv(path)["full_document"]
+    assert json.loads(column[0]) == {"text": text}
+    with duckdb.connect(config={"threads": 1}) as connection:
+        query = "SELECT full_document FROM read_csv($path, max_line_size = 20_000_000)"
+        assert connection.execute(query, {"path": str(path)}).fetchall() == [(column[0],)]
+        with pytest.raises(duckdb.Error, match="max_line_size"):
+            connection.execute(query.replace(", max_line_size = 20_000_000", ""), {"path": str(path)})
+    limit = csv.field_size_limit(20_000_000)
+    try:
+        assert read_by_python(path, ",")[0][8] == column[0]
+    finally:
+        csv.field_size_limit(limit)
