@@ -100,7 +100,10 @@ def test_the_generated_tables_of_the_docs_are_up_to_date():
     assert answer.returncode == 0, f"{answer.stdout}{answer.stderr}python docs/tables.py writes them anew"
 
 
-@pytest.mark.parametrize("path", ["docs/formats.md", "rigatoni-csv/README.md", "rigatoni-avro/README.md"])
+FORMATS = ["docs/formats.md", "rigatoni-csv/README.md", "rigatoni-avro/README.md", "rigatoni-parquet/README.md"]
+
+
+@pytest.mark.parametrize("path", FORMATS)
 def test_tables_of_columns_are_the_vocabulary(path):
     rows = [line.strip("| ").split("|") for line in (ROOT / path).read_text(encoding="utf-8").splitlines()]
     known = {column.name: column.meaning for column in COLUMNS}
@@ -122,7 +125,7 @@ def test_C6_the_table_of_types_is_what_becomes_of_each_type(name):
     assert row[1:] == written
 
 
-@pytest.mark.parametrize("path", ["rigatoni-csv/README.md", "rigatoni-avro/README.md"])
+@pytest.mark.parametrize("path", FORMATS[1:])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_C6_tables_of_types_are_what_becomes_of_each_type(path, name):
     row, (relaxed, *_) = row_of_type(path, name)

@@ -1,20 +1,25 @@
 """Where the types of nested columns come from: the documents of a batch, or a schema file."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bson import Decimal128, Int64, ObjectId
+from bson import Decimal128, Int64, ObjectId, Timestamp
+from rigatoni_bson.testing.examples import EXAMPLES
+from rigatoni_bson.testing.reading import bson_document
 from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_parquet.errors import SchemaFileError
 from rigatoni_parquet.inference import MOST_COLUMNS
 from rigatoni_parquet.schemas import DEEPEST, load_schema
 from rigatoni_parquet.serializer import ParquetSerializer
 
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NESTED = ParquetSerializer(documents="nested")
 
 
@@ -221,3 +226,42 @@ def test_validate_names_the_faults_of_a_schema(tmp_path):
     assert answer.returncode == 2
     assert "destination.serializer" in answer.stdout + answer.stderr
     assert "_id: 'oid' is no type" in answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_C6_the_readmes_table_says_what_becomes_of_each_type(read, batch_of_any, name):
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| {name} |")]
+    cell = line.strip("| ").split(" | ")[3]
+    document = bson_document([(b"v", *EXAMPLES[name]), (b"w", 0x08, b"\1")])
+    content = NESTED.serialize(batch_of_any([bson_document([(b"fullDocument", 0x03, document)])]))
+    types = types_of(content).get("full_document")
+    (row,) = read(content)
+    if cell == "its whole document in the rest":
+        assert types is None
+        assert json.loads(row["full_document_rest"]).keys() == {"v", "w"}
+    elif cell == "in the rest":
+        assert types == {"w": "bool"}
+        assert json.loads(row["full_document_rest"]).keys() == {"v"}
+    else:
+        assert cell == {dict: "struct", list: "list"}.get(type(types["v"]), f"`{types['v']}`")
+
+
+def test_the_readmes_queries_work(tmp_path, monkeypatch):
+    totals, schema = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):
+        folder = tmp_path / "lake" / f"{number}"
+        folder.mkdir(parents=True)
+        documents = [{"status": "new", "total": 7}, {"status": "paid", "total": 1.5, f"field {number}": 1}]
+        now = Timestamp(1_790_000_000 + number, 1)
+        (folder / "file.parquet").write_bytes(file_of(documents, clusterTime=now))
+    with duckdb.connect() as connection:
+        assert sorted(connection.sql(totals).fetchall()) == [("new", 14.0), ("paid", 3.0)]
+        ((found,),) = connection.sql(schema).fetchall()
+    assert json.loads(found)["full_document"] == {"status": "string", "total": "double", "field 0": "long"}
+
+
+def test_the_readmes_schema_is_one(tmp_path):
+    (text,) = re.findall(r"```toml\n(# orders.toml.*?)```", README, re.DOTALL)
+    (tmp_path / "orders.toml").write_text(text)
+    assert load_schema(tmp_path / "orders.toml").spelled()["items"] == [{"sku": "string", "quantity": "int"}]
