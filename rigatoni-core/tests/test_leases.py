@@ -119,6 +119,36 @@ def test_Z6_a_worker_whose_lease_was_lost_does_not_write_again():
     run_virtual(main())
 
 
+def test_a_standby_whose_store_can_not_be_asked_for_a_while_stands_by_again():
+    async def main():
+        class Store(FlakyStateStore):
+            down = False
+
+            async def acquire(self, stream, *, owner, ttl):
+                if self.down and owner == "two":
+                    raise StoreDownError("no answer")
+                return await super().acquire(stream, owner=owner, ttl=ttl)
+
+        log, store = log_of(3), Store()
+        first = pipeline(log, RecordingDestination(), store, "one")
+        second = pipeline(log, RecordingDestination(), store, "two")
+        tasks = [asyncio.create_task(first.run()), asyncio.create_task(second.run())]
+        await asyncio.sleep(20)
+        state = lambda: second.statistics.streams["a.b"].state  # noqa: E731
+        assert state() == "standby"
+        store.down = True
+        await asyncio.sleep(20)
+        assert state() == "retrying"
+        store.down = False
+        await asyncio.sleep(30)
+        assert state() == "standby"
+        first.stop()
+        second.stop()
+        assert all(report.ok for report in await asyncio.gather(*tasks))
+
+    run_virtual(main())
+
+
 def test_Z7_a_stream_is_taken_over_when_its_owner_dies():
     async def main():
         log, store = log_of(10), FlakyStateStore()

@@ -33,6 +33,7 @@ class LeaseHolder:
         self._renewing: asyncio.Task[None] | None = None
         self.yielded = False
         """Whether the worker should end its work on the stream and leave it to an instance that has fewer."""
+        self._awaited = False  # whether that another owner holds the lease is the last that was said
 
     @property
     def fencing_token(self) -> int:
@@ -51,11 +52,12 @@ class LeaseHolder:
     async def __aenter__(self) -> Self:
         if self._keeper is None:
             return self
-        self.yielded = False
+        self.yielded = self._awaited = False
         round_ = 0
         while (lease := await self._ask(self._keeper, round_)) is None:
-            if round_ == 0:
+            if not self._awaited:
                 publish(LeaseAwaited(stream=self._stream))
+                self._awaited = True
             round_ += 1
             await self._retry.pause(self._settings.lease_retry_interval)
         self._lease = lease
@@ -87,8 +89,11 @@ class LeaseHolder:
         return await self._retry(self._acquire, keeper)
 
     async def _acquire(self, keeper: LeaseKeeper) -> Lease | None:
+        awaited, self._awaited = self._awaited, False  # if this fails, standing by is said again afterwards
         async with time_limit(self._settings.lease_renew_interval, f"the state store, asked to lease {self._stream},"):
-            return await keeper.acquire(self._stream, owner=self._owner, ttl=self._settings.lease_ttl)
+            lease = await keeper.acquire(self._stream, owner=self._owner, ttl=self._settings.lease_ttl)
+        self._awaited = awaited
+        return lease
 
     async def _renew(self, keeper: LeaseKeeper, lease: Lease) -> None:
         """Renew until the lease is lost: `LeaseLostError`. A store that can not be asked is asked again until then."""
