@@ -1,9 +1,12 @@
 """The serializer `gzip`."""
 
+import gzip
+import zlib
 from typing import Annotated
 
 import attrs
 from isal import igzip
+from rigatoni_core.errors import UnreadableError
 
 from rigatoni_compression.wrapper import Compressed, check_level
 
@@ -26,3 +29,9 @@ class GzipSerializer(Compressed):
 
     def _compress(self, content: bytes | memoryview) -> bytes:
         return igzip.compress(content, compresslevel=self.level, mtime=0)
+
+    def _decompress(self, content: bytes) -> bytes:
+        try:
+            return gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UnreadableError(f"it is no intact gzip: {error}") from None

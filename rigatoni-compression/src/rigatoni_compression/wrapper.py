@@ -1,15 +1,17 @@
 """What `gzip` and `zstd` have in common: they take another serializer's bytes and compress them."""
 
 from abc import abstractmethod
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import attrs
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
+from rigatoni_core.contracts import Deserializer, Serializer
+from rigatoni_core.errors import UnreadableError
 
 
 @attrs.define(kw_only=True, eq=False)
-class Compressed(Serializer):
+class Compressed(Serializer, Deserializer):
     """Another serializer's bytes, compressed: one complete frame per batch.
 
     The media type stays the inner one's. Raises ValueError when `inner` compresses by itself: compressing twice costs
@@ -35,6 +37,16 @@ class Compressed(Serializer):
     def serialize(self, events: EventBatch) -> bytes:
         """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
         return self._compress(self.inner.serialize(events))
+
+    def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
+        """What the inner serializer reads in the decompressed bytes. Raises `UnreadableError`, also where it can't."""
+        if not isinstance(self.inner, Deserializer):
+            raise UnreadableError(f"the serializer that writes {self.inner.suffix} can not read")
+        return self.inner.deserialize(self._decompress(content))
+
+    @abstractmethod
+    def _decompress(self, content: bytes) -> bytes:
+        """The bytes of all frames. Raises `UnreadableError` where they are damaged."""
 
     @abstractmethod
     def _compress(self, content: bytes | memoryview) -> bytes:

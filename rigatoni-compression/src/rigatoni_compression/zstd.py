@@ -4,7 +4,8 @@ import threading
 from typing import Annotated
 
 import attrs
-from zstandard import ZstdCompressor
+from rigatoni_core.errors import UnreadableError
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
 from rigatoni_compression.wrapper import Compressed, check_level
 
@@ -25,6 +26,19 @@ class ZstdSerializer(Compressed):
 
     def _compress(self, content: bytes | memoryview) -> bytes:
         return self._context().compress(content)
+
+    def _decompress(self, content: bytes) -> bytes:
+        parts = []
+        while content:
+            frame = ZstdDecompressor().decompressobj()
+            try:
+                parts.append(frame.decompress(content))
+            except ZstdError as error:
+                raise UnreadableError(f"it is no intact zstd: {error}") from None
+            if not frame.eof:
+                raise UnreadableError("it is no intact zstd: its end is missing")
+            content = frame.unused_data
+        return b"".join(parts)
 
     def _context(self) -> ZstdCompressor:
         """This thread's compressor: setting one up is dear, sharing one between threads is not allowed."""

@@ -6,14 +6,14 @@ A component is an attrs class whose public fields *are* its options. Its constru
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Decoder, EventBatch
 from rigatoni_core.events import Checkpoint, Definition, Gap, Position, Stream
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ class Managed:
 
 class Source(Managed):
     """Where change events come from. It only reads."""
+
+    decoder: ClassVar[Decoder]
+    """Reads its raw documents, also without a connection; the same that its batches carry."""
 
     @abstractmethod
     async def streams(self) -> Sequence[str]:
@@ -146,6 +149,17 @@ class BatchCutter(ABC):
         """How many leading events (1 to len) may share a batch. Must be cheap where all may; no I/O."""
 
 
+class ReadBack(ABC):
+    """Optional ability of a destination: it gives back the documents that were written into it."""
+
+    @abstractmethod
+    def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every document of every stream of this pipeline, each stream's in its own order; as decoded values.
+
+        What can not be read is left out, and told by an `UnreadableError` after everything else was given.
+        """
+
+
 class StateStore(Managed):
     """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return."""
 
@@ -244,6 +258,17 @@ class Serializer(ABC):
         """All events of the batch as one file's content.
 
         Raises `RejectedEventsError` that names every event that can not be represented, all at once.
+        """
+
+
+class Deserializer(ABC):
+    """Optional ability of a serializer: it reads what it wrote."""
+
+    @abstractmethod
+    def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
+        """The documents in one file's content, by their own field names: texts, numbers, bytes, mappings, sequences.
+
+        Bytes may come as their base64 text, where the format has none. Raises `UnreadableError`.
         """
 
 

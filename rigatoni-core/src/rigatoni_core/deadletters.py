@@ -65,11 +65,7 @@ class DeadLetter:
 
     def document(self, decoder: Decoder) -> bytes:
         """The letter as a raw document in the shape of a change event, so that every serializer can carry it."""
-        record = {
-            "format": FORMAT,
-            "pipeline": self.stream.pipeline,
-            "stream": self.stream.name,
-            "position": position_record(self.position),
+        record = self._place() | {
             "plugin": self.plugin,
             "error": self.error,
             "error_id": self.error_id,
@@ -77,6 +73,18 @@ class DeadLetter:
             "event": self.event,
         }
         return decoder.derive(memoryview(self.event), "deadLetter", {"deadLetter": record})
+
+    def mark(self, decoder: Decoder) -> bytes:
+        """A raw document that says for ever that the event of this letter was replayed."""
+        return decoder.derive(memoryview(self.event), "replayMark", {"replayMark": self._place()})
+
+    def _place(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "pipeline": self.stream.pipeline,
+            "stream": self.stream.name,
+            "position": position_record(self.position),
+        }
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
@@ -97,6 +105,14 @@ class DeadLetter:
             )
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ValueError(f"not a dead letter: {error!r}") from None
+
+
+def marked(document: Mapping[str, Any]) -> str:
+    """The id of the letter that a mark speaks of. Raises ValueError where the document is no mark."""
+    try:
+        return token_hash(read_position(document["replayMark"]["position"]).resume_token)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"not a mark of a replay: {error!r}") from None
 
 
 def _text(reason: Exception) -> str:

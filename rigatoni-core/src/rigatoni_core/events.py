@@ -118,8 +118,8 @@ def escaped(name: str, limit: int = 200) -> str:
     return text or "%00"
 
 
-SIDES = ("dead-letters", "settled", "replayed")
-"""What may stand beside a stream: its dead letters, which of them were replayed, and the replayed events themselves.
+SIDES = ("dead-letters", "replay-marks", "replayed")
+"""What may stand beside a stream: its dead letters, the marks of those that were replayed, and the replayed events.
 
 No pipeline's name ends in a dot and one of these, so such a stream is never mistaken for another one.
 """

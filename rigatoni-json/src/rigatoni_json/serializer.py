@@ -1,17 +1,23 @@
 """The serializer `json`."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import attrs
+from bson import json_util
+from bson.codec_options import DatetimeConversion
+from bson.json_util import JSONOptions
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.contracts import Deserializer, Serializer
+from rigatoni_core.errors import RejectedEventsError, UnreadableError
+
+_READING = JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @attrs.define(kw_only=True, eq=False)
-class JsonSerializer(Serializer):
+class JsonSerializer(Serializer, Deserializer):
     """Newline-delimited Extended JSON: one line per change event, field for field what the server sent.
 
     Field names, their order and fields that this version knows nothing of are kept: the raw document is converted as
@@ -36,3 +42,14 @@ class JsonSerializer(Serializer):
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
         return lines
+
+    def deserialize(self, content: bytes) -> Iterator[Mapping[str, Any]]:
+        """Each line's document; in the mode `plain` as JSON says it, otherwise as PyMongo would decode it."""
+        for number, line in enumerate(content.splitlines(), 1):
+            try:
+                document = json_util.loads(line, json_options=_READING)
+            except Exception as error:  # json_util raises what the values' constructors raise
+                raise UnreadableError(f"line {number} is no Extended JSON: {type(error).__name__}") from error
+            if not isinstance(document, dict):
+                raise UnreadableError(f"line {number} is no document")
+            yield document

@@ -1,10 +1,10 @@
 """The destination `local`: a folder of files on a local file system."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import attrs
 from rigatoni_core.batch import EventBatch
@@ -12,11 +12,14 @@ from rigatoni_core.contracts import (
     Advisor,
     BatchCutter,
     Delivery,
+    Deserializer,
     Destination,
     DestinationMetadata,
     PositionKeeper,
+    ReadBack,
     Serializer,
 )
+from rigatoni_core.errors import UnreadableError
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
 from rigatoni_core.settings import Settings
@@ -25,6 +28,7 @@ from rigatoni_core.threads import Lane, on_own_thread
 from rigatoni_local import files
 from rigatoni_local.chain import Chain
 from rigatoni_local.errors import LocalBusyError, translated
+from rigatoni_local.reading import written
 
 T = TypeVar("T")
 
@@ -33,7 +37,7 @@ BEGIN_TIMEOUT = 15.0
 
 
 @attrs.define(kw_only=True)
-class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor):
+class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack):
     """Writes each batch as one file (one per partition) below `path`; see `rigatoni_local.chain` for how."""
 
     path: Annotated[Path, "The folder; it is created if missing. A local file system with hard links and file locks"]
@@ -67,6 +71,34 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor):
     async def write_batch(self, events: EventBatch) -> Position | None:
         """Write the batch durably, or say where an earlier run fixed its end."""
         return await self._run(events.stream, "write a batch", lambda chain: chain.write(events))
+
+    async def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """The documents of every file, by the records beside them."""
+        lane, unreadable = Lane("rigatoni-local reading"), list[str]()
+
+        def attempt(call: Callable[[], list[T]]) -> list[T]:
+            with translated("read what was written"):
+                return call()
+
+        try:
+            for path in await lane.run(partial(attempt, lambda: list(written(self.path, pipeline)))):
+                try:
+                    for document in await lane.run(partial(attempt, partial(self._documents, path))):
+                        yield document
+                except UnreadableError as error:
+                    unreadable.append(f"{path}: {error}")
+        finally:
+            lane.close()
+        if unreadable:
+            raise UnreadableError(
+                f"{len(unreadable)} files can not be read back; the first is {unreadable[0]}",
+                remedy="Files of an earlier serializer are read back with that one in the configuration.",
+            )
+
+    def _documents(self, path: Path) -> list[Mapping[str, Any]]:
+        if not isinstance(self.serializer, Deserializer) or not path.name.endswith(self.serializer.suffix):
+            raise UnreadableError(f"the serializer of {self.serializer.suffix} can not read it")
+        return list(self.serializer.deserialize(path.read_bytes()))
 
     async def last_committed(self, stream: Stream) -> Position | None:
         """The end of the newest complete batch in the folder."""

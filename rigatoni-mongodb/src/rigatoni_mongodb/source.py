@@ -6,7 +6,7 @@ import warnings
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import attrs
 from bson import json_util
@@ -14,7 +14,7 @@ from bson.timestamp import Timestamp as BsonTimestamp
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import make_read_preference
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Decoder, EventBatch
 from rigatoni_core.contracts import Advisor, Examiner, Source
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
@@ -23,7 +23,7 @@ from rigatoni_core.settings import Settings
 
 from rigatoni_mongodb.errors import NotAReplicaSetError, translate
 from rigatoni_mongodb.images import without_images
-from rigatoni_mongodb.reading import Reader
+from rigatoni_mongodb.reading import DECODER, Reader
 from rigatoni_mongodb.replies import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.starting import Start
 from rigatoni_mongodb.uri import check_uri, hosts_of, uri_advice
@@ -86,6 +86,8 @@ class MongoDBSource(Source, Advisor, Examiner):
         attrs.field(default=1.0, validator=_positive)
     )
     comment: Annotated[str | None, "A comment for the server's log and profiler"] = None
+
+    decoder: ClassVar[Decoder] = DECODER
 
     _client: AsyncMongoClient[Any] | None = attrs.field(default=None, init=False, repr=False)
     _deployment: str = attrs.field(default="", init=False, repr=False)

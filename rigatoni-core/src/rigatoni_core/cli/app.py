@@ -23,6 +23,7 @@ COMMANDS = {
     "schema": "rigatoni_core.cli.schema:schema",
     "plugins": "rigatoni_core.cli.plugins:plugins",
     "state": "rigatoni_core.cli.state:state",
+    "dlq": "rigatoni_core.cli.dlq:dlq",
 }
 """Where each command is."""
 

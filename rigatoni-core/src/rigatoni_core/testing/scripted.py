@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import attrs
 from bson import encode
 
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Decoder, EventBatch
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, PositionKeeper, Source
 from rigatoni_core.errors import DefinitionChangedError, PositionLostError
@@ -74,6 +74,8 @@ class ScriptedSource(Source):
     fingerprint: str = "fingerprint"
     opened: int = attrs.field(default=0, init=False)
     served: int = attrs.field(default=0, init=False)
+
+    decoder: ClassVar[Decoder] = TestDecoder()
 
     async def streams(self) -> Sequence[str]:
         return list(self.logs)

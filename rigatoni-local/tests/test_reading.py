@@ -1,0 +1,88 @@
+"""Reading back what a folder holds: by its records, in order, and all that can be read."""
+
+import attrs
+import pytest
+from rigatoni_core.contracts import Deserializer
+from rigatoni_core.errors import UnreadableError
+from rigatoni_core.events import Stream
+from rigatoni_core.testing.batches import START, batch_of
+from rigatoni_local.destination import LocalDestination
+
+ORDERS, USERS, OTHER = Stream("lake", "shop.orders"), Stream("lake", "shop.users"), Stream("lake.else", "shop.users")
+
+
+@pytest.fixture
+def readable(tokens_class):
+    @attrs.define(kw_only=True)
+    class Readable(tokens_class, Deserializer):
+        suffix = ".txt"
+
+        def deserialize(self, content):
+            return [{"token": line} for line in content.decode().splitlines()]
+
+    return Readable
+
+
+async def read(destination, pipeline="lake", found=None):
+    """The tokens that come back; in `found`, also where this fails in the end."""
+    found = [] if found is None else found
+    async for document in destination.read_back(pipeline):
+        found.append(document["token"])
+    return found
+
+
+def tokens(batch):
+    return [batch.mark(index)[0] for index in range(len(batch))]
+
+
+async def test_all_streams_of_one_pipeline_come_back_each_in_its_order(tmp_path, readable, definition, event):
+    whole = batch_of(event(number, seconds=1_700_000_000 + number * 50_000) for number in range(9))
+    users = batch_of([event(50, collection="users")], stream=USERS)
+    other = batch_of([event(51, collection="users")], stream=OTHER)
+    async with LocalDestination(path=tmp_path, serializer=readable(), partition_by=("day",)) as destination:
+        assert await read(destination) == []
+        for stream in (ORDERS, USERS, OTHER):
+            await destination.begin(stream, definition, START)
+        for batch in (users, other):
+            await destination.write_batch(batch)
+        rest = attrs.evolve(definition, fingerprint="changed")
+        for start in range(9):
+            if start == 5:  # later definitions come after earlier ones
+                await destination.begin(stream_of(whole), rest, whole[:5].end)
+            await destination.write_batch(batch_of([whole.raw(start).tobytes()], stream=ORDERS, after=at(whole, start)))
+        assert await read(destination) == tokens(whole) + tokens(users)
+        assert await read(destination, "lake.else") == tokens(other)
+        assert await read(destination, "nothing") == []
+
+
+def stream_of(batch):
+    return Stream("lake", batch.stream.name)
+
+
+def at(whole, index):
+    return whole[:index].end if index else START
+
+
+async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readable, serializer, definition, event):
+    @attrs.define(kw_only=True)
+    class Renamed(readable):
+        suffix = ".new.txt"
+
+    batches = [batch_of([event(number)], stream=ORDERS) for number in range(4)]
+    async with LocalDestination(path=tmp_path, serializer=readable()) as destination:
+        await destination.begin(ORDERS, definition, START)
+        for batch in batches[:3]:
+            await destination.write_batch(batch)
+    newest = sorted(tmp_path.glob("lake/*/*.txt"))[2]
+    newest.unlink()  # its record stays: a crash kept it from being
+    async with LocalDestination(path=tmp_path, serializer=Renamed()) as destination:
+        await destination.begin(ORDERS, definition, batches[1].end)
+        await destination.write_batch(batches[3])
+        found = []
+        with pytest.raises(UnreadableError, match="2 files") as caught:
+            await read(destination, found=found)
+        assert found == tokens(batches[3])
+        assert "serializer" in caught.value.remedy
+    async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
+        with pytest.raises(UnreadableError, match="can not read"):
+            await read(destination)
