@@ -207,3 +207,11 @@ def test_threads_share_a_serializer(codec):
     expected = [AvroSerializer(codec=codec).serialize(batch) for batch in batches]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(serializer.serialize, batches * 3)) == expected * 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_part_of_a_batch(mode):
+    """A batch cut out of a larger one shares its buffer and begins somewhere inside."""
+    events = [event_document(number) for number in range(1000)]
+    part = AvroSerializer(mode=mode).serialize(batch_of(events)[700:900])
+    assert part == AvroSerializer(mode=mode).serialize(batch_of(events[700:900]))
