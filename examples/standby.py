@@ -35,6 +35,7 @@ from rigatoni_redis_state.testing.server import RedisServer
 DATABASE = "rigatoni_standby"
 COLLECTIONS = ("orders", "users", "carts", "items", "views", "notes")
 TTL, RENEW, RETRY = 3.0, 1.0, 0.5
+CAN_NOT_START = 3  # the exit code
 
 CONFIGURATION = f"""\
 [pipeline]
@@ -95,8 +96,12 @@ class Instance:
         self.start_at = time.monotonic() + moments.uniform(0.0, TTL)
 
     def tend(self) -> None:
-        """Resume or restart it when its time has come."""
+        """Resume or restart it when its time has come, as a supervisor does."""
         now = time.monotonic()
+        if self.start_at is None and (code := self.process.poll()) is not None:
+            if code != CAN_NOT_START:
+                raise RuntimeError(f"{self.name} ended with {code}: see {self.log}")
+            self.start_at = now + RETRY  # Redis was away when it started
         if self.resume_at is not None and now >= self.resume_at:
             os.killpg(self.process.pid, signal.SIGCONT)
             self.resume_at = None
@@ -219,7 +224,7 @@ def run(uri: str, url: str, server: RedisServer | None, instances: list[Instance
     writer.finish.set()
     writer.join()
     say(f"the writer is done with {len(writer.log)} changes; all instances go on, stop, and one catches up")
-    wait_until(lambda: not [instance.tend() for instance in instances if not instance.works], "all instances work")
+    wait_until(lambda: all_work(instances), "all instances work")
     wait_until(lambda: len(watch.holders) == len(COLLECTIONS), "every stream is held")
     watch.finish.set()
     for instance in instances:
@@ -258,6 +263,12 @@ def torture(
             next_at = time.monotonic() + moments.uniform(0.3, 1.5 * TTL)
         time.sleep(0.02)
     return happened
+
+
+def all_work(instances: list[Instance]) -> bool:
+    for instance in instances:
+        instance.tend()
+    return all(instance.works for instance in instances)
 
 
 def restart(server: RedisServer, moments: random.Random) -> None:

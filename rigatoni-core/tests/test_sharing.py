@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.errors import StateStoreError, Transient
+from rigatoni_core.errors import DestinationError, StateStoreError, Transient
 from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.clock import run_virtual
@@ -23,11 +23,11 @@ class Instances:
         self.destination = RecordingDestination()
         self.running = {}
 
-    def start(self, name, once=False):
+    def start(self, name, once=False, destination=None):
         pipeline = Pipeline(
             name="p",
             source=ScriptedSource(logs=self.logs, start=0),
-            destination=self.destination,
+            destination=destination or self.destination,
             state=self.store,
             owner=name,
             settings=Settings(batch_timeout=0.5),
@@ -173,5 +173,60 @@ def test_a_store_that_can_not_count_leaves_the_streams_where_they_are():
         instances.check()
         for name in list(instances.running):
             await instances.stop(name)
+
+    run_virtual(main())
+
+
+def test_an_instance_that_can_not_work_keeps_no_stream_from_one_that_can():
+    class Broken(DestinationError, Transient):
+        pass
+
+    async def main():
+        instances = Instances()
+        instances.start("one")
+        await instances.work(3)
+        instances.start("broken", destination=RecordingDestination(before=[Broken("no")] * 10_000))
+        await instances.work(60)
+        assert instances.held()["one"] == 4  # nobody knows yet
+        await instances.work(400)
+        assert instances.held() == {"one": 7, "broken": 0}
+        tokens = dict(instances.store._fencing_tokens)
+        await instances.work(300)
+        assert instances.store._fencing_tokens == tokens
+        instances.check()
+        for name in list(instances.running):
+            await instances.stop(name)
+
+    run_virtual(main())
+
+
+def test_a_stream_that_only_one_instance_can_run_stays_there():
+    """The other's worker failed for good; the instance is still there for its other streams, and counted."""
+
+    class Fatal(DestinationError):
+        pass
+
+    class Picky(RecordingDestination):
+        async def write_batch(self, events):
+            if events.stream.name in STREAMS[:5]:
+                raise Fatal("not this one")
+            return await super().write_batch(events)
+
+    async def main():
+        instances = Instances()
+        instances.start("picky", destination=(picky := Picky()))
+        instances.start("one")
+        await instances.work(120)
+        tokens = dict(instances.store._fencing_tokens)
+        await instances.work(200)
+        assert instances.store._fencing_tokens == tokens
+        assert instances.held()["one"] >= 5
+        assert sum(instances.held().values()) == 7
+        instances.destination.batches += picky.batches
+        assert sorted(instances.destination.tokens) == sorted(
+            token for log in instances.logs.values() for token in log.tokens
+        )
+        for name in list(instances.running):
+            await instances.stop(name) if name == "one" else instances.running[name][1].cancel()
 
     run_virtual(main())

@@ -141,3 +141,14 @@ async def test_instances_are_counted_until_they_leave_or_their_time_is_over(make
         assert await one.present("p", owner="one", ttl=0) == 1
         assert await two.present("p", owner="two", ttl=0) == 0
         assert not await client.exists(f"{one.prefix}{{p}}:instances")
+
+
+async def test_a_stream_is_wanted_until_it_is_granted_or_the_time_is_over(store):
+    assert not await store.wanted(STREAM)
+    await store.want(STREAM, ttl=30)
+    assert await store.wanted(STREAM)
+    await store.acquire(STREAM, owner="one", ttl=30)
+    assert not await store.wanted(STREAM)
+    await store.want(STREAM, ttl=0.05)
+    while await store.wanted(STREAM):
+        await asyncio.sleep(0.01)

@@ -13,6 +13,7 @@ from rigatoni_redis_state.errors import (
     RedisMemoryError,
     RedisReadOnlyError,
     RedisReplicationError,
+    RedisStateError,
     RedisUnavailableError,
 )
 from rigatoni_redis_state.scripts import Keys
@@ -228,3 +229,16 @@ async def test_a_replica_is_refused_at_start_and_too_few_replicas_are_said(tmp_p
             with pytest.raises(RedisReplicationError, match="0 of the 1 replicas") as caught:
                 await store.save_resume_token(STREAM, checkpoint("one", fencing_token=lease.fencing_token))
             assert caught.value.transient
+
+
+async def test_more_commands_at_once_than_connections_wait_for_their_turn(url, make_store, checkpoint):
+    async with make_store(url=Secret(f"{url}?max_connections=2")) as store:
+        streams = [Stream("p", f"s.{number}") for number in range(50)]
+        leases = await asyncio.gather(*(store.acquire(stream, owner="one", ttl=30) for stream in streams))
+        assert None not in leases
+        await asyncio.gather(*(store.save_resume_token(stream, checkpoint(fencing_token=1)) for stream in streams))
+
+
+async def test_a_store_that_is_not_entered_says_so(make_store, checkpoint):
+    with pytest.raises(RedisStateError, match="not entered"):
+        await make_store().save_resume_token(STREAM, checkpoint())

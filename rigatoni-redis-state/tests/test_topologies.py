@@ -74,6 +74,8 @@ async def test_I5_sentinels_name_another_master_and_nothing_saved_is_lost(tmp_pa
             "wait_replicas": 1,
         }
         async with RedisStateStore(**options) as store:
+            many = [Stream("p", f"many.{number}") for number in range(100)]
+            assert None not in await asyncio.gather(*(store.acquire(one, owner="one", ttl=300) for one in many))
             lease = await store.acquire(STREAM, owner="one", ttl=300)
             await store.save_resume_token(STREAM, checkpoint("before", fencing_token=lease.fencing_token))
             master.kill()
@@ -144,6 +146,10 @@ async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failove
                 token = leases[stream].fencing_token
                 await store.save_resume_token(stream, checkpoint(stream.name, fencing_token=token))
             assert all(admin.dbsize() for admin in admins[:3])
+            assert None not in await asyncio.gather(
+                *(store.acquire(Stream("p", f"many.{number}"), owner="one", ttl=300) for number in range(100))
+            )
+            assert await store.present("p", owner="one", ttl=30) == 1
             with admins[0] as first:
                 while first.wait(1, 1000) < 1:
                     pass

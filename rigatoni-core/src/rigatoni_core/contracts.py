@@ -209,6 +209,14 @@ class Roster(ABC):
     async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
         """Note that this owner is there for `ttl` seconds (0: no more). How many are there now, it included."""
 
+    @abstractmethod
+    async def want(self, stream: Stream, *, ttl: float) -> None:
+        """Note for `ttl` seconds that somebody waits for the stream's lease and has room for it."""
+
+    @abstractmethod
+    async def wanted(self, stream: Stream) -> bool:
+        """Whether somebody waits; a grant of the lease ends it."""
+
 
 class StateInspector(ABC):
     """Optional ability of a state store: it can be looked at while a pipeline uses it."""

@@ -59,6 +59,7 @@ class LeaseHolder:
                 publish(LeaseAwaited(stream=self._stream))
                 self._awaited = True
             round_ += 1
+            await self._share.want(self._stream)
             await self._retry.pause(self._settings.lease_retry_interval)
         self._lease = lease
         self._share.take(self._stream)
@@ -105,7 +106,7 @@ class LeaseHolder:
                     self._lease = lease = await keeper.renew(lease, ttl=settings.lease_ttl)
                 pause = settings.lease_renew_interval
                 await self._share.count()
-                if not self.yielded and self._share.give_up(self._stream):
+                if not self.yielded and await self._share.give_up(self._stream):
                     self.yielded = True
                     publish(LeaseYielded(stream=self._stream))
             except LeaseLostError:

@@ -2,18 +2,23 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from rigatoni_core.contracts import Roster, StateStore
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.events import Stream
 from rigatoni_core.settings import Settings
 
+T = TypeVar("T")
+
 
 class Share:
     """The fair part of one instance: all streams, divided by the instances that are there, rounded up.
 
-    The lease holders of one pipeline have it in common. An instance above its part gives streams up, one that has its
-    part lets the others ask first. Where the state store can not tell how many there are, everything is the part.
+    The lease holders of one pipeline have it in common. An instance above its part leaves streams to those who wait for
+    them; one that has its part lets the others ask first. One that failed at its work waits without asking for more,
+    until it delivers something again. Where the state store is no `Roster`, everything is the part.
     """
 
     def __init__(self, pipeline: str, streams: int, store: StateStore, owner: str, settings: Settings) -> None:
@@ -27,6 +32,8 @@ class Share:
         self._held: set[Stream] = set()
         self._instances = 1
         self._counted_at = float("-inf")
+        self.failing = False
+        """Whether this instance failed since it last delivered anything."""
 
     @property
     def full(self) -> bool:
@@ -41,9 +48,16 @@ class Share:
         """It does not any more."""
         self._held.discard(stream)
 
-    def give_up(self, stream: Stream) -> bool:
-        """Whether this instance should leave the stream to another; if so, it does not count any more."""
-        if stream not in self._held or len(self._held) <= self._part:
+    async def want(self, stream: Stream) -> None:
+        """Somebody else holds the stream: let them know that there is room for it here, if there is."""
+        if self._roster and not self.full and not self.failing:
+            await self._ask(self._roster.want(stream, ttl=3 * self._interval))
+
+    async def give_up(self, stream: Stream) -> bool:
+        """Whether this instance should leave the stream to one that waits; if so, it does not count any more."""
+        if self._roster is None or len(self._held) <= self._part or not await self._ask(self._roster.wanted(stream)):
+            return False
+        if stream not in self._held or len(self._held) <= self._part:  # others were given up meanwhile
             return False
         self._held.discard(stream)
         return True
@@ -51,23 +65,24 @@ class Share:
     async def count(self) -> None:
         """Ask how many instances there are, at most every `lease_retry_interval` seconds."""
         now = asyncio.get_running_loop().time()
-        if self._roster is not None and now >= self._counted_at + self._interval:
+        if self._roster and now >= self._counted_at + self._interval:
             self._counted_at = now
-            self._instances = max(1, await self._ask(self._roster, self._ttl) or self._instances)
+            present = await self._ask(self._roster.present(self._pipeline, owner=self._owner, ttl=self._ttl))
+            self._instances = max(1, present or self._instances)
 
     async def leave(self) -> None:
         """This instance ends: the others need not wait until that is noticed."""
-        if self._roster is not None:
-            await self._ask(self._roster, 0.0)
+        if self._roster:
+            await self._ask(self._roster.present(self._pipeline, owner=self._owner, ttl=0.0))
 
     @property
     def _part(self) -> int:
         return math.ceil(self._streams / self._instances)
 
-    async def _ask(self, roster: Roster, ttl: float) -> int | None:
-        """The number; None where there is no answer, which whoever holds or awaits a lease will notice and tell."""
+    async def _ask(self, question: Awaitable[T]) -> T | None:
+        """The answer; None where there is none, which whoever holds or awaits a lease will notice and tell."""
         try:
             async with asyncio.timeout(self._interval):
-                return await roster.present(self._pipeline, owner=self._owner, ttl=ttl)
+                return await question
         except (RigatoniError, TimeoutError):
             return None

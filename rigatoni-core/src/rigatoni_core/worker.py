@@ -73,6 +73,7 @@ class Worker:
             check=self.lease.check,
             redact=redact,
         )
+        self._share = share
         self._chain = destination if isinstance(destination, PositionKeeper) else None
         self._once = once
         self._target: Timestamp | None = None  # the server's time at start
@@ -152,6 +153,7 @@ class Worker:
             return fixed
         self.rejections.delivered(batch, rejected)
         self.retry.progress()
+        self._share.failing = False
         self._attempt = self._recoveries = 0
         seconds = asyncio.get_running_loop().time() - started
         publish(BatchWritten(stream=self.stream, events=len(rest), bytes=rest.nbytes, seconds=seconds))
@@ -214,6 +216,7 @@ class Worker:
         """The worker is failing: say so, wait, and enter again; raises what waiting can not mend."""
         if not error.transient or self.settings.on_failure == "stop":
             raise error
+        self._share.failing = True
         delay = self.retry.next_round(error)
         publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
         await self.retry.pause(delay)

@@ -17,6 +17,7 @@ DEFAULTS: Mapping[str, Any] = {
     "protocol": 2,  # RESP3 only adds pushes of the server (maintenance, invalidation), which nobody here listens to
     "socket_timeout": 5.0,
     "socket_connect_timeout": 5.0,
+    "max_connections": 32,
 }
 
 

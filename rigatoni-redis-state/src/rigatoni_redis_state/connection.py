@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -14,9 +14,6 @@ from rigatoni_redis_state.address import Address
 from rigatoni_redis_state.errors import translated
 
 Client = Redis | RedisCluster
-
-MAX_CONNECTIONS = 32
-"""Connections to one server; more commands at once wait for their turn."""
 
 
 class Endpoint:
@@ -33,17 +30,22 @@ class Endpoint:
         if not cluster and len(self._address.hosts) > 1:
             raise ValueError("url names several hosts, which only a cluster has: set cluster = true")
 
+    @property
+    def max_connections(self) -> int:
+        """How many commands may be under way at once; redis-py refuses more than it has connections for."""
+        return int(self._address.arguments["max_connections"])
+
     def __str__(self) -> str:
         return f"{self._address} (by sentinels {self._sentinels})" if self._sentinels else str(self._address)
 
     async def open(self, stack: AsyncExitStack) -> Client:
         """A client that never retries by itself: core does, and says so. `stack` closes it."""
-        arguments = {"max_connections": MAX_CONNECTIONS, **self._address.arguments, "retry": Retry(NoBackoff(), 0)}
+        arguments = {**self._address.arguments, "retry": Retry(NoBackoff(), 0)}
         if self.cluster:
             return await self._open_cluster(stack, arguments)
         if self._sentinels:
             return await self._open_master(stack, self._sentinels, arguments)
-        pool = BlockingConnectionPool(timeout=arguments["socket_timeout"], **self._connection(), **arguments)
+        pool = ConnectionPool(**self._connection(), **arguments)
         stack.push_async_callback(pool.aclose)
         return Redis(connection_pool=pool)
 

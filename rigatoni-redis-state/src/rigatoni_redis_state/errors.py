@@ -52,7 +52,7 @@ class RedisForeignKeyError(RedisStateError):
 
 class RedisUnavailableError(RedisStateError, Transient):
     id = "redis-unavailable"
-    default_remedy = "Check that Redis runs and can be reached from here; it is asked again."
+    default_remedy = "Check that Redis runs and can be reached from here; a running stream asks again by itself."
 
 
 class RedisReadOnlyError(RedisUnavailableError):

@@ -1,6 +1,6 @@
 """What must happen at once on the server, as Lua: saves that are fenced off, and leases.
 
-A stream has four keys in one hash slot (`Keys`). The *fence* is the highest fencing token that was ever granted or
+A stream has a few keys in one hash slot (`Keys`). The *fence* is the highest fencing token that was ever granted or
 saved; it never expires, and nothing but time on the server (PX) ends a lease. Scripts are sent whole (EVAL): a server
 that restarted or took over knows no scripts, and a save is hundreds of bytes anyway.
 """
@@ -16,12 +16,15 @@ class Keys:
     checkpoint: str
     fence: str
     lease: str
+    wanted: str
     corrupt: str
 
     @classmethod
     def of(cls, prefix: str, stream: Stream) -> "Keys":
         """`<prefix>{<pipeline>/<stream>}:checkpoint` and its sisters; `Stream.key` escapes braces."""
-        return cls(*(f"{prefix}{{{stream.key}}}:{name}" for name in ("checkpoint", "fence", "lease", "corrupt")))
+        return cls(
+            *(f"{prefix}{{{stream.key}}}:{name}" for name in ("checkpoint", "fence", "lease", "wanted", "corrupt"))
+        )
 
 
 def instances(prefix: str, pipeline: str) -> str:
@@ -44,11 +47,12 @@ return 0
 """0 where it was done, else the fence that refused it."""
 
 ACQUIRE = """
--- lease, fence; owner, milliseconds. A lease is the text '<fencing token> <owner>'.
+-- lease, fence, wanted; owner, milliseconds. A lease is the text '<fencing token> <owner>'.
 local held = redis.call('GET', KEYS[1])
 if held and string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
 local token = redis.call('INCR', KEYS[2])
 redis.call('SET', KEYS[1], string.format('%d', token) .. ' ' .. ARGV[1], 'PX', ARGV[2])
+redis.call('DEL', KEYS[3])
 return token
 """
 """The fencing token of the grant, 0 where another owner holds the lease. An owner that asks again gets a new token."""

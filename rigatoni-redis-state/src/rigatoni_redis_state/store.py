@@ -17,7 +17,7 @@ from rigatoni_core.settings import Settings
 from rigatoni_redis_state import scripts
 from rigatoni_redis_state.advice import advice
 from rigatoni_redis_state.connection import Client, Endpoint
-from rigatoni_redis_state.errors import RedisReplicationError, translated
+from rigatoni_redis_state.errors import RedisReplicationError, RedisStateError, translated
 from rigatoni_redis_state.scripts import Keys
 
 REPLICATION_TIMEOUT_MS = 2000
@@ -59,10 +59,12 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
     _client: Client | None = attrs.field(init=False, default=None, repr=False)
     _stack: AsyncExitStack = attrs.field(init=False, factory=AsyncExitStack, repr=False)
     _advice: tuple[str, ...] = attrs.field(init=False, default=(), repr=False)
+    _turns: asyncio.Semaphore = attrs.field(init=False, repr=False)
     _corrupt: set[str] = attrs.field(init=False, factory=set, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._endpoint = Endpoint(self.url, self.sentinels, self.cluster)
+        self._turns = asyncio.Semaphore(self._endpoint.max_connections)
         if self.cluster and self.wait_replicas:
             raise ValueError("wait_replicas does not go with cluster: there, set min-replicas-to-write on the servers")
 
@@ -94,8 +96,8 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
 
     async def holder(self, stream: Stream) -> str | None:
         """The owner of the stream's lease. See `StateInspector`."""
-        with translated(f"look at the lease of {stream}", str(self._endpoint)):
-            held: Any = await self._connected.get(self._keys(stream).lease)
+        async with self._asking(f"look at the lease of {stream}") as client:
+            held: Any = await client.get(self._keys(stream).lease)
         return held.decode().partition(" ")[2] if held else None
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
@@ -117,8 +119,8 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
             finally:
                 await self._close()
         key = self._keys(stream).checkpoint
-        with translated(f"load the checkpoint of {stream}", str(self._endpoint)):
-            content: Any = await self._connected.get(key)
+        async with self._asking(f"load the checkpoint of {stream}") as client:
+            content: Any = await client.get(key)
         self._corrupt.discard(stream.key)
         if content is None:
             return None
@@ -153,7 +155,9 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
         """The lease, or None while another owner holds it. See `LeaseKeeper`."""
         keys, deadline = self._keys(stream), _now() + ttl
         what = f"ask for the lease of {stream}"
-        token = await self._run(scripts.ACQUIRE, [keys.lease, keys.fence], [owner, _ms(ttl)], what, replicated=True)
+        token = await self._run(
+            scripts.ACQUIRE, [keys.lease, keys.fence, keys.wanted], [owner, _ms(ttl)], what, replicated=True
+        )
         return Lease(stream, owner, token, deadline) if token else None
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
@@ -177,19 +181,35 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
         )
         return int(found)
 
+    async def want(self, stream: Stream, *, ttl: float) -> None:
+        """Note that somebody waits for the stream. See `Roster`."""
+        async with self._asking(f"ask for {stream}") as client:
+            await client.set(self._keys(stream).wanted, 1, px=_ms(ttl))
+
+    async def wanted(self, stream: Stream) -> bool:
+        """Whether somebody waits for the stream. See `Roster`."""
+        async with self._asking(f"see who waits for {stream}") as client:
+            return await client.get(self._keys(stream).wanted) is not None
+
     # --- the connection
 
     def _keys(self, stream: Stream) -> Keys:
         return Keys.of(self.prefix, stream)
 
-    @property
-    def _connected(self) -> Client:
-        assert self._client is not None, "the store is not entered"
-        return self._client
+    @asynccontextmanager
+    async def _asking(self, what: str) -> AsyncIterator[Client]:
+        """The client, when it is this question's turn; what redis-py raises becomes ours. `what` says it in words."""
+        if self._client is None:
+            raise RedisStateError(
+                f"can not {what}: the store is not entered", remedy="Use it in an `async with` block."
+            )
+        async with self._turns:
+            with translated(what, str(self._endpoint)):
+                yield self._client
 
     async def _look_at_settings(self) -> None:
-        with translated("look at the settings", str(self._endpoint)):
-            self._advice = await advice(self._connected)
+        async with self._asking("look at the settings") as client:
+            self._advice = await advice(client)
 
     async def _open(self) -> None:
         try:
@@ -207,8 +227,7 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
         self, script: str, keys: list[str], arguments: list[Any], what: str, *, replicated: bool = False
     ) -> Any:
         """The script's answer; with `replicated`, once `wait_replicas` replicas have what it wrote."""
-        client = self._connected
-        with translated(what, str(self._endpoint)):
+        async with self._asking(what) as client:
             if not (replicated and self.wait_replicas):
                 return await client.eval(script, len(keys), *keys, *arguments)
             async with client.pipeline(transaction=False) as both:  # WAIT counts the writes of its own connection

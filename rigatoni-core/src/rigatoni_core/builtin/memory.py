@@ -17,6 +17,7 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
     _checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict, init=False, repr=False)
     _leases: dict[str, Lease] = attrs.field(factory=dict, init=False, repr=False)
     _fencing_tokens: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+    _wanted: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _instances: dict[str, dict[str, float]] = attrs.field(factory=dict, init=False, repr=False)
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
@@ -37,6 +38,7 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
             return None
         token = self._fencing_tokens.get(stream.key, 0) + 1
         self._fencing_tokens[stream.key] = token
+        self._wanted.pop(stream.key, None)
         self._leases[stream.key] = lease = Lease(stream, owner, token, now + ttl)
         return lease
 
@@ -58,6 +60,12 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
         until = {**self._instances.get(pipeline, {}), owner: now + ttl}
         self._instances[pipeline] = {other: end for other, end in until.items() if end > now}
         return len(self._instances[pipeline])
+
+    async def want(self, stream: Stream, *, ttl: float) -> None:
+        self._wanted[stream.key] = asyncio.get_running_loop().time() + ttl
+
+    async def wanted(self, stream: Stream) -> bool:
+        return self._wanted.get(stream.key, 0.0) > asyncio.get_running_loop().time()
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         return (
