@@ -290,7 +290,7 @@ def report(folder: Path, writer: Writer, watch: Watch, happened: "collections.Co
         ("Redis restarted", happened["redis"]),
         ("takeovers", sum(map(len, watch.takeovers.values()))),
         *((f"slowest after one was {what}", f"{max(took):.2f} s") for what, took in sorted(watch.takeovers.items())),
-        ("promised", f"{TTL + RETRY:.2f} s (lease_ttl + lease_retry_interval); stopped {RETRY:.2f} s"),
+        ("promised", f"{TTL + RETRY:.2f} s (lease_ttl + lease_retry_interval); stopped {2 * RETRY:.2f} s + batch"),
         ("lost", proof.lost),
         ("repeated", proof.repeated),
         ("streams out of order", proof.disordered),

@@ -83,9 +83,9 @@ class LeaseHolder:
                     await self._keeper.release(lease)
 
     async def _ask(self, keeper: LeaseKeeper, round_: int) -> Lease | None:
-        """The lease, if it is free; an instance that has its part of the streams asks every second time only."""
+        """The lease, if it is free and this instance's turn."""
         await self._share.count()
-        if self._share.full and round_ % 2 == 0:
+        if (round_ + 1) % self._share.turn:
             return None
         return await self._retry(self._acquire, keeper)
 

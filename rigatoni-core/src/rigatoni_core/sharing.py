@@ -17,8 +17,8 @@ class Share:
     """The fair part of one instance: all streams, divided by the instances that are there, rounded up.
 
     The lease holders of one pipeline have it in common. An instance above its part leaves streams to those who wait for
-    them; one that has its part lets the others ask first. One that failed at its work waits without asking for more,
-    until it delivers something again. Where the state store is no `Roster`, everything is the part.
+    them; one that has its part lets the others ask first. One that failed at its work comes last, and nobody leaves
+    anything to it, until it delivers something again. Where the state store is no `Roster`, everything is the part.
     """
 
     def __init__(self, pipeline: str, streams: int, store: StateStore, owner: str, settings: Settings) -> None:
@@ -36,9 +36,11 @@ class Share:
         """Whether this instance failed since it last delivered anything."""
 
     @property
-    def full(self) -> bool:
-        """Whether this instance has its part already."""
-        return len(self._held) >= self._part
+    def turn(self) -> int:
+        """In which round of asking for a free stream it is this instance's turn: those with room come first."""
+        if self._instances == 1:
+            return 1
+        return 4 if self.failing else 2 if self._full else 1
 
     def take(self, stream: Stream) -> None:
         """This instance holds the stream now."""
@@ -50,7 +52,7 @@ class Share:
 
     async def want(self, stream: Stream) -> None:
         """Somebody else holds the stream: let them know that there is room for it here, if there is."""
-        if self._roster and not self.full and not self.failing:
+        if self._roster and not self._full and not self.failing:
             await self._ask(self._roster.want(stream, ttl=3 * self._interval))
 
     async def give_up(self, stream: Stream) -> bool:
@@ -74,6 +76,10 @@ class Share:
         """This instance ends: the others need not wait until that is noticed."""
         if self._roster:
             await self._ask(self._roster.present(self._pipeline, owner=self._owner, ttl=0.0))
+
+    @property
+    def _full(self) -> bool:
+        return len(self._held) >= self._part
 
     @property
     def _part(self) -> int:
