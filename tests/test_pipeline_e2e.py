@@ -10,32 +10,6 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from pymongo import MongoClient
-from rigatoni_mongodb.testing.server import mongodb_server
-
-CONFIGURATION = """\
-[pipeline]
-name = "p"
-batch_size = 20
-batch_timeout = 0.2
-shutdown_timeout = 3.0
-write_timeout = 20.0
-
-[pipeline.source]
-type = "mongodb"
-uri = {{ env = "MONGODB_URI" }}
-watch = ["{database}.orders"]
-max_await_time = 0.1
-
-[pipeline.destination]
-type = "local"
-path = "lake"
-serializer = {{ type = "zstd", inner = {{ type = "json" }} }}
-
-[pipeline.state]
-type = "file"
-path = "state"
-"""
 
 DIE = """
 import os, sys
@@ -65,25 +39,6 @@ STEPS = {
         "Path.replace = replace"
     ),
 }
-
-
-@pytest.fixture(scope="session")
-def mongodb_uri(tmp_path_factory):
-    with mongodb_server(tmp_path_factory.mktemp("mongodb") / "data") as uri:
-        yield uri
-
-
-@pytest.fixture
-def place(tmp_path, mongodb_uri, monkeypatch, request):
-    """A folder with a pipeline file, and the collection that it watches."""
-    database = f"e2e{abs(hash(request.node.name)) % 10**8}"
-    (tmp_path / "pipeline.toml").write_text(CONFIGURATION.format(database=database))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MONGODB_URI", mongodb_uri)
-    with MongoClient(mongodb_uri) as client:
-        client.drop_database(database)
-        yield client[database]
-        client.drop_database(database)
 
 
 def rigatoni(*arguments):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import attrs
 
 from rigatoni_core.batch import Decoder, EventBatch
-from rigatoni_core.events import Checkpoint, Definition, Gap, Position, Stream
+from rigatoni_core.events import Checkpoint, Definition, Gap, Position, Stream, Timestamp
 
 if TYPE_CHECKING:
     from rigatoni_core.errors import RigatoniError
@@ -163,6 +163,9 @@ class ReadBack(ABC):
 class StateStore(Managed):
     """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return."""
 
+    durable: ClassVar[bool] = True
+    """Whether records outlive the process."""
+
     @abstractmethod
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """Save the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
@@ -216,6 +219,22 @@ class Roster(ABC):
     @abstractmethod
     async def wanted(self, stream: Stream) -> bool:
         """Whether somebody waits; a grant of the lease ends it."""
+
+
+class Positioner(ABC):
+    """Optional ability of a source: it makes positions for people who repair. Both are called after `__aenter__`."""
+
+    @abstractmethod
+    def position_at(self, stream: Stream, time: Timestamp) -> Position:
+        """Right before the first event at this cluster time or later."""
+
+    @abstractmethod
+    def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
+        """Right after the event with this resume token, as the server or a person spells it.
+
+        `time` is the event's cluster time or an earlier one, where the token does not tell. Raises `SourceError` where
+        it is no token, or where neither tells the time.
+        """
 
 
 class StateInspector(ABC):

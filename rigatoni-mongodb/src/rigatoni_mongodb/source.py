@@ -15,7 +15,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.batch import Decoder, EventBatch
-from rigatoni_core.contracts import Advisor, Examiner, Source
+from rigatoni_core.contracts import Advisor, Examiner, Positioner, Source
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.options import Secret
@@ -25,7 +25,7 @@ from rigatoni_mongodb.errors import NotAReplicaSetError, translate
 from rigatoni_mongodb.images import without_images
 from rigatoni_mongodb.reading import DECODER, Reader
 from rigatoni_mongodb.replies import PyMongoCursor, ReplyCursor
-from rigatoni_mongodb.starting import Start
+from rigatoni_mongodb.starting import Start, position_after, position_at
 from rigatoni_mongodb.uri import check_uri, hosts_of, uri_advice
 from rigatoni_mongodb.watching import Watch, parse_watches
 
@@ -54,7 +54,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, Advisor, Examiner):
+class MongoDBSource(Source, Advisor, Examiner, Positioner):
     """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
 
     uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
@@ -153,6 +153,14 @@ class MongoDBSource(Source, Advisor, Examiner):
             return ()
         assert self._client is not None
         return await without_images(self._client, Watch.parse(stream.name))
+
+    def position_at(self, stream: Stream, time: Timestamp) -> Position:
+        """See `Positioner`."""
+        return position_at(time, self.definition(stream))
+
+    def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
+        """See `Positioner`."""
+        return position_after(token, time, self.definition(stream))
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
         watch = Watch.parse(stream.name)

@@ -1,14 +1,16 @@
 """Where a change stream begins: the options of `$changeStream`, and the positions that stand for them."""
 
+import json
+from time import time as clock
 from typing import Any
 
 import attrs
 from bson import json_util
 from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_core.events import Position, ResumeToken, Timestamp
+from rigatoni_core.events import Definition, Position, ResumeToken, Timestamp
 
-from rigatoni_mongodb.decoding import time_of_token, token_document
-from rigatoni_mongodb.errors import MongoDBPositionLostError
+from rigatoni_mongodb.decoding import time_of_token, token_document, token_text
+from rigatoni_mongodb.errors import MongoDBConfigurationError, MongoDBPositionLostError
 
 _TIME = "startAtOperationTime"
 
@@ -34,6 +36,33 @@ def time_token(time: Timestamp) -> ResumeToken:
     """What stands for a resume token where a server sends none at opening: the time to begin at."""
     value = {_TIME: BsonTimestamp(time.seconds, time.increment)}
     return ResumeToken(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS, separators=(",", ":")))
+
+
+def position_at(time: Timestamp, definition: Definition) -> Position:
+    """Right before the first event at `time` or later."""
+    return Position(time_token(time), definition.fingerprint, time, 0, definition.deployment)
+
+
+def position_after(text: str, time: Timestamp | None, definition: Definition) -> Position:
+    """Right after the event with this token: its document as JSON, or only the text of its `_data`.
+
+    Raises `MongoDBConfigurationError` where it is none, or where neither it nor `time` tells when it was.
+    """
+    spelled = text if text.lstrip().startswith("{") else json.dumps({"_data": text.strip()})
+    try:
+        document = token_document(ResumeToken(spelled))
+    except ValueError as error:
+        raise MongoDBConfigurationError(
+            f"this is no resume token: {error}", remedy="Give the document that the server calls _id or resume token."
+        ) from None
+    inside = time_of_token(document)
+    if time is None and inside is not None and inside.seconds <= clock() + 86_400:  # else the token is opaque
+        return Position(token_text(document), definition.fingerprint, inside, 1, definition.deployment)
+    if time is None:
+        raise MongoDBConfigurationError(
+            "this server's tokens do not tell their time", remedy="Say it too: --at TIME, that of the event or earlier."
+        )
+    return Position(token_text(document), definition.fingerprint, time, 0, definition.deployment)
 
 
 def after_position(position: Position, what: str, *, option: str = "startAfter") -> Start:

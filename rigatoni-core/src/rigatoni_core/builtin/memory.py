@@ -1,6 +1,7 @@
 """State that lives as long as the process: for trying out, for tests, and for pipelines that may start over."""
 
 import asyncio
+from typing import ClassVar
 
 import attrs
 
@@ -14,6 +15,7 @@ from rigatoni_core.settings import Settings
 class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
     """Checkpoints and leases in a dictionary. Several pipelines of one process may share one store."""
 
+    durable: ClassVar[bool] = False
     _checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict, init=False, repr=False)
     _leases: dict[str, Lease] = attrs.field(factory=dict, init=False, repr=False)
     _fencing_tokens: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)

@@ -1,0 +1,16 @@
+"""`rigatoni state`: the saved positions, for looking and for repairs."""
+
+import click
+
+from rigatoni_core.cli.state.change import clear, rebuild, set_
+from rigatoni_core.cli.state.show import show
+from rigatoni_core.cli.state.transfer import export, import_
+
+
+@click.group()
+def state() -> None:
+    """Shows, repairs and moves the saved positions."""
+
+
+for command in (show, set_, clear, rebuild, export, import_):
+    state.add_command(command)

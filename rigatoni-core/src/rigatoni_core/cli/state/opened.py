@@ -1,0 +1,58 @@
+"""A pipeline's components, opened as far as a repair needs them."""
+
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from rigatoni_core.contracts import LeaseKeeper, StateInspector, StateStore
+from rigatoni_core.errors import StateStoreError
+from rigatoni_core.events import Stream
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+
+
+def looking(state: StateStore) -> AbstractAsyncContextManager[object]:
+    """To be entered before `load_resume_token` is called; where the store can, without disturbing its user."""
+    return state.looking() if isinstance(state, StateInspector) else state
+
+
+async def streams_of(configuration: "PipelineConfiguration", stream: str | None) -> Sequence[Stream]:
+    """The one stream that was named, or all that the source watches. The source need not be connected."""
+    names = [stream] if stream else await configuration.source.streams()
+    return [Stream(configuration.name, name) for name in names]
+
+
+@asynccontextmanager
+async def holding(configuration: "PipelineConfiguration", stream: Stream) -> AsyncIterator[int]:
+    """The fencing token to save the stream's checkpoint with; nobody runs the stream meanwhile.
+
+    The state store has been entered. Raises `StateStoreError` where a running pipeline holds the stream.
+    """
+    state = configuration.state
+    if not isinstance(state, LeaseKeeper):
+        yield 0
+        return
+    lease = await state.acquire(stream, owner=whoami(), ttl=configuration.settings.lease_ttl)
+    if lease is None:
+        holder = await state.holder(stream) if isinstance(state, StateInspector) else None
+        raise StateStoreError(
+            f"{stream} is run by {holder or 'another instance'}: nothing was changed",
+            remedy="Stop that instance first; its lease ends by itself at the latest after lease_ttl seconds.",
+        )
+    try:
+        yield lease.fencing_token
+    finally:
+        await state.release(lease)
+
+
+def whoami() -> str:
+    """Who calls the command, for leases and for the history: user, host and process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,130 @@
+"""What a repair puts in the place of a saved position."""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from rigatoni_core.cli.output import complain
+from rigatoni_core.cli.state.history import record_of
+from rigatoni_core.cli.state.opened import looking, streams_of, whoami
+from rigatoni_core.cli.state.repairs import Look, Plan
+from rigatoni_core.contracts import Positioner, PositionKeeper
+from rigatoni_core.errors import ConfigurationError
+from rigatoni_core.events import Checkpoint, Gap, Position, Timestamp
+from rigatoni_core.records import load_checkpoint
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+
+FORMAT = 1
+"""The format of an export."""
+
+
+def set_position(time: str | None, token: str | None) -> Plan:
+    """Go on at a time, or after a token (then the time is the token's, for tokens that do not tell theirs)."""
+    at = _time(time) if time is not None else None
+    if at is None and token is None:
+        raise ConfigurationError("nobody said where to go on", remedy="Say --at TIME or --token TOKEN.")
+
+    async def make(look: Look) -> Checkpoint:
+        source = look.configuration.source
+        if not isinstance(source, Positioner):
+            raise ConfigurationError(
+                "this source can not make positions by hand", remedy="Use `rigatoni state import`."
+            )
+        if token is not None:
+            return _moved(look, source.position_after(look.stream, token, at))
+        assert at is not None
+        return _moved(look, source.position_at(look.stream, at))
+
+    return Plan(make, "source")
+
+
+def forget() -> Plan:
+    """No checkpoint at all."""
+
+    async def make(look: Look) -> None:
+        return None
+
+    return Plan(make)
+
+
+def from_destination() -> Plan:
+    """The position that the destination knows."""
+    return Plan(_committed, "destination")
+
+
+async def _committed(look: Look) -> Checkpoint | None:
+    destination = look.configuration.destination
+    if not isinstance(destination, PositionKeeper):
+        raise ConfigurationError(
+            "this destination does not know how far a stream has come",
+            remedy="Set positions with `rigatoni state set --at TIME`, or from a backup with `rigatoni state import`.",
+        )
+    position = await destination.last_committed(look.stream)
+    if position is None:
+        complain(f"{look.stream}: the destination holds nothing of it")
+        return look.before
+    return attrs.evolve(look.before, position=position) if look.before else Checkpoint(position)
+
+
+def imported(content: bytes, where: str) -> Plan:
+    """The checkpoints of an export; a stream that it does not hold keeps its own."""
+    try:
+        document = json.loads(content)
+        version, records = document["format"], {record["stream"]: record for record in document["checkpoints"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{where} is no export of positions: {error!r}", remedy="Name a file that `rigatoni state export` printed."
+        ) from None
+    if version > FORMAT:
+        raise ConfigurationError(f"{where} has format {version}", remedy="Upgrade rigatoni-core: a newer one wrote it.")
+
+    async def make(look: Look) -> Checkpoint | None:
+        record = records.get(look.stream.name)
+        return load_checkpoint(look.stream, json.dumps(record).encode(), where) if record else look.before
+
+    return Plan(make)
+
+
+async def exported(configuration: "PipelineConfiguration") -> dict[str, Any]:
+    """All checkpoints of a pipeline as plain JSON values."""
+    state, streams = configuration.state, await streams_of(configuration, None)
+    async with looking(state):
+        checkpoints = [record_of(stream, await state.load_resume_token(stream)) for stream in streams]
+    return {
+        "format": FORMAT,
+        "pipeline": configuration.name,
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        "by": whoami(),
+        "checkpoints": [record for record in checkpoints if record is not None],
+    }
+
+
+def _moved(look: Look, position: Position) -> Checkpoint:
+    """The checkpoint at another position; what a later one skips is a gap, for good."""
+    if look.before is None:
+        return Checkpoint(position)
+    gaps = look.before.gaps
+    if position.order > look.before.position.order:
+        gaps = (*gaps, Gap(f"set by hand by {whoami()}", look.before.position, position))
+    return attrs.evolve(look.before, position=position, gaps=gaps)
+
+
+def _time(text: str) -> Timestamp:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"--at {text}: this is no time", remedy="Write it as in --at 2026-11-23T14:00:00Z."
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not 0 < moment.timestamp() < 2**32:
+        raise ConfigurationError(f"--at {text}: cluster times lie between 1970 and 2106", remedy="Name another time.")
+    if moment > datetime.now(UTC):
+        raise ConfigurationError(
+            f"--at {text} lies in the future", remedy="A stream can not begin there: name the present or a past time."
+        )
+    return Timestamp(int(moment.timestamp()), 0)

@@ -1,0 +1,135 @@
+"""Repairs of saved positions: what would change is said first, kept, and done under the stream's lease."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+import click
+
+from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.output import complain, say, time_in_words, warn
+from rigatoni_core.cli.state.history import History, history_of, record_of
+from rigatoni_core.cli.state.opened import holding, streams_of
+from rigatoni_core.contracts import PositionKeeper
+from rigatoni_core.errors import ConfigurationError, CorruptCheckpointError
+from rigatoni_core.events import Checkpoint, Stream
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+
+
+@attrs.frozen
+class Look:
+    """What a repair sees of one stream. `damaged` says what is wrong with the stored record, if it can not be read."""
+
+    configuration: "PipelineConfiguration"
+    stream: Stream
+    before: Checkpoint | None
+    damaged: str = ""
+
+
+@attrs.frozen
+class Plan:
+    """What should be stored instead. `needs` is the component that `make` expects to be entered, if any."""
+
+    make: Callable[[Look], Awaitable[Checkpoint | None]]
+    needs: Literal["", "source", "destination"] = ""
+
+
+@attrs.frozen
+class Repair:
+    """One call of a command that changes saved positions."""
+
+    file: Path
+    overrides: tuple[str, ...]
+    history: Path | None
+    yes: bool
+
+    def run(self, stream: str | None, plan: Plan) -> None:
+        """Plan the change of one stream or of all, ask, and make it."""
+        configuration = configuration_of(self.file, self.overrides)
+        if not configuration.state.durable:
+            raise ConfigurationError(
+                "this pipeline's state store forgets everything when its process ends: there is nothing to change",
+                remedy='Use a state store that keeps positions, such as type = "file".',
+            )
+        asyncio.run(self._run(configuration, stream, plan))
+
+    async def _run(self, configuration: "PipelineConfiguration", name: str | None, plan: Plan) -> None:
+        history = History(self.history or history_of(self.file))
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(configuration.state)
+            if plan.needs:
+                await stack.enter_async_context(getattr(configuration, plan.needs))
+            for stream in await streams_of(configuration, name):
+                async with holding(configuration, stream) as fencing_token:
+                    look = await _look(configuration, stream)
+                    after = await plan.make(look)
+                    if not self._agreed(look, after):
+                        continue
+                    before = record_of(stream, look.before) or ({"damaged": look.damaged} if look.damaged else None)
+                    token = max(fencing_token, look.before.fencing_token if look.before else 0)
+                    if after is not None:
+                        after = attrs.evolve(after, fencing_token=token)
+                    history.add(stream, _caller(), before, record_of(stream, after))
+                    if after is None:
+                        await configuration.state.clear_resume_token(stream, fencing_token=token)
+                    else:
+                        await configuration.state.save_resume_token(stream, after)
+                    say(f"{stream}: done; the old record is kept in {history.path}")
+
+    def _agreed(self, look: Look, after: Checkpoint | None) -> bool:
+        """Say what will happen, and whether the person who called agrees."""
+        if not look.damaged and (look.before.position if look.before else None) == (after.position if after else None):
+            say(f"{look.stream}: nothing to change, it stands {_words(look, look.before)}")
+            return False
+        complain(f"{look.stream} stands {_words(look, look.before)}")
+        complain(f"and will go on {_words(look, after)}")
+        for text in _consequences(look, after):
+            warn(text)
+        if self.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise ConfigurationError(
+                "nothing was changed: nobody can be asked here", remedy="Say --yes if it is right."
+            )
+        return bool(click.confirm("Do it?", err=True))
+
+
+async def _look(configuration: "PipelineConfiguration", stream: Stream) -> Look:
+    try:
+        return Look(configuration, stream, await configuration.state.load_resume_token(stream))
+    except CorruptCheckpointError as error:
+        return Look(configuration, stream, None, str(error))
+
+
+def _consequences(look: Look, after: Checkpoint | None) -> list[str]:
+    """What a person should know before agreeing."""
+    before, keeps = look.before, isinstance(look.configuration.destination, PositionKeeper)
+    if after is None and keeps:
+        return ["the next run goes on where the destination's own records end"]
+    if after is None:
+        return ["the next run begins where the source's start_at says; what changed until then may never be delivered"]
+    texts = [f"the stored record can not be read and is replaced: {look.damaged}"] if look.damaged else []
+    if before and after.position.order > before.position.order and len(after.gaps) > len(before.gaps):
+        texts.append("changes between the two are never delivered: this is recorded as a gap")
+    if before and after.position.order < before.position.order:
+        texts.append("changes between the two are delivered again, beside what is there already")
+        if keeps:
+            texts.append("the destination keeps positions too: it does not go back before its own first one")
+    return texts
+
+
+def _words(look: Look, checkpoint: Checkpoint | None) -> str:
+    if checkpoint is None:
+        return "at an unreadable record" if look.damaged else "at no position"
+    return f"after {time_in_words(checkpoint.position.cluster_time)}"
+
+
+def _caller() -> str:
+    """The command as it was typed, without what `--set` may have given."""
+    return " ".join(("rigatoni", *(word for word in sys.argv[1:3])))

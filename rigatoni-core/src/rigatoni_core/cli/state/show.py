@@ -1,0 +1,137 @@
+"""`rigatoni state show`: where each stream stands, in words."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rigatoni_core.cli.app import CAN_NOT_START
+from rigatoni_core.cli.files import configurations_of, takes_file
+from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words
+from rigatoni_core.errors import RigatoniError
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.events import Checkpoint, Definition, Gap, Stream
+
+SOURCE_TIMEOUT = 10.0
+"""Seconds to ask the source how the stream is defined now; without an answer the rest is shown."""
+
+
+@click.command()
+@takes_file
+@click.argument("stream", required=False)
+@click.option("--offline", is_flag=True, help="Do not connect to the source.")
+@click.option("--tokens", is_flag=True, help="Also the raw resume tokens; they can hold a document's _id.")
+@click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
+def show(file: Path, overrides: tuple[str, ...], stream: str | None, offline: bool, tokens: bool, json_: bool) -> None:
+    """Shows the checkpoint of every stream of the pipelines in FILE, or of one STREAM.
+
+    Changes nothing, and may be called while a pipeline runs.
+    """
+    import asyncio
+
+    records = []
+    for configuration in configurations_of(file, overrides):
+        records += asyncio.run(_load(configuration, stream, offline, tokens))
+    if json_:
+        as_json(records)
+    for record in records:
+        if "error" in record:
+            fail(RigatoniError(record["error"], remedy=record["remedy"]), f"{record['stream']}: ")
+        elif not json_:
+            _print(record)
+    if any("error" in record for record in records):
+        sys.exit(CAN_NOT_START)
+
+
+async def _load(
+    configuration: "PipelineConfiguration", stream: str | None, offline: bool, tokens: bool
+) -> list[dict[str, Any]]:
+    from rigatoni_core.cli.state.opened import looking, streams_of
+    from rigatoni_core.contracts import StateInspector
+
+    state, records = configuration.state, []
+    streams = await streams_of(configuration, stream)
+    definitions = {} if offline else await _definitions(configuration, streams)
+    async with looking(state):
+        for each in streams:
+            record: dict[str, Any] = {"stream": each.name, "pipeline": each.pipeline}
+            try:
+                checkpoint = await state.load_resume_token(each)
+                record["holder"] = await state.holder(each) if isinstance(state, StateInspector) else None
+                record |= _described(checkpoint, definitions.get(each), tokens)
+            except RigatoniError as error:
+                record |= {"error": str(error), "remedy": error.remedy}
+            records.append(record)
+    return records
+
+
+async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -> "dict[Stream, Definition]":
+    """How each stream is defined now; nothing where the source does not answer in time."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(SOURCE_TIMEOUT), configuration.source as source:
+            return {stream: source.definition(stream) for stream in streams}
+    except (RigatoniError, TimeoutError):
+        return {}
+
+
+def _described(checkpoint: "Checkpoint | None", now: "Definition | None", tokens: bool) -> dict[str, Any]:
+    """A checkpoint as plain values. A token may hold a document's _id: unasked, only its hash is shown."""
+    from rigatoni_core.events import token_hash
+
+    if checkpoint is None:
+        return {"position": None}
+    position, time = checkpoint.position, checkpoint.position.cluster_time
+    return {
+        "position": time_in_words(time),
+        "cluster_time": [time.seconds, time.increment] if time else None,
+        "ordinal": position.ordinal,
+        "token_hash": token_hash(position.resume_token),
+        **({"resume_token": position.resume_token} if tokens else {}),
+        "events": checkpoint.events,
+        "deployment": position.deployment,
+        "deployment_now": now.deployment if now else None,
+        "fingerprint": position.fingerprint,
+        "fingerprint_now": now.fingerprint if now else None,
+        "fencing_token": checkpoint.fencing_token,
+        "gaps": [_gap(gap) for gap in checkpoint.gaps],
+    }
+
+
+def _gap(gap: "Gap") -> dict[str, Any]:
+    return {
+        "cause": gap.cause,
+        "after": time_in_words(gap.lost.cluster_time) if gap.lost else None,
+        "before": time_in_words(gap.resumed.cluster_time),
+    }
+
+
+def _print(record: dict[str, Any]) -> None:
+    say(bold(f"{record['pipeline']}/{record['stream']}"))
+    say(f"  held by        {record['holder'] or 'nobody that this state store knows of'}")
+    if record["position"] is None:
+        say("  no position yet: it begins where the destination knows, else where the source's start_at says")
+        return
+    time = record["cluster_time"]
+    exact = f", cluster time {time[0]}.{time[1]}, {record['ordinal']} of its events" if time else ""
+    say(f"  everything up to {record['position']} is delivered{exact}")
+    say(f"  events         {record['events']:,} delivered since the stream began")
+    say(f"  resume token   {record.get('resume_token', '#' + record['token_hash'])}")
+    say(f"  deployment     {record['deployment'] or 'unknown'}")
+    say(f"  definition     {record['fingerprint']} of what is watched, filtered and looked up: {_compared(record)}")
+    say(f"  fencing token  {record['fencing_token'] or 'none'}")
+    for gap in record["gaps"]:
+        begin = f"after {gap['after']}" if gap["after"] else "from an unknown position"
+        say(f"  gap            lost for good: {begin}, until {gap['before']}: {gap['cause']}")
+
+
+def _compared(record: dict[str, Any]) -> str:
+    if record["fingerprint_now"] is None:
+        return "whether it is still in force is not known, the source was not asked or did not answer"
+    if record["fingerprint_now"] == record["fingerprint"]:
+        return "in force"
+    return f"changed since, now {record['fingerprint_now']}; the next run goes on at the time above, not by the token"

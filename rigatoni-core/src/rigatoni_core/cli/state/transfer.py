@@ -1,0 +1,38 @@
+"""`rigatoni state export | import`: saved positions as a file, for backups and for moving to another store."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from rigatoni_core.cli.files import configuration_of, takes_file
+from rigatoni_core.cli.output import as_json
+from rigatoni_core.cli.state.change import changes_state
+
+
+@click.command()
+@takes_file
+def export(file: Path, overrides: tuple[str, ...]) -> None:
+    """Prints the positions of the pipeline in FILE as JSON, for `rigatoni state import`.
+
+    They hold resume tokens, and so may hold documents' _id. May be called while the pipeline runs.
+    """
+    import asyncio
+
+    from rigatoni_core.cli.state.plans import exported
+
+    as_json(asyncio.run(exported(configuration_of(file, overrides))))
+
+
+@click.command("import")
+@changes_state
+@click.argument("records", type=click.File("rb"))
+def import_(file: Path, overrides: tuple[str, ...], records: BinaryIO, history: Path | None, yes: bool) -> None:
+    """Saves the positions in RECORDS, which `rigatoni state export` printed, for the pipeline in FILE.
+
+    The old records are kept in the history, a file beside FILE.
+    """
+    from rigatoni_core.cli.state.plans import imported
+    from rigatoni_core.cli.state.repairs import Repair
+
+    Repair(file, overrides, history, yes).run(None, imported(records.read(), records.name))
