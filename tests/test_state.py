@@ -30,9 +30,12 @@ def history():
 @pytest.fixture
 def orders(place, rigatoni):
     """The name of a stream of which 30 events are delivered."""
+    place.other.insert_one({})
+    time.sleep(1.05)  # the server's history begins before the second that is named
     begin = datetime.now(UTC).isoformat(timespec="seconds")
     place.orders.insert_many([{"n": n} for n in range(30)])
-    assert rigatoni("run", "pipeline.toml", "--once", "--set", f"source.start_at={begin}").returncode == 0
+    answer = rigatoni("run", "pipeline.toml", "--once", "--set", f"source.start_at={begin}")
+    assert answer.returncode == 0, answer.stderr
     return f"{place.name}.orders"
 
 

@@ -280,9 +280,10 @@ def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):
 def test_state_show_of_a_stream_without_a_position(rigatoni):
     answer = rigatoni("state", "show", "pipeline.toml")
     assert answer.returncode == 0
-    assert answer.stdout.startswith("toy.a\n  no position yet")
+    assert answer.stdout.startswith("p/toy.a\n")
+    assert "no position yet" in answer.stdout
     assert json.loads(rigatoni("state", "show", "pipeline.toml", "other", "--json").stdout) == [
-        {"stream": "other", "position": None}
+        {"stream": "other", "pipeline": "p", "holder": None, "position": None}
     ]
 
 

@@ -364,17 +364,26 @@ def test_two_pipelines_of_one_name_would_share_positions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "override"),
+    ("text", "hint", "path", "value"),
     [
-        ("destination.path=lake", (("destination", "path"), "lake")),
-        ("batch_size=5", (("batch_size",), 5)),
-        ('source.watch=["a.b"]', (("source", "watch"), ["a.b"])),
-        ("source.uri=mongodb://h/?a=b", (("source", "uri"), "mongodb://h/?a=b")),
-        ('source."odd key"=', (("source", "odd key"), "")),
+        ("destination.path=lake", Path, ("destination", "path"), "lake"),
+        ("batch_size=5", int, ("batch_size",), 5),
+        ("batch_size=five", int, ("batch_size",), "five"),
+        ("name=5", str, ("name",), "5"),
+        ('name="5"', Annotated[str | None, "help"], ("name",), "5"),
+        ("source.start_at=2026-11-23T14:00:00Z", str, ("source", "start_at"), "2026-11-23T14:00:00Z"),
+        ('source.watch=["a.b"]', tuple[str, ...], ("source", "watch"), ["a.b"]),
+        ("source.uri=mongodb://h/?a=b", Secret, ("source", "uri"), "mongodb://h/?a=b"),
+        ('source.uri={ env = "U" }', Secret, ("source", "uri"), {"env": "U"}),
+        ("batch_bytes=8 MiB", ByteSize, ("batch_bytes",), "8 MiB"),
+        ("batch_bytes=1000", ByteSize, ("batch_bytes",), 1000),
+        ("on_failure=stop", Literal["restart", "stop"], ("on_failure",), "stop"),
+        ('source."odd key"=', str, ("source", "odd key"), ""),
     ],
 )
-def test_an_override_is_a_key_and_a_value_of_toml_or_a_text(text, override):
-    assert parse_override(text) == override
+def test_an_override_is_a_key_and_what_its_option_takes_it_for(text, hint, path, value):
+    key, given = parse_override(text)
+    assert (key, given.meant_as(hint)) == (path, value)
 
 
 @pytest.mark.parametrize("text", ["batch_size", "=5", "a..b=1", "a b=1"])

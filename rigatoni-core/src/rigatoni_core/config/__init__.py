@@ -3,13 +3,14 @@
 The only room that reads settings files, secrets' files and the environment.
 """
 
-from rigatoni_core.config.documents import Override, parse_override
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath
 from rigatoni_core.config.file import PipelineConfiguration, load, load_all, structure
+from rigatoni_core.config.given import Given, Override, parse_override
 from rigatoni_core.config.options import Option, options_of
 
 __all__ = [
     "Fault",
+    "Given",
     "InvalidConfigurationError",
     "KeyPath",
     "Option",

@@ -8,11 +8,9 @@ from typing import Any
 import attrs
 
 from rigatoni_core.config.faults import KeyPath
+from rigatoni_core.config.given import Override
 from rigatoni_core.config.lines import line_of, lines_of
 from rigatoni_core.errors import ConfigurationError
-
-Override = tuple[KeyPath, Any]
-"""A key path from the pipeline's table on, and its value."""
 
 
 @attrs.frozen
@@ -53,26 +51,6 @@ def documents(path: Path) -> list[Document]:
     return [_document(file) for file in files]
 
 
-def parse_override(text: str) -> Override:
-    """`destination.path=lake` as key path and value; a value that is not TOML is a text.
-
-    Raises ConfigurationError where there is no key or no `=`.
-    """
-    key, equals, value = text.partition("=")
-    try:
-        path = _keys(key)
-    except tomllib.TOMLDecodeError:
-        path = ()
-    if not equals or not path:
-        raise ConfigurationError(
-            f"--set {key}: this is no KEY=VALUE", remedy="Write it as in --set destination.path=lake."
-        )
-    try:
-        return path, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return path, value
-
-
 def overridden(table: Any, defaults: Any, overrides: Sequence[Override]) -> Any:
     """A pipeline's table over its defaults, with single values replaced."""
     if not isinstance(table, dict):
@@ -99,15 +77,6 @@ def _with(table: Any, path: KeyPath, value: Any) -> Any:
         return value
     inner = table if isinstance(table, dict) else {}
     return {**inner, path[0]: _with(inner.get(str(path[0])), path[1:], value)}
-
-
-def _keys(spelled: str) -> KeyPath:
-    keys: list[str] = []
-    table: Any = tomllib.loads(f"{spelled} = 0")
-    while isinstance(table, dict):
-        ((key, table),) = table.items()
-        keys.append(key)
-    return tuple(keys)
 
 
 def _document(path: Path) -> Document:

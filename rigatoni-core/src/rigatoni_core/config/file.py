@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import attrs
 
 from rigatoni_core.catalog import Catalog
-from rigatoni_core.config.documents import Document, Override, documents, overridden
+from rigatoni_core.config.documents import Document, documents, overridden
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
+from rigatoni_core.config.given import Override
 from rigatoni_core.config.options import fields_of
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import attrs
 
 from rigatoni_core.catalog import CORE, Catalog, Kind
-from rigatoni_core.config.documents import parse_override
 from rigatoni_core.config.faults import KeyPath, spelled
 from rigatoni_core.config.file import PipelineTable
+from rigatoni_core.config.given import Given
 from rigatoni_core.config.options import (
     CONTRACTS,
     bare,
@@ -57,7 +57,7 @@ class Missing:
         """What a person typed, as a value: a list by commas, other values as TOML would say them, else a text."""
         if typing.get_origin(bare(self.hint)) in (tuple, list):
             return [item.strip() for item in answer.split(",") if item.strip()]
-        return answer if bare(self.hint) in (str, Path) else parse_override(f"{self.key}={answer}")[1]
+        return Given(answer).meant_as(self.hint)
 
 
 class Writer:
@@ -114,7 +114,8 @@ class Writer:
     def _line(self, path: KeyPath, hint: Any, default: str | None) -> str:
         key = spelled(path[-1:])
         if path[1:] in self._values:
-            return f"{key} = {spelled_value(self._values[path[1:]])}"
+            value = self._values[path[1:]]
+            return f"{key} = {spelled_value(value.meant_as(hint) if isinstance(value, Given) else value)}"
         if default is None and bare(hint) is Secret:
             return f'{key} = {{ env = "{variable(path, self._types)}" }}'
         return f"#{key} = {default}" if default != "none" else f"#{key} =    ({words_of(hint)})"

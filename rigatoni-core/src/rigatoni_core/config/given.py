@@ -1,0 +1,63 @@
+"""Values as somebody typed them on the command line: `--set KEY=VALUE`."""
+
+import tomllib
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from rigatoni_core.config.faults import KeyPath
+from rigatoni_core.config.options import bare
+from rigatoni_core.errors import ConfigurationError
+from rigatoni_core.options import Secret
+
+Override = tuple[KeyPath, "Given"]
+"""A key path from the pipeline's table on, and its value."""
+
+
+class Given(str):
+    """What was typed; what it means depends on the option that it is for."""
+
+    __slots__ = ()
+
+    def meant_as(self, hint: Any) -> Any:
+        """The value for an option of this type: a text stands as it is, with or without quotes; the rest is TOML.
+
+        What is not TOML is a text, too: the option says what is wrong with it.
+        """
+        try:
+            value = tomllib.loads(f"value = {self}")["value"]
+        except tomllib.TOMLDecodeError:
+            return str(self)
+        return str(self) if _is_text(bare(hint)) and not isinstance(value, (str, dict)) else value
+
+
+def parse_override(text: str) -> Override:
+    """`destination.path=lake` as key path and value. Raises ConfigurationError where there is no key or no `=`."""
+    key, equals, value = text.partition("=")
+    path = _keys(key) if equals else ()
+    if not path:
+        raise ConfigurationError(
+            f"--set {key}: this is no KEY=VALUE", remedy="Write it as in --set destination.path=lake."
+        )
+    return path, Given(value)
+
+
+def _is_text(hint: Any) -> bool:
+    if get_origin(hint) in (Union, types.UnionType):
+        return all(_is_text(member) for member in get_args(hint) if member is not type(None))
+    if get_origin(hint) is Literal:
+        return all(isinstance(choice, (str, type(None))) for choice in get_args(hint))
+    return hint in (str, Path, Secret)
+
+
+def _keys(spelled: str) -> KeyPath:
+    """The keys of a dotted key; none where it is none."""
+    keys: list[str] = []
+    try:
+        table: Any = tomllib.loads(f"{spelled} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    while isinstance(table, dict):
+        ((key, table),) = table.items()
+        keys.append(key)
+    return tuple(keys)
