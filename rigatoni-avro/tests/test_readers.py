@@ -67,7 +67,7 @@ def test_H1_every_recorded_event_is_read_back(reader, codec, mode, recordings):
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(odd=st.lists(EVENTS, max_size=5), mode=st.sampled_from(["canonical", "bson"]), data=st.data())
 def test_C6_Z11_whatever_bson_holds_is_read_back(reader, odd, mode, data):
     events = [FIRST, *odd, *LAST]

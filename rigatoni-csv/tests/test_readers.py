@@ -66,7 +66,7 @@ def test_H1_every_recorded_event_is_read_back(reader, compression, recordings, t
 
 
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd=st.lists(EVENTS, max_size=5), delimiter=st.sampled_from([",", ";", "\t", "|"]))
 def test_C6_Z11_whatever_bson_holds_is_read_back(reader, odd, delimiter, tmp_path, row_of):
     events = [FIRST, *odd, *LAST]
