@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import bson
 import duckdb
 import pytest
 from rigatoni_bson.columns import COLUMNS, EventColumns
@@ -16,8 +17,10 @@ from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load, options_of, structure
+from rigatoni_core.deadletters import DeadLetter
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
+from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_csv.serializer import CsvSerializer
 
@@ -53,6 +56,25 @@ def test_the_readmes_example_is_a_valid_configuration(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "rigatoni_core.cli", "validate", "--offline", "pipeline.toml"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "pipeline.toml is valid" in answer.stdout
+
+
+def test_the_page_of_dead_letters_has_a_valid_configuration_and_says_what_the_code_does(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
+    (tmp_path / "pipeline.toml").write_text(example, encoding="utf-8")
+    configuration = load(tmp_path / "pipeline.toml", CATALOG)
+    assert configuration.settings.rejection_policy(dead_letters=configuration.dead_letters is not None) == "dead_letter"
+    assert (configuration.settings.max_rejected, configuration.settings.rejected_window) == (100, 10_000)
+    assert configuration.settings == Settings()  # the numbers on the page are the defaults
+    batch = batch_of([event_document(0)])
+    letter = DeadLetter.of(batch, 0, ValueError("no"), plugin="acme", attempt=1, redact=str)
+    fields = bson.decode(letter.document(batch.decoder))["deadLetter"]
+    table = page[page.index("| in `deadLetter`") : page.index("It is written as an event")]
+    assert set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:] if row))) == set(
+        fields
+    )
 
 
 @pytest.mark.parametrize("folder", DISTRIBUTIONS, ids=lambda folder: folder.name)

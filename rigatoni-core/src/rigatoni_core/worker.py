@@ -150,6 +150,7 @@ class Worker:
                 await self.rejections.settle(batch, rejected, self._attempt)
                 rest = batch.without(rejected)
         if fixed is not None:
+            self._attempt = 0
             return fixed
         self.rejections.delivered(batch, rejected)
         self.retry.progress()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rigatoni_core.cli.app import WORKER_FAILED
-from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table, time_in_words
 from rigatoni_core.errors import ConfigurationError, UnreadableError
 
@@ -26,12 +26,12 @@ def dlq() -> None:
 
 
 @dlq.command("list")
-@click.argument("file", type=click.Path(path_type=Path))
+@takes_file
 @click.option("--stream", help="Only the letters of this stream.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def list_(file: Path, stream: str | None, json_: bool) -> None:
+def list_(file: Path, overrides: tuple[str, ...], stream: str | None, json_: bool) -> None:
     """Lists the dead letters of the pipeline in FILE, oldest first. Changes nothing; the pipeline may run meanwhile."""
-    configuration = configuration_of(file)
+    configuration = configuration_of(file, overrides)
     kept = [each for each in _read(configuration) if stream in (None, each[0].stream.name)]
     if json_:
         as_json([_record(letter, replayed, configuration) for letter, replayed in kept])
@@ -47,15 +47,15 @@ def list_(file: Path, stream: str | None, json_: bool) -> None:
 
 
 @dlq.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@takes_file
 @click.argument("letter")
 @click.option("--raw", is_flag=True, help="Write the event's raw bytes to standard output and nothing else.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def show(file: Path, letter: str, raw: bool, json_: bool) -> None:
+def show(file: Path, overrides: tuple[str, ...], letter: str, raw: bool, json_: bool) -> None:
     """Shows the dead LETTER (its id, or the beginning of it) of the pipeline in FILE, with all that the error says."""
     from rigatoni_core.catalog import printable
 
-    configuration = configuration_of(file)
+    configuration = configuration_of(file, overrides)
     ((found, replayed),) = _chosen(_read(configuration), (letter,))
     if raw:
         sys.stdout.buffer.write(found.event)
@@ -80,12 +80,14 @@ def show(file: Path, letter: str, raw: bool, json_: bool) -> None:
 
 
 @dlq.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@takes_file
 @click.argument("letters", nargs=-1)
 @click.option("--stream", help="Only the letters of this stream.")
 @click.option("--yes", is_flag=True, help="Write. Without it, only say what would be written.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def replay(file: Path, letters: tuple[str, ...], stream: str | None, yes: bool, json_: bool) -> None:
+def replay(
+    file: Path, overrides: tuple[str, ...], letters: tuple[str, ...], stream: str | None, yes: bool, json_: bool
+) -> None:
     """Writes the events of dead LETTERS again, after the cause was mended; of all that wait, where none are named.
 
     They go through the serializer into the destination of the pipeline in FILE, but beside its streams, as those of
@@ -96,7 +98,7 @@ def replay(file: Path, letters: tuple[str, ...], stream: str | None, yes: bool, 
     """
     import asyncio
 
-    configuration = configuration_of(file)
+    configuration = configuration_of(file, overrides)
     kept = _read(configuration)
     chosen = _chosen(kept, letters) if letters else [each for each in kept if not each[1]]
     wanted = [letter for letter, _ in chosen if stream in (None, letter.stream.name)]
