@@ -151,7 +151,14 @@ def test_H1_a_third_reader(recordings):
 
 
 @pytest.mark.parametrize(
-    ("option", "message"), [({"row_group_size": 0}, "row_group_size is 0"), ({"schema": Path("x")}, "documents")]
+    ("option", "message"),
+    [
+        ({"row_group_size": 0}, "row_group_size is 0"),
+        ({"schema": Path("x")}, "documents"),
+        ({"documents": "text"}, "documents is 'text'; it must be one of json, nested"),
+        ({"compression": "lzo"}, "compression is 'lzo'"),
+        ({"mode": "strict"}, "mode is 'strict'"),
+    ],
 )
 def test_options_that_can_not_be_are_refused(option, message):
     with pytest.raises(ValueError, match=message):

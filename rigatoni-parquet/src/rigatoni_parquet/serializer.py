@@ -3,19 +3,23 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rigatoni_bson.columns import EventColumns
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 
+from rigatoni_parquet.nesting import IMAGES, KEY, Nesting
 from rigatoni_parquet.schemas import load_schema
-from rigatoni_parquet.tables import IMAGES, KEY, REST, Nested, table_of
+from rigatoni_parquet.tables import REST, table_of
 from rigatoni_parquet.types import Struct
+
+Form = Literal["json", "nested"]
+Mode = Literal["relaxed", "canonical", "plain"]
+Compression = Literal["zstd", "snappy", "gzip", "none"]
 
 FORMAT = "1"
 """The version of what this distribution writes: columns, their types, and what they mean."""
@@ -35,18 +39,14 @@ class ParquetSerializer(Serializer):
     """
 
     documents: Annotated[
-        Literal["json", "nested"],
+        Form,
         "Documents as `json` text, or as `nested` columns with what does not fit beside them as JSON",
     ] = "json"
     schema: Annotated[
         Path | None, "A file that says the fields and types of nested documents; without it, each batch tells its own"
     ] = None
-    mode: Annotated[
-        Literal["relaxed", "canonical", "plain"], "How JSON texts are written: see the serializer `json`"
-    ] = "relaxed"
-    compression: Annotated[Literal["zstd", "snappy", "gzip", "none"], "Compression of the pages inside the file"] = (
-        "zstd"
-    )
+    mode: Annotated[Mode, "How JSON texts are written: see the serializer `json`"] = "relaxed"
+    compression: Annotated[Compression, "Compression of the pages inside the file"] = "zstd"
     row_group_size: Annotated[
         int, "The most events in one row group, which is what readers skip or read as a whole"
     ] = 100_000
@@ -58,6 +58,9 @@ class ParquetSerializer(Serializer):
     compressed = True
 
     def __attrs_post_init__(self) -> None:
+        for name, value, known in (("documents", self.documents, Form), ("compression", self.compression, Compression)):
+            if value not in get_args(known):
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(get_args(known))}")
         if self.row_group_size < 1:
             raise ValueError(f"row_group_size is {self.row_group_size}; it must be 1 or more")
         self._texts = ColumnTexts(self.mode)
@@ -68,20 +71,13 @@ class ParquetSerializer(Serializer):
 
     def serialize(self, events: EventBatch) -> memoryview:
         """The batch as one complete file."""
-        columns = EventColumns.of(events)
-        nested = self._nested(columns)
-        table = table_of(columns, self._texts, nested)
-        columns.check()
+        nesting = Nesting(self._struct) if self.documents == "nested" else None
+        table, types = table_of(events, self._texts, nesting)
         metadata = {"rigatoni.format": FORMAT, "rigatoni.mode": self.mode}
-        if nested is not None:
-            types = {name: kind.spelled() for name, kind in nested.types.items() if kind}
-            metadata["rigatoni.schema"] = json.dumps(types, ensure_ascii=False)
+        if nesting:
+            spelled = {name: kind.spelled() for name, kind in types.items() if kind}
+            metadata["rigatoni.schema"] = json.dumps(spelled, ensure_ascii=False)
         return self._written(table, metadata)
-
-    def _nested(self, columns: EventColumns) -> Nested | None:
-        if self.documents == "json":
-            return None
-        return Nested.of_schema(columns, self._struct) if self._struct else Nested.inferred(columns)
 
     def _written(self, table: pa.Table, metadata: dict[str, str]) -> memoryview:
         texts = {field.name for field in table.schema if pa.types.is_large_string(field.type)}

@@ -1,67 +1,84 @@
 """A batch as an Arrow table: one row per event, in the vocabulary of all tabular formats."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import pyarrow as pa
 from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
+from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.errors import RejectedEventsError
 
 from rigatoni_parquet.documents import Documents
-from rigatoni_parquet.inference import Findings, inferred
+from rigatoni_parquet.nesting import Nesting
 from rigatoni_parquet.types import Struct
-
-KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
-"""The columns that can be nested. An update's description can not: its field names are paths, other ones each time."""
 
 REST = "_rest"
 """The end of the name of the column that holds what a nested column does not."""
+
+SLICE = 4096
+"""Events worked on at once: what is only needed on the way is never there for the whole batch."""
 
 _TIME = pa.timestamp("ms", "UTC")
 _TEXT = pa.large_string()  # the same text in Parquet, without a limit of 2 GiB per batch
 _SCALARS = {Kind.TEXT: _TEXT, Kind.INTEGER: pa.int64(), Kind.SECONDS: _TIME, Kind.MILLISECONDS: _TIME}
 
 
+def table_of(
+    events: EventBatch, texts: ColumnTexts, nesting: Nesting | None
+) -> tuple[pa.Table, Mapping[str, Struct | None]]:
+    """The events as a table, and the types of its nested columns. Raises `RejectedEventsError`."""
+    parts = (_Part.of(events, start, nesting) for start in range(0, len(events) or 1, SLICE))
+    types: Mapping[str, Struct | None] = {}
+    if nesting:
+        parts, types = _drained(deque(parts)), nesting.types()  # the types are known when all documents were seen
+    tables: list[pa.Table] = []
+    errors: dict[int, Exception] = {}
+    for number, part in enumerate(parts):
+        tables.append(part.table(texts, types))
+        errors |= {number * SLICE + index: error for index, error in part.columns.errors.items()}
+    if errors:
+        raise RejectedEventsError(errors, remedy=MalformedEventError.default_remedy)
+    return pa.concat_tables(tables), types
+
+
 @attrs.frozen
-class Nested:
-    """Columns of documents that are nested, and their types; None where no column can say anything of them."""
+class _Part:
+    """Some of a batch's events; `documents` are those of the columns that are nested."""
 
-    columns: Mapping[str, Documents]
-    types: Mapping[str, Struct | None]
-
-    @classmethod
-    def inferred(cls, columns: EventColumns) -> "Nested":
-        """With the types that these documents have; both images of a document have the same."""
-        documents: dict[str, Documents] = {}
-        types: dict[str, Struct | None] = {}
-        for names in ((KEY,), IMAGES):
-            found = Findings()
-            documents |= {name: Documents(columns.values[name], found) for name in names}
-            types |= dict.fromkeys(names, inferred(found))
-        return cls(documents, types)
+    columns: EventColumns
+    documents: Mapping[str, Documents]
 
     @classmethod
-    def of_schema(cls, columns: EventColumns, schema: Struct) -> "Nested":
-        """With the types that a schema says."""
-        types = {KEY: Struct({"_id": schema.fields["_id"]}), **dict.fromkeys(IMAGES, schema)}
-        return cls({name: Documents(columns.values[name]) for name in types}, types)
+    def of(cls, events: EventBatch, start: int, nesting: Nesting | None) -> "_Part":
+        stop = min(start + SLICE, len(events))
+        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in range(start, stop)])
+        return cls(columns, nesting.documents(columns) if nesting else {})
+
+    def table(self, texts: ColumnTexts, types: Mapping[str, Struct | None]) -> pa.Table:
+        """These events as a table. Damaged documents are rejected in `columns`."""
+        arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
+        for name, kind in ((column.name, column.kind) for column in COLUMNS):
+            values = self.columns.values[name]
+            if kind in _SCALARS:
+                arrays[name] = pa.array(_milliseconds(values) if kind is Kind.SECONDS else values, _SCALARS[kind])
+            elif name not in self.documents:
+                arrays[name] = pa.array(texts.write(self.columns, name), _TEXT)
+            else:
+                if (struct := types[name]) is not None:
+                    arrays[name], self.columns.values[name] = self.documents[name].split(struct)
+                arrays[name + REST] = pa.array(texts.write(self.columns, name), _TEXT)
+        return pa.table(arrays)
 
 
-def table_of(columns: EventColumns, texts: ColumnTexts, nested: Nested | None) -> pa.Table:
-    """The events as a table. Damaged documents are rejected in `columns`."""
-    arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
-    for name, kind in ((column.name, column.kind) for column in COLUMNS):
-        values = columns.values[name]
-        if kind in _SCALARS:
-            arrays[name] = pa.array(_milliseconds(values) if kind is Kind.SECONDS else values, _SCALARS[kind])
-        elif nested is None or name not in nested.types:
-            arrays[name] = pa.array(texts.write(columns, name), _TEXT)
-        else:
-            if struct_type := nested.types[name]:
-                arrays[name], columns.values[name] = nested.columns[name].split(struct_type)
-            arrays[name + REST] = pa.array(texts.write(columns, name), _TEXT)
-    return pa.table(arrays)
+def _drained(parts: deque[_Part]) -> Generator[_Part]:
+    """Each part once; nobody keeps those that are done."""
+    while parts:
+        yield parts.popleft()
 
 
-def _milliseconds(seconds: Sequence[int | None]) -> list[int | None]:
+def _milliseconds(seconds: Sequence[int | None]) -> list[Any]:
     return [None if value is None else value * 1000 for value in seconds]

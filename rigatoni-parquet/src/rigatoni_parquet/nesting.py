@@ -1,0 +1,37 @@
+"""Which columns of documents are nested, and the types that they have in one file."""
+
+from collections.abc import Mapping
+
+import attrs
+from rigatoni_bson.columns import EventColumns
+
+from rigatoni_parquet.documents import Documents
+from rigatoni_parquet.inference import Findings, inferred
+from rigatoni_parquet.types import Struct
+
+KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
+"""The columns that can be nested. An update's description can not: its field names are paths, other ones each time."""
+
+
+@attrs.define(eq=False)
+class Nesting:
+    """The nested columns of one file: of the types that `schema` says, or that the documents which it is shown have.
+
+    Both images of a document have the same type, and so do the keys as far as they are the schema's.
+    """
+
+    schema: Struct | None = None
+    _found: dict[str, Findings] = attrs.field(init=False, factory=dict)
+
+    def documents(self, columns: EventColumns) -> dict[str, Documents]:
+        """The documents of the nested columns, looked at. To be called for all events before `types` is."""
+        if self.schema is None and not self._found:
+            self._found = {KEY: Findings(), **dict.fromkeys(IMAGES, Findings())}
+        return {name: Documents(columns.values[name], self._found.get(name)) for name in (KEY, *IMAGES)}
+
+    def types(self) -> Mapping[str, Struct | None]:
+        """The type of each nested column; None where there is nothing that a column could say."""
+        if self.schema is not None:
+            return {KEY: Struct({"_id": self.schema.fields["_id"]}), **dict.fromkeys(IMAGES, self.schema)}
+        image = inferred(self._found[IMAGES[0]])
+        return {KEY: inferred(self._found[KEY]), **dict.fromkeys(IMAGES, image)}
