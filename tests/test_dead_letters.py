@@ -6,7 +6,9 @@ refuses the inserts with `n % 7 == 3`. This is the only thing here that is not a
 
 import asyncio
 import base64
+import csv
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -14,13 +16,24 @@ import sys
 from pathlib import Path
 
 import bson
+import fastavro
+import pyarrow.parquet
 import pytest
 import zstandard
+from bson import json_util
 from pymongo import MongoClient
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load
+from rigatoni_core.deadletters import DeadLetter
+from rigatoni_core.options import Secret
+from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.replay import kept_letters
+from rigatoni_core.testing.batches import START, STREAM, batch_of, event_document
+from rigatoni_mongodb.reading import DECODER
 from rigatoni_mongodb.testing.server import mongodb_server
+from rigatoni_mongodb.testing.wire import ScriptedServer
 
 CONFIGURATION = """\
 [pipeline]
@@ -251,3 +264,51 @@ def test_without_a_place_for_dead_letters_there_are_none_to_list(orders):
     assert stopped.returncode == 1
     assert "[pipeline.dead_letters]" in stopped.stderr
     assert delivered() == []
+
+
+def damaged(number):
+    """An insert whose document was damaged on its way: a text that says it has more bytes than there are."""
+    raw = bytearray(bson.encode(event_document(number, fullDocument={"_id": number, "text": "some text"})))
+    place = raw.index(b"text\0") + 5
+    raw[place : place + 4] = (2**30).to_bytes(4, "little")
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("name", ["json", "csv", "avro", "parquet"])
+async def test_D5_damaged_bytes_from_the_wire_are_one_letter_whatever_the_format(tmp_path, name):
+    events = [damaged(number) if number in (3, 7) else bson.encode(event_document(number)) for number in range(10)]
+    catalog = Catalog.discover()
+    local, serializer = catalog.get("destination", "local"), catalog.get("serializer", name)
+    kept = local(path=tmp_path / "letters", serializer=catalog.get("serializer", "json")())
+    source = catalog.get("source", "mongodb")
+    async with ScriptedServer(events=events) as server:
+        running = Pipeline(
+            name="p",
+            source=source(uri=Secret(server.uri), watch=("shop.orders",), start_at="2020-01-01T00:00:00Z"),
+            destination=local(path=tmp_path / "lake", serializer=serializer()),
+            state=MemoryStateStore(),
+            dead_letters=kept,
+        )
+        report = await running.run(once=True)
+    assert report.ok, report
+    total = running.statistics.total
+    assert (total.events, total.rejected, total.dead_letters) == (8, 2, 2)
+    async with kept:
+        letters = [letter async for letter, _ in kept_letters(kept, "p")]
+    assert [letter.event for letter in letters] == [events[3], events[7]]
+    assert {(letter.plugin, letter.error_id) for letter in letters} == {("rigatoni_bson", "malformed-event")}
+
+
+@pytest.mark.parametrize("name", ["csv", "avro", "parquet"])
+def test_every_format_carries_dead_letters_whole(name):
+    raw = damaged(3)
+    batch = EventBatch.following(START, STREAM, memoryview(raw), (0, len(raw)), DECODER)
+    letter = DeadLetter.of(batch, 0, ValueError("no"), plugin="acme", attempt=1, redact=str)
+    content = Catalog.discover().get("serializer", name)().serialize(batch_of([letter.document(DECODER)]))
+    if name == "csv":
+        (row,) = csv.DictReader(io.StringIO(bytes(content).decode()))
+    elif name == "avro":
+        (row,) = fastavro.reader(io.BytesIO(content))
+    else:
+        (row,) = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+    assert DeadLetter.read(json_util.loads(row["unknown_fields"])) == letter
