@@ -272,7 +272,7 @@ def all_work(instances: list[Instance]) -> bool:
 
 
 def restart(server: RedisServer, moments: random.Random) -> None:
-    seconds = moments.uniform(0.0, 0.5 * TTL)
+    seconds = moments.uniform(0.0, 1.5 * TTL)  # at times for longer than any lease lasts
     say(f"Redis is killed, and started again after {seconds:.1f} s")
     server.kill()
     time.sleep(seconds)

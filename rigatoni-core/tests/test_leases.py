@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 
+import attrs
 import pytest
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.contracts import Listener
@@ -359,6 +360,38 @@ def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_
         assert asyncio.get_running_loop().time() - lost < 60
         assert destination.tokens == log.tokens[3:]
         assert len(heard.of(RepeatsPossible)) == 1
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("hands", ["cleared", "set back"])
+def test_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stream_before(hands):
+    async def main():
+        log, store, destination = log_of(3), FlakyStateStore(), RecordingDestination()
+        running = pipeline(log, destination, store, "one")
+        running.source.start = None
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(2)
+        first = await store.load_resume_token(STREAM)
+        log.grow(5)
+        await asyncio.sleep(3)
+        assert destination.tokens == log.tokens[3:]
+        del store._leases["p/a.b"]
+        hand = await store.acquire(STREAM, owner="hand", ttl=30)
+        if hands == "cleared":
+            await store.clear_resume_token(STREAM, fencing_token=hand.fencing_token)
+        else:
+            await store.save_resume_token(STREAM, attrs.evolve(first, fencing_token=hand.fencing_token))
+        await asyncio.sleep(15)
+        await store.release(hand)
+        log.grow(2)
+        await asyncio.sleep(20)
+        log.grow(1)
+        await asyncio.sleep(5)
+        expected = log.tokens[3:8] + (log.tokens[10:] if hands == "cleared" else log.tokens[3:])
+        assert destination.tokens == expected
         running.stop()
         assert (await task).ok
 

@@ -22,9 +22,10 @@ T = TypeVar("T")
 class CheckpointKeeper:
     """Keeps one stream's checkpoint, in memory and in the state store.
 
-    `fencing_token` answers the lease's token at the time of a save. While one grant lasts the later of memory and
-    store wins: a store that can not be written must not send the worker back to where it was. After that the store
-    wins, unless it has lost what was saved: then memory does, since beginning anew would skip changes.
+    `fencing_token` answers the lease's token at the time of a save. While nobody else had a lease (the token grew by
+    one at most since the last load) the later of memory and store wins: a store that can not be written, or has lost
+    what was saved, must not send the worker back, and beginning anew would skip changes. After somebody else had it,
+    another instance or a repair by hand, the store wins, whatever it says.
     """
 
     def __init__(self, stream: Stream, store: StateStore, settings: Settings, fencing_token: Callable[[], int]) -> None:
@@ -34,7 +35,7 @@ class CheckpointKeeper:
         self._fencing_token = fencing_token
         self._memory: Checkpoint | None = None
         self._saved: Checkpoint | None = None
-        self._former = False  # memory is of an earlier grant
+        self._granted = 0  # the fencing token when memory and store were compared last
         self._saved_at = float("-inf")
         self._unsaved = 0
 
@@ -43,29 +44,27 @@ class CheckpointKeeper:
         """The position in memory: everything before it is durable at the destination."""
         return self._memory.position if self._memory else None
 
-    def forget(self) -> None:
-        """The lease is gone: the store may know a newer position."""
-        self._former = True
-        self._unsaved = 0
-
     async def load(self) -> Position | None:
         """The position to go on from; None for a stream that never began.
 
         Raises `StateStoreError`, `CorruptCheckpointError`, or `PipelineTimeoutError` after `write_timeout`.
         """
+        memory, others = self._memory, self._fencing_token() > self._granted + 1
         try:
             stored = await self._within_limit(self._store.load_resume_token(self._stream))
         except CorruptCheckpointError:
-            if self._memory is None:
+            if memory is None or others:
                 raise
             stored = None
-        memory = self._memory
-        if memory is None or (stored and (self._former or stored.position.order > memory.position.order)):
+        self._granted = self._fencing_token()
+        if memory is None or others:
+            self._memory = self._saved = stored
+            self._unsaved = 0
+        elif stored is not None and stored.position.order > memory.position.order:
             self._memory = self._saved = stored
         elif stored is None and self._saved is not None:
             self._saved = None
             publish(RepeatsPossible(stream=self._stream, reason="the state store has lost the checkpoint"))
-        self._former = False
         return self.position
 
     async def anchor(self, position: Position) -> None:

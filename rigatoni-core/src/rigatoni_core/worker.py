@@ -106,7 +106,6 @@ class Worker:
                 return
             except LeaseLostError as error:
                 publish(LeaseLost(stream=self.stream, error=error))
-                self.checkpoint.forget()
             except RigatoniError as error:
                 await self._wait_for_better_times(error)
 
