@@ -140,15 +140,6 @@ async def test_something_foreign_under_the_key_is_named_and_left_alone(store, ch
     assert await client.hgetall(keys(store).checkpoint) == {b"field": b"value"}
 
 
-async def test_a_checkpoint_can_be_looked_at_without_entering_and_changes_nothing(make_store, checkpoint, client):
-    async with make_store() as store:
-        await store.save_resume_token(STREAM, checkpoint())
-    looking = make_store()
-    before = sorted([key async for key in client.scan_iter(f"{looking.prefix}*")])
-    assert await looking.load_resume_token(STREAM) == checkpoint()
-    assert sorted([key async for key in client.scan_iter(f"{looking.prefix}*")]) == before
-
-
 async def test_I5_a_restart_is_a_transient_error_and_nothing_is_lost(tmp_path, checkpoint):
     with RedisServer(tmp_path / "data") as server:
         async with RedisStateStore(url=Secret(server.url)) as store:

@@ -111,13 +111,7 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
         await self._replace(stream, checkpoint.fencing_token, dump_checkpoint(stream, checkpoint), "save")
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
-        """The stream's record. Works before the store is entered, too. See `StateStore`."""
-        if self._client is None:
-            await self._open()
-            try:
-                return await self.load_resume_token(stream)
-            finally:
-                await self._close()
+        """The stream's record. See `StateStore`."""
         key = self._keys(stream).checkpoint
         async with self._asking(f"load the checkpoint of {stream}") as client:
             content: Any = await client.get(key)
