@@ -1,10 +1,19 @@
 """What every test that starts a server of its own needs."""
 
+import random
 import socket
+
+PORTS = range(15_000, 32_768)
+"""Below the ports that systems give to outgoing connections: one of these could take the port before the server does."""
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A TCP port of the loopback interface that nobody uses now. Raises RuntimeError where none is found."""
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("none of 100 ports is free")
