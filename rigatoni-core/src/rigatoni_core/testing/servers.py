@@ -4,7 +4,7 @@ import random
 import socket
 
 PORTS = range(15_000, 32_768)
-"""Below the ports that systems give to outgoing connections: one of these could take the port before the server does."""
+"""Below the ports that systems give to outgoing connections: one of them could take the port first."""
 
 
 def free_port() -> int:
