@@ -216,6 +216,12 @@ async def test_a_replica_is_refused_at_start_and_too_few_replicas_are_said(tmp_p
             await store.save_resume_token(STREAM, checkpoint("both", fencing_token=lease.fencing_token))
             with replica.client() as reader:
                 assert "both" in reader.get(keys(store).checkpoint)
+            with master.client() as admin:
+                admin.config_set("maxmemory", "1")
+                with pytest.raises(RedisMemoryError) as caught:
+                    await store.save_resume_token(STREAM, checkpoint("full", fencing_token=lease.fencing_token))
+                assert "redis.call" not in str(caught.value)
+                admin.config_set("maxmemory", "0")
             replica.kill()
             with pytest.raises(RedisReplicationError, match="0 of the 1 replicas") as caught:
                 await store.save_resume_token(STREAM, checkpoint("one", fencing_token=lease.fencing_token))

@@ -6,12 +6,14 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
 import trustme
+from redis.crc import key_slot
 from rigatoni_core.errors import LeaseLostError, Transient
 from rigatoni_core.events import Stream
 from rigatoni_core.options import Secret
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.servers import free_port
 from rigatoni_redis_state.errors import RedisConfigurationError, RedisUnavailableError
+from rigatoni_redis_state.scripts import Keys
 from rigatoni_redis_state.store import RedisStateStore
 from rigatoni_redis_state.testing.server import RedisServer
 
@@ -134,7 +136,7 @@ def state(admin):
     return {key: f"{key}:{value}" for key, value in admin.cluster("info").items()}
 
 
-async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failover(tmp_path, checkpoint):
+async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failover_and_a_move(tmp_path, checkpoint):
     with cluster_of(tmp_path) as (nodes, admins):
         url = Secret("redis://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2]))
         streams = [Stream("p", f"shop.{number}") for number in range(12)]
@@ -163,13 +165,38 @@ async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failove
                 await persistently(store.save_resume_token, stream, checkpoint("after", fencing_token=token))
                 with pytest.raises(LeaseLostError):
                     await persistently(store.save_resume_token, stream, checkpoint("late", fencing_token=token - 1))
+            slots = {stream: key_slot(Keys.of(store.prefix, stream).lease.encode()) for stream in streams}
+            stream = next(stream for stream, slot in slots.items() if 5461 <= slot < 10922)
+            move(admins[1], admins[2], Keys.of(store.prefix, stream))
+            renewed = await store.renew(leases[stream], ttl=300)
+            assert renewed.fencing_token == leases[stream].fencing_token
+            assert (await store.load_resume_token(stream)).position.resume_token == "after"
+
+
+def move(holder, other, keys):
+    """Move the slot of these keys from one master to another, while the client still has the old map."""
+    slot = key_slot(keys.lease.encode())
+    there, here = other.execute_command("CLUSTER MYID"), holder.execute_command("CLUSTER MYID")
+    other.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", here)
+    holder.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", there)
+    port = other.connection_pool.connection_kwargs["port"]
+    for key in holder.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+        holder.execute_command("MIGRATE", "127.0.0.1", port, key, 0, 5000)
+    for node in (other, holder):
+        node.execute_command("CLUSTER SETSLOT", slot, "NODE", there)
 
 
 @asynccontextmanager
-async def encrypted(server, authority):
-    """A real TLS end point in front of a server: the packaged redis-server has no TLS of its own."""
+async def encrypted(server, authority, clients=None):
+    """A real TLS end point in front of a server: the packaged redis-server has no TLS of its own.
+
+    With `clients`, only clients with a certificate of this authority are let in.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.configure_trust(context)
     pumps = set()
 
     async def pump(reader, writer):
@@ -215,3 +242,28 @@ async def test_tls_by_a_trusted_authority_and_never_by_another(tmp_path, checkpo
         with pytest.raises(RedisUnavailableError):
             async with RedisStateStore(url=Secret(f"rediss://127.0.0.1:{server.port}/0")):
                 pass
+
+
+async def test_tls_with_client_certificates_and_to_sentinels(tmp_path, checkpoint):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("rigatoni@localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "client.key")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    options = f"?ssl_ca_certs={tmp_path}/ca.pem&ssl_certfile={tmp_path}/client.pem&ssl_keyfile={tmp_path}/client.key"
+    with (
+        RedisServer(tmp_path / "data") as server,
+        RedisServer(
+            tmp_path / "sentinel", "--sentinel", f"sentinel monitor mymaster 127.0.0.1 {server.port} 1"
+        ) as sentinel,
+    ):
+        async with encrypted(server, authority, authority) as port:
+            async with RedisStateStore(url=Secret(f"rediss://localhost:{port}/0{options}")) as store:
+                await store.save_resume_token(STREAM, checkpoint("certified"))
+            with pytest.raises(RedisUnavailableError):
+                async with RedisStateStore(url=Secret(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/ca.pem")):
+                    pass
+        async with encrypted(sentinel, authority, authority) as port:
+            sentinels = Secret(f"rediss://localhost:{port}{options}")
+            async with RedisStateStore(url=Secret("redis://mymaster/0"), sentinels=sentinels) as store:
+                assert (await store.load_resume_token(STREAM)).position.resume_token == "certified"

@@ -103,7 +103,10 @@ class LeaseHolder:
             await sleep(pause)
             try:
                 async with time_limit(settings.lease_renew_interval, "the state store"):
-                    self._lease = lease = await keeper.renew(lease, ttl=settings.lease_ttl)
+                    renewed = await keeper.renew(lease, ttl=settings.lease_ttl)
+                if self._lease is not lease:
+                    return  # it came back after it was given up for hanging
+                self._lease = lease = renewed
                 pause = settings.lease_renew_interval
                 await self._share.count()
                 if not self.yielded and await self._share.give_up(self._stream):

@@ -227,7 +227,10 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
             async with client.pipeline(transaction=False) as both:  # WAIT counts the writes of its own connection
                 both.eval(script, len(keys), *keys, *arguments)
                 both.wait(self.wait_replicas, REPLICATION_TIMEOUT_MS)
-                answer, replicas = await both.execute()
+                answer, replicas = await both.execute(raise_on_error=False)  # its errors would quote the script
+            for failure in (answer, replicas):
+                if isinstance(failure, Exception):
+                    raise failure
         if replicas < self.wait_replicas:
             raise RedisReplicationError(
                 f"can not {what} safely in Redis at {self._endpoint}: "
