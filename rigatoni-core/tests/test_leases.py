@@ -7,11 +7,11 @@ import attrs
 import pytest
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.contracts import Listener
-from rigatoni_core.errors import LeaseLostError, StateStoreError, Transient
+from rigatoni_core.errors import DestinationError, LeaseLostError, StateStoreError, Transient
 from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream
 from rigatoni_core.notices import LeaseLost, LeaseNotRenewed, RepeatsPossible, WorkerStarted
 from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import Settings
+from rigatoni_core.settings import RetrySettings, Settings
 from rigatoni_core.testing.clock import run_virtual
 from rigatoni_core.testing.scripted import HANG, FlakyStateStore, Log, RecordingDestination, ScriptedSource
 
@@ -392,6 +392,44 @@ def test_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stre
         await asyncio.sleep(5)
         expected = log.tokens[3:8] + (log.tokens[10:] if hands == "cleared" else log.tokens[3:])
         assert destination.tokens == expected
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_a_renewal_that_comes_back_after_it_was_given_up_brings_no_old_lease_back():
+    class BusyError(DestinationError, Transient):
+        pass
+
+    async def main():
+        class Late(FlakyStateStore):
+            answered = None
+
+            async def renew(self, lease, *, ttl):
+                if self.answered is not None:
+                    return await FlakyStateStore.renew(self, lease, ttl=ttl)
+                self.answered = asyncio.Event()
+                while not self.answered.is_set():  # it does not let go when it is cancelled
+                    with suppress(asyncio.CancelledError):
+                        await self.answered.wait()
+                return lease
+
+        log, store = log_of(3), Late()
+        destination = RecordingDestination(before=[None, BusyError("busy")])
+        running = pipeline(log, destination, store, "one", retry=RetrySettings(max_retries=0))
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(11)
+        log.grow(1)  # fails: the worker leaves the stream while its renewal hangs, and enters again
+        while store._fencing_tokens["p/a.b"] < 2:
+            await asyncio.sleep(0.1)
+        assert asyncio.get_running_loop().time() < 20
+        store.answered.set()
+        await asyncio.sleep(1)
+        log.grow(1)
+        await asyncio.sleep(5)
+        assert destination.tokens == log.tokens
+        assert [save.fencing_token for save in store.saves][-2:] == [2, 2]
         running.stop()
         assert (await task).ok
 

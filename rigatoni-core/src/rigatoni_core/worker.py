@@ -129,7 +129,7 @@ class Worker:
                 if done or self.lease.yielded:
                     break
         await self.checkpoint.close()
-        return done or self.retry.stopping
+        return done or self.retry.stopping or not self.lease.yielded
 
     async def _deliver(self, batch: EventBatch) -> Position | None:
         """One attempt to make the batch durable; a position where the destination holds another end for it.
