@@ -2,7 +2,7 @@
 
 Every field is a union of null and a string, bytes or a long, so a value is one of two things (specification, "Binary
 encoding"): the branch 0, or the branch 1 and then a long, or a length and that many bytes. fastavro writes records one
-by one from dicts, which costs several times as much; it reads these blocks back in the tests.
+by one from dicts, which costs more; it reads these blocks back in the tests.
 """
 
 from bisect import bisect_left
