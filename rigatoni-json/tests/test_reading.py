@@ -24,7 +24,7 @@ def test_a_dead_letter_comes_back_as_it_was(mode, document):
     content = serializer.serialize(batch_of([letter.document(DECODER), letter.mark(DECODER)]))
     kept, mark = serializer.deserialize(content)
     assert DeadLetter.read(kept) == letter
-    assert marked(mark) == letter.id
+    assert marked(mark) == letter.key
     for other, read in ((mark, DeadLetter.read), (kept, marked)):
         with pytest.raises(ValueError, match="not a"):
             read(other)

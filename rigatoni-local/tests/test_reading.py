@@ -79,7 +79,7 @@ async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readab
         await destination.begin(ORDERS, definition, batches[1].end)
         await destination.write_batch(batches[3])
         found = []
-        with pytest.raises(UnreadableError, match="2 files") as caught:
+        with pytest.raises(UnreadableError, match="2 files or objects") as caught:
             await read(destination, found=found)
         assert found == tokens(batches[3])
         assert "serializer" in caught.value.remedy

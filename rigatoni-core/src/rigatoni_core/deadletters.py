@@ -8,7 +8,7 @@ import attrs
 
 from rigatoni_core.batch import Decoder, EventBatch
 from rigatoni_core.errors import RigatoniError
-from rigatoni_core.events import Position, Stream, token_hash
+from rigatoni_core.events import Position, ResumeToken, Stream, token_hash
 from rigatoni_core.records import position_record, read_position
 
 FORMAT = 1
@@ -16,6 +16,10 @@ FORMAT = 1
 
 _LONGEST = 10_000
 """Characters of an error's text; some quote a whole document."""
+
+
+Key = tuple[Stream, ResumeToken]
+"""Which event a letter is about."""
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +67,11 @@ class DeadLetter:
         """What people call it: the hash of its resume token, which itself may hold a document's `_id`."""
         return token_hash(self.position.resume_token)
 
+    @property
+    def key(self) -> Key:
+        """What tells it from all others: tokens are distinct within a stream, no source promises more."""
+        return self.stream, self.position.resume_token
+
     def document(self, decoder: Decoder) -> bytes:
         """The letter as a raw document in the shape of a change event, so that every serializer can carry it."""
         record = self._place() | {
@@ -107,10 +116,11 @@ class DeadLetter:
             raise ValueError(f"not a dead letter: {error!r}") from None
 
 
-def marked(document: Mapping[str, Any]) -> str:
-    """The id of the letter that a mark speaks of. Raises ValueError where the document is no mark."""
+def marked(document: Mapping[str, Any]) -> Key:
+    """The key of the letter that a mark speaks of. Raises ValueError where the document is no mark."""
     try:
-        return token_hash(read_position(document["replayMark"]["position"]).resume_token)
+        place = document["replayMark"]
+        return Stream(place["pipeline"], place["stream"]), read_position(place["position"]).resume_token
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f"not a mark of a replay: {error!r}") from None
 

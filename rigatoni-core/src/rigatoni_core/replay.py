@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from rigatoni_core.batch import Decoder
 from rigatoni_core.contracts import Destination, ReadBack
-from rigatoni_core.deadletters import DeadLetter, marked
+from rigatoni_core.deadletters import DeadLetter, Key, marked
 from rigatoni_core.errors import ConfigurationError, RejectedEventsError, UnreadableError
 from rigatoni_core.events import Position, Stream
 from rigatoni_core.retry import Retry, time_limit
@@ -24,16 +24,16 @@ async def kept_letters(dead_letters: Destination, pipeline: str) -> AsyncIterato
     if not isinstance(dead_letters, ReadBack):
         raise ConfigurationError(
             f"dead letters in {dead_letters.metadata().description} can not be read back",
-            remedy='Look at them with its own tools, or keep them in a destination that reads back, such as "local".',
+            remedy='Look at them with its own tools, or keep them where they can be read back: in "local" or "s3".',
         )
     faults: list[str] = []
     of = Stream(pipeline, "*")
-    replayed = {id_ async for id_ in _read(dead_letters, of.beside("replay-marks"), marked, faults)}
-    told: set[str] = set()
+    replayed = {key async for key in _read(dead_letters, of.beside("replay-marks"), marked, faults)}
+    told: set[Key] = set()
     async for letter in _read(dead_letters, of.beside("dead-letters"), DeadLetter.read, faults):
-        if letter.id not in told:  # a destination that promises less than once in effect may hold it twice
-            told.add(letter.id)
-            yield letter, letter.id in replayed
+        if letter.key not in told:  # a destination that promises less than once in effect may hold it twice
+            told.add(letter.key)
+            yield letter, letter.key in replayed
     if faults:
         raise UnreadableError(
             f"not all of {dead_letters.metadata().description} could be read ({len(faults)} faults), so letters may be "

@@ -12,16 +12,15 @@ from rigatoni_core.contracts import (
     Advisor,
     BatchCutter,
     Delivery,
-    Deserializer,
     Destination,
     DestinationMetadata,
     PositionKeeper,
     ReadBack,
     Serializer,
 )
-from rigatoni_core.errors import UnreadableError
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
+from rigatoni_core.readback import documents_of
 from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane, on_own_thread
 
@@ -72,33 +71,18 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBa
         """Write the batch durably, or say where an earlier run fixed its end."""
         return await self._run(events.stream, "write a batch", lambda chain: chain.write(events))
 
-    async def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+    def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
         """The documents of every file, by the records beside them."""
-        lane, unreadable = Lane("rigatoni-local reading"), list[str]()
 
-        def attempt(call: Callable[[], list[T]]) -> list[T]:
+        def names() -> list[str]:
+            with translated("list what was written"):
+                return [str(path) for path in written(self.path, pipeline)]
+
+        def content(name: str) -> bytes:
             with translated("read what was written"):
-                return call()
+                return Path(name).read_bytes()
 
-        try:
-            for path in await lane.run(partial(attempt, lambda: list(written(self.path, pipeline)))):
-                try:
-                    for document in await lane.run(partial(attempt, partial(self._documents, path))):
-                        yield document
-                except UnreadableError as error:
-                    unreadable.append(f"{path}: {error}")
-        finally:
-            lane.close()
-        if unreadable:
-            raise UnreadableError(
-                f"{len(unreadable)} files can not be read back; the first is {unreadable[0]}",
-                remedy="Files of an earlier serializer are read back with that one in the configuration.",
-            )
-
-    def _documents(self, path: Path) -> list[Mapping[str, Any]]:
-        if not isinstance(self.serializer, Deserializer) or not path.name.endswith(self.serializer.suffix):
-            raise UnreadableError(f"the serializer of {self.serializer.suffix} can not read it")
-        return list(self.serializer.deserialize(path.read_bytes()))
+        return documents_of(names, content, self.serializer)
 
     async def last_committed(self, stream: Stream) -> Position | None:
         """The end of the newest complete batch in the folder."""

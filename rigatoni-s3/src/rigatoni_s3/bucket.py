@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 from botocore.exceptions import BotoCoreError, ClientError
+from rigatoni_core.errors import UnreadableError
 
 from rigatoni_s3.errors import code_of, status_of, translated
 
@@ -92,6 +93,12 @@ class Bucket:
                     return None
                 raise
         return body
+
+    def expect(self, key: str) -> bytes:
+        """The content of an object that was there a moment ago. Raises `UnreadableError` where it is not any more."""
+        if (content := self.content(key)) is None:
+            raise UnreadableError("it vanished")
+        return content
 
     def keys(self, prefix: str) -> Iterator[str]:
         """All keys that begin with the prefix, in no particular order (directory buckets do not sort)."""

@@ -60,7 +60,8 @@ ROUNDS = 3
 
 _JSON = "application/json"
 _RECORD, _RECORD_AT, _LEAD = "rigatoni-record", "rigatoni-record-at", "rigatoni-lead"
-_STEM = re.compile(r"(?:^|/)(\d{10}\.\d{10}-\d{8,}-[0-9a-f]{16})[^/]*$")
+STEM = re.compile(r"(?:^|/)(\d{10}\.\d{10}-\d{8,}-[0-9a-f]{16})[^/]*$")
+"""Finds the stem in the name of an object or lead."""
 
 
 class Chain:
@@ -223,7 +224,7 @@ class Chain:
         named = (
             (match[1], path)
             for path in paths
-            if (match := _STEM.search(path)) and path.startswith("_rigatoni/") == bool(leads)
+            if (match := STEM.search(path)) and path.startswith("_rigatoni/") == bool(leads)
         )
         for _, path in heapq.nlargest(16, named):  # more than one only where others wrote when they should not
             record = self._record(path)

@@ -1,6 +1,6 @@
 """The destination `s3`: objects in a bucket of S3 or another store that speaks its API."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from threading import BoundedSemaphore
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -16,11 +16,13 @@ from rigatoni_core.contracts import (
     Destination,
     DestinationMetadata,
     PositionKeeper,
+    ReadBack,
     Serializer,
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
 from rigatoni_core.options import ByteSize, Secret
+from rigatoni_core.readback import documents_of
 from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane
 
@@ -29,6 +31,7 @@ from rigatoni_s3.bucket import Bucket, check_part_size
 from rigatoni_s3.chain import Chain
 from rigatoni_s3.errors import S3UnsupportedError, translated
 from rigatoni_s3.probing import is_atomic, probe
+from rigatoni_s3.reading import written
 
 T = TypeVar("T")
 
@@ -40,7 +43,7 @@ def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: st
 
 
 @attrs.define(kw_only=True)
-class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor):
+class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack):
     """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_s3.chain` for how."""
 
     bucket: Annotated[str, "The bucket; it must exist"] = attrs.field(validator=validators.min_len(1))
@@ -137,6 +140,11 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor):
     ) -> Position:
         """Settle where the stream goes on. Raises `DefinitionSettlingError` while an old definition settles."""
         return await self._run(stream, partial(_begin, definition=definition, position=position, gap=gap))
+
+    def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """The documents of every object; lists the objects of the pipeline."""
+        assert self._bucket is not None, "the destination was not entered"
+        return documents_of(partial(written, self._bucket, self.prefix, pipeline), self._bucket.expect, self.serializer)
 
     def cut(self, events: EventBatch) -> int:
         """Batches end where a time partition ends."""

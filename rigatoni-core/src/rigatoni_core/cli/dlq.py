@@ -2,8 +2,9 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rigatoni_core.contracts import Destination
     from rigatoni_core.deadletters import DeadLetter
 
-    Kept = list[tuple[DeadLetter, bool]]
+T = TypeVar("T")
 
 
 @click.group()
@@ -32,14 +33,13 @@ def dlq() -> None:
 def list_(file: Path, overrides: tuple[str, ...], stream: str | None, json_: bool) -> None:
     """Lists the dead letters of the pipeline in FILE, oldest first. Changes nothing; the pipeline may run meanwhile."""
     configuration = configuration_of(file, overrides)
-    kept = [each for each in _read(configuration) if stream in (None, each[0].stream.name)]
+    records = _read(configuration, stream, lambda letter, replayed: _record(letter, replayed, configuration))
     if json_:
-        as_json([_record(letter, replayed, configuration) for letter, replayed in kept])
+        as_json(records)
         return
-    if not kept:
+    if not records:
         say("there are no dead letters")
         return
-    records = [_record(letter, replayed, configuration) for letter, replayed in kept]
     rows = [
         (r["id"], r["namespace"] or r["stream"], r["time"], r["plugin"], r["error_id"], r["status"]) for r in records
     ]
@@ -49,14 +49,15 @@ def list_(file: Path, overrides: tuple[str, ...], stream: str | None, json_: boo
 @dlq.command()
 @takes_file
 @click.argument("letter")
+@click.option("--stream", help="Only the letters of this stream.")
 @click.option("--raw", is_flag=True, help="Write the event's raw bytes to standard output and nothing else.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def show(file: Path, overrides: tuple[str, ...], letter: str, raw: bool, json_: bool) -> None:
+def show(file: Path, overrides: tuple[str, ...], letter: str, stream: str | None, raw: bool, json_: bool) -> None:
     """Shows the dead LETTER (its id, or the beginning of it) of the pipeline in FILE, with all that the error says."""
     from rigatoni_core.catalog import printable
 
     configuration = configuration_of(file, overrides)
-    ((found, replayed),) = _chosen(_read(configuration), (letter,))
+    ((found, replayed),) = _chosen(configuration, stream, (letter,))
     if raw:
         sys.stdout.buffer.write(found.event)
         sys.stdout.buffer.flush()
@@ -99,16 +100,17 @@ def replay(
     import asyncio
 
     configuration = configuration_of(file, overrides)
-    kept = _read(configuration)
-    chosen = _chosen(kept, letters) if letters else [each for each in kept if not each[1]]
-    wanted = [letter for letter, _ in chosen if stream in (None, letter.stream.name)]
+    if letters:
+        wanted = [letter for letter, _ in _chosen(configuration, stream, letters)]
+    else:
+        wanted = _read(configuration, stream, lambda letter, replayed: None if replayed else letter)
     if not yes:
         asyncio.run(_plan(configuration, wanted, json_))
         return
     outcomes = asyncio.run(_replay(configuration, wanted, json_))
     if json_:
-        as_json([{"id": id_, "replayed": error is None, "error": error} for id_, error in outcomes.items()])
-    rejected = sum(error is not None for error in outcomes.values())
+        as_json([{"id": letter.id, "replayed": error is None, "error": error} for letter, error in outcomes])
+    rejected = sum(error is not None for _, error in outcomes)
     complain(f"{len(outcomes) - rejected} replayed, {rejected} rejected again")
     if rejected:
         sys.exit(WORKER_FAILED)
@@ -130,17 +132,17 @@ async def _plan(configuration: "PipelineConfiguration", wanted: "list[DeadLetter
 
 async def _replay(
     configuration: "PipelineConfiguration", wanted: "list[DeadLetter]", json_: bool
-) -> dict[str, str | None]:
+) -> "list[tuple[DeadLetter, str | None]]":
     from rigatoni_core.replay import Replayer
 
-    outcomes: dict[str, str | None] = {}
+    outcomes: list[tuple[DeadLetter, str | None]] = []
     dead_letters = _dead_letters(configuration)
     async with contextlib.AsyncExitStack() as stack:
         for destination in (dead_letters, configuration.destination):
             await stack.enter_async_context(destination)
         decoder, settings = configuration.source.decoder, configuration.settings
         async for letter, error in Replayer(configuration.destination, dead_letters, decoder, settings).replay(wanted):
-            outcomes[letter.id] = str(error) if error else None
+            outcomes.append((letter, str(error) if error else None))
             if error:
                 fail(error, f"{letter.id}: ")
             elif not json_:
@@ -157,35 +159,47 @@ def _dead_letters(configuration: "PipelineConfiguration") -> "Destination":
     return configuration.dead_letters
 
 
-def _read(configuration: "PipelineConfiguration") -> "Kept":
-    """All dead letters. What can not be read is told on stderr: it must not hide the rest."""
+def _read(
+    configuration: "PipelineConfiguration", stream: str | None, what: "Callable[[DeadLetter, bool], T | None]"
+) -> list[T]:
+    """What is wanted of each dead letter (of one stream, if one is named), and whether it was replayed; None: nothing.
+
+    What can not be read is told on stderr: it must not hide the rest.
+    """
     import asyncio
 
     from rigatoni_core.replay import kept_letters
 
-    dead_letters, kept = _dead_letters(configuration), list[Any]()
+    dead_letters, found = _dead_letters(configuration), list[T]()
 
     async def read() -> None:
         async with dead_letters:
             try:
-                async for each in kept_letters(dead_letters, configuration.name):
-                    kept.append(each)
+                async for letter, replayed in kept_letters(dead_letters, configuration.name):
+                    if stream in (None, letter.stream.name) and (wanted := what(letter, replayed)) is not None:
+                        found.append(wanted)
             except UnreadableError as error:
                 fail(error)
 
     asyncio.run(read())
-    return kept
+    return found
 
 
-def _chosen(kept: "Kept", ids: tuple[str, ...]) -> "Kept":
+def _chosen(
+    configuration: "PipelineConfiguration", stream: str | None, ids: tuple[str, ...]
+) -> "list[tuple[DeadLetter, bool]]":
     """The letters with these ids, or with ids that begin so."""
-    chosen = []
-    for id_ in ids:
-        found = [each for each in kept if each[0].id.startswith(id_.lower().removeprefix("#"))]
-        if len(found) != 1:
-            raise click.UsageError(f'{len(found) or "no"} dead letters have an id that begins with "{id_}"')
-        chosen += found
-    return chosen
+    beginnings = tuple(id_.lower().removeprefix("#") for id_ in ids)
+
+    def choose(letter: "DeadLetter", replayed: bool) -> "tuple[DeadLetter, bool] | None":
+        return (letter, replayed) if letter.id.startswith(beginnings) else None
+
+    found = _read(configuration, stream, choose)
+    for beginning in beginnings:
+        count = sum(letter.id.startswith(beginning) for letter, _ in found)
+        if count != 1:
+            raise click.UsageError(f'{count or "no"} dead letters have an id that begins with "{beginning}"')
+    return found
 
 
 def _record(letter: "DeadLetter", replayed: bool, configuration: "PipelineConfiguration") -> dict[str, Any]:
