@@ -170,6 +170,6 @@ def test_K3_K4_a_wrong_password_names_the_host_and_never_the_secret(place, monke
 def test_validate_says_streams_guarantee_and_conditions(place):
     answer = rigatoni("validate", "pipeline.toml", "--json")
     assert answer.returncode == 0, answer.stderr
-    result = json.loads(answer.stdout)
+    (result,) = json.loads(answer.stdout)["pipelines"]
     assert result["guarantee"] == "exactly once in effect"
     assert result["conditions"]

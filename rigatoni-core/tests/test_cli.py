@@ -314,7 +314,7 @@ def test_the_live_display_shows_streams_rates_and_a_total():
     statistics = Statistics()
     for name in ("shop.orders", "shop.users"):
         statistics.notify(BatchWritten(stream=Stream("p", name), events=1200, bytes=10, seconds=0.1))
-    progress = Progress(statistics)
+    progress = Progress({"p": statistics})
     progress.render()
     statistics.notify(BatchWritten(stream=Stream("p", "shop.users"), events=800, bytes=10, seconds=0.1))
     console = Console(width=120)
@@ -338,7 +338,7 @@ def test_the_live_display_fits_80_columns_and_says_what_troubles_a_stream_as_lon
         return capture.get()
 
     statistics, stream = Statistics(), Stream("p", "a_long_database.a_collection_with_a_long_name")
-    progress = Progress(statistics)
+    progress = Progress({"p": statistics})
     statistics.notify(Retrying(stream=stream, error=OSError("the disk is full " * 8), attempt=1, delay=1.0))
     text = shown()
     assert max(map(len, text.splitlines())) <= 80

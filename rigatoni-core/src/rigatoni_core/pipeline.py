@@ -52,7 +52,7 @@ class PipelineReport:
 
 
 class Pipeline:
-    """Runs every stream of a source into a destination; use it once.
+    """Runs every stream of a source, or `only` some of them, into a destination; use it once.
 
     Rejected events go to `dead_letters`, where there is one; `redact` takes secrets out of what is said about them.
     `owner` names this instance in leases. `statistics` may be read at any time. A listener that is `Managed` is
@@ -71,6 +71,7 @@ class Pipeline:
         listeners: Sequence[Listener] = (),
         owner: str | None = None,
         redact: Callable[[str], str] = str,
+        only: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.source = source
@@ -81,6 +82,7 @@ class Pipeline:
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redact = redact
+        self._only = only
         self._listeners = (self.statistics, *listeners)
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -97,7 +99,7 @@ class Pipeline:
         With `handle_signals`, SIGTERM and SIGINT call `stop`. A worker that fails leaves the others running. Raises
         the `RigatoniError` of a component that can not be entered; whatever happens later is in the report.
         """
-        with listening(self._listeners), self._signals() if handle_signals else nullcontext():
+        with listening(self._listeners), signals(self.stop) if handle_signals else nullcontext():
             stack = AsyncExitStack()
             try:
                 names = await self._unless_stopped(self._open(stack)) or ()
@@ -134,7 +136,7 @@ class Pipeline:
         dead_letters = (self.dead_letters,) if self.dead_letters else ()
         for component in (self.state, self.destination, *dead_letters, self.source):
             await stack.enter_async_context(component)
-        return await self.source.streams()
+        return [name for name in await self.source.streams() if not self._only or name in self._only]
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:
         """The result, or None where the wish to stop came first."""
@@ -188,16 +190,18 @@ class Pipeline:
         await closing
         return True
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
+
+@contextmanager
+def signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Within this block SIGINT and SIGTERM call `stop`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            loop.remove_signal_handler(number)
 
 
 async def _all_or(tasks: Iterable[asyncio.Task[Any]], event: asyncio.Task[Any], timeout: float | None = None) -> None:

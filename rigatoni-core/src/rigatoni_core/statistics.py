@@ -4,7 +4,7 @@ The only place that counts. Whoever shows figures (the command, exporters of met
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Literal
 
@@ -87,6 +87,17 @@ class StreamStatistics:
     def checkpoint_age(self) -> float | None:
         """Seconds since the checkpoint was saved, or found up to date on an idle stream; absent until one is saved."""
         return None if self._current_at is None else monotonic() - self._current_at
+
+    @classmethod
+    def together(cls, streams: Sequence["StreamStatistics"]) -> "StreamStatistics":
+        """The figures of several streams: counts added up, the greatest lag."""
+        total = cls(state="")
+        for figures in streams:
+            for field in attrs.fields(cls):
+                if field.type in (int, float, Counter[str]):
+                    setattr(total, field.name, getattr(total, field.name) + getattr(figures, field.name))
+        total._behind = max((figures.lag for figures in streams if figures.lag is not None), default=None)
+        return total
 
     def take(self, notice: Notice) -> None:
         """Count what happened to this stream."""
@@ -203,14 +214,7 @@ class Statistics(Listener):
     @property
     def total(self) -> StreamStatistics:
         """All streams together: counts added up, the greatest lag."""
-        total = StreamStatistics(state="")
-        for figures in self._streams.copy().values():
-            for field in attrs.fields(StreamStatistics):
-                if field.type in (int, float, Counter[str]):
-                    setattr(total, field.name, getattr(total, field.name) + getattr(figures, field.name))
-        lags = [figures.lag for figures in self._streams.copy().values() if figures.lag is not None]
-        total._behind = max(lags, default=None)
-        return total
+        return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:
         self._streams.setdefault(notice.stream, StreamStatistics()).take(notice)

@@ -23,6 +23,9 @@ COMMANDS = {
     "schema": "rigatoni_core.cli.schema:schema",
     "plugins": "rigatoni_core.cli.plugins:plugins",
     "state": "rigatoni_core.cli.state:state",
+    "tail": "rigatoni_core.cli.tail:tail",
+    "status": "rigatoni_core.cli.status:status",
+    "completion": "rigatoni_core.cli.completion:completion",
     "dlq": "rigatoni_core.cli.dlq:dlq",
 }
 """Where each command is."""

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Mapping
 
 from rich import box
 from rich.console import Console, Group
@@ -20,8 +21,8 @@ _STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing
 class Progress:
     """A context manager that shows the statistics, drawn by rich's own thread four times a second."""
 
-    def __init__(self, statistics: Statistics) -> None:
-        self._statistics = statistics
+    def __init__(self, statistics: Mapping[str, Statistics]) -> None:
+        self._statistics = statistics  # by pipeline
         self._started = time.monotonic()
         self._counts: dict[str, deque[tuple[float, int]]] = {}
         self._live = Live(get_renderable=self.render, console=Console(stderr=True), refresh_per_second=4)
@@ -37,12 +38,12 @@ class Progress:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("stream", "state", "events", "events/s", "lag", "batches", "retries"):
             table.add_column(name, justify="left" if name in ("stream", "state") else "right", no_wrap=True)
-        streams = self._statistics.streams
+        streams = self._streams()
         for name, figures in streams.items():
             table.add_row(*self._row(name, figures), style=_STYLES.get(figures.state, ""))
         if len(streams) > 1:
             table.add_section()
-            table.add_row(*self._row("all", self._statistics.total))
+            table.add_row(*self._row("all", StreamStatistics.together(list(streams.values()))))
         troubles = [
             Text(f"{name} is {figures.state}: {redacted(figures.last_error)}", style=_STYLES[figures.state])
             for name, figures in streams.items()
@@ -50,6 +51,16 @@ class Progress:
         ]
         running = duration(time.monotonic() - self._started)
         return Group(table, *troubles, Text(f"for {running}; Ctrl-C ends gracefully, twice at once", style="dim"))
+
+    def _streams(self) -> dict[str, StreamStatistics]:
+        """The figures by stream, with its pipeline's name where there are several."""
+        if len(self._statistics) == 1:
+            return {name: figures for each in self._statistics.values() for name, figures in each.streams.items()}
+        return {
+            f"{pipeline}/{name}": figures
+            for pipeline, each in self._statistics.items()
+            for name, figures in each.streams.items()
+        }
 
     def _row(self, name: str, figures: StreamStatistics) -> tuple[str, ...]:
         lag = "" if figures.lag is None else duration(figures.lag)

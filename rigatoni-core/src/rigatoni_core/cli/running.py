@@ -1,130 +1,222 @@
-"""What `rigatoni run` does once the file is read: run the pipeline, tell what happens, end with an exit code."""
+"""What `rigatoni run` does once the file is read: run the pipelines, tell what happens, end with an exit code."""
 
 import asyncio
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigatoni_core.cli.advice import advice_of
-from rigatoni_core.cli.app import ABANDONED, BUG, DONE, WORKER_FAILED, fail_on_bug
-from rigatoni_core.cli.guarantee import guarantee, rejections
+import attrs
+
+from rigatoni_core.cli.announcing import Announcer
+from rigatoni_core.cli.app import ABANDONED, BUG, CAN_NOT_START, DONE, WORKER_FAILED, fail_on_bug
 from rigatoni_core.cli.logs import LogListener, make_log
-from rigatoni_core.cli.output import complain, duration, fail, time_in_words, warn
-from rigatoni_core.contracts import Listener
+from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
+from rigatoni_core.cli.reloading import refusal
+from rigatoni_core.cli.sockets import answering
 from rigatoni_core.errors import RigatoniError
-from rigatoni_core.notices import Notice, WorkerStarted
+from rigatoni_core.group import PipelineGroup
 from rigatoni_core.pipeline import Pipeline, PipelineReport
-from rigatoni_core.statistics import Statistics
+from rigatoni_core.statistics import StreamStatistics
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
 
-
-def execute(configuration: "PipelineConfiguration", *, once: bool, log_level: str, log_format: str) -> None:
-    """Run the pipeline until it ends. Never returns: exits with the code that says how it ended."""
-    asyncio.run(_run(configuration, once, log_level, log_format))
+Outcomes = Mapping[str, PipelineReport | Exception]
 
 
-async def _run(configuration: "PipelineConfiguration", once: bool, log_level: str, log_format: str) -> None:
-    live = log_format == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    human = live or log_format == "human" or (log_format == "auto" and sys.stderr.isatty())
-    log = make_log("error" if live and log_level != "debug" else log_level, human=human)
-    tell: Callable[[str], Any] = complain if live else log.info
-    advise: Callable[[str], Any] = warn if live else log.warning
-    pipeline = Pipeline(
-        name=configuration.name,
-        source=configuration.source,
-        destination=configuration.destination,
-        state=configuration.state,
-        dead_letters=configuration.dead_letters,
-        settings=configuration.settings,
-        redact=configuration.redaction,
-        listeners=[
-            _Announcer(configuration, tell, advise),
-            LogListener(log, tracebacks=not human),
-            *configuration.listeners,
-        ],
-    )
-    started = time.monotonic()
-    with _progress(pipeline.statistics) if live else nullcontext():
-        report = await pipeline.run(once=once, handle_signals=True)
-    tell(_summary(configuration.name, pipeline.statistics, time.monotonic() - started))
-    for name, outcome in report.workers.items():
-        if outcome.abandoned:
-            time_reached = time_in_words(outcome.position.cluster_time) if outcome.position else "where it began"
-            tell(f"{name}: abandoned in the middle of a batch; nothing is lost, it goes on from {time_reached}")
-    code = _code(report, say_errors=human)
-    if report.abandoned:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)  # a thread that hangs would keep the process, even the event loop's end would wait for it
-    sys.exit(code)
+class Run:
+    """One call of `rigatoni run`: all pipelines of a file or folder, until they end.
 
-
-class _Announcer(Listener):
-    """Says into what the pipeline writes and what is promised, and once per stream where it goes on.
-
-    Before that, what the components found unwise about their servers; `validate` says what the options alone show.
+    `load` reads the configuration again, for SIGHUP.
     """
 
     def __init__(
-        self, configuration: "PipelineConfiguration", tell: Callable[[str], Any], advise: Callable[[str], Any]
+        self,
+        file: Path,
+        load: "Callable[[], Sequence[PipelineConfiguration]]",
+        *,
+        once: bool,
+        quiet: bool,
+        log_level: str,
+        log_format: str,
     ) -> None:
-        self._configuration = configuration
-        self._tell = tell
-        self._advise = advise
-        self._advice: list[str] | None = advice_of(configuration)
-        self._promise = ""
-        self._told: set[str] = set()
+        self._file = file
+        self._load = load
+        self._once = once
+        terminal = log_format == "auto" and sys.stderr.isatty()
+        self._live = terminal and not quiet and os.environ.get("TERM") != "dumb"
+        self._human = quiet or terminal or log_format == "human"
+        level = "critical" if quiet else "error" if self._live and log_level != "debug" else log_level
+        self._log = make_log(level, human=self._human)
+        self._tell: Callable[[str], Any] = complain if self._live else self._log.info
+        self._warn: Callable[[str], Any] = warn if self._live else self._log.warning
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._configurations: Sequence[PipelineConfiguration] = ()
+        self._next: Sequence[PipelineConfiguration] = ()
+        self._group = PipelineGroup(())
 
-    def notify(self, notice: Notice) -> None:
-        if self._advice is not None:  # the first notice: all components are entered
-            known, self._advice = self._advice, None
-            for text in advice_of(self._configuration):
-                if text not in known:
-                    self._advise(text)
-        if not isinstance(notice, WorkerStarted) or notice.stream.name in self._told:
+    async def run(self) -> int:
+        """Run to the end; the exit code. Raises the error of a single pipeline that can not be opened."""
+        self._next = self._load()
+        code = DONE
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(answering(self._status))
+            except RigatoniError as error:
+                self._warn(f"`rigatoni status` will not see this process: {error}")
+            while self._next:
+                self._configurations, self._next = self._next, ()
+                outcomes = await self._run()
+                code = self._code(outcomes)
+                if any(isinstance(each, PipelineReport) and each.abandoned for each in outcomes.values()):
+                    sys.stderr.flush()
+                    os._exit(code)  # a thread that hangs would keep the process, and no second start goes beside it
+        return code
+
+    async def _run(self) -> Outcomes:
+        for configuration in self._configurations:
+            for text in configuration.warnings:
+                self._warn(text)
+        pipelines = [self._pipeline(configuration) for configuration in self._configurations]
+        self._group = PipelineGroup(pipelines, self._failed if len(pipelines) > 1 else _nothing)
+        started = time.monotonic()
+        statistics = {pipeline.name: pipeline.statistics for pipeline in pipelines}
+        with self._reloading(), _progress(statistics) if self._live else nullcontext():
+            outcomes = await self._group.run(once=self._once, handle_signals=True)
+        for name, figures in statistics.items():
+            self._tell(_summary(name, figures.total, time.monotonic() - started))
+        if len(pipelines) == 1 and isinstance(error := outcomes[pipelines[0].name], Exception):
+            raise error
+        return outcomes
+
+    def _pipeline(self, configuration: "PipelineConfiguration") -> Pipeline:
+        return Pipeline(
+            name=configuration.name,
+            source=configuration.source,
+            destination=configuration.destination,
+            state=configuration.state,
+            dead_letters=configuration.dead_letters,
+            settings=configuration.settings,
+            redact=configuration.redaction,
+            listeners=[
+                Announcer(configuration, self._tell, self._warn),
+                LogListener(self._log, tracebacks=not self._human),
+                *configuration.listeners,
+            ],
+        )
+
+    def _failed(self, name: str, error: Exception) -> None:
+        """One of several pipelines could not be opened; the others run on."""
+        if isinstance(error, RigatoniError):
+            fail(error, f"{name} does not run: ")
+        else:
+            fail_on_bug(error, f"{name} does not run: ")
+
+    # --- a changed configuration
+
+    def _reloading(self) -> Any:
+        """Within this block SIGHUP reads the configuration again; on a terminal, where it means its end, it stops."""
+        if self._once or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+            return nullcontext()
+        return _hangup(self._group.stop if self._live else self._reload)
+
+    def _reload(self) -> None:
+        """Take up what the files say now: stop gracefully, then start again from the checkpoints. Or say why not."""
+        try:
+            wanted = self._load()
+            reason = refusal(self._configurations, wanted)
+        except RigatoniError as error:
+            reason = str(error)
+        if reason:
+            self._log.error("reload refused, everything runs on as before", reason=redacted(reason))
             return
-        self._told.add(notice.stream.name)
-        destination = self._configuration.destination
-        level, _ = guarantee(notice.stream, self._configuration.source, destination)
-        promise = f"{notice.stream.pipeline}: into {destination.metadata().description}; guarantee: {level}; "
-        promise += f"rejected events {rejections(self._configuration)}"
-        if promise != self._promise:
-            self._tell(promise)
-            self._promise = promise
-        how = "goes on from" if notice.resumed else "begins at"
-        self._tell(f"{notice.stream}: {how} {time_in_words(notice.position.cluster_time)}")
+        self._tell(f"{self._file}: read again; the pipelines stop and go on from their checkpoints")
+        self._next = wanted
+        self._group.stop()
+
+    # --- for people and programs
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "file": str(self._file.resolve()),
+            "pid": os.getpid(),
+            "started": self._started,
+            "pipelines": [
+                {
+                    "name": pipeline.name,
+                    "streams": [
+                        {"name": name, **_plain(figures)} for name, figures in pipeline.statistics.streams.items()
+                    ],
+                }
+                for pipeline in self._group.pipelines
+            ],
+        }
+
+    def _code(self, outcomes: Outcomes) -> int:
+        """The exit code. Where the log is JSON, it has said the workers' errors already."""
+        code = DONE
+        for name, outcome in outcomes.items():
+            if isinstance(outcome, Exception):
+                code = max(code, CAN_NOT_START if isinstance(outcome, RigatoniError) else BUG)
+            else:
+                several = f"{name}/" if len(outcomes) > 1 else ""
+                code = max(code, *self._codes_of(outcome, several))
+        return code
+
+    def _codes_of(self, report: PipelineReport, prefix: str) -> Sequence[int]:
+        codes = [DONE, ABANDONED if report.abandoned else DONE]
+        for name, outcome in report.workers.items():
+            if outcome.abandoned:
+                reached = time_in_words(outcome.position.cluster_time) if outcome.position else "where it began"
+                lost = f"abandoned in the middle of a batch; nothing is lost, it goes on from {reached}"
+                self._tell(f"{prefix}{name}: {lost}")
+            if outcome.error is None:
+                continue
+            ours = isinstance(outcome.error, RigatoniError)
+            codes.append(WORKER_FAILED if ours else BUG)
+            if self._human and isinstance(outcome.error, RigatoniError):
+                fail(outcome.error, f"{prefix}{name}: ")
+            elif self._human:
+                fail_on_bug(outcome.error, f"{prefix}{name}: ")
+        return codes
 
 
-def _progress(statistics: Statistics) -> Any:
+def _nothing(*_: object) -> None:
+    """Says nothing."""
+
+
+@contextmanager
+def _hangup(action: Callable[[], None]) -> Iterator[None]:
+    """Within this block SIGHUP calls `action`."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _progress(statistics: Mapping[str, Any]) -> Any:
     from rigatoni_core.cli.progress import Progress
 
     return Progress(statistics)
 
 
-def _summary(name: str, statistics: Statistics, seconds: float) -> str:
-    total = statistics.total
+def _plain(figures: StreamStatistics) -> dict[str, Any]:
+    """The figures as plain JSON values, with those that are computed."""
+    public = attrs.asdict(figures, filter=lambda field, _: not field.name.startswith("_"))
+    computed = {"lag": figures.lag, "checkpoint_age": figures.checkpoint_age}
+    return {**public, **computed, "last_error": redacted(figures.last_error)}
+
+
+def _summary(name: str, total: StreamStatistics, seconds: float) -> str:
     return (
         f"{name}: {total.events:,} events in {total.batches:,} batches within {duration(seconds)}, "
         f"{total.retries:,} retries, {total.rejected:,} rejected, {total.gaps:,} gaps"
     )
-
-
-def _code(report: PipelineReport, *, say_errors: bool) -> int:
-    """The exit code. Where the log is JSON, it has said every error already."""
-    code = ABANDONED if report.abandoned else DONE
-    for name, outcome in report.workers.items():
-        if outcome.error is None:
-            continue
-        code = code or WORKER_FAILED
-        if not isinstance(outcome.error, RigatoniError):
-            code = BUG
-        if say_errors and isinstance(outcome.error, RigatoniError):
-            fail(outcome.error, f"{name}: ")
-        elif say_errors:
-            fail_on_bug(outcome.error, f"{name}: ")
-    return code

@@ -1,15 +1,16 @@
-"""`rigatoni validate`: every fault of the file at once, then whether everything can be reached and used."""
+"""`rigatoni validate`: every fault of the files at once, then whether everything can be reached and used."""
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rigatoni_core.cli.app import CAN_NOT_START, WRONG
-from rigatoni_core.cli.files import configuration_of, takes_file
-from rigatoni_core.cli.output import as_json, complain, fail, say, warn
+from rigatoni_core.cli.app import CAN_NOT_START, DONE, WRONG
+from rigatoni_core.cli.files import configurations_of, takes_file
+from rigatoni_core.cli.output import as_json, bold, complain, fail, say, warn
 
 if TYPE_CHECKING:
     from rigatoni_core.cli.checks import Findings
@@ -24,77 +25,93 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: float, json_: bool) -> None:
-    """Checks the pipeline in FILE, and changes nothing.
+    """Checks the pipelines in FILE, a file or a folder of them, and changes nothing.
 
     First every fault of the file at once, and what is allowed but unwise. Then whether source, destination and state
     store can be reached; whether each stream can be read with these rights and this filter from where it stands; and
-    what is guaranteed under which conditions. May be called while the pipeline runs.
+    what is guaranteed under which conditions. May be called while the pipelines run.
     """
-    from rigatoni_core.cli.advice import advice_of
-
-    result: dict[str, Any] = {"file": str(file), "valid": False, "warnings": [], "faults": []}
-    configuration = _load(file, overrides, result, json_)
-    result |= {
-        "valid": True,
-        "pipeline": configuration.name,
-        "warnings": [*configuration.warnings, *advice_of(configuration)],
-    }
-    for text in result["warnings"] if not json_ else ():
-        warn(text)
-    if not offline:
-        _connect(configuration, result, timeout, json_)
-    elif json_:
-        as_json(result)
-    else:
-        say(f"{file} is valid; nothing was connected to")
+    configurations = _load(file, overrides, json_)
+    checked = [_Checked(configuration, several=len(configurations) > 1) for configuration in configurations]
+    for each in checked:
+        each.look(None if offline else timeout, quiet=json_)
+    if json_:
+        records = [each.record for each in checked]
+        as_json({"file": str(file), "valid": True, "faults": [], "pipelines": records})
+    elif not any(each.failed for each in checked):
+        say(f"{file} is valid; {'nothing was connected to' if offline else 'everything can be reached'}")
+    code = CAN_NOT_START if any(each.failed for each in checked) else DONE
+    if any(each.hanging for each in checked):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # a thread that hangs would keep the process
+    sys.exit(code)
 
 
-def _load(file: Path, overrides: tuple[str, ...], result: dict[str, Any], json_: bool) -> "PipelineConfiguration":
+def _load(file: Path, overrides: tuple[str, ...], json_: bool) -> "Sequence[PipelineConfiguration]":
     from rigatoni_core.errors import ConfigurationError
 
     try:
-        return configuration_of(file, overrides)
+        return configurations_of(file, overrides)
     except ConfigurationError as error:
         fail(error)
         if json_:
             details = getattr(error, "details", ())
-            faults = [{"key": fault.key, "line": fault.line, "message": fault.message} for fault in details]
-            as_json({**result, "faults": faults or [{"key": None, "line": None, "message": str(error)}]})
+            faults = [
+                {"file": fault.file, "key": fault.key, "line": fault.line, "message": fault.message}
+                for fault in details
+            ]
+            other = [{"file": str(file), "key": None, "line": None, "message": str(error)}]
+            as_json({"file": str(file), "valid": False, "faults": faults or other, "pipelines": []})
         sys.exit(WRONG)
 
 
-def _connect(configuration: "PipelineConfiguration", result: dict[str, Any], timeout: float, json_: bool) -> None:
-    import asyncio
+class _Checked:
+    """One pipeline and what was found about it; says it at once, unless `quiet`."""
 
-    import attrs
+    def __init__(self, configuration: "PipelineConfiguration", *, several: bool) -> None:
+        self._configuration = configuration
+        self._several = several
+        self.record: dict[str, Any] = {"pipeline": configuration.name}
+        self.failed = False
+        self.hanging = False
 
-    from rigatoni_core.cli.checks import Checks, as_records
+    def look(self, timeout: float | None, *, quiet: bool) -> None:
+        """Look at the options; with a timeout, connect to everything as well."""
+        from rigatoni_core.cli.advice import advice_of
 
-    found = asyncio.run(Checks(configuration, timeout).run())
-    errors = as_records(found.errors)
-    advice = [text for text in found.advice if text not in result["warnings"]]
-    result["warnings"] += advice
-    for text in advice if not json_ else ():
-        warn(text)
-    if json_:
-        described = attrs.asdict(found, filter=attrs.filters.exclude("advice", "errors"))
-        as_json({**result, **described, "errors": errors})
-    else:
-        _print(configuration, found)
-        if not errors:
-            say(f"{result['file']} is valid; everything can be reached")
-    for place, failures in found.errors.items():
-        for error in failures:
-            fail(error, f"{place}: ")
-    if errors:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if found.hanging:
-            os._exit(CAN_NOT_START)  # a thread that hangs would keep the process
-        sys.exit(CAN_NOT_START)
+        if self._several and not quiet:
+            say(bold(self._configuration.name))
+        warnings = [*self._configuration.warnings, *advice_of(self._configuration)]
+        self.record["warnings"] = warnings
+        for text in warnings if not quiet else ():
+            warn(text)
+        if timeout is not None:
+            self._connect(timeout, quiet)
+
+    def _connect(self, timeout: float, quiet: bool) -> None:
+        import asyncio
+
+        import attrs
+
+        from rigatoni_core.cli.checks import Checks, as_records
+
+        found = asyncio.run(Checks(self._configuration, timeout).run())
+        errors = as_records(found.errors)
+        more = [text for text in found.advice if text not in self.record["warnings"]]
+        self.record["warnings"] += more
+        self.record |= attrs.asdict(found, filter=attrs.filters.exclude("advice", "errors")) | {"errors": errors}
+        for text in more if not quiet else ():
+            warn(text)
+        if not quiet:
+            _print(found)
+        for place, failures in found.errors.items():
+            for error in failures:
+                fail(error, f"{self._configuration.name}: {place}: " if self._several else f"{place}: ")
+        self.failed, self.hanging = bool(errors), found.hanging
 
 
-def _print(configuration: "PipelineConfiguration", found: "Findings") -> None:
+def _print(found: "Findings") -> None:
     for name, position in found.streams.items():
         say(f"stream       {name}: {position}")
     if found.destination:

@@ -10,9 +10,10 @@ from rigatoni_core.cli.output import complain
 from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.opened import looking, streams_of, whoami
 from rigatoni_core.cli.state.repairs import Look, Plan
+from rigatoni_core.cli.times import parse_time
 from rigatoni_core.contracts import Positioner, PositionKeeper
 from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.events import Checkpoint, Gap, Position, Timestamp
+from rigatoni_core.events import Checkpoint, Gap, Position
 from rigatoni_core.records import load_checkpoint
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FORMAT = 1
 
 def set_position(time: str | None, token: str | None) -> Plan:
     """Go on at a time, or after a token (then the time is the token's, for tokens that do not tell theirs)."""
-    at = _time(time) if time is not None else None
+    at = parse_time("--at", time) if time is not None else None
     if at is None and token is None:
         raise ConfigurationError("nobody said where to go on", remedy="Say --at TIME or --token TOKEN.")
 
@@ -111,20 +112,3 @@ def _moved(look: Look, position: Position) -> Checkpoint:
     if position.order > look.before.position.order:
         gaps = (*gaps, Gap(f"set by hand by {whoami()}", look.before.position, position))
     return attrs.evolve(look.before, position=position, gaps=gaps)
-
-
-def _time(text: str) -> Timestamp:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(
-            f"--at {text}: this is no time", remedy="Write it as in --at 2026-11-23T14:00:00Z."
-        ) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not 0 < moment.timestamp() < 2**32:
-        raise ConfigurationError(f"--at {text}: cluster times lie between 1970 and 2106", remedy="Name another time.")
-    if moment > datetime.now(UTC):
-        raise ConfigurationError(
-            f"--at {text} lies in the future", remedy="A stream can not begin there: name the present or a past time."
-        )
-    return Timestamp(int(moment.timestamp()), 0)

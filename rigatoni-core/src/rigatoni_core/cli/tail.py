@@ -1,0 +1,35 @@
+"""`rigatoni tail`: a look at what happens right now, without a trace."""
+
+from pathlib import Path
+
+import click
+
+from rigatoni_core.cli.files import configuration_of, takes_file
+
+
+@click.command()
+@takes_file
+@click.argument("streams", nargs=-1)
+@click.option("--since", metavar="TIME", help="Begin at this time, such as 2026-11-23T14:00:00Z.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after this many events.")
+@click.option("--redact", is_flag=True, help="Show the names of fields and the types of their values, not the values.")
+@click.option("--json", "json_", is_flag=True, help="One JSON object for each event, whole. Values are for reading.")
+def tail(
+    file: Path,
+    overrides: tuple[str, ...],
+    streams: tuple[str, ...],
+    since: str | None,
+    limit: int | None,
+    redact: bool,
+    json_: bool,
+) -> None:
+    """Shows the events of the pipeline in FILE as they happen: of all its streams, or of STREAMS. Ctrl-C ends it.
+
+    Reads the source with a connection of its own. It writes no state and no event anywhere, so a running pipeline is
+    not disturbed. Begins where a fresh stream would.
+    """
+    import asyncio
+
+    from rigatoni_core.cli.view import watch
+
+    asyncio.run(watch(configuration_of(file, overrides), streams, since=since, limit=limit, redact=redact, json_=json_))

@@ -1,0 +1,226 @@
+"""A running process as its operator sees it: status, reload, several pipelines; and looking on without a trace."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import zstandard
+
+RUN = [sys.executable, "-m", "rigatoni_core.cli", "run"]
+
+
+def delivered(folder="lake"):
+    numbers = []
+    for path in sorted(Path(folder).rglob("*.ndjson.zst")):
+        with zstandard.open(path, "rt", encoding="utf-8") as lines:
+            numbers += [json.loads(line)["fullDocument"]["n"] for line in lines]
+    return numbers
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path, monkeypatch):
+    """Status sockets of this test alone; a path to a socket must be short."""
+    folder = Path(f"/tmp/rig-{os.getpid()}-{time.monotonic_ns() % 10**9}")
+    monkeypatch.setenv("RIGATONI_RUNTIME_DIR", str(folder))
+    yield folder
+    for path in folder.glob("*"):
+        path.unlink()
+    if folder.exists():
+        folder.rmdir()
+
+
+@contextmanager
+def running(file="pipeline.toml", *more):
+    """The command in the background, its log in run.log; stopped at the end."""
+    with Path("run.log").open("wb") as log:
+        process = subprocess.Popen([*RUN, file, "--log-format", "json", *more], stderr=log, stdout=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=40)
+
+
+def log():
+    return Path("run.log").read_text()
+
+
+def ask(rigatoni, *arguments):
+    return json.loads(rigatoni("status", *arguments, "--json").stdout)
+
+
+def test_status_tells_what_a_running_process_does_and_3_where_none_runs(place, rigatoni, wait_for, runtime):
+    assert rigatoni("status").returncode == 3
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        place.orders.insert_many([{"n": n} for n in range(25)])
+        wait_for(lambda: ask(rigatoni)[0]["pipelines"][0]["streams"][0]["events"] == 25)
+        (answer,) = ask(rigatoni, "pipeline.toml")
+        assert answer["pid"] == process.pid
+        (stream,) = answer["pipelines"][0]["streams"]
+        assert (stream["name"], stream["state"]) == (f"{place.name}.orders", "running")
+        assert stream["checkpoint_age"] < 60
+        shown = rigatoni("status", "pipeline.toml")
+        assert f"p/{place.name}.orders" in shown.stdout
+        assert ask(rigatoni, "another.toml") == []
+        assert (runtime.stat().st_mode & 0o777) == 0o700
+        process.kill()  # without a word: its socket stays behind
+        process.wait()
+        assert list(runtime.iterdir())
+        assert rigatoni("status").returncode == 3
+        assert list(runtime.iterdir()) == []
+
+
+def test_status_says_who_does_not_answer(place, rigatoni, wait_for):
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        process.send_signal(signal.SIGSTOP)
+        try:
+            answer = rigatoni("status")
+        finally:
+            process.send_signal(signal.SIGCONT)
+    assert answer.returncode == 3
+    assert f"process {process.pid} does not answer" in answer.stderr
+
+
+def test_hangup_reads_the_file_again_and_goes_on_without_loss(place, rigatoni, wait_for):
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        place.orders.insert_many([{"n": n} for n in range(30)])
+        wait_for(lambda: len(delivered()) == 30)
+        text = Path("pipeline.toml").read_text()
+        Path("pipeline.toml").write_text(text.replace("batch_size = 20", "batch_size = 0"))
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "reload refused" in log())
+        assert "batch_size" in log()
+        Path("pipeline.toml").write_text(text.replace('path = "state"', 'path = "elsewhere"'))
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "its state store has changed" in log())
+        Path("pipeline.toml").write_text(text.replace("batch_size = 20", "batch_size = 7"))
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "goes on from" in log())
+        place.orders.insert_many([{"n": n} for n in range(30, 60)])
+        wait_for(lambda: len(delivered()) == 60)
+        assert delivered() == list(range(60))
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+
+
+SEVERAL = """
+[defaults]
+batch_size = 20
+batch_timeout = 0.2
+source = {{ type = "mongodb", uri = {{ env = "MONGODB_URI" }}, max_await_time = 0.1 }}
+[defaults.destination]
+type = "local"
+serializer = {{ type = "zstd", inner = {{ type = "json" }} }}
+[defaults.state]
+type = "file"
+
+[[pipeline]]
+name = "orders"
+source.watch = ["{database}.orders"]
+destination.path = "one"
+state.path = "state-one"
+
+[[pipeline]]
+name = "users"
+source.watch = ["{database}.users"]
+destination.path = "{path}"
+state.path = "state-two"
+"""
+
+
+def test_several_pipelines_run_side_by_side_and_share_a_status(place, rigatoni, wait_for):
+    Path("several.toml").write_text(SEVERAL.format(database=place.name, path="two"))
+    checked = rigatoni("validate", "several.toml", "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert [each["pipeline"] for each in json.loads(checked.stdout)["pipelines"]] == ["orders", "users"]
+    with running("several.toml") as process:
+        wait_for(lambda: log().count("begins at") == 2)
+        place.orders.insert_many([{"n": n} for n in range(30)])
+        place.users.insert_many([{"n": n} for n in range(40)])
+        wait_for(lambda: len(delivered("one")) == 30 and len(delivered("two")) == 40)
+        (answer,) = ask(rigatoni, "several.toml")
+        assert [each["name"] for each in answer["pipelines"]] == ["orders", "users"]
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+    shown = rigatoni("state", "show", "several.toml", "--offline").stdout
+    assert f"orders/{place.name}.orders" in shown
+    assert f"users/{place.name}.users" in shown
+
+
+def test_a_pipeline_that_can_not_start_harms_no_other_and_the_exit_code_says_so(place, rigatoni, wait_for):
+    Path("in-the-way").write_text("a file where a folder should be")
+    Path("several.toml").write_text(SEVERAL.format(database=place.name, path="in-the-way/two"))
+    assert rigatoni("validate", "several.toml").returncode == 3
+    with running("several.toml") as process:
+        wait_for(lambda: "orders: into" in log())
+        assert "users does not run" in log()
+        place.orders.insert_many([{"n": n} for n in range(30)])
+        wait_for(lambda: len(delivered("one")) == 30)
+        process.terminate()
+        assert process.wait(timeout=40) == 3
+
+
+def test_tail_shows_events_of_the_past_and_leaves_no_trace(place, rigatoni):
+    place.other.insert_one({})
+    time.sleep(1.05)
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    place.orders.insert_one({"_id": 1, "secret": "sentinel"})
+    place.orders.update_one({"_id": 1}, {"$set": {"more": "sentinel"}})
+    place.orders.delete_one({"_id": 1})
+    answer = rigatoni("tail", "pipeline.toml", "--since", since, "--limit", "3", "--json")
+    assert answer.returncode == 0, answer.stderr
+    events = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [event["operation"] for event in events] == ["insert", "update", "delete"]
+    assert events[0]["document"] == {"_id": 1, "secret": "sentinel"}
+    assert events[1]["updated"] == {"more": "sentinel"}
+    redacted = rigatoni("tail", "pipeline.toml", "--since", since, "--limit", "2", "--redact")
+    assert redacted.returncode == 0
+    assert "sentinel" not in redacted.stdout
+    assert '"secret": "<str>"' in redacted.stdout
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["pipeline.toml"]
+
+
+def test_tail_of_what_is_not_watched_says_what_is(place, rigatoni):
+    answer = rigatoni("tail", "pipeline.toml", "shop.nothing")
+    assert answer.returncode == 2
+    assert f"{place.name}.orders" in answer.stderr
+
+
+def test_quiet_says_nothing_but_what_went_wrong(place, rigatoni):
+    fine = rigatoni("run", "pipeline.toml", "--once", "--quiet")
+    assert (fine.returncode, fine.stdout, fine.stderr) == (0, "", "")
+    (record,) = Path("state").rglob("*.orders.json")
+    record.write_bytes(b"garbage")
+    Path("pipeline.toml").write_text(
+        Path("pipeline.toml").read_text().replace('type = "local"\npath = "lake"', 'type = "stdout"')
+    )
+    wrong = rigatoni("run", "pipeline.toml", "--once", "--quiet")
+    assert wrong.returncode == 1
+    assert "what to do:" in wrong.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_is_a_script_that_the_shell_takes(rigatoni, shell, environment=None):
+    answer = rigatoni("completion", shell)
+    assert answer.returncode == 0
+    assert "_RIGATONI_COMPLETE" in answer.stdout
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=answer.stdout, text=True, check=True)
+    completed = subprocess.run(
+        [sys.executable, "-c", "from rigatoni_core.cli.app import rigatoni; rigatoni(prog_name='rigatoni')"],
+        env={**os.environ, "_RIGATONI_COMPLETE": "bash_complete", "COMP_WORDS": "rigatoni va", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert completed.stdout.strip() == "plain,validate"
