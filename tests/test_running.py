@@ -211,7 +211,7 @@ def test_quiet_says_nothing_but_what_went_wrong(place, rigatoni):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shell_completion_is_a_script_that_the_shell_takes(rigatoni, shell, environment=None):
+def test_shell_completion_is_a_script_that_the_shell_takes(rigatoni, shell):
     answer = rigatoni("completion", shell)
     assert answer.returncode == 0
     assert "_RIGATONI_COMPLETE" in answer.stdout
