@@ -4,6 +4,7 @@ import re
 import tomllib
 import traceback
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from redis import exceptions as redis
@@ -58,8 +59,10 @@ async def enter(url, **options):
     return caught.value
 
 
-async def test_the_recommended_acl_user_can_do_everything(guarded, checkpoint):
-    async with RedisStateStore(url=Secret(url_of(guarded, "rigatoni"))) as store:
+@pytest.mark.parametrize("database", [0, 3])
+async def test_the_recommended_acl_user_can_do_everything(guarded, checkpoint, database):
+    url = url_of(guarded, "rigatoni").removesuffix("0") + str(database)
+    async with RedisStateStore(url=Secret(url)) as store:
         assert store.advice(Settings()) == ()
         lease = await store.acquire(STREAM, owner="one", ttl=30)
         lease = await store.renew(lease, ttl=30)
@@ -67,6 +70,22 @@ async def test_the_recommended_acl_user_can_do_everything(guarded, checkpoint):
         assert await store.load_resume_token(STREAM) is not None
         await store.clear_resume_token(STREAM, fencing_token=lease.fencing_token)
         await store.release(lease)
+        await store.want(STREAM, ttl=30)
+        assert await store.wanted(STREAM)
+        assert await store.present("p", owner="one", ttl=30) == 1
+    looker = RedisStateStore(url=Secret(url))
+    async with looker.looking():
+        assert await looker.holder(STREAM) is None
+
+
+async def test_K3_a_percent_encoded_password_works_and_is_never_said_in_either_form(guarded):
+    password = f"p@ss/w:rd#?%{SECRET}"
+    with guarded.client() as admin:
+        admin.execute_command(*ACL.replace("SETUSER rigatoni", "SETUSER odd").replace("PASSWORD", password).split())
+    async with RedisStateStore(url=Secret(url_of(guarded, "odd", quote(password, safe="")))):
+        pass
+    error = await enter(url_of(guarded, "odd", quote(password + "wrong", safe="")))
+    assert isinstance(error, RedisCredentialsError)
 
 
 async def test_a_key_outside_the_users_pattern_is_a_missing_right(guarded):

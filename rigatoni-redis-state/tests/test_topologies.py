@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
 import trustme
@@ -267,3 +268,14 @@ async def test_tls_with_client_certificates_and_to_sentinels(tmp_path, checkpoin
             sentinels = Secret(f"rediss://localhost:{port}{options}")
             async with RedisStateStore(url=Secret("redis://mymaster/0"), sentinels=sentinels) as store:
                 assert (await store.load_resume_token(STREAM)).position.resume_token == "certified"
+
+
+async def test_a_unix_socket(tmp_path, checkpoint):
+    with TemporaryDirectory() as short:  # a socket's path has hundred characters at most
+        with RedisServer(tmp_path / "data", unixsocket=f"{short}/redis.sock"):
+            async with RedisStateStore(url=Secret(f"unix://{short}/redis.sock")) as store:
+                await store.save_resume_token(STREAM, checkpoint("by socket"))
+                assert (await store.load_resume_token(STREAM)).position.resume_token == "by socket"
+        with pytest.raises(RedisUnavailableError, match=r"redis\.sock"):
+            async with RedisStateStore(url=Secret(f"unix://{short}/redis.sock")):
+                pass
