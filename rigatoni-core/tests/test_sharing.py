@@ -230,3 +230,27 @@ def test_a_stream_that_only_one_instance_can_run_stays_there():
             await instances.stop(name) if name == "one" else instances.running[name][1].cancel()
 
     run_virtual(main())
+
+
+def test_a_store_that_hangs_does_not_hold_up_an_end_at_once():
+    async def main():
+        class Hanging(MemoryStateStore):
+            hangs = False
+
+            async def present(self, pipeline, *, owner, ttl):
+                if self.hangs:
+                    await asyncio.Event().wait()
+                return await super().present(pipeline, owner=owner, ttl=ttl)
+
+        instances = Instances(Hanging())
+        instances.start("one")
+        await instances.work(3)
+        instances.store.hangs = True
+        pipeline, task = instances.running["one"]
+        asked = asyncio.get_running_loop().time()
+        pipeline.stop()
+        pipeline.stop()
+        await task
+        assert asyncio.get_running_loop().time() - asked < 1
+
+    run_virtual(main())

@@ -105,7 +105,8 @@ class Pipeline:
                 names = await self._unless_stopped(self._open(stack)) or ()
                 share = Share(self.name, len(names), self.state, self.owner, self.settings)
                 outcomes = await self._supervise([self._worker(name, share, once) for name in names])
-                await share.leave()
+                if not self._aborting.is_set():
+                    await share.leave()
             finally:
                 hanging = not await self._close(stack)
             return PipelineReport(outcomes, hanging)
