@@ -139,10 +139,11 @@ def test_Z12_compression_around_the_file_is_refused():
         ZstdSerializer(inner=ParquetSerializer(compression="none"))
 
 
-def test_H1_a_third_reader(recordings):
+@pytest.mark.parametrize("compression", COMPRESSIONS[:3])
+def test_H1_a_third_reader(recordings, compression):
     """fastparquet, which pandas uses: written in Python, knows nothing of Arrow."""
     events = recorded_events(recordings / "three-thousand.bson")
-    content = ParquetSerializer(mode="canonical").serialize(batch_of(events))
+    content = ParquetSerializer(mode="canonical", compression=compression).serialize(batch_of(events))
     frame = fastparquet.ParquetFile(io.BytesIO(content)).to_pandas()
     assert len(frame) == len(events)
     for (_, row), raw in zip(frame.iterrows(), events, strict=True):

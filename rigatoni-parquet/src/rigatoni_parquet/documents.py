@@ -5,7 +5,7 @@ the column is null, the rest is the value; where it is a document or an array, t
 array by index). Where the rest says nothing, a null in the column means that the document has no such field.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,6 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from rigatoni_bson.columns import NULL
 from rigatoni_bson.decoded import decoded
 from rigatoni_bson.modes import Relaxed
-from rigatoni_bson.writing import CHUNK
 
 from rigatoni_parquet.inference import Findings
 from rigatoni_parquet.types import MISSING, Struct
@@ -24,39 +23,31 @@ _RESERVED = Relaxed().reserved
 
 
 class Documents:
-    """One column of raw documents (None or `NULL` where there is none). Few of them are decoded at a time."""
+    """Some raw documents of one column (None or `NULL` where there is none)."""
 
     def __init__(self, values: Sequence[bytes | None], found: Findings | None = None) -> None:
         """Find out which documents can be split, and note in `found` what these hold."""
+        documents = list(map(_document, values))
         self._values = values
-        self._plain: list[bytes | None] = []
-        for start in range(0, len(values), CHUNK):
-            chunk = values[start : start + CHUNK]
-            documents = list(map(_document, chunk))
-            self._plain += [
-                None if document is None else value for document, value in zip(documents, chunk, strict=True)
-            ]
-            if found is not None:
-                found.note([document for document in documents if document is not None])
+        self._split = [document is not None for document in documents]
+        self._documents: list[dict[str, Any] | None] | None = documents
+        if found is not None:
+            found.note([document for document in documents if document is not None])
+            self._documents = None  # those of a whole batch would be too many: each is decoded again when it is split
 
-    def split(self, kind: Struct) -> tuple[pa.ChunkedArray, list[bytes | None]]:
+    def split(self, kind: Struct) -> tuple[pa.Array, list[bytes | None]]:
         """The nested column, and the rest of each document as a raw document (None where there is none)."""
-        rests = list(self._values)
-        columns = list(self._columns(kind, rests))
-        return pa.chunked_array(columns, kind.arrow), rests
-
-    def _columns(self, kind: Struct, rests: list[bytes | None]) -> Iterator[pa.Array]:
-        for start in range(0, len(self._values), CHUNK):
-            chunk = self._plain[start : start + CHUNK]
-            if not any(chunk):
-                yield pa.nulls(len(chunk), kind.arrow)
-                continue
-            documents = [MISSING if value is None else decode(value, _OPTIONS) for value in chunk]
-            column, rest = kind.column(documents)
-            for row, value in enumerate(chunk):
-                if value is not None:
-                    rests[start + row] = encode(rest[row], codec_options=_OPTIONS) if row in rest else None
-            yield column
+        if not any(self._split):
+            return pa.nulls(len(self._values), kind.arrow), list(self._values)
+        documents = self._documents or [
+            decode(value, _OPTIONS) if split and value is not None else None
+            for value, split in zip(self._values, self._split, strict=True)
+        ]
+        column, rest = kind.column([MISSING if document is None else document for document in documents])
+        rests = [None if split else value for value, split in zip(self._values, self._split, strict=True)]
+        for row, document in rest.items():
+            rests[row] = encode(document, codec_options=_OPTIONS)
+        return column, rests
 
 
 def _document(value: bytes | None) -> dict[str, Any] | None:

@@ -23,10 +23,12 @@ class Nesting:
     schema: Struct | None = None
     _found: dict[str, Findings] = attrs.field(init=False, factory=dict)
 
-    def documents(self, columns: EventColumns) -> dict[str, Documents]:
-        """The documents of the nested columns, looked at. To be called for all events before `types` is."""
-        if self.schema is None and not self._found:
+    def __attrs_post_init__(self) -> None:
+        if self.schema is None:
             self._found = {KEY: Findings(), **dict.fromkeys(IMAGES, Findings())}
+
+    def documents(self, columns: EventColumns) -> dict[str, Documents]:
+        """The documents of the nested columns, looked at; without a schema, all of them come before `types`."""
         return {name: Documents(columns.values[name], self._found.get(name)) for name in (KEY, *IMAGES)}
 
     def types(self) -> Mapping[str, Struct | None]:

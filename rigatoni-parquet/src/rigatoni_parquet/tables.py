@@ -9,6 +9,7 @@ import pyarrow as pa
 from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
+from rigatoni_bson.writing import CHUNK
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RejectedEventsError
 
@@ -19,9 +20,6 @@ from rigatoni_parquet.types import Struct
 REST = "_rest"
 """The end of the name of the column that holds what a nested column does not."""
 
-SLICE = 4096
-"""Events worked on at once: what is only needed on the way is never there for the whole batch."""
-
 _TIME = pa.timestamp("ms", "UTC")
 _TEXT = pa.large_string()  # the same text in Parquet, without a limit of 2 GiB per batch
 _SCALARS = {Kind.TEXT: _TEXT, Kind.INTEGER: pa.int64(), Kind.SECONDS: _TIME, Kind.MILLISECONDS: _TIME}
@@ -31,15 +29,17 @@ def table_of(
     events: EventBatch, texts: ColumnTexts, nesting: Nesting | None
 ) -> tuple[pa.Table, Mapping[str, Struct | None]]:
     """The events as a table, and the types of its nested columns. Raises `RejectedEventsError`."""
-    parts = (_Part.of(events, start, nesting) for start in range(0, len(events) or 1, SLICE))
+    parts = (_Part.of(events, start, nesting) for start in range(0, len(events) or 1, CHUNK))
     types: Mapping[str, Struct | None] = {}
     if nesting:
-        parts, types = _drained(deque(parts)), nesting.types()  # the types are known when all documents were seen
+        if nesting.schema is None:  # the types are known when all documents were looked at
+            parts = _drained(deque(parts))
+        types = nesting.types()
     tables: list[pa.Table] = []
     errors: dict[int, Exception] = {}
     for number, part in enumerate(parts):
         tables.append(part.table(texts, types))
-        errors |= {number * SLICE + index: error for index, error in part.columns.errors.items()}
+        errors |= {number * CHUNK + index: error for index, error in part.columns.errors.items()}
     if errors:
         raise RejectedEventsError(errors, remedy=MalformedEventError.default_remedy)
     return pa.concat_tables(tables), types
@@ -54,7 +54,7 @@ class _Part:
 
     @classmethod
     def of(cls, events: EventBatch, start: int, nesting: Nesting | None) -> "_Part":
-        stop = min(start + SLICE, len(events))
+        stop = min(start + CHUNK, len(events))
         columns = EventColumns.of_raw([bytes(events.raw(index)) for index in range(start, stop)])
         return cls(columns, nesting.documents(columns) if nesting else {})
 

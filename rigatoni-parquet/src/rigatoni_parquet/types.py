@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate, chain
 from typing import Any
 
@@ -36,7 +37,7 @@ class Array(Type):
 
     item: Type
 
-    @property
+    @cached_property
     def arrow(self) -> pa.DataType:
         return pa.list_(pa.field("element", self.item.arrow))
 
@@ -69,7 +70,7 @@ class Struct(Type):
 
     fields: Mapping[str, Type]
 
-    @property
+    @cached_property
     def arrow(self) -> pa.DataType:
         return pa.struct([pa.field(name, kind.arrow) for name, kind in self.fields.items()])
 
