@@ -41,7 +41,7 @@ class EventBatch(Sequence[ChangeEvent]):
     A *heartbeat* is a batch without events (`first` is None): it only moves the position.
 
     `source_time` is the server's own time when it answered; `caught_up` is True when the source knows that nothing
-    was left to read at that time. `read` counts the events consumed, rejected ones included.
+    was left to read at that time. `read` counts the events consumed, rejected ones included. `decoder` is the source's.
     """
 
     __slots__ = ("buffer", "caught_up", "decoder", "end", "first", "offsets", "read", "source_time", "stream")

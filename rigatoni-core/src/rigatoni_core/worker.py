@@ -1,6 +1,6 @@
 """The worker: reads one stream, writes its batches, and only then saves how far it came.
 
-The only room that calls a destination's `write_batch`.
+The only room that calls a destination's `write_batch`, beside `sidestream`, which writes single events.
 """
 
 import asyncio
