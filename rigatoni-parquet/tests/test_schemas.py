@@ -15,7 +15,8 @@ from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_parquet.errors import SchemaFileError
-from rigatoni_parquet.inference import MOST_COLUMNS
+from rigatoni_parquet.inference import MOST_COLUMNS, MOST_NAMES, Findings
+from rigatoni_parquet.inference import inferred as inferred_type
 from rigatoni_parquet.schemas import DEEPEST, load_schema
 from rigatoni_parquet.serializer import ParquetSerializer
 
@@ -111,6 +112,24 @@ def test_names_that_differ_only_in_case_share_no_struct(read):
     (row,) = read(file_of([{"Name": "a", "name": "b", "NAME": 7, "x.y": 1, "$z": 2}]))
     assert row["full_document"] == {"Name": "a", "x.y": 1, "$z": 2}
     assert json.loads(row["full_document_rest"]) == {"name": "b", "NAME": 7}
+
+
+def test_of_such_names_the_most_frequent_one_is_taken():
+    documents = [{"ID": 1}, {"id": 1}, {"id": 2, "x": 1}, {"Id": 1}]
+    assert inferred(documents) == {"id": "long", "x": "long"}
+    assert list(inferred([{"A": 1, "b": 1}, {"a": 1}])) == ["A", "b"]
+
+
+def test_names_that_are_data_cost_no_memory_without_bound():
+    found = Findings()
+    for start in range(0, 3 * MOST_NAMES, 100):
+        found.note([{"_id": start, "by user": {f"{number}": {"n": 1} for number in range(start, start + 100)}}])
+    assert places(found) <= MOST_NAMES + 1
+    assert inferred_type(found).spelled() == {"_id": "long"}
+
+
+def places(found):
+    return 1 + sum(map(places, found.fields.values())) + (places(found.item) if found.item else 0)
 
 
 def test_files_whose_types_differ_are_one_table(tmp_path):

@@ -27,6 +27,9 @@ MOST_COLUMNS = 1000
 RARE = 100
 """A field gets a column where at least one in so many documents has it: names may be data (identifiers, dates)."""
 
+MOST_NAMES = 10_000
+"""Names that are looked at, of all places together, the first ones: however many a batch has, memory stays bounded."""
+
 _GROUPS: dict[type, str] = {
     str: "string",
     int: "number",
@@ -47,9 +50,17 @@ _EXACT = 2**53
 
 
 @attrs.define(eq=False)
-class Findings:
-    """What was found in one place of the documents."""
+class _Room:
+    """What is left of `MOST_NAMES`."""
 
+    left: int = MOST_NAMES
+
+
+@attrs.define(eq=False)
+class Findings:
+    """What was found in one place of the documents; places within share the room."""
+
+    _room: _Room = attrs.field(factory=_Room)
     kinds: Counter[str] = attrs.field(factory=Counter)
     """Groups of types -> how many values."""
     floats: bool = False
@@ -74,7 +85,7 @@ class Findings:
         if depth < DEEPEST and (dict in classes or DBRef in classes):
             self._note_documents(values, depth + 1)
         if depth < DEEPEST and list in classes:
-            self.item = self.item or Findings()
+            self.item = self.item or Findings(self._room)
             self.item.note(list(chain.from_iterable(value for value in values if type(value) is list)), depth + 1)
 
     def _note_documents(self, values: Iterable[Any], depth: int) -> None:
@@ -85,7 +96,12 @@ class Findings:
                 for name, inner in document.items():
                     columns[name].append(inner)
         for name, column in columns.items():
-            self.fields.setdefault(name, Findings()).note(column, depth)
+            if name not in self.fields:
+                if self._room.left == 0:
+                    continue
+                self._room.left -= 1
+                self.fields[name] = Findings(self._room)
+            self.fields[name].note(column, depth)
 
 
 def inferred(found: Findings) -> Struct | None:
@@ -116,9 +132,9 @@ class _Inference:
         return SCALARS[group]
 
     def _document(self, found: Findings, count: int) -> Struct | None:
-        fields = {}
-        for name in usable(found.fields):
-            inside = found.fields[name]
-            if inside.kinds.total() * RARE >= count and (kind := self.of(inside)):
-                fields[name] = kind
+        often = {name: inside.kinds.total() for name, inside in found.fields.items()}
+        usual = sorted((name for name in often if often[name] * RARE >= count), key=lambda name: -often[name])
+        kept = set(usable(usual))
+        kinds = {name: self.of(inside) for name, inside in found.fields.items() if name in kept}
+        fields = {name: kind for name, kind in kinds.items() if kind}
         return Struct(fields) if fields else None

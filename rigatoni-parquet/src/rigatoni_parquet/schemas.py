@@ -50,7 +50,7 @@ def load_schema(path: Path) -> Struct:
 def usable(names: Iterable[str]) -> list[str]:
     """The names that can be columns side by side: not empty, no two that differ only in case.
 
-    SQL readers (Spark, Athena, DuckDB) do not tell such apart; the first one of each is taken.
+    SQL readers (Spark, Athena, DuckDB) do not tell such apart; the first of them is taken.
     """
     found: dict[str, str] = {}
     for name in names:
