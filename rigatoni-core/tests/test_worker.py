@@ -572,3 +572,18 @@ def OldCheckpoint(source, log):
     state = FlakyStateStore()
     state._checkpoints["p/a.b"] = Checkpoint(source._mark(log, 0))
     return state
+
+
+def test_a_stop_while_a_failing_worker_waits_is_no_failure():
+    async def main():
+        running = pipeline(
+            ScriptedSource(logs={"a.b": log_of(5)}, start=0), RecordingDestination(before=[DownError("down")] * 1000)
+        )
+        task = asyncio.create_task(running.run())
+        while running.statistics.streams.get("a.b") is None or running.statistics.streams["a.b"].state != "failing":
+            await asyncio.sleep(0.1)
+        running.stop()
+        report = await task
+        assert report.ok, report.workers
+
+    run_virtual(main())

@@ -5,7 +5,7 @@ The only room that calls a destination's `write_batch`, beside `sidestream`, whi
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import cast
 
 from rigatoni_core.batch import EventBatch
@@ -219,7 +219,8 @@ class Worker:
         self._share.failing = True
         delay = self.retry.next_round(error)
         publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
-        await self.retry.pause(delay)
+        with suppress(ShutdownError):  # a wish to stop is no failure
+            await self.retry.pause(delay)
 
     def _cut(self, batch: EventBatch) -> int:
         return self.destination.cut(batch) if isinstance(self.destination, BatchCutter) else len(batch)

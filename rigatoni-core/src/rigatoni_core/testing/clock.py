@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,12 +18,13 @@ class _VirtualSelector(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready:
-            if timeout is None:
+        if timeout is None:
+            ready = super().select(0)
+            if not ready:
                 raise EverythingWaitsError("no task can run and no timer is set")
-            self.now += max(timeout, 0.0)
-        return ready
+            return ready
+        self.now += max(timeout, 0.0)
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -33,11 +34,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = _VirtualSelector()
         super().__init__(self._virtual)
 
-    def time(self) -> float:
+    @property
+    def now(self) -> float:
+        """Seconds since the loop began."""
         return self._virtual.now
 
+    def time(self) -> float:
+        return self.now
 
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+
+def run_virtual(main: Coroutine[Any, Any, T], loop_factory: Callable[[], VirtualLoop] = VirtualLoop) -> T:
     """`asyncio.run` on a virtual clock that starts at 0."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main)

@@ -1,0 +1,54 @@
+"""Asking a process to stop, and whether it does so as promised."""
+
+import asyncio
+from typing import Any
+
+from rigatoni_core.pipeline import CLOSE_TIMEOUT, Pipeline
+from rigatoni_core.testing.simulation.ledger import Ledger
+from rigatoni_core.testing.simulation.network import Network
+
+
+async def examine(
+    ledger: Ledger,
+    network: Network,
+    pipeline: Pipeline,
+    running: "asyncio.Task[Any]",
+    died: "asyncio.Task[Any]",
+    *,
+    twice: bool,
+) -> None:
+    """Ask to stop (twice: at once). It must end in time; where nothing went wrong, with its work done and saved."""
+    clean = not network.struck and not twice
+    held = {key: ledger.held(network, key) for key in ledger.accounts}
+    pipeline.stop()
+    limit = pipeline.settings.shutdown_timeout
+    if twice:
+        await asyncio.sleep(1.0)
+        pipeline.stop()
+        limit = 0.0
+    limit += 3 * CLOSE_TIMEOUT + network.process.frozen_seconds + 1.0
+    await asyncio.wait([running, died], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done() and not died.done():
+        ledger.violation(f"{network.process.name} was asked to stop and still runs {limit:.0f} s later")
+    elif clean and running.done():
+        _examine_clean(ledger, network, pipeline, running.result(), held)
+
+
+def _examine_clean(
+    ledger: Ledger, network: Network, pipeline: Pipeline, report: Any, held: dict[str, tuple[int, int]]
+) -> None:
+    for key, (served, written) in held.items():
+        account = ledger.accounts[key]
+        name = account.log.stream.name
+        outcome = report.workers.get(name)
+        if outcome is None or outcome.error:
+            continue
+        if outcome.abandoned:
+            ledger.violation(f"{network.process.name} cut {name} off, though nothing hung")
+        after = ledger.held(network, key)[1]
+        figures = pipeline.statistics.streams.get(name)
+        if served > written and after == written and not (figures and figures.recut):
+            ledger.violation(f"{network.process.name} stopped with {served - written} events of {name} in its hands")
+        saved = account.log.index(account.record.position) if account.record else 0
+        if saved < after and not account.restored:
+            ledger.violation(f"{network.process.name} stopped with {name} written to {after} and saved to {saved}")

@@ -1,0 +1,216 @@
+"""What is going to happen in one simulated run: plain values, made from a seed, readable and shrinkable."""
+
+import random
+from enum import StrEnum
+from typing import Any
+
+import attrs
+import cattrs
+
+STREAMS = ("shop.orders", "shop.*")
+MAX_BATCH_BYTES = 2000
+
+
+class FaultKind(StrEnum):
+    """What may happen to one request, or to the process that makes it."""
+
+    REFUSED = "is refused, without effect"
+    ANSWER_LOST = "takes effect, but the connection breaks before the answer"
+    LATE = "fails for the caller, and takes effect later all the same"
+    TWICE = "takes effect, and once more later"
+    HANGS = "never arrives and is never answered"
+    ANSWER_HANGS = "takes effect and is never answered"
+    SLOW = "is answered very late"
+    FATAL = "is refused for good"
+    KILLED_BEFORE = "is not sent: the process is killed"
+    KILLED_AFTER = "takes effect, and the process is killed before the answer"
+    PAUSED = "is not sent before the process has been paused for a while"
+    SUSPENDED = "is not sent before the machine has been suspended for a while, its clock standing still"
+
+
+class Server(StrEnum):
+    """Whom a request goes to."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+    STATE = "state store"
+
+
+class WorldEvent(StrEnum):
+    """What happens to the servers' data, whoever runs."""
+
+    HISTORY_ROLLS = "the source forgets its history up to now"
+    STATE_LOST = "the state store loses its checkpoints"
+    STATE_RESTORED = "the state store is restored from an old backup"
+    RECORD_DAMAGED = "the checkpoint's record is damaged"
+    FOREIGN_OBJECT = "somebody puts a foreign object where the next batch belongs"
+
+
+@attrs.frozen
+class Fault:
+    """`times` requests of a life to a server suffer, from its request `number` on; `seconds`: how long, if it lasts."""
+
+    life: int
+    server: Server
+    number: int
+    kind: FaultKind
+    times: int = 1
+    seconds: float = 10.0
+
+    def __str__(self) -> str:
+        many = f" and the {self.times - 1} after it" if self.times > 1 else ""
+        return f"request {self.number} of run {self.life} to the {self.server}{many} {self.kind}"
+
+
+@attrs.frozen
+class Happening:
+    """Something happens to one stream's data at a time."""
+
+    at: float
+    stream: str
+    event: WorldEvent
+
+    def __str__(self) -> str:
+        return f"at {self.at:.0f} s, for {self.stream}, {self.event}"
+
+
+@attrs.frozen
+class Life:
+    """One run of the pipeline, by one process: its configuration, when it begins and how it is ended.
+
+    `ends` is how long after its beginning it is asked to stop (killed with `killed`, asked twice with `twice`).
+    """
+
+    begins: float
+    ends: float
+    batch_size: int = 20
+    batch_bytes: int = MAX_BATCH_BYTES
+    batch_timeout: float = 5.0
+    definition: int = 1
+    killed: bool = False
+    twice: bool = False
+
+    def __str__(self) -> str:
+        end = "killed" if self.killed else "told twice to stop" if self.twice else "asked to stop"
+        return (
+            f"begins at {self.begins:.0f} s with batches of {self.batch_size} events, {self.batch_bytes} bytes, "
+            f"{self.batch_timeout:.0f} s and definition {self.definition}; {end} {self.ends:.0f} s later"
+        )
+
+
+@attrs.frozen
+class Schedule:
+    """One simulated run. A last life without faults always follows: it must deliver all that is left."""
+
+    seed: int
+    events: int = 100  # of each stream
+    seconds: float = 80.0  # within which they happen
+    keeps_chain: bool = True
+    keeps_leases: bool = True
+    several_parts: bool = False
+    restart_from_now: bool = False
+    lives: tuple[Life, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    happenings: tuple[Happening, ...] = ()
+
+    def __str__(self) -> str:
+        destination = "a chain of objects" if self.keeps_chain else "an at-least-once destination"
+        parts = ", several parts a batch" if self.several_parts else ""
+        leases = "leases" if self.keeps_leases else "no leases"
+        policy = "restart_from_now" if self.restart_from_now else "stop"
+        lines = [
+            f"{self.events} events a stream within {self.seconds:.0f} s, into {destination}{parts}; {leases}; "
+            f"on_lost_position = {policy}",
+            *(f"run {number} {life}" for number, life in enumerate(self.lives)),
+            *map(str, self.faults),
+            *map(str, self.happenings),
+        ]
+        return "\n".join(lines)
+
+    def to_record(self) -> Any:
+        """Plain JSON values."""
+        return _CONVERTER.unstructure(self)
+
+    @classmethod
+    def from_record(cls, record: Any) -> "Schedule":
+        """What `to_record` gave."""
+        return _CONVERTER.structure(record, cls)
+
+
+_CONVERTER = cattrs.Converter(forbid_extra_keys=True)
+
+_OF_THE_DESTINATION = (*FaultKind, FaultKind.ANSWER_LOST, FaultKind.LATE, FaultKind.KILLED_AFTER, FaultKind.PAUSED)
+_OF_THE_STATE = tuple(kind for kind in FaultKind if kind is not FaultKind.FATAL)
+_OF_THE_SOURCE = tuple(kind for kind in _OF_THE_STATE if kind not in (FaultKind.HANGS, FaultKind.ANSWER_HANGS))
+_KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION, Server.STATE: _OF_THE_STATE}
+
+
+def random_schedule(seed: int) -> Schedule:
+    """A schedule of full size: two streams, 200 events, five faults or more, three restarts, often a second owner."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    chain = chance.random() < 0.8
+    leases = not chain or chance.random() < 0.8
+    several_parts = chain and chance.random() < 0.5
+    lives = _lives(chance, changes=chain and not several_parts and chance.random() < 0.4)
+    faults = tuple(_fault(chance, len(lives)) for _ in range(chance.randint(5, 8)))
+    happenings = _happenings(chance, chain, leases) if chance.random() < 0.5 else ()
+    return Schedule(
+        seed,
+        keeps_chain=chain,
+        keeps_leases=leases,
+        several_parts=several_parts,
+        restart_from_now=chance.random() < 0.5,
+        lives=lives,
+        faults=faults,
+        happenings=happenings,
+    )
+
+
+def _lives(chance: random.Random, *, changes: bool) -> tuple[Life, ...]:
+    """Three lives one after another, and often a second owner beside them."""
+    lives, begins, definition = [], 0.0, 1
+    for _ in range(3):
+        ends = chance.uniform(5, 50)
+        lives.append(_life(chance, begins, ends, definition))
+        begins += ends + chance.choice([0.0, 2.0, 15.0])
+        definition += changes and chance.random() < 0.5
+    if chance.random() < 0.5:
+        lives.append(_life(chance, chance.choice([0.0, chance.uniform(0, 60)]), chance.uniform(20, 90), 1))
+    return tuple(lives)
+
+
+def _life(chance: random.Random, begins: float, ends: float, definition: int) -> Life:
+    return Life(
+        begins=round(begins, 3),
+        ends=round(ends, 3),
+        batch_size=chance.choice([1, 3, 7, 20, 50]),
+        batch_bytes=chance.choice([300, 800, MAX_BATCH_BYTES]),
+        batch_timeout=chance.choice([1.0, 5.0, 20.0]),
+        definition=definition,
+        killed=chance.random() < 0.4,
+        twice=chance.random() < 0.2,
+    )
+
+
+def _fault(chance: random.Random, lives: int) -> Fault:
+    server = chance.choice([Server.SOURCE, Server.DESTINATION, Server.DESTINATION, Server.STATE])
+    return Fault(
+        life=chance.randrange(lives),
+        server=server,
+        number=chance.choice([chance.randint(1, 10), chance.randint(1, 40)]),
+        kind=chance.choice(_KINDS[server]),
+        times=chance.choice([1, 1, 1, 2, 6]),
+        seconds=round(chance.choice([0.5, 3.0, 15.0, 30.0]) * chance.uniform(0.8, 1.2), 3),
+    )
+
+
+def _happenings(chance: random.Random, chain: bool, leases: bool) -> tuple[Happening, ...]:
+    events = [WorldEvent.RECORD_DAMAGED]
+    if leases:  # two owners who both give up a position, and no lease between them, may each record a gap
+        events.append(WorldEvent.HISTORY_ROLLS)
+    if chain:
+        events += [WorldEvent.STATE_LOST, WorldEvent.STATE_RESTORED, WorldEvent.FOREIGN_OBJECT]
+    return tuple(
+        Happening(round(chance.uniform(0, 80), 3), chance.choice(STREAMS), chance.choice(events))
+        for _ in range(chance.randint(1, 2))
+    )
