@@ -12,10 +12,15 @@ class EverythingWaitsError(Exception):
     """No task can run and no timer is set: in real life this would hang."""
 
 
+class NothingAdvancesError(Exception):
+    """Something runs again and again while no time goes by: in real life this would burn a processor."""
+
+
 class _VirtualSelector(selectors.DefaultSelector):
     """Instead of sleeping until the next timer, moves the clock there."""
 
     now = 0.0
+    _rounds = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
@@ -23,7 +28,13 @@ class _VirtualSelector(selectors.DefaultSelector):
             if not ready:
                 raise EverythingWaitsError("no task can run and no timer is set")
             return ready
-        self.now += max(timeout, 0.0)
+        if timeout > 0:
+            self.now += timeout
+            self._rounds = 0
+        else:
+            self._rounds += 1
+            if self._rounds > 100_000:
+                raise NothingAdvancesError(f"the virtual clock stands at {self.now} s")
         return []
 
 

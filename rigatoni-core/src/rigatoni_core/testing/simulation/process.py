@@ -12,6 +12,8 @@ from rigatoni_core.testing.clock import VirtualLoop
 _CURRENT: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 _WORLD = contextvars.copy_context()
 """The context of what no process does: the servers, the network, the operator."""
+_ROUNDING = 1e-9
+"""Seconds that keep a lagging clock from being a trifle too early when its timer is due."""
 
 
 @attrs.define(eq=False)
@@ -76,7 +78,7 @@ class ProcessLoop(VirtualLoop):
 
     def time(self) -> float:
         process = _CURRENT.get()
-        return self.now if process is None else self.now - process.lag
+        return self.now if process is None or not process.lag else self.now - process.lag + _ROUNDING
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None

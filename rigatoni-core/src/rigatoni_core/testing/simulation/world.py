@@ -15,7 +15,7 @@ from rigatoni_core.notices import BatchRead, Notice
 from rigatoni_core.options import ByteSize
 from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.testing.clock import EverythingWaitsError, run_virtual
+from rigatoni_core.testing.clock import EverythingWaitsError, NothingAdvancesError, run_virtual
 from rigatoni_core.testing.simulation.bucket import FOREIGN, Appended, Bucket, Lead
 from rigatoni_core.testing.simulation.destination import AppendDestination, ChainDestination
 from rigatoni_core.testing.simulation.endings import examine
@@ -63,6 +63,8 @@ def simulate(schedule: Schedule, parts: Parts = Parts(), *, story: bool = False)
     random.seed(schedule.seed)  # the jitter of core's delays
     try:
         return run_virtual(_simulate(schedule, parts, story), ProcessLoop)
+    except (EverythingWaitsError, NothingAdvancesError) as error:
+        return Outcome((f"{type(error).__name__}: {error}",), (), 0, 0)
     finally:
         random.setstate(before)
 
@@ -72,8 +74,6 @@ async def _simulate(schedule: Schedule, parts: Parts, story: bool) -> Outcome:
     world = World(schedule, parts, story)
     try:
         await world.run()
-    except EverythingWaitsError:
-        world.ledger.violation("everything waits for ever")
     finally:
         await world.end()
     batches = sum(len(account.bucket.leads) if account.bucket else 0 for account in world.ledger.accounts.values())
