@@ -45,13 +45,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = _VirtualSelector()
         super().__init__(self._virtual)
 
-    @property
-    def now(self) -> float:
-        """Seconds since the loop began."""
-        return self._virtual.now
-
     def time(self) -> float:
-        return self.now
+        return self._virtual.now
 
 
 def run_virtual(main: Coroutine[Any, Any, T], loop_factory: Callable[[], VirtualLoop] = VirtualLoop) -> T:

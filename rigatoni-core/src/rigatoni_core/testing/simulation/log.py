@@ -4,7 +4,8 @@ import asyncio
 import random
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.events import ChangeEvent, Namespace, Operation, Position, ResumeToken, Stream, Timestamp
@@ -109,6 +110,14 @@ class EventLog:
         """See `Decoder`."""
         number = int.from_bytes(raw[:4])
         return ChangeEvent(self.tokens[number], Operation.INSERT, Namespace("shop", self.places[number]))
+
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        """See `Decoder`."""
+        return Namespace("shop", self.places[int.from_bytes(raw[:4])])
+
+    def derive(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """See `Decoder`: the number alone says which event it is."""
+        return bytes(raw[:4])
 
     def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """See `Decoder`."""

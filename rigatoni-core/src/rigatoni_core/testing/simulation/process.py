@@ -76,9 +76,15 @@ class ProcessLoop(VirtualLoop):
         context.run(_CURRENT.set, process)
         return self.create_task(main, context=context)
 
+    @property
+    def now(self) -> float:
+        """The world's time: seconds since all began."""
+        return self._virtual.now
+
     def time(self) -> float:
         process = _CURRENT.get()
-        return self.now if process is None or not process.lag else self.now - process.lag + _ROUNDING
+        now = self._virtual.now
+        return now if process is None or not process.lag else now - process.lag + _ROUNDING
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None

@@ -139,6 +139,7 @@ class Schedule:
 
 _CONVERTER = cattrs.Converter(forbid_extra_keys=True)
 
+_OF_THE_PROCESS = (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.PAUSED, FaultKind.SUSPENDED)
 _OF_THE_DESTINATION = (*FaultKind, FaultKind.ANSWER_LOST, FaultKind.LATE, FaultKind.KILLED_AFTER, FaultKind.PAUSED)
 _OF_THE_STATE = tuple(kind for kind in FaultKind if kind is not FaultKind.FATAL)
 _OF_THE_SOURCE = tuple(kind for kind in _OF_THE_STATE if kind not in (FaultKind.HANGS, FaultKind.ANSWER_HANGS))
@@ -194,12 +195,13 @@ def _life(chance: random.Random, begins: float, ends: float, definition: int) ->
 
 def _fault(chance: random.Random, lives: int) -> Fault:
     server = chance.choice([Server.SOURCE, Server.DESTINATION, Server.DESTINATION, Server.STATE])
+    kind = chance.choice(_KINDS[server])
     return Fault(
         life=chance.randrange(lives),
         server=server,
         number=chance.choice([chance.randint(1, 10), chance.randint(1, 40)]),
-        kind=chance.choice(_KINDS[server]),
-        times=chance.choice([1, 1, 1, 2, 6]),
+        kind=kind,
+        times=1 if kind in _OF_THE_PROCESS else chance.choice([1, 1, 1, 2, 6]),
         seconds=round(chance.choice([0.5, 3.0, 15.0, 30.0]) * chance.uniform(0.8, 1.2), 3),
     )
 

@@ -8,7 +8,7 @@ import attrs
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.contracts import Lease, LeaseKeeper, Source, StateStore
+from rigatoni_core.contracts import Lease, LeaseKeeper, Roster, Source, StateStore
 from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError, PositionLostError
 from rigatoni_core.events import Checkpoint, Definition, Position, Stream
 from rigatoni_core.testing.simulation.ledger import Ledger
@@ -127,7 +127,7 @@ class ModelStateStore(StateStore):
 
 
 @attrs.define(kw_only=True, eq=False)
-class ModelLeaseStore(ModelStateStore, LeaseKeeper):
+class ModelLeaseStore(ModelStateStore, LeaseKeeper, Roster):
     """The same with leases. The server's clock decides when one ends there, the process's own when it ends here."""
 
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
@@ -159,6 +159,24 @@ class ModelLeaseStore(ModelStateStore, LeaseKeeper):
         self._learned(lease.stream, None, 0.0)
         await self.network.request(
             Server.STATE, f"release of {lease.stream}", lambda: at_once(self.store.release(lease))
+        )
+
+    async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        """See `Roster`."""
+        return await self.network.request(
+            Server.STATE, "counting of instances", lambda: at_once(self.store.present(pipeline, owner=owner, ttl=ttl))
+        )
+
+    async def want(self, stream: Stream, *, ttl: float) -> None:
+        """See `Roster`."""
+        await self.network.request(
+            Server.STATE, f"asking for {stream}", lambda: at_once(self.store.want(stream, ttl=ttl))
+        )
+
+    async def wanted(self, stream: Stream) -> bool:
+        """See `Roster`."""
+        return await self.network.request(
+            Server.STATE, f"looking who wants {stream}", lambda: at_once(self.store.wanted(stream))
         )
 
     def _learned(self, stream: Stream, lease: Lease | None, deadline: float) -> Lease | None:

@@ -9,9 +9,8 @@ from typing import Any
 import attrs
 
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.contracts import Destination, Source, StateStore
 from rigatoni_core.events import Position, Stream
-from rigatoni_core.notices import BatchRead, Notice
 from rigatoni_core.options import ByteSize
 from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import RetrySettings, Settings
@@ -25,6 +24,7 @@ from rigatoni_core.testing.simulation.network import Network, world_time
 from rigatoni_core.testing.simulation.process import Process, ProcessLoop, in_world
 from rigatoni_core.testing.simulation.schedule import MAX_BATCH_BYTES, STREAMS, Happening, Life, Schedule, WorldEvent
 from rigatoni_core.testing.simulation.servers import ModelLeaseStore, ModelSource, ModelStateStore, at_once
+from rigatoni_core.testing.simulation.reporter import Reporter
 from rigatoni_core.testing.simulation.verdict import judge
 
 PIPELINE = "simulated"
@@ -206,7 +206,7 @@ class World:
             destination=destination,
             state=state(store=self.store, damaged=self.damaged, **shared),
             settings=_settings(life, restart_from_now=last or self.schedule.restart_from_now),
-            listeners=[_Reporter(process.name, self.tell)] if self.tells else [],
+            listeners=[Reporter(network, self.tell if self.tells else None)],
             owner=process.name,
         )
         return network, pipeline
@@ -277,26 +277,6 @@ class World:
 
 def _untold(text: str) -> None:
     """Nobody reads the story."""
-
-
-@attrs.frozen
-class _Reporter(Listener):
-    """Tells what a process says of itself."""
-
-    process: str
-    tell: Callable[[str], None]
-
-    def notify(self, notice: Notice) -> None:
-        """See `Listener`."""
-        if isinstance(notice, BatchRead):
-            return
-        values = attrs.asdict(notice, recurse=False, filter=lambda field, value: field.name != "stream")
-        told = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-        self.tell(f"{self.process} says of {notice.stream.name}: {type(notice).__name__} {told}")
-
-
-def _short(value: object) -> str:
-    return str(value.resume_token) if isinstance(value, Position) else str(value)
 
 
 def _settings(life: Life, *, restart_from_now: bool) -> Settings:
