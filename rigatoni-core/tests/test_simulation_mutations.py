@@ -17,6 +17,7 @@ from rigatoni_core.checkpoint import CheckpointKeeper
 from rigatoni_core.errors import DefinitionChangedError
 from rigatoni_core.leases import LeaseHolder
 from rigatoni_core.retry import Retry
+from rigatoni_core.testing.simulation.bucket import name_of
 from rigatoni_core.testing.simulation.destination import ChainDestination
 from rigatoni_core.testing.simulation.schedule import random_schedule
 from rigatoni_core.testing.simulation.world import Parts, simulate
@@ -115,7 +116,7 @@ def let_a_heartbeat_overtake_the_chunks(anext_):
     return mutant
 
 
-def keep_the_heartbeat_of_before(read):
+def lose_a_reply_when_many_wait(read):
     async def mutant(self):
         async for reply in self._replies:
             if len(reply):
@@ -123,7 +124,11 @@ def keep_the_heartbeat_of_before(read):
                 self._count(len(reply), reply.nbytes)
             else:
                 self._heartbeat = reply
-            if self._chunks and self._heartbeat is not None and self._heartbeat.end.order < self._chunks[-1][0].end.order:
+            if (
+                self._chunks
+                and self._heartbeat is not None
+                and self._heartbeat.end.order < self._chunks[-1][0].end.order
+            ):
                 self._heartbeat = reply.heartbeat(
                     reply.stream, self._chunks[-1][0].end, decoder=reply._decoder, source_time=reply.source_time
                 )
@@ -210,7 +215,7 @@ REAL = [
     (Worker, "_write", wait_for_a_write_without_limit),
     (Worker, "_wait_for_better_times", retry_after_a_fatal_error),
     (Batcher, "__anext__", let_a_heartbeat_overtake_the_chunks),
-    (Batcher, "_read", keep_the_heartbeat_of_before),
+    (Batcher, "_read", lose_a_reply_when_many_wait),
     (Batcher, "_put_back", forget_what_is_put_back),
     (Batcher, "_open_or_close", read_without_bound),
     (Batcher, "stop", stop_without_the_last_batch),
@@ -273,7 +278,7 @@ class OverwritesWhatIsThere(ChainDestination):
         bucket = self.buckets[stream.key]
 
         def put():
-            if (found := bucket.leads.get(key := bucket_name(lead))) is not None and found.owner == lead.owner:
+            if (found := bucket.leads.get(key := name_of(lead.first))) is not None and found.owner == lead.owner:
                 bucket.leads[key] = lead
             else:
                 bucket.put_lead(lead)
@@ -287,23 +292,6 @@ class IgnoresANewerDefinition(ChainDestination):
             return ChainDestination._adopt(self, stream, mine, found)
         except DefinitionChangedError:
             return None
-
-
-class ForgetsTheOtherParts(ChainDestination):
-    def _adopt(self, stream, mine, found):
-        fixed = ChainDestination._adopt(self, stream, mine, found)
-        mine.parts = dict(list(mine.parts.items())[:1]) if attrs.has(type(mine)) and False else mine.parts
-        return fixed
-
-    async def _put(self, stream, lead):
-        fixed = await ChainDestination._put(self, stream, attrs.evolve(lead))
-        return fixed
-
-
-def bucket_name(lead):
-    from rigatoni_core.testing.simulation.bucket import name_of
-
-    return name_of(lead.first)
 
 
 class BeginsWithoutTheAnchorInForce(ChainDestination):
@@ -326,7 +314,9 @@ PARTS = [
 
 
 def _mutants(parts):
-    return next(maker.__name__ for maker in (parts.store, parts.chain) if maker not in (MemoryStateStore, ChainDestination))
+    return next(
+        maker.__name__ for maker in (parts.store, parts.chain) if maker not in (MemoryStateStore, ChainDestination)
+    )
 
 
 @pytest.mark.parametrize("parts", PARTS, ids=_mutants)

@@ -587,3 +587,60 @@ def test_a_stop_while_a_failing_worker_waits_is_no_failure():
         assert report.ok, report.workers
 
     run_virtual(main())
+
+
+def test_a_destination_that_does_not_say_where_the_stream_goes_on_is_asked_again_and_the_worker_says_so():
+    class Silent(BucketDestination):
+        silences = 2
+
+        async def begin(self, stream, definition, position, *, gap=None):
+            self.silences -= 1
+            if self.silences >= 0:
+                await asyncio.Event().wait()
+            return await BucketDestination.begin(self, stream, definition, position, gap=gap)
+
+    async def main():
+        log, bucket, heard = log_of(5), Bucket(), Heard()
+        report = await pipeline(
+            ScriptedSource(logs={"a.b": log}, start=0), Silent(bucket=bucket), heard=heard, write_timeout=10.0
+        ).run(once=True)
+        assert report.ok
+        assert bucket.tokens(Stream("p", "a.b")) == log.tokens
+        assert len(heard.of(Retrying)) == 2
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_F1_a_gap_stays_on_record_whatever_becomes_of_the_answer_of_the_destination(killed):
+    """The destination anchored the stream behind the gap, but the answer was lost, or the process died before it."""
+
+    class LosesTheAnswer(BucketDestination):
+        lost = False
+
+        async def begin(self, stream, definition, position, *, gap=None):
+            answer = await BucketDestination.begin(self, stream, definition, position, gap=gap)
+            if gap and not self.lost:
+                self.lost = True
+                if killed:
+                    await asyncio.Event().wait()
+                raise DownError("the answer is lost")
+            return answer
+
+    async def main():
+        log, state, bucket = log_of(10), FlakyStateStore(), Bucket()
+        first = BucketDestination(bucket=bucket)
+        await pipeline(ScriptedSource(logs={"a.b": log}, start=0), first, state).run(once=True)
+        log.grow(30)
+        for destination in (LosesTheAnswer(bucket=bucket), BucketDestination(bucket=bucket)):
+            running = pipeline(
+                ScriptedSource(logs={"a.b": log}, lost_before=20), destination, state, on_lost_position="restart_from_now"
+            )
+            task = asyncio.create_task(running.run())
+            await asyncio.sleep(20)
+            running.stop()
+            running.stop()
+            await task
+        assert [gap.resumed.resume_token for gap in state._checkpoints["p/a.b"].gaps] == ["mark:40"]
+
+    run_virtual(main())

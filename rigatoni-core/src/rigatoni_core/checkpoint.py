@@ -76,10 +76,23 @@ class CheckpointKeeper:
         if self._memory != self._saved:
             await self._save()
 
+    @property
+    def open_gap(self) -> Gap | None:
+        """The gap that was noted, where going on behind it was not recorded yet."""
+        gaps = self._memory.gaps if self._memory else ()
+        return gaps[-1] if gaps and gaps[-1].lost == self.position else None
+
+    async def note_gap(self, gap: Gap) -> None:
+        """Never forget what is going to be missing; the position stays. Notes nothing where there is none."""
+        if self._memory is not None and gap not in self._memory.gaps:
+            self._memory = attrs.evolve(self._memory, gaps=(*self._memory.gaps, gap))
+            await self._save()
+
     async def record_gap(self, gap: Gap) -> None:
         """Go on from `gap.resumed` and never forget what is missing before it."""
         memory = self._memory or Checkpoint(gap.resumed)
-        self._memory = attrs.evolve(memory, position=gap.resumed, gaps=(*memory.gaps, gap))
+        gaps = memory.gaps if gap in memory.gaps else (*memory.gaps, gap)
+        self._memory = attrs.evolve(memory, position=gap.resumed, gaps=gaps)
         await self._save()
 
     async def advance(self, end: Position, events: int) -> None:

@@ -4,9 +4,9 @@ The only room that calls a destination's `write_batch`, beside `sidestream`, whi
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import cast
+from typing import ParamSpec, TypeVar, cast
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
@@ -36,6 +36,9 @@ from rigatoni_core.rejections import Rejections
 from rigatoni_core.retry import Retry, time_limit
 from rigatoni_core.settings import Settings
 from rigatoni_core.sharing import Share
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_RECOVERIES = 3
 """How often a lost position may be given up in a row without a single event delivered in between."""
@@ -172,16 +175,26 @@ class Worker:
         """Where to go on; it is saved before anything is written, so a crash in the first second loses nothing."""
         position = await self.retry(self.checkpoint.load)
         if position is None and self._chain:
-            position = await self.retry(self._chain.last_committed, self.stream)
+            position = await self._settle(self._chain.last_committed, self.stream)
         resumed = position is not None
         if position is None:
             position = await self._anchor()
         if self._chain:
             definition = self.source.definition(self.stream)
-            position = await self.retry(self._chain.begin, self.stream, definition, position)
+            position = await self._settle(self._chain.begin, self.stream, definition, position)
         await self.retry(self.checkpoint.anchor, position)
         publish(WorkerStarted(stream=self.stream, position=position, resumed=resumed))
         return position
+
+    async def _settle(self, question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask the destination where the stream goes on; each attempt under the lease and within the limit."""
+
+        async def ask() -> T:
+            self.lease.check()
+            async with time_limit(self.settings.write_timeout, f"the destination, asked where {self.stream} goes on,"):
+                return await question(*args, **kwargs)
+
+        return await self.retry(ask)
 
     async def _anchor(self) -> Position:
         """Where a fresh stream begins."""
@@ -199,16 +212,19 @@ class Worker:
         if self._recoveries > MAX_RECOVERIES:
             raise error
         if self._chain:
-            committed = await self._chain.last_committed(self.stream)
+            committed = await self._settle(self._chain.last_committed, self.stream)
             if committed and (lost is None or committed.order > lost.order):
                 await self.checkpoint.anchor(committed)
                 return
         if self.settings.on_lost_position == "stop":
             raise error
-        resumed = await self._anchor()
-        gap = Gap(cause=str(error), lost=lost, resumed=resumed)
+        gap = self.checkpoint.open_gap or Gap(cause=str(error), lost=lost, resumed=await self._anchor())
         if self._chain:
-            await self._chain.begin(self.stream, self.source.definition(self.stream), resumed, gap=gap)
+            await self.checkpoint.note_gap(
+                gap
+            )  # or a crash in between would leave it on record at the destination only
+            definition = self.source.definition(self.stream)
+            await self._settle(self._chain.begin, self.stream, definition, gap.resumed, gap=gap)
         await self.checkpoint.record_gap(gap)
         publish(GapRecorded(stream=self.stream, gap=gap))
 

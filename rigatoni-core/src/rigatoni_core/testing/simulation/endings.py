@@ -18,7 +18,6 @@ async def examine(
     twice: bool,
 ) -> None:
     """Ask to stop (twice: at once). It must end in time; where nothing went wrong, with its work done and saved."""
-    clean = not network.struck and not twice
     held = {key: ledger.held(network, key) for key in ledger.accounts}
     pipeline.stop()
     limit = pipeline.settings.shutdown_timeout
@@ -32,7 +31,7 @@ async def examine(
         await asyncio.wait([running, died], timeout=rest, return_when=asyncio.FIRST_COMPLETED)
     if not running.done() and not died.done():
         ledger.violation(f"{process.name} was asked to stop and still runs {limit:.0f} s later")
-    elif clean and running.done():
+    elif running.done() and not network.struck and not twice:
         _examine_clean(ledger, network, pipeline, running.result(), held)
 
 

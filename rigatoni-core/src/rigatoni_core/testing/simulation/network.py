@@ -4,15 +4,18 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import attrs
 
 from rigatoni_core.errors import DestinationError, RigatoniError, SourceError, StateStoreError, Transient
-from rigatoni_core.testing.simulation.process import Process, ProcessLoop, in_world
+from rigatoni_core.testing.simulation.process import Process, ProcessLoop, in_world, running_loop
 from rigatoni_core.testing.simulation.schedule import Fault, FaultKind, Server
 
 T = TypeVar("T")
+WRITE_TIMEOUT = 12.0
+PATIENCE = WRITE_TIMEOUT + 1.0
+"""Seconds after which no request may be waited for any more."""
 Tell = Callable[[str], None]
 
 
@@ -41,13 +44,13 @@ _DOWN: dict[Server, type[RigatoniError]] = {
 
 @attrs.define(eq=False)
 class Network:
-    """One process's connections. Its faults come from the schedule; `calm` ends them all."""
+    """One process's connections. Its faults come from the schedule; `complain` takes note of broken promises."""
 
     process: Process
     chance: random.Random
     faults: Iterable[Fault]
     tell: Tell
-    calm: bool = False
+    complain: Tell
     denied: list[RigatoniError] = attrs.field(factory=list, init=False)  # what was refused for good
     struck: int = attrs.field(default=0, init=False)  # how many requests suffered
     yielded: set[str] = attrs.field(factory=set, init=False)  # streams (their keys) that were left to other processes
@@ -63,8 +66,8 @@ class Network:
         """Let the server do `effect`, atomically, between now and its answer; an error of it is the answer."""
         await self._alive()
         number = self._counts[server] = self._counts.get(server, 0) + 1
-        fault = None if self.calm else self._pending.get((server, number))
-        loop = asyncio.get_running_loop()
+        fault = self._pending.get((server, number))
+        loop = running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         there = self.chance.random() * 0.1
         back = max(0.0, self.chance.random() * 0.2 - 0.1)
@@ -89,9 +92,10 @@ class Network:
                 in_world(loop, there, self._serve, effect, answer, back)
                 in_world(loop, there + fault.seconds, _serve_quietly, effect)
             case FaultKind.HANGS:
-                pass
+                in_world(loop, PATIENCE, self._expect_given_up, what, answer, self.process.frozen_seconds)
             case FaultKind.ANSWER_HANGS:
                 in_world(loop, there, _serve_quietly, effect)
+                in_world(loop, PATIENCE, self._expect_given_up, what, answer, self.process.frozen_seconds)
             case FaultKind.SLOW:
                 in_world(loop, there, self._serve, effect, answer, fault.seconds)
             case FaultKind.KILLED_BEFORE:
@@ -113,9 +117,17 @@ class Network:
             await asyncio.sleep(0)
             await self._alive()
 
+    def _expect_given_up(self, what: str, answer: "asyncio.Future[Any]", frozen_seconds: float) -> None:
+        """Nothing is waited for in silence longer than the limit, unless the process did not run meanwhile."""
+        process = self.process
+        if (late := process.frozen_seconds - frozen_seconds) > 0 and not process.dead:
+            in_world(running_loop(), late, self._expect_given_up, what, answer, process.frozen_seconds)
+        elif not answer.done() and not process.dead:
+            self.complain(f"{process.name} waits for the {what} longer than {PATIENCE} s")
+
     @staticmethod
     def _serve(effect: Callable[[], T], answer: "asyncio.Future[T]", back: float) -> None:
-        loop = answer.get_loop()
+        loop = running_loop()
         try:
             result = effect()
         except RigatoniError as error:
@@ -125,7 +137,7 @@ class Network:
 
 
 def _after(
-    loop: asyncio.AbstractEventLoop,
+    loop: ProcessLoop,
     back: float,
     answer: "asyncio.Future[Any]",
     result: Any,
@@ -154,4 +166,4 @@ def _serve_quietly(effect: Callable[[], object]) -> None:
 
 def world_time() -> float:
     """The world's time, whichever process asks."""
-    return cast("ProcessLoop", asyncio.get_running_loop()).now
+    return running_loop().now

@@ -3,11 +3,13 @@
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
 
 import attrs
 
 from rigatoni_core.testing.clock import VirtualLoop
+
+Ts = TypeVarTuple("Ts")
 
 _CURRENT: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 _WORLD = contextvars.copy_context()
@@ -47,7 +49,7 @@ class Process:
         if self.frozen:
             return
         self.frozen = True
-        asyncio.get_running_loop().call_later(seconds, self._resume, seconds if suspended else 0.0, context=_WORLD)
+        in_world(running_loop(), seconds, self._resume, seconds if suspended else 0.0)
         self.frozen_seconds += seconds
 
     def bury(self) -> None:
@@ -87,7 +89,10 @@ class ProcessLoop(VirtualLoop):
         return now if process is None or not process.lag else now - process.lag + _ROUNDING
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         process = _CURRENT.get() if context is None else context.get(_CURRENT)
         if process is None or not process.frozen:
@@ -98,7 +103,11 @@ class ProcessLoop(VirtualLoop):
         return handle
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         process = _CURRENT.get() if context is None else context.get(_CURRENT)
         if process is None:
@@ -120,6 +129,13 @@ class ProcessLoop(VirtualLoop):
         return handles[0]
 
 
-def in_world(loop: asyncio.AbstractEventLoop, seconds: float, action: Callable[..., object], *args: Any) -> None:
-    """After so many seconds do something that belongs to no process."""
-    loop.call_later(seconds, action, *args, context=_WORLD)
+def in_world(loop: ProcessLoop, seconds: float, action: Callable[..., object], *args: Any) -> None:
+    """After so many seconds of the world's time do something that belongs to no process."""
+    loop.call_at(loop.now + seconds, action, *args, context=_WORLD)
+
+
+def running_loop() -> ProcessLoop:
+    """The loop that runs now."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ProcessLoop)
+    return loop

@@ -20,11 +20,11 @@ from rigatoni_core.testing.simulation.destination import AppendDestination, Chai
 from rigatoni_core.testing.simulation.endings import examine
 from rigatoni_core.testing.simulation.ledger import Account, Ledger
 from rigatoni_core.testing.simulation.log import EventLog
-from rigatoni_core.testing.simulation.network import Network, world_time
-from rigatoni_core.testing.simulation.process import Process, ProcessLoop, in_world
+from rigatoni_core.testing.simulation.network import WRITE_TIMEOUT, Network, world_time
+from rigatoni_core.testing.simulation.process import Process, ProcessLoop, in_world, running_loop
+from rigatoni_core.testing.simulation.reporter import Reporter
 from rigatoni_core.testing.simulation.schedule import MAX_BATCH_BYTES, STREAMS, Happening, Life, Schedule, WorldEvent
 from rigatoni_core.testing.simulation.servers import ModelLeaseStore, ModelSource, ModelStateStore, at_once
-from rigatoni_core.testing.simulation.reporter import Reporter
 from rigatoni_core.testing.simulation.verdict import judge
 
 PIPELINE = "simulated"
@@ -111,18 +111,19 @@ class World:
 
     async def run(self) -> None:
         """All lives, then one without faults, then the verdict. Ends early where a promise is broken."""
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         for log in self.logs.values():
             for at, visible in log.arrivals:
                 in_world(loop, at, log.show, visible)
         for happening in self.schedule.happenings:
             in_world(loop, happening.at, self._happen, happening)
         lives = [asyncio.create_task(self._live(number, life)) for number, life in enumerate(self.schedule.lives)]
-        lived = asyncio.ensure_future(asyncio.gather(*lives))
+        lived = asyncio.create_task(asyncio.wait(lives))
         violated = asyncio.create_task(self.ledger.violated.wait())
         await asyncio.wait([lived, violated], return_when=asyncio.FIRST_COMPLETED)
         if lived.done():
-            lived.result()
+            for life in lives:
+                life.result()
             await asyncio.sleep(max(0.0, self.schedule.seconds - world_time()) + 40.0)  # what is late arrives, too
             last = asyncio.create_task(self._last())
             await asyncio.wait([last, violated], return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +131,6 @@ class World:
                 last.result()
         else:
             lived.cancel()
-            await asyncio.wait([lived])
         violated.cancel()
         if not self.ledger.violations:
             judge(self.ledger)
@@ -185,7 +185,7 @@ class World:
         process = Process(f"run {number}")
         chance = random.Random(f"{self.schedule.seed}/{number}")  # noqa: S311 (no secret)
         faults = [fault for fault in self.schedule.faults if fault.life == number]
-        network = Network(process, chance, faults, self.tell)
+        network = Network(process, chance, faults, self.tell, self.ledger.violation)
         self.processes.append(process)
         self.networks.append(network)
         shared: dict[str, Any] = {"network": network, "ledger": self.ledger}
@@ -212,9 +212,7 @@ class World:
         return network, pipeline
 
     def _start(self, network: Network, pipeline: Pipeline, *, once: bool = False) -> "asyncio.Task[Any]":
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, ProcessLoop)
-        network.process.main = loop.start(network.process, pipeline.run(once=once))
+        network.process.main = running_loop().start(network.process, pipeline.run(once=once))
         return network.process.main
 
     def _ended(self, number: int, network: Network, running: "asyncio.Task[Any]") -> None:
@@ -243,7 +241,7 @@ class World:
                 account.log.forgotten = account.log.visible
             case WorldEvent.RECORD_DAMAGED:
                 self.damaged.add(key)
-                account.damaged = True
+                account.damaged = account.restored = True
             case WorldEvent.STATE_LOST | WorldEvent.STATE_RESTORED:
                 account.restored = True
                 self._replace_record(account, happening.event)
@@ -285,7 +283,7 @@ def _settings(life: Life, *, restart_from_now: bool) -> Settings:
         batch_bytes=ByteSize(life.batch_bytes),
         batch_timeout=life.batch_timeout,
         max_buffered_bytes=ByteSize(BUFFER),
-        write_timeout=12.0,
+        write_timeout=WRITE_TIMEOUT,
         shutdown_timeout=20.0,
         on_lost_position="restart_from_now" if restart_from_now else "stop",
         max_unsaved_batches=5,
