@@ -634,7 +634,10 @@ def test_F1_a_gap_stays_on_record_whatever_becomes_of_the_answer_of_the_destinat
         log.grow(30)
         for destination in (LosesTheAnswer(bucket=bucket), BucketDestination(bucket=bucket)):
             running = pipeline(
-                ScriptedSource(logs={"a.b": log}, lost_before=20), destination, state, on_lost_position="restart_from_now"
+                ScriptedSource(logs={"a.b": log}, lost_before=20),
+                destination,
+                state,
+                on_lost_position="restart_from_now",
             )
             task = asyncio.create_task(running.run())
             await asyncio.sleep(20)

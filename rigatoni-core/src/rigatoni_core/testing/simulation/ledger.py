@@ -117,6 +117,8 @@ class Ledger:
             self.violation(f"{events.stream}: writes without holding the lease")
         if reading.refused:
             self.violation(f"{events.stream}: writes again after it was refused for good")
+        if not network.struck and self.leased and self._saved(account) < reading.written:
+            self.violation(f"{events.stream}: writes on with {reading.written} written and not saved")
         numbers = account.log.numbers(events)
         start = numbers[0] if numbers else account.log.index(events.end)
         consecutive = list(numbers) == list(range(start, start + len(numbers)))
@@ -127,6 +129,13 @@ class Ledger:
         except RigatoniError as error:
             reading.refused = not error.transient
             raise
+
+    @staticmethod
+    def _saved(account: Account) -> float:
+        """The place of the stored checkpoint; where the store was tampered with, it says nothing."""
+        if account.record is None or account.restored:
+            return float("inf")
+        return account.log.index(account.record.position)
 
     def written(self, network: Network, events: EventBatch) -> None:
         """A process learned that a batch is durable."""
