@@ -3,8 +3,9 @@
 import attrs
 import pytest
 from rigatoni_core.contracts import Deserializer
-from rigatoni_core.errors import UnreadableError
+from rigatoni_core.errors import ChainError, UnreadableError
 from rigatoni_core.events import Stream
+from rigatoni_core.sidestream import SideStream
 from rigatoni_core.testing.batches import START, batch_of
 from rigatoni_local.destination import LocalDestination
 
@@ -86,3 +87,45 @@ async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readab
     async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
         with pytest.raises(UnreadableError, match="can not read"):
             await read(destination)
+
+
+async def test_D5_single_events_are_written_once_whatever_the_layout_is_at_that_time(
+    tmp_path, readable, event, written
+):
+    """A letter whose batch was not written when the process ended is written again, perhaps under other options."""
+    whole = batch_of(event(number) for number in range(4))
+    decoder = whole.decoder
+
+    async def write(indices, **options):
+        async with LocalDestination(path=tmp_path, serializer=readable(**options)) as destination:
+            side = SideStream(Stream("lake.dead-letters", "shop.orders"), destination)
+            for index in indices:
+                await side.write(whole.position_at(index), bytes(whole.raw(index)), decoder)
+            return await read(destination, "lake.dead-letters")
+
+    assert await write([0, 1]) == tokens(whole)[:2]
+    assert await write([3, 0, 2], reject=False) == tokens(whole)
+    assert await write([1, 3]) == tokens(whole)
+    assert [path.name for path in tmp_path.rglob("definition-*.json")] == ["definition-0.json"]
+    assert sorted(token for found in written(tmp_path).values() for token in found) == sorted(tokens(whole))
+
+
+async def test_D5_a_letter_that_was_begun_with_another_serializer_is_not_completed_with_this_one(
+    tmp_path, readable, event
+):
+    @attrs.define(kw_only=True)
+    class Renamed(readable):
+        suffix = ".new"
+
+    whole = batch_of([event(0)])
+    stream = Stream("lake.dead-letters", "shop.orders")
+    for serializer, error in ((readable(), None), (Renamed(), ChainError), (readable(), None)):
+        async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
+            writing = SideStream(stream, destination).write(whole.position_at(0), bytes(whole.raw(0)), whole.decoder)
+            if error is None:
+                await writing
+                (path,) = tmp_path.rglob("*.txt")
+                path.unlink()  # as if it had been killed between the record and the file
+            else:
+                with pytest.raises(error, match="another serializer"):
+                    await writing

@@ -13,7 +13,7 @@ import attrs
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import ChainError, DestinationError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.events import Gap, Position
+from rigatoni_core.events import Definition, Gap, Position
 from rigatoni_core.layout import Layout, Part
 from rigatoni_core.records import gap_record, position_record, read_gap, read_position
 
@@ -60,6 +60,11 @@ class DefinitionRecord:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ForeignObjectError(f"{where} is not the record of a definition: {error!r}") from None
 
+    def means(self, definition: Definition, layout: Layout) -> bool:
+        """Whether this definition, with batches laid out so, is the recorded one."""
+        same = (self.deployment, self.fingerprint) == (definition.deployment, definition.fingerprint)
+        return same and (layout.matches(self.layout) or not definition.layout_counts)
+
 
 @attrs.frozen
 class PartRecord:
@@ -85,10 +90,7 @@ class PartRecord:
         else:
             indices = [index for first, last in self.runs for index in range(first, last + 1)]
         if len(indices) != self.events or (indices and indices[-1] >= len(events)):
-            raise ChainError(
-                f"{events.stream}: a batch was begun with other events than are read now",
-                remedy="Complete it with the versions of the plugins and the configuration that began it.",
-            )
+            raise _begun_otherwise(events, "other events than are read now")
         return Part.of(self.path, indices, events)
 
 
@@ -192,11 +194,20 @@ def missing_contents(
     """The content of those files of a batch that an earlier run did not come to.
 
     Raises `RejectedEventsError` where the batch still holds events that were rejected then, and `ChainError` where its
-    events are others.
+    events are others, or its files were to be written by another serializer.
     """
+    if not all(part.path.endswith(layout.serializer.suffix) for part in missing):
+        raise _begun_otherwise(events, f"files of another serializer than {layout.serializer.suffix}")
     if len(events) != record.events:
         serialized(layout, layout.parts(events))
     return serialized(layout, [part.taken_from(events) for part in missing])
+
+
+def _begun_otherwise(events: EventBatch, what: str) -> ChainError:
+    return ChainError(
+        f"{events.stream}: a batch was begun with {what}",
+        remedy="Complete it with the versions of the plugins and the configuration that began it.",
+    )
 
 
 def _runs(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:

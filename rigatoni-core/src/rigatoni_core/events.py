@@ -193,10 +193,12 @@ class Definition:
 
     `fingerprint` is short and changes whenever `details` (plain JSON values, for people and for records) do.
     `uncertain` lists, in words, what makes a second reading of the same events differ from the first: with any of
-    these, no destination can promise more than at-least-once.
+    these, no destination can promise more than at-least-once. Where `layout_counts`, a destination's other layout is
+    another definition; not so where each batch is a single event, which is cut and ordered alike in every layout.
     """
 
     deployment: str
     fingerprint: str
     details: Mapping[str, Any]
     uncertain: tuple[str, ...] = ()
+    layout_counts: bool = True

@@ -29,5 +29,5 @@ class SideStream:
         await self._destination.flush()
 
 
-_DEFINITION = Definition("", "single-events", {"holds": "single events, each a batch of its own"})
-"""The same for ever and for every deployment: a new definition would let an event be written again."""
+_DEFINITION = Definition("", "single-events", {"holds": "single events, each a batch of its own"}, layout_counts=False)
+"""The same for ever, for every deployment and layout: a new definition would let an event be written again."""

@@ -83,10 +83,7 @@ class Chain:
         newest, mine = self._newest_definition(), self._definition
         if newest is None:
             return None
-        same = (newest.deployment, newest.fingerprint) == (
-            definition.deployment,
-            definition.fingerprint,
-        ) and self.layout.matches(newest.layout)
+        same = newest.means(definition, self.layout)
         if mine is not None and newest.number > mine.number and not same:
             raise self._replaced(mine)
         if gap is not None:
