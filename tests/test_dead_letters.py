@@ -253,6 +253,18 @@ def test_K3_neither_secrets_nor_documents_get_into_logs_and_no_secret_into_lette
     assert "sentinel-secret" not in everything
 
 
+def test_letters_of_another_serializer_are_told_and_nothing_is_replayed_on_a_guess(orders):
+    assert rigatoni("run", "pipeline.toml", "--once", picky=True).returncode == 0
+    other = ("--set", "dead_letters.serializer.inner.type=csv")
+    for command in (["list"], ["replay", "--yes"]):
+        answer = rigatoni("dlq", command[0], "pipeline.toml", *command[1:], *other)
+        assert answer.returncode == 3
+        assert "can not read" in answer.stderr
+        assert "no dead letters" not in answer.stdout
+    assert delivered("p.replayed") == []
+    assert "waiting" in rigatoni("dlq", "list", "pipeline.toml").stdout
+
+
 def test_without_a_place_for_dead_letters_there_are_none_to_list(orders):
     text = Path("pipeline.toml").read_text()
     start, end = text.index("[pipeline.dead_letters]"), text.index("[pipeline.state]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rigatoni_core.cli.app import WORKER_FAILED
+from rigatoni_core.cli.app import CAN_NOT_START, WORKER_FAILED
 from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table, time_in_words
 from rigatoni_core.errors import ConfigurationError, UnreadableError
@@ -33,13 +33,19 @@ def dlq() -> None:
 def list_(file: Path, overrides: tuple[str, ...], stream: str | None, json_: bool) -> None:
     """Lists the dead letters of the pipeline in FILE, oldest first. Changes nothing; the pipeline may run meanwhile."""
     configuration = configuration_of(file, overrides)
-    records = _read(configuration, stream, lambda letter, replayed: _record(letter, replayed, configuration))
+    records, error = _read(configuration, stream, lambda letter, replayed: _record(letter, replayed, configuration))
     if json_:
         as_json(records)
-        return
-    if not records:
+    elif records:
+        _print(records)
+    elif error is None:
         say("there are no dead letters")
-        return
+    if error is not None:
+        fail(error)
+        sys.exit(CAN_NOT_START)
+
+
+def _print(records: list[dict[str, Any]]) -> None:
     rows = [
         (r["id"], r["namespace"] or r["stream"], r["time"], r["plugin"], r["error_id"], r["status"]) for r in records
     ]
@@ -103,7 +109,9 @@ def replay(
     if letters:
         wanted = [letter for letter, _ in _chosen(configuration, stream, letters)]
     else:
-        wanted = _read(configuration, stream, lambda letter, replayed: None if replayed else letter)
+        wanted, error = _read(configuration, stream, lambda letter, replayed: None if replayed else letter)
+        if error is not None:
+            raise error  # whatever seems to wait may have been replayed
     if not yes:
         asyncio.run(_plan(configuration, wanted, json_))
         return
@@ -161,10 +169,10 @@ def _dead_letters(configuration: "PipelineConfiguration") -> "Destination":
 
 def _read(
     configuration: "PipelineConfiguration", stream: str | None, what: "Callable[[DeadLetter, bool], T | None]"
-) -> list[T]:
-    """What is wanted of each dead letter (of one stream, if one is named), and whether it was replayed; None: nothing.
+) -> tuple[list[T], UnreadableError | None]:
+    """`what` of each dead letter, and whether it was replayed (of one stream, if one is named) where it is not None.
 
-    What can not be read is told on stderr: it must not hide the rest.
+    And the error, where not all of them could be read.
     """
     import asyncio
 
@@ -172,17 +180,17 @@ def _read(
 
     dead_letters, found = _dead_letters(configuration), list[T]()
 
-    async def read() -> None:
+    async def read() -> UnreadableError | None:
         async with dead_letters:
             try:
                 async for letter, replayed in kept_letters(dead_letters, configuration.name):
                     if stream in (None, letter.stream.name) and (wanted := what(letter, replayed)) is not None:
                         found.append(wanted)
             except UnreadableError as error:
-                fail(error)
+                return error
+        return None
 
-    asyncio.run(read())
-    return found
+    return found, asyncio.run(read())
 
 
 def _chosen(
@@ -194,7 +202,9 @@ def _chosen(
     def choose(letter: "DeadLetter", replayed: bool) -> "tuple[DeadLetter, bool] | None":
         return (letter, replayed) if letter.id.startswith(beginnings) else None
 
-    found = _read(configuration, stream, choose)
+    found, error = _read(configuration, stream, choose)
+    if error is not None:
+        fail(error)
     for beginning in beginnings:
         count = sum(letter.id.startswith(beginning) for letter, _ in found)
         if count != 1:
