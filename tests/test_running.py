@@ -156,6 +156,15 @@ def test_several_pipelines_run_side_by_side_and_share_a_status(place, rigatoni, 
     shown = rigatoni("state", "show", "several.toml", "--offline").stdout
     assert f"orders/{place.name}.orders" in shown
     assert f"users/{place.name}.users" in shown
+    one = rigatoni("state", "show", "several.toml", "--offline", "--pipeline", "users").stdout
+    assert "orders/" not in one
+    which = rigatoni("state", "clear", "several.toml", f"{place.name}.users", "--yes")
+    assert "describes 2 pipelines: orders, users" in which.stderr
+    assert "--pipeline NAME" in which.stderr
+    assert (
+        rigatoni("state", "clear", "several.toml", f"{place.name}.users", "--yes", "--pipeline", "users").returncode
+        == 0
+    )
 
 
 def test_a_pipeline_that_can_not_start_harms_no_other_and_the_exit_code_says_so(place, rigatoni, wait_for):

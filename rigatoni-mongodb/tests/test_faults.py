@@ -138,7 +138,7 @@ async def test_A9_a_missing_privilege_is_named_with_the_resource(open_source, re
         with pytest.raises(PrivilegeError) as caught:
             await read_all(open_source, server, read=read)
     assert "changeStream" in caught.value.remedy
-    assert "'shop'" in caught.value.remedy
+    assert 'db: "shop"' in caught.value.remedy
 
 
 async def test_J5_a_changed_definition_whose_time_has_rolled_out_goes_on_by_its_token(open_source, read, heard):

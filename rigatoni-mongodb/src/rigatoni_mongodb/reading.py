@@ -24,6 +24,11 @@ DECODER = ChangeEventDecoder()
 _REFUSALS = (9, 2, 72, 40415)
 """Codes by which servers that do not know `startAfter` refuse it."""
 
+_INVALIDATED = (
+    "what is watched was dropped or renamed; the stream goes on, and delivers again as soon as something has that "
+    "name. To follow what was renamed, add its new name to watch"
+)
+
 
 @attrs.define
 class Reader:
@@ -68,7 +73,7 @@ class Reader:
                     if self.position == resumed_at:
                         raise MongoDBPositionLostError(f"{self.stream}: the server ends the stream again and again")
                     resumed_at = self.position
-                    publish(Invalidated(stream=self.stream, reason="dropped or renamed, or its database was"))
+                    publish(Invalidated(stream=self.stream, reason=_INVALIDATED))
         finally:
             await self._close()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -12,12 +12,15 @@ from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
 from rigatoni_core.contracts import Examiner, StateInspector
 from rigatoni_core.errors import PipelineTimeoutError, RigatoniError
-from rigatoni_core.events import Stream
+from rigatoni_core.events import Position, Stream
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
 
 T = TypeVar("T")
+
+FIRST_ANSWER = 2.0
+"""Seconds to wait for a server's first answer to a stream that goes on from a position."""
 
 
 @attrs.define
@@ -88,9 +91,7 @@ class Checks:
         if "state" not in found.errors:
             checkpoint = await self._try(place, self._configuration.state.load_resume_token(stream))
         position = checkpoint.position if checkpoint else None
-        found.streams[stream.name] = (
-            f"goes on from {time_in_words(position.cluster_time)}" if position else "no position yet"
-        )
+        found.streams[stream.name] = self._where(stream, position)
         await self._try(place, self._first(stream, position))
         if "destination" not in found.errors:
             level, conditions = guarantee(stream, self._configuration.source, self._configuration.destination)
@@ -100,11 +101,26 @@ class Checks:
             if isinstance(component, Examiner) and kind not in found.errors:
                 found.errors.setdefault(place, []).extend(await self._try(place, component.examine(stream)) or ())
 
-    async def _first(self, stream: Stream, position: Any) -> None:
-        """Open the stream where it would go on: rights, filters and the position are judged by the source itself."""
+    def _where(self, stream: Stream, position: Position | None) -> str:
+        if position is None:
+            return "no position yet"
+        time = time_in_words(position.cluster_time)
+        if position.fingerprint == self._configuration.source.definition(stream).fingerprint:
+            return f"goes on from {time}"
+        return f"goes on from {time}, by time: what is watched, filtered or looked up has changed since"
+
+    async def _first(self, stream: Stream, position: Position | None) -> None:
+        """Open the stream where it would go on: rights, filters and the position are judged by the source itself.
+
+        Some servers judge a position only with their first answer, so that is waited for, shortly.
+        """
         replies = cast("AsyncGenerator[Any]", self._configuration.source.read(stream, after=position))
         async with aclosing(replies) as reading:
             await anext(reading)
+            if position is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FIRST_ANSWER):
+                        await anext(reading)
 
     async def _try(self, place: str, action: Awaitable[T]) -> T | None:
         """The action's result; None where it failed, which is noted."""

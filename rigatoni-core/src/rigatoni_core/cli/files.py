@@ -11,11 +11,13 @@ from rigatoni_core.cli.output import hide
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
 
+_CHOSEN = "rigatoni_core.pipeline"
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def takes_file(function: Function) -> Function:
-    """The argument FILE and the option `--set`, as `file` and `overrides`."""
+    """The argument FILE and the option `--set` as `file` and `overrides`; `--pipeline` for the functions below."""
     overriding = click.option(
         "--set",
         "overrides",
@@ -23,25 +25,43 @@ def takes_file(function: Function) -> Function:
         metavar="KEY=VALUE",
         help="Replaces a value of the file, such as destination.path=lake; may be given several times.",
     )
-    return click.argument("file", type=click.Path(path_type=Path))(overriding(function))
+    choosing = click.option(
+        "--pipeline",
+        metavar="NAME",
+        help="Only this one of the pipelines in FILE.",
+        expose_value=False,
+        callback=lambda context, _, name: context.meta.update({_CHOSEN: name}),
+    )
+    return click.argument("file", type=click.Path(path_type=Path))(overriding(choosing(function)))
 
 
 def configuration_of(file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
-    """The one pipeline that the file describes; none of its secrets is printed from now on."""
-    from rigatoni_core.catalog import Catalog
-    from rigatoni_core.config import load, parse_override
+    """The one pipeline that the file describes or `--pipeline` names; none of its secrets is printed from now on."""
+    from rigatoni_core.errors import ConfigurationError
 
-    configuration = load(file, Catalog.discover(), [parse_override(text) for text in overrides])
-    hide(configuration.redaction)
-    return configuration
+    found = configurations_of(file, overrides)
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{file} describes {len(found)} pipelines: {', '.join(each.name for each in found)}",
+            remedy="Say which: --pipeline NAME.",
+        )
+    return found[0]
 
 
 def configurations_of(file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
-    """The pipelines of a file or folder, at least one; none of their secrets is printed from now on."""
+    """The pipelines of a file or folder, or the one that `--pipeline` names; none of their secrets is printed."""
     from rigatoni_core.catalog import Catalog
     from rigatoni_core.config import load_all, parse_override
+    from rigatoni_core.errors import ConfigurationError
 
     configurations = load_all(file, Catalog.discover(), [parse_override(text) for text in overrides])
     for configuration in configurations:
         hide(configuration.redaction)
-    return configurations
+    chosen = click.get_current_context().meta.get(_CHOSEN)
+    if chosen is None:
+        return configurations
+    if named := [each for each in configurations if each.name == chosen]:
+        return named
+    raise ConfigurationError(
+        f"{file} describes no pipeline {chosen}", remedy=f"It has {', '.join(each.name for each in configurations)}."
+    )

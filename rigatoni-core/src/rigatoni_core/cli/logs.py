@@ -22,6 +22,7 @@ from rigatoni_core.notices import (
     CheckpointSaved,
     EventsRejected,
     GapRecorded,
+    Invalidated,
     LeaseLost,
     LeaseNotRenewed,
     Notice,
@@ -43,6 +44,7 @@ _LEVELS: dict[type[Notice], int] = {
     WorkerStarting: logging.DEBUG,
     WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
+    Invalidated: logging.WARNING,
     LeaseLost: logging.WARNING,
     LeaseNotRenewed: logging.WARNING,
     RepeatsPossible: logging.WARNING,
