@@ -116,5 +116,12 @@ def standby(session: nox.Session) -> None:
     in_workspace(session, "python", "examples/standby.py", *session.posargs)
 
 
+@nox.session
+def simulate(session: nox.Session) -> None:
+    """The real worker against model servers with faults: `nox -s simulate -- --minutes 30`, or `--seed 17`."""
+    session.install("-e", "rigatoni-core[testing]")
+    session.run("python", "-m", "rigatoni_core.testing.simulation", *session.posargs)
+
+
 if __name__ == "__main__":
     sys.exit("run it with: python -m nox")

@@ -52,5 +52,5 @@ def _examine_clean(
         if served > written and not finished:
             ledger.violation(f"{network.process.name} stopped with {served - written} events of {name} in its hands")
         saved = account.log.index(account.record.position) if account.record else 0
-        if saved < after and not account.restored:
+        if saved < after and not account.restored and ledger.leased:
             ledger.violation(f"{network.process.name} stopped with {name} written to {after} and saved to {saved}")

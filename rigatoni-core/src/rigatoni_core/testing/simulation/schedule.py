@@ -143,7 +143,8 @@ _OF_THE_PROCESS = (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.PA
 _OF_THE_DESTINATION = (*FaultKind, FaultKind.ANSWER_LOST, FaultKind.LATE, FaultKind.KILLED_AFTER, FaultKind.PAUSED)
 _OF_THE_STATE = tuple(kind for kind in FaultKind if kind is not FaultKind.FATAL)
 _OF_THE_SOURCE = tuple(kind for kind in _OF_THE_STATE if kind not in (FaultKind.HANGS, FaultKind.ANSWER_HANGS))
-_KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION, Server.STATE: _OF_THE_STATE}
+KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION, Server.STATE: _OF_THE_STATE}
+"""What may happen to requests to each server."""
 
 
 def random_schedule(seed: int) -> Schedule:
@@ -195,7 +196,7 @@ def _life(chance: random.Random, begins: float, ends: float, definition: int) ->
 
 def _fault(chance: random.Random, lives: int) -> Fault:
     server = chance.choice([Server.SOURCE, Server.DESTINATION, Server.DESTINATION, Server.STATE])
-    kind = chance.choice(_KINDS[server])
+    kind = chance.choice(KINDS[server])
     return Fault(
         life=chance.randrange(lives),
         server=server,
