@@ -16,7 +16,7 @@ from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.catalog import Catalog
-from rigatoni_core.config import load, options_of, structure
+from rigatoni_core.config import load, load_all, options_of, structure
 from rigatoni_core.deadletters import DeadLetter
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
@@ -198,3 +198,18 @@ def test_the_command_and_the_list_of_plugins_import_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
+
+
+def test_the_page_on_operating_names_every_command_and_exit_code_of_the_help(tmp_path, monkeypatch):
+    from rigatoni_core.cli.app import COMMANDS, HELP
+
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    for command in set(COMMANDS) - {"plugins", "dlq"}:
+        assert f"rigatoni {command}" in page, command
+    told = re.findall(r"^  (\d+) +(.+)$", HELP, re.MULTILINE)
+    assert len(told) > 5
+    assert re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE) == told
+    monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "several.toml").write_text(example)
+    assert [each.name for each in load_all(tmp_path / "several.toml", CATALOG)] == ["orders", "users"]

@@ -368,6 +368,7 @@ def test_two_pipelines_of_one_name_would_share_positions(tmp_path):
     [
         ("destination.path=lake", Path, ("destination", "path"), "lake"),
         ("batch_size=5", int, ("batch_size",), 5),
+        ("pipeline.batch_size=5", int, ("batch_size",), 5),
         ("batch_size=five", int, ("batch_size",), "five"),
         ("name=5", str, ("name",), "5"),
         ('name="5"', Annotated[str | None, "help"], ("name",), "5"),

@@ -1,7 +1,6 @@
 """`rigatoni completion`: what a shell needs to complete the command."""
 
 import click
-from click.shell_completion import get_completion_class
 
 from rigatoni_core.cli.output import say
 
@@ -16,6 +15,8 @@ def completion(shell: str) -> None:
     zsh   rigatoni completion zsh >> ~/.zshrc
     fish  rigatoni completion fish > ~/.config/fish/completions/rigatoni.fish
     """
+    from click.shell_completion import get_completion_class
+
     from rigatoni_core.cli.app import rigatoni
 
     made = get_completion_class(shell)

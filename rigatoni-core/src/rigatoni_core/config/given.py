@@ -32,14 +32,17 @@ class Given(str):
 
 
 def parse_override(text: str) -> Override:
-    """`destination.path=lake` as key path and value. Raises ConfigurationError where there is no key or no `=`."""
+    """`destination.path=lake` as key path and value; `pipeline.destination.path`, as messages spell it, means the same.
+
+    Raises ConfigurationError where there is no key or no `=`.
+    """
     key, equals, value = text.partition("=")
     path = _keys(key) if equals else ()
     if not path:
         raise ConfigurationError(
             f"--set {key}: this is no KEY=VALUE", remedy="Write it as in --set destination.path=lake."
         )
-    return path, Given(value)
+    return path[1:] if path[0] == "pipeline" and len(path) > 1 else path, Given(value)
 
 
 def _is_text(hint: Any) -> bool:
