@@ -160,7 +160,8 @@ def test_D6_while_the_dead_letter_store_is_down_nothing_is_skipped_and_the_worke
         running = pipeline(log, destination, letters, state=state, write_timeout=5.0)
         task = asyncio.create_task(running.run(once=True))
         await asyncio.sleep(200)
-        assert running.statistics.total.errors.total() >= 1
+        assert running.statistics.total.errors["dead-letters-down"] >= 1
+        assert "dead letters of p/shop.orders" in running.statistics.streams["shop.orders"].last_error
         assert destination.tokens == []
         assert {save.events for save in state.saves} == {0}
         assert (await task).ok
@@ -177,7 +178,10 @@ def test_D6_a_dead_letter_store_that_fails_for_good_stops_the_worker():
         state, destination = FlakyStateStore(), Picky()
         letters = Letters(before=[DestinationError("no right to write")])
         report = await pipeline(log_of(10, 3), destination, letters, state=state).run(once=True)
-        assert str(report.workers["shop.orders"].error) == "no right to write"
+        error = report.workers["shop.orders"].error
+        assert isinstance(error, DeadLetterError)
+        assert str(error).startswith("dead letters of p/shop.orders can not be written")
+        assert str(error).endswith("no right to write")
         assert destination.tokens == []
         assert {save.events for save in state.saves} == {0}
 

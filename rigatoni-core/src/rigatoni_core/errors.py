@@ -14,6 +14,7 @@
         DefinitionChangedError    another owner changed the stream's definition
         ChainError                the destination's chain of batches contradicts the stream
         DeadLetterError           a dead letter can not be written
+          DeadLettersDownError      at present
         UnreadableError           what was written can not be read back
       RejectedEventsError       these events can not be written, whatever the number of attempts
       TooManyRejectedError      so many events are rejected that the cause is not in single ones
@@ -140,6 +141,10 @@ class DeadLetterError(DestinationError):
         "Nothing is lost, the checkpoint stayed. Give [pipeline.dead_letters] a destination and a serializer that take "
         'every event (type = "local" with serializer = { type = "json" } do), then start again.'
     )
+
+
+class DeadLettersDownError(DeadLetterError, Transient):
+    id = "dead-letters-down"
 
 
 class UnreadableError(DestinationError):

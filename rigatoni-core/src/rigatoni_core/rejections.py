@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Destination
 from rigatoni_core.deadletters import DeadLetter
-from rigatoni_core.errors import ConfigurationError, DeadLetterError, RejectedEventsError, TooManyRejectedError, public
+from rigatoni_core.errors import (
+    ConfigurationError,
+    DeadLetterError,
+    DeadLettersDownError,
+    RejectedEventsError,
+    RigatoniError,
+    TooManyRejectedError,
+    public,
+)
 from rigatoni_core.events import ResumeToken, Stream
 from rigatoni_core.notices import EventsRejected, publish
 from rigatoni_core.retry import time_limit
@@ -50,8 +58,8 @@ class Rejections:
     async def settle(self, batch: EventBatch, rejected: Mapping[int, Exception], attempt: int) -> None:
         """Do for these events, by index in the batch, what must be done before the rest of it is written.
 
-        Raises `RejectedEventsError` where the policy is to stop, `TooManyRejectedError`, or what the destination for
-        dead letters raises; then the batch must not be written.
+        Raises `RejectedEventsError` where the policy is to stop, `TooManyRejectedError`, or `DeadLetterError`; then the
+        batch must not be written.
         """
         if self.policy == "stop":
             error = RejectedEventsError(rejected, remedy=_GO_ON)
@@ -101,8 +109,15 @@ class Rejections:
             return
         self._check()
         try:
-            async with time_limit(self._settings.write_timeout, f"the destination for dead letters of {self._stream}"):
+            async with time_limit(self._settings.write_timeout, "their destination"):
                 await self._letters.write(letter.position, letter.document(batch.decoder), batch.decoder)
         except RejectedEventsError as error:
             raise DeadLetterError(f"a dead letter of {self._stream} is rejected in its turn: {error}") from error
+        except RigatoniError as error:
+            kind = DeadLettersDownError if error.transient else DeadLetterError
+            raise kind(
+                f"dead letters of {self._stream} can not be written, so its batch is not either: {error}",
+                remedy=error.remedy,
+                retry_after=error.retry_after,
+            ) from error
         self._kept.add(letter.position.resume_token)
