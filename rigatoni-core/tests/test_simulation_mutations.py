@@ -16,6 +16,7 @@ from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.checkpoint import CheckpointKeeper
 from rigatoni_core.errors import DefinitionChangedError
 from rigatoni_core.leases import LeaseHolder
+from rigatoni_core.rejections import Rejections
 from rigatoni_core.retry import Retry
 from rigatoni_core.testing.simulation.bucket import name_of
 from rigatoni_core.testing.simulation.destination import ChainDestination
@@ -77,6 +78,31 @@ def take_a_failed_write_for_done(deliver):
 def drop_the_batch_on_stop(deliver):
     async def mutant(self, batch):
         return None if self.retry.stopping else await deliver(self, batch)
+
+    return mutant
+
+
+def keep_no_letters(settle):
+    async def mutant(self, batch, rejected, attempt):
+        return None
+
+    return mutant
+
+
+def take_an_unwritten_letter_for_kept(keep):
+    async def mutant(self, batch, index, reason, attempt):
+        try:
+            await keep(self, batch, index, reason, attempt)
+        except Exception as error:
+            if not getattr(error, "transient", False):
+                raise
+
+    return mutant
+
+
+def claim_no_range_for_rejected_events(write):
+    async def mutant(self, batch):
+        return await write(self, batch) if len(batch) else None
 
     return mutant
 
@@ -212,6 +238,9 @@ REAL = [
     (Worker, "_deliver", forget_to_cut),
     (Worker, "_deliver", take_a_failed_write_for_done),
     (Worker, "_deliver", drop_the_batch_on_stop),
+    (Rejections, "settle", keep_no_letters),
+    (Rejections, "_keep", take_an_unwritten_letter_for_kept),
+    (Worker, "_write", claim_no_range_for_rejected_events),
     (Worker, "_write", forget_to_flush),
     (Worker, "_write", wait_for_a_write_without_limit),
     (Worker, "_wait_for_better_times", retry_after_a_fatal_error),

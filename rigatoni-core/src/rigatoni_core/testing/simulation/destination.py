@@ -60,9 +60,12 @@ class ChainDestination(Destination, PositionKeeper, BatchCutter):
     async def _put(self, stream: Stream, lead: Lead) -> Position | None:
         """The lead first, then its other parts; another end where one is fixed already."""
         bucket = self.buckets[stream.key]
-        found = await self.network.request(
-            Server.DESTINATION, f"put of {stream} {lead.first.resume_token}", lambda: bucket.put_lead(lead)
-        )
+
+        def put_lead() -> Lead | None:
+            self.ledger.letters_come_first(stream, bucket.log.number(lead.first), bucket.log.index(lead.end))
+            return bucket.put_lead(lead)
+
+        found = await self.network.request(Server.DESTINATION, f"put of {stream} {lead.first.resume_token}", put_lead)
         if found is not None and (fixed := self._adopt(stream, lead, found)):
             return fixed
         for place, numbers in list(lead.parts.items())[1:]:
@@ -201,3 +204,26 @@ class AppendDestination(Destination):
     def metadata(self) -> DestinationMetadata:
         """See `Destination`."""
         return DestinationMetadata("a model of a file that only grows", self.delivery)
+
+
+@attrs.define(kw_only=True, eq=False)
+class LetterDestination(Destination):
+    """Takes dead letters; one that comes again changes nothing."""
+
+    network: Network
+    ledger: Ledger
+
+    delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
+
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """See `Destination`."""
+        account = next(it for it in self.ledger.accounts.values() if it.log.stream.name == events.stream.name)
+        numbers = account.log.numbers(events)
+        await self.network.request(
+            Server.DESTINATION, f"dead letters {numbers} of {events.stream}", lambda: account.letters.update(numbers)
+        )
+        return None
+
+    def metadata(self) -> DestinationMetadata:
+        """See `Destination`."""
+        return DestinationMetadata("a model of a place for dead letters", self.delivery)

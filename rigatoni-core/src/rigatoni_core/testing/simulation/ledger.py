@@ -8,7 +8,7 @@ import attrs
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Lease
-from rigatoni_core.errors import RigatoniError
+from rigatoni_core.errors import RejectedEventsError, RigatoniError
 from rigatoni_core.events import Checkpoint, Gap, Stream
 from rigatoni_core.testing.simulation.bucket import FOREIGN, Appended, Bucket
 from rigatoni_core.testing.simulation.log import EventLog
@@ -28,6 +28,7 @@ class Account:
     appended: Appended | None
     durable: int | None = None  # None before the stream was anchored
     gaps: list[Gap] = attrs.field(factory=list)
+    letters: set[int] = attrs.field(factory=set)  # the poison that is a dead letter
     record: Checkpoint | None = None
     backup: Checkpoint | None = None  # the first record of all
     damaged: bool = False  # whether the checkpoint's record ever was
@@ -119,16 +120,30 @@ class Ledger:
             self.violation(f"{events.stream}: writes again after it was refused for good")
         if not network.struck and self.leased and self._saved(account) < reading.written:
             self.violation(f"{events.stream}: writes on with {reading.written} written and not saved")
-        numbers = account.log.numbers(events)
-        start = numbers[0] if numbers else account.log.index(events.end)
-        consecutive = list(numbers) == list(range(start, start + len(numbers)))
-        if not consecutive or account.log.index(events.end) != start + len(numbers):
-            self.violation(f"{events.stream}: a batch of {numbers} that ends at {events.end}")
+        log, numbers, (start, stop) = account.log, list(account.log.numbers(events)), self.range_of(events)
+        if numbers not in (list(range(start, stop)), log.writable(start, stop)):
+            self.violation(f"{events.stream}: a batch from {start} to {stop} of {numbers}")
+        if numbers != log.writable(start, stop):
+            poison = {index: ValueError("poison") for index, number in enumerate(numbers) if number in log.poison}
+            raise RejectedEventsError(poison)
         try:
             yield
         except RigatoniError as error:
             reading.refused = not error.transient
             raise
+
+    def range_of(self, events: EventBatch) -> tuple[int, int]:
+        """The places where what a batch was made from begins and ends."""
+        log = self.accounts[events.stream.key].log
+        assert events.first is not None
+        return log.number(events.first), log.index(events.end)
+
+    def letters_come_first(self, stream: Stream, start: int, stop: int) -> None:
+        """A batch becomes durable: the dead letters of its poison must be already."""
+        account = self.accounts[stream.key]
+        missing = [number for number in account.log.poison if start <= number < stop and number not in account.letters]
+        if missing:
+            self.violation(f"{stream}: the batch from {start} to {stop} is written before its dead letters {missing}")
 
     @staticmethod
     def _saved(account: Account) -> float:
@@ -143,9 +158,9 @@ class Ledger:
 
     def appended(self, events: EventBatch) -> None:
         """A batch was appended: nothing may be missing before it."""
-        account = self.accounts[events.stream.key]
-        end = account.log.index(events.end)
-        if account.durable is None or end - len(events) > account.durable:
+        account, (start, end) = self.accounts[events.stream.key], self.range_of(events)
+        self.letters_come_first(events.stream, start, end)
+        if account.durable is None or start > account.durable:
             self.violation(f"{events.stream}: appends events up to {end}, but only {account.durable} are there")
         else:
             account.durable = max(account.durable, end)

@@ -18,10 +18,11 @@ class EventLog:
     """Events 0 to `len - 1` of a stream; `visible` of them have happened, those before `forgotten` are history.
 
     An index stands for the place before the event of that number. Some events share one cluster time, as those of a
-    transaction do. A raw document is the event's number in four bytes, and padding. It is its batches' decoder, too.
+    transaction do; those in `poison` can not be written. A raw document is the event's number in four bytes, and
+    padding. The log is its batches' decoder, too.
     """
 
-    def __init__(self, stream: Stream, chance: random.Random, events: int, seconds: float) -> None:
+    def __init__(self, stream: Stream, chance: random.Random, events: int, seconds: float, *, poisoned: bool) -> None:
         self.stream = stream
         self.visible = self.forgotten = 0
         self.grown = asyncio.Event()
@@ -40,6 +41,8 @@ class EventLog:
             for ordinal in range(size):
                 self._append(Timestamp(BEGINNING + int(moment), increment), ordinal, chance)
             self.arrivals.append((moment, len(self.raws)))
+        poison = random.Random(chance.random())  # noqa: S311 (no secret)
+        self.poison = frozenset(number for number in range(events) if poisoned and poison.random() < 0.06)
         self.tokens = [ResumeToken(f"e{number}") for number in range(events)]
 
     def _append(self, time: Timestamp, ordinal: int, chance: random.Random) -> None:
@@ -75,6 +78,10 @@ class EventLog:
     def number(self, first: Position) -> int:
         """The number of the event that a batch's `first` names."""
         return int(first.resume_token[1:])
+
+    def writable(self, start: int, stop: int) -> list[int]:
+        """The numbers of those events from `start` to `stop - 1` that are no poison."""
+        return [number for number in range(start, stop) if number not in self.poison]
 
     def mark_between(self, index: int, now: float, fingerprint: str) -> Position:
         """A position of no event, as a server's post-batch token is one."""

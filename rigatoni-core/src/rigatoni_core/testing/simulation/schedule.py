@@ -108,6 +108,7 @@ class Schedule:
     keeps_chain: bool = True
     keeps_leases: bool = True
     several_parts: bool = False
+    poisoned: bool = False  # some events can not be written: they become dead letters
     restart_from_now: bool = False
     lives: tuple[Life, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -116,10 +117,11 @@ class Schedule:
     def __str__(self) -> str:
         destination = "a chain of objects" if self.keeps_chain else "an at-least-once destination"
         parts = ", several parts a batch" if self.several_parts else ""
+        poison = ", some events are poison" if self.poisoned else ""
         leases = "leases" if self.keeps_leases else "no leases"
         policy = "restart_from_now" if self.restart_from_now else "stop"
         lines = [
-            f"{self.events} events a stream within {self.seconds:.0f} s, into {destination}{parts}; {leases}; "
+            f"{self.events} events a stream within {self.seconds:.0f} s, into {destination}{parts}{poison}; {leases}; "
             f"on_lost_position = {policy}",
             *(f"run {number} {life}" for number, life in enumerate(self.lives)),
             *map(str, self.faults),
@@ -161,6 +163,7 @@ def random_schedule(seed: int) -> Schedule:
         keeps_chain=chain,
         keeps_leases=leases,
         several_parts=several_parts,
+        poisoned=seed % 3 == 0,
         restart_from_now=chance.random() < 0.5,
         lives=lives,
         faults=faults,

@@ -59,6 +59,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
         keeps_chain=chain,
         keeps_leases=leases,
         several_parts=chain and draw(st.booleans()),
+        poisoned=draw(st.booleans()),
         restart_from_now=draw(st.booleans()),
         lives=tuple(lives),
         faults=tuple(draw(st.lists(_faults(len(lives)), max_size=6))),

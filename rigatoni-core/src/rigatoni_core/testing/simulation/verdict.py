@@ -38,7 +38,7 @@ def _chain(account: Account, bucket: Bucket) -> Iterator[str]:
             yield f"event {start} is in two batches"
         behind = stop
         numbers = [number for part in lead.parts.values() for number in part]
-        if sorted(numbers) != list(range(start, stop)) or numbers[0] != start:
+        if sorted(numbers) != log.writable(start, stop):
             yield f"the batch from {start} to {stop} holds {numbers}"
         in_gap = any(lost <= start < resumed for lost, resumed in given_up)
         if not in_gap and (problem := _parts(bucket, lead)):

@@ -16,7 +16,7 @@ from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import RetrySettings, Settings
 from rigatoni_core.testing.clock import EverythingWaitsError, NothingAdvancesError, run_virtual
 from rigatoni_core.testing.simulation.bucket import FOREIGN, Appended, Bucket, Lead
-from rigatoni_core.testing.simulation.destination import AppendDestination, ChainDestination
+from rigatoni_core.testing.simulation.destination import AppendDestination, ChainDestination, LetterDestination
 from rigatoni_core.testing.simulation.endings import examine
 from rigatoni_core.testing.simulation.ledger import Account, Ledger
 from rigatoni_core.testing.simulation.log import EventLog
@@ -41,6 +41,7 @@ class Parts:
     pipeline: Callable[..., Pipeline] = Pipeline
     chain: Callable[..., Destination] = ChainDestination
     append: Callable[..., Destination] = AppendDestination
+    letters: Callable[..., Destination] = LetterDestination
     state: Callable[..., StateStore] = ModelStateStore
     leases: Callable[..., StateStore] = ModelLeaseStore
     source: Callable[..., Source] = ModelSource
@@ -93,7 +94,8 @@ class World:
         chance = random.Random(schedule.seed)  # noqa: S311 (no secret)
         self.streams = {name: Stream(PIPELINE, name) for name in STREAMS}
         self.logs = {
-            stream.key: EventLog(stream, chance, schedule.events, schedule.seconds) for stream in self.streams.values()
+            stream.key: EventLog(stream, chance, schedule.events, schedule.seconds, poisoned=schedule.poisoned)
+            for stream in self.streams.values()
         }
         chain = schedule.keeps_chain
         self.buckets = {key: Bucket(log) for key, log in self.logs.items()} if chain else {}
@@ -204,6 +206,7 @@ class World:
                 **shared,
             ),
             destination=destination,
+            dead_letters=self.parts.letters(**shared) if self.schedule.poisoned else None,
             state=state(store=self.store, damaged=self.damaged, **shared),
             settings=_settings(life, restart_from_now=last or self.schedule.restart_from_now),
             listeners=[Reporter(network, self.tell if self.tells else None)],
