@@ -171,6 +171,9 @@ def test_a_pipeline_that_can_not_start_harms_no_other_and_the_exit_code_says_so(
     Path("in-the-way").write_text("a file where a folder should be")
     Path("several.toml").write_text(SEVERAL.format(database=place.name, path="in-the-way/two"))
     assert rigatoni("validate", "several.toml").returncode == 3
+    shared = rigatoni("validate", "several.toml", "--set", "state.path=one", "--set", "destination.path=two")
+    assert shared.returncode == 3
+    assert "another pipeline of this process" in shared.stderr
     with running("several.toml") as process:
         wait_for(lambda: "orders: into" in log())
         assert "users does not run" in log()

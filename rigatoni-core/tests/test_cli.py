@@ -170,6 +170,12 @@ def test_wrong_usage_is_2_and_says_what_to_do(rigatoni, arguments):
     assert answer.stdout == ""
 
 
+def test_a_mistyped_command_is_answered_with_the_nearest(rigatoni):
+    answer = rigatoni("stat")
+    assert answer.returncode == 2
+    assert 'did you mean "stat' in answer.stderr
+
+
 def test_listing_imports_no_client_library(environment):
     code = (
         "import sys; from rigatoni_core.cli import app; sys.argv[1:] = ['plugins', 'list'];"

@@ -3,6 +3,7 @@
 The modules of the commands import what they need when they are called: `rigatoni --help` loads them all.
 """
 
+import difflib
 import importlib
 import sys
 from typing import TYPE_CHECKING
@@ -66,6 +67,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            if near and not ctx.resilient_parsing:
+                raise click.UsageError(f'there is no command "{cmd_name}"; did you mean "{near[0]}"?', ctx)
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         found: click.Command = getattr(importlib.import_module(module), name)

@@ -45,45 +45,54 @@ class Findings:
 
 
 class Checks:
-    """Looks at everything that `run` would use, one after another, so that one failure hides no other."""
+    """Looks at everything that `run` would use, one after another, so that one failure hides no other.
+
+    In two steps, so that several pipelines can be open at once, as `run` has them: what they can not share is seen.
+    """
 
     def __init__(self, configuration: "PipelineConfiguration", timeout: float) -> None:
         self._configuration = configuration
         self._timeout = timeout
         self._found = Findings()
+        self._streams: list[Stream] = []
+        self._holder: str | None = None
 
-    async def run(self) -> Findings:
-        """Connect to everything, look, and close. Changes nothing at the source and writes no event anywhere."""
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Connect to all but the state store, and look who uses that; it stays open on the stack."""
         configuration, found = self._configuration, self._found
-        async with AsyncExitStack() as stack:
-            if await self._try("source", stack.enter_async_context(configuration.source)) is not None:
-                names = list(await self._try("source", configuration.source.streams()) or ())
-            else:
-                names = []
-            if await self._try("destination", stack.enter_async_context(configuration.destination)) is not None:
-                found.destination = configuration.destination.metadata().description
-            if configuration.dead_letters is not None:
-                await self._try("dead_letters", stack.enter_async_context(configuration.dead_letters))
-            if "dead_letters" not in found.errors:
-                found.rejected_events = rejections(configuration)
-            await self._open_state(stack, names)
-            found.advice = advice_of(configuration)
-            for name in names:
-                await self._stream(Stream(configuration.name, name))
-        return found
+        if await self._try("source", stack.enter_async_context(configuration.source)) is not None:
+            self._streams = [
+                Stream(configuration.name, name)
+                for name in await self._try("source", configuration.source.streams()) or ()
+            ]
+        if await self._try("destination", stack.enter_async_context(configuration.destination)) is not None:
+            found.destination = configuration.destination.metadata().description
+        if configuration.dead_letters is not None:
+            await self._try("dead_letters", stack.enter_async_context(configuration.dead_letters))
+        if "dead_letters" not in found.errors:
+            found.rejected_events = rejections(configuration)
+        if isinstance(configuration.state, StateInspector):
+            self._holder = await self._try("state", self._who_holds(configuration.state))
 
-    async def _open_state(self, stack: AsyncExitStack, names: list[str]) -> None:
-        """Enter the state store; where a running pipeline holds it, only look."""
+    async def look(self, stack: AsyncExitStack) -> Findings:
+        """Open the state store (where a running pipeline holds it, only look), then each stream where it stands.
+
+        Changes nothing at the source and writes no event anywhere.
+        """
         state = self._configuration.state
-        if isinstance(state, StateInspector):
-            stream = Stream(self._configuration.name, names[0] if names else "*")
-            async with state.looking():
-                holder = await self._try("state", state.holder(stream))
-            if holder:
-                self._found.notes.append(f"the state store is in use by {holder}: it was looked at, not opened")
-                await stack.enter_async_context(state.looking())
-                return
-        await self._try("state", stack.enter_async_context(state))
+        if self._holder and isinstance(state, StateInspector):
+            self._found.notes.append(f"the state store is in use by {self._holder}: it was looked at, not opened")
+            await stack.enter_async_context(state.looking())
+        elif "state" not in self._found.errors:
+            await self._try("state", stack.enter_async_context(state))
+        self._found.advice = advice_of(self._configuration)
+        for stream in self._streams:
+            await self._stream(stream)
+        return self._found
+
+    async def _who_holds(self, state: StateInspector) -> str | None:
+        async with state.looking():
+            return await state.holder(self._streams[0] if self._streams else Stream(self._configuration.name, "*"))
 
     async def _stream(self, stream: Stream) -> None:
         found, place = self._found, f"stream {stream.name}"

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,14 @@ def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: flo
     store can be reached; whether each stream can be read with these rights and this filter from where it stands; and
     what is guaranteed under which conditions. May be called while the pipelines run.
     """
+    import asyncio
+
     configurations = _load(file, overrides, json_)
     checked = [_Checked(configuration, several=len(configurations) > 1) for configuration in configurations]
+    if not offline:
+        asyncio.run(_connect(checked, timeout))
     for each in checked:
-        each.look(None if offline else timeout, quiet=json_)
+        each.tell(quiet=json_)
     if json_:
         records = [each.record for each in checked]
         as_json({"file": str(file), "valid": True, "faults": [], "pipelines": records})
@@ -67,48 +72,52 @@ def _load(file: Path, overrides: tuple[str, ...], json_: bool) -> "Sequence[Pipe
 
 
 class _Checked:
-    """One pipeline and what was found about it; says it at once, unless `quiet`."""
+    """One pipeline and what was found about it."""
 
     def __init__(self, configuration: "PipelineConfiguration", *, several: bool) -> None:
-        self._configuration = configuration
+        self.configuration = configuration
         self._several = several
         self.record: dict[str, Any] = {"pipeline": configuration.name}
         self.failed = False
         self.hanging = False
+        self.found: Findings | None = None
 
-    def look(self, timeout: float | None, *, quiet: bool) -> None:
-        """Look at the options; with a timeout, connect to everything as well."""
-        from rigatoni_core.cli.advice import advice_of
-
-        if self._several and not quiet:
-            say(bold(self._configuration.name))
-        warnings = [*self._configuration.warnings, *advice_of(self._configuration)]
-        self.record["warnings"] = warnings
-        for text in warnings if not quiet else ():
-            warn(text)
-        if timeout is not None:
-            self._connect(timeout, quiet)
-
-    def _connect(self, timeout: float, quiet: bool) -> None:
-        import asyncio
-
+    def tell(self, *, quiet: bool) -> None:
+        """Say what was found: errors in any case, the rest unless `quiet`; all of it is in `record`."""
         import attrs
 
-        from rigatoni_core.cli.checks import Checks, as_records
+        from rigatoni_core.cli.advice import advice_of
+        from rigatoni_core.cli.checks import as_records
 
-        found = asyncio.run(Checks(self._configuration, timeout).run())
-        errors = as_records(found.errors)
-        more = [text for text in found.advice if text not in self.record["warnings"]]
-        self.record["warnings"] += more
-        self.record |= attrs.asdict(found, filter=attrs.filters.exclude("advice", "errors")) | {"errors": errors}
-        for text in more if not quiet else ():
+        name, found = self.configuration.name, self.found
+        if self._several and not quiet:
+            say(bold(name))
+        advice = found.advice if found else advice_of(self.configuration)
+        self.record["warnings"] = list(dict.fromkeys([*self.configuration.warnings, *advice]))
+        for text in self.record["warnings"] if not quiet else ():
             warn(text)
+        if found is None:
+            return
+        errors = as_records(found.errors)
+        self.record |= attrs.asdict(found, filter=attrs.filters.exclude("advice", "errors")) | {"errors": errors}
         if not quiet:
             _print(found)
         for place, failures in found.errors.items():
             for error in failures:
-                fail(error, f"{self._configuration.name}: {place}: " if self._several else f"{place}: ")
+                fail(error, f"{name}: {place}: " if self._several else f"{place}: ")
         self.failed, self.hanging = bool(errors), found.hanging
+
+
+async def _connect(checked: "Sequence[_Checked]", timeout: float) -> None:
+    """Connect to everything of all pipelines at once: what they can not share is seen as `run` would see it."""
+    from rigatoni_core.cli.checks import Checks
+
+    checks = [Checks(each.configuration, timeout) for each in checked]
+    async with AsyncExitStack() as stack:
+        for check in checks:
+            await check.open(stack)
+        for each, check in zip(checked, checks, strict=True):
+            each.found = await check.look(stack)
 
 
 def _print(found: "Findings") -> None:
