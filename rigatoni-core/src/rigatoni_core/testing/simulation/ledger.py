@@ -153,8 +153,9 @@ class Ledger:
         return account.log.index(account.record.position)
 
     def written(self, network: Network, events: EventBatch) -> None:
-        """A process learned that a batch is durable."""
-        self._readings[network, events.stream.key].written = self.accounts[events.stream.key].log.index(events.end)
+        """A process learned that a batch is durable; what it took in long ago may be so only now."""
+        reading = self._readings[network, events.stream.key]
+        reading.written = max(reading.written, self.range_of(events)[1])
 
     def appended(self, events: EventBatch) -> None:
         """A batch was appended: nothing may be missing before it."""

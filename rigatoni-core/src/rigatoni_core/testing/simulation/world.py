@@ -229,6 +229,7 @@ class World:
 
     def _had_reason(self, error: Exception, network: Network, account: Account) -> bool:
         return error in network.denied or {
+            "DeadLetterError": bool(network.denied),
             "PositionLostError": account.log.forgotten > 0,
             "CorruptCheckpointError": account.damaged,
             "ForeignObjectError": bool(self.foreign),
