@@ -1,4 +1,4 @@
-"""`rigatoni state` where the state store grants leases: no repair of a stream that runs, none undone by a late owner."""
+"""`rigatoni state` where the store grants leases: nothing that runs is repaired, no late owner undoes a repair."""
 
 import json
 from pathlib import Path

@@ -176,7 +176,7 @@ class FileStateStore(StateStore, StateInspector):
             case [pid, host]:
                 return f"process {pid} on {host}"
             case _:
-                return "another process"
+                return "another process or pipeline"
 
     def _require_folder(self) -> None:
         if not self._owner_file.exists():

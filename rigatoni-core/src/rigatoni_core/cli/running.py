@@ -174,7 +174,7 @@ class Run:
         for name, outcome in report.workers.items():
             if outcome.abandoned:
                 reached = time_in_words(outcome.position.cluster_time) if outcome.position else "where it began"
-                lost = f"abandoned in the middle of a batch; nothing is lost, it goes on from {reached}"
+                lost = f"cut off before it had ended by itself; nothing is lost, it goes on from {reached}"
                 self._tell(f"{prefix}{name}: {lost}")
             if outcome.error is None:
                 continue
