@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,6 +129,30 @@ def test_malformed_events_are_named_all_at_once_each_with_its_byte():
             ParquetSerializer(documents=documents).serialize(batch_of(events[:9]))
         assert caught.value.events.keys() == {2, 5}
         assert caught.value.events[2].offset == events[2].index(b"\x08flag")
+
+
+@pytest.mark.parametrize("documents", ["json", "nested"])
+def test_parts_of_batches(read, documents):
+    """As destinations make them: cut by offsets, and without some events; more events than are worked on at once."""
+    whole = batch_of([event_document(number) for number in range(1500)])
+    serializer = ParquetSerializer(documents=documents)
+    rows = read(serializer.serialize(whole))
+    assert read(serializer.serialize(whole[3:1400])) == rows[3:1400]
+    assert read(serializer.serialize(whole.without(range(5, 1490)))) == rows[:5] + rows[1490:]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists the threads of a process")
+@pytest.mark.parametrize("documents", ["json", "nested"])
+def test_the_calling_thread_does_all_the_work(documents):
+    code = (
+        "import os, sys\nfrom rigatoni_core.testing.batches import batch_of, event_document\n"
+        "from rigatoni_parquet.serializer import ParquetSerializer\n"
+        "batch = batch_of([event_document(number) for number in range(5000)])\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "ParquetSerializer(documents=sys.argv[1], row_group_size=1000).serialize(batch)\n"
+        "assert len(os.listdir('/proc/self/task')) == before"
+    )
+    subprocess.run([sys.executable, "-c", code, documents], check=True)
 
 
 @pytest.mark.parametrize("documents", ["json", "nested"])
