@@ -68,6 +68,18 @@ class Retry:
 
     async def __call__(self, action: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `action(*args)`. Its last error once `max_retries` are used up; any other error at once."""
+        try:
+            return await action(*args, **kwargs)  # nearly always all goes well, and the loop costs more than an attempt
+        except Exception as error:
+            if not isinstance(error, Transient):
+                raise
+            failures = [error]
+
+        async def attempt() -> T:
+            if failures:
+                raise failures.pop()  # the attempt above is the loop's first
+            return await action(*args, **kwargs)
+
         attempts = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, Transient)),
             stop=stop_after_attempt(self._settings.max_retries + 1),
@@ -76,7 +88,7 @@ class Retry:
             sleep=self.pause,
             reraise=True,
         )
-        return await attempts(action, *args, **kwargs)
+        return await attempts(attempt)
 
     async def pause(self, seconds: float) -> None:
         """Wait; raises `ShutdownError` as soon as the pipeline stops."""
