@@ -43,7 +43,8 @@ def inferred(documents):
     [
         ([1, Int64(2)], "long"),
         ([1, 1.5], "double"),
-        ([Int64(2**53 + 1), 1.5], "long"),
+        ([Int64(2**53 + 1), 2, 1.5], "long"),
+        ([Int64(2**53 + 1), 2.5, 1.5], "double"),
         ([1, "a", "b"], "string"),
         (["a", 1], "string"),
         ([None, ObjectId()], "objectId"),

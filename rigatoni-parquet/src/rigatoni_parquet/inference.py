@@ -63,9 +63,10 @@ class Findings:
     _room: _Room = attrs.field(factory=_Room)
     kinds: Counter[str] = attrs.field(factory=Counter)
     """Groups of types -> how many values."""
-    floats: bool = False
+    floats: int = 0
+    """How many of the numbers are doubles."""
     large: bool = False
-    """Whether numbers were found that only a double, or only an integer, can hold."""
+    """Whether an integer was found that a double may not hold."""
     fields: dict[str, "Findings"] = attrs.field(factory=dict)
     item: "Findings | None" = None
 
@@ -75,8 +76,7 @@ class Findings:
         for cls, count in classes.items():
             if cls in _GROUPS:
                 self.kinds[_GROUPS[cls]] += count
-        if float in classes:
-            self.floats = True
+        self.floats += classes[float]
         if not self.large and (int in classes or Int64 in classes):
             self.large = any(isinstance(value, int) and not -_EXACT <= value <= _EXACT for value in values)
         if Binary in classes:
@@ -128,7 +128,8 @@ class _Inference:
             return None
         self._left -= 1
         if group == "number":
-            group = "double" if found.floats and not found.large else "long"
+            integers = found.large and found.floats * 2 < count
+            group = "double" if found.floats and not integers else "long"
         return SCALARS[group]
 
     def _document(self, found: Findings, count: int) -> Struct | None:
