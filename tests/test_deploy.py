@@ -1,0 +1,76 @@
+"""The deployment files name what exists, and the pipeline in them is valid. No container engine is needed."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rigatoni_core.catalog import Catalog
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES = COMPOSE["services"]
+
+
+def test_every_mounted_path_exists_and_every_named_volume_is_declared():
+    for service in SERVICES.values():
+        for source in (volume.partition(":")[0] for volume in service.get("volumes", ())):
+            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], source
+
+
+def test_every_dependency_is_a_service_that_can_meet_its_condition():
+    for name, service in SERVICES.items():
+        for needed, demand in service.get("depends_on", {}).items():
+            if demand["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[needed], (name, needed)
+            else:
+                assert demand["condition"] == "service_completed_successfully"
+
+
+def test_only_the_loopback_interface_is_open():
+    for service in SERVICES.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+
+
+def test_the_containers_pipeline_is_valid_with_the_services_environment(monkeypatch):
+    for name, value in SERVICES["rigatoni"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "rigatoni_core.cli", "validate", "--offline", "deploy/compose/pipeline.toml"]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    assert "is valid" in answer.stdout
+
+
+def test_the_image_holds_every_plugin_of_the_pipeline():
+    image = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
+    installed = set(re.findall(r"\./(rigatoni-[a-z0-9-]+)", image))
+    assert all((ROOT / name / "pyproject.toml").exists() for name in installed)
+    pipeline = (ROOT / "deploy" / "compose" / "pipeline.toml").read_text(encoding="utf-8")
+    names = set(re.findall(r'type = "(\w+)"', pipeline))
+    for plugin, provided in Catalog.discover().provided():
+        if provided.name in names:
+            assert plugin.distribution in installed, provided
+            names.discard(provided.name)
+    assert not names, f"no component has these names: {names}"
+
+
+def test_prometheus_takes_its_configuration(tmp_path):
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not on PATH (Debian package prometheus)")
+    shutil.copy(ROOT / "deploy" / "compose" / "prometheus.yml", tmp_path / "prometheus.yml")
+    alerts = ROOT / "rigatoni-prometheus" / "src" / "rigatoni_prometheus" / "alerts"
+    shutil.copytree(alerts, tmp_path / "alerts")
+    command = ["promtool", "check", "config", str(tmp_path / "prometheus.yml")]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_docker_takes_the_file():
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("docker compose is not installed")
+    answer = subprocess.run([docker, "compose", "config", "--quiet"], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
