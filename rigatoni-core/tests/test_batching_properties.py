@@ -6,26 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
-from rigatoni_core.errors import DestinationError, SourceError, StateStoreError, Transient
-from rigatoni_core.events import Stream
 from rigatoni_core.options import ByteSize
-from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import STREAM, batch_of, event_document
 from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import Bucket, BucketDestination, FlakyStateStore, Log, ScriptedSource
-
-
-class DownError(DestinationError, Transient):
-    pass
-
-
-class DroppedError(SourceError, Transient):
-    pass
-
-
-class StoreDownError(StateStoreError, Transient):
-    pass
 
 
 DOCUMENTS = [event_document(number) for number in range(120)]
@@ -87,48 +71,3 @@ def test_positions_do_not_depend_on_where_a_batch_was_cut(transactions, data):
         assert joined.position_at(index) == whole.position_at(index)
         assert whole[index:].first == whole.position_at(index)
         assert whole[: index + 1].end == joined[: index + 1].end
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    dropped=st.sets(st.integers(0, 59), max_size=4),
-    before=st.lists(st.sampled_from([None, None, "fault"]), max_size=12),
-    after=st.lists(st.sampled_from([None, None, "fault"]), max_size=12),
-    saves=st.lists(st.sampled_from([None, "fault"]), max_size=12),
-    sizes=st.lists(st.integers(1, 20), min_size=2, max_size=4),
-)
-def test_the_checkpoint_never_overtakes_durable_data_and_the_chain_holds_everything_once(
-    dropped, before, after, saves, sizes
-):
-    async def main():
-        log, bucket, stream = Log(), Bucket(), Stream("p", "a.b")
-        log.grow(60)
-
-        class Honest(FlakyStateStore):
-            async def save_resume_token(self, stream, checkpoint):
-                durable = bucket.tokens(stream)
-                if checkpoint.events:
-                    assert checkpoint.position.resume_token in [*durable, f"mark:{len(durable)}"]
-                await FlakyStateStore.save_resume_token(self, stream, checkpoint)
-
-        state = Honest(save_faults=[None, *(StoreDownError("down") if fault else None for fault in saves)])
-        for size in sizes:
-            source = ScriptedSource(
-                logs={"a.b": log}, start=0, faults={number: DroppedError("dropped") for number in dropped}
-            )
-            destination = BucketDestination(
-                bucket=bucket,
-                before=[DownError("down") if fault else None for fault in before],
-                after=[DownError("answer lost") if fault else None for fault in after],
-            )
-            running = Pipeline(
-                name="p", source=source, destination=destination, state=state, settings=Settings(batch_size=size)
-            )
-            report = await running.run(once=True)
-            assert report.ok
-            state._leases.clear()
-            log.grow(7)
-            state = state if size % 2 else Honest()
-        assert bucket.tokens(stream) == log.tokens[: len(log.tokens) - 7]
-
-    run_virtual(main())

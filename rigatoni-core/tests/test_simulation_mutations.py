@@ -29,12 +29,12 @@ SECONDS = 60.0
 
 def caught(parts=Parts()):  # noqa: B008
     """The schedule that shows it first; fails if none does within the time."""
-    until = time.monotonic() + SECONDS
+    until = time.process_time() + SECONDS
     for seed in itertools.count(1_000_000):
         schedule = random_schedule(seed)
         if simulate(schedule, parts).violations:
             return schedule
-        assert time.monotonic() < until, f"survived {seed - 999_999} schedules"
+        assert time.process_time() < until, f"survived {seed - 999_999} schedules"
     raise AssertionError
 
 

@@ -31,6 +31,14 @@ class DestinationDeniedError(DestinationError):
     """The destination refused for good."""
 
 
+class SourceDeniedError(SourceError):
+    """The source refused for good."""
+
+
+class StateDeniedError(StateStoreError):
+    """The state store refused for good."""
+
+
 class StateDownError(StateStoreError, Transient):
     """The state store did not answer as it should."""
 
@@ -39,6 +47,11 @@ _DOWN: dict[Server, type[RigatoniError]] = {
     Server.SOURCE: SourceDroppedError,
     Server.DESTINATION: DestinationDownError,
     Server.STATE: StateDownError,
+}
+_DENIED: dict[Server, type[RigatoniError]] = {
+    Server.SOURCE: SourceDeniedError,
+    Server.DESTINATION: DestinationDeniedError,
+    Server.STATE: StateDeniedError,
 }
 
 
@@ -80,7 +93,7 @@ class Network:
             case FaultKind.REFUSED:
                 in_world(loop, there, _settle, answer, None, _DOWN[server](f"{what} failed"))
             case FaultKind.FATAL:
-                self.denied.append(DestinationDeniedError(f"{what} is not allowed"))
+                self.denied.append(_DENIED[server](f"{what} is not allowed"))
                 in_world(loop, there, _settle, answer, None, self.denied[-1])
             case FaultKind.ANSWER_LOST:
                 in_world(loop, there, _serve_quietly, effect)

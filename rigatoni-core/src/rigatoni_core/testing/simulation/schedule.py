@@ -143,9 +143,8 @@ _CONVERTER = cattrs.Converter(forbid_extra_keys=True)
 
 _OF_THE_PROCESS = (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.PAUSED, FaultKind.SUSPENDED)
 _OF_THE_DESTINATION = (*FaultKind, FaultKind.ANSWER_LOST, FaultKind.LATE, FaultKind.KILLED_AFTER, FaultKind.PAUSED)
-_OF_THE_STATE = tuple(kind for kind in FaultKind if kind is not FaultKind.FATAL)
-_OF_THE_SOURCE = tuple(kind for kind in _OF_THE_STATE if kind not in (FaultKind.HANGS, FaultKind.ANSWER_HANGS))
-KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION, Server.STATE: _OF_THE_STATE}
+_OF_THE_SOURCE = tuple(kind for kind in FaultKind if kind not in (FaultKind.HANGS, FaultKind.ANSWER_HANGS))
+KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION, Server.STATE: tuple(FaultKind)}
 """What may happen to requests to each server."""
 
 
