@@ -11,7 +11,6 @@ from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import STREAM, batch_of, event_document
 from rigatoni_core.testing.clock import run_virtual
 
-
 DOCUMENTS = [event_document(number) for number in range(120)]
 
 
