@@ -14,6 +14,7 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_parquet.serializer import ParquetSerializer
 
 
 def both(make, events, **options):
@@ -25,7 +26,7 @@ def both(make, events, **options):
         if not accelerated:
             serializer._accelerator = None
         try:
-            answers.append(serializer.serialize(events))
+            answers.append(bytes(serializer.serialize(events)))
         except RejectedEventsError as error:
             answers.append({index: str(reason) for index, reason in error.events.items()})
     return answers
@@ -82,3 +83,30 @@ def test_recorded_events_of_a_real_server_give_the_same_avro_records(mode, recor
     for path in sorted(recordings.glob("*.bson")):
         accelerated, pure = both(AvroSerializer, batch_of(recorded_events(path)), mode=mode)
         assert accelerated == pure
+
+
+@settings(deadline=None, max_examples=200)
+@given(events=st.lists(EVENTS | DAMAGED | DOCUMENTS, max_size=6), mode=st.sampled_from([*MODES]))
+def test_C6_every_event_gives_the_same_parquet_file(events, mode):
+    accelerated, pure = both(ParquetSerializer, unchecked(events), mode=mode)
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("mode", [*MODES])
+def test_recorded_events_of_a_real_server_give_the_same_parquet_file(mode, recordings):
+    for path in sorted(recordings.glob("*.bson")):
+        accelerated, pure = both(ParquetSerializer, batch_of(recorded_events(path)), mode=mode)
+        assert accelerated == pure
+
+
+@pytest.mark.parametrize("damaged", [[], [511], [512, 1100]])
+def test_a_long_batch_with_events_left_to_the_pure_path_gives_the_same_parquet_file(damaged):
+    """Of the odd events some open a chunk, some end one, and some stand one after the other."""
+    events = [encode(event_document(number)) for number in range(1200)]
+    for number in (0, 511, 512, 513, 700, 1199):
+        events[number] = encode(event_document(number) | {"txnNumber": f"number {number}"})
+    for number in damaged:
+        events[number] = events[number][:-1] + b"\1"
+    accelerated, pure = both(ParquetSerializer, unchecked(events))
+    assert accelerated == pure
+    assert isinstance(pure, dict) == bool(damaged)

@@ -8,13 +8,14 @@ from typing import Annotated, Literal, get_args
 import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rigatoni_bson.accelerator import Accelerator, find_accelerator
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 
 from rigatoni_parquet.nesting import IMAGES, KEY, Nesting
 from rigatoni_parquet.schemas import load_schema
-from rigatoni_parquet.tables import REST, table_of
+from rigatoni_parquet.tables import REST, accelerated_table_of, table_of
 from rigatoni_parquet.types import Struct
 
 Form = Literal["json", "nested"]
@@ -52,6 +53,7 @@ class ParquetSerializer(Serializer):
     ] = 100_000
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
     _struct: Struct | None = attrs.field(init=False, repr=False, default=None)
+    _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
     media_type = "application/vnd.apache.parquet"
     suffix = ".parquet"
@@ -71,9 +73,11 @@ class ParquetSerializer(Serializer):
 
     def serialize(self, events: EventBatch) -> memoryview:
         """The batch as one complete file."""
-        nesting = Nesting(self._struct) if self.documents == "nested" else None
-        table, types = table_of(events, self._texts, nesting)
         metadata = {"rigatoni.format": FORMAT, "rigatoni.mode": self.mode}
+        nesting = Nesting(self._struct) if self.documents == "nested" else None
+        if self._accelerator is not None and nesting is None:
+            return self._written(accelerated_table_of(events, self._texts, self.mode, self._accelerator), metadata)
+        table, types = table_of(events, self._texts, nesting)
         if nesting:
             spelled = {name: kind.spelled() for name, kind in types.items() if kind}
             metadata["rigatoni.schema"] = json.dumps(spelled, ensure_ascii=False)

@@ -1,11 +1,12 @@
 """A batch as an Arrow table: one row per event, in the vocabulary of all tabular formats."""
 
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import pyarrow as pa
+from rigatoni_bson.accelerator import Accelerator, documents_for
 from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
@@ -13,6 +14,7 @@ from rigatoni_bson.writing import CHUNK
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RejectedEventsError
 
+from rigatoni_parquet.buffers import TEXT, TYPES, accelerated, completed
 from rigatoni_parquet.documents import Documents
 from rigatoni_parquet.nesting import Nesting
 from rigatoni_parquet.types import Struct
@@ -20,16 +22,14 @@ from rigatoni_parquet.types import Struct
 REST = "_rest"
 """The end of the name of the column that holds what a nested column does not."""
 
-_TIME = pa.timestamp("ms", "UTC")
-_TEXT = pa.large_string()  # the same text in Parquet, without a limit of 2 GiB per batch
-_SCALARS = {Kind.TEXT: _TEXT, Kind.INTEGER: pa.int64(), Kind.SECONDS: _TIME, Kind.MILLISECONDS: _TIME}
+_DOCUMENTS = (Kind.TOKEN, Kind.DOCUMENT)
 
 
 def table_of(
     events: EventBatch, texts: ColumnTexts, nesting: Nesting | None
 ) -> tuple[pa.Table, Mapping[str, Struct | None]]:
     """The events as a table, and the types of its nested columns. Raises `RejectedEventsError`."""
-    parts = (_Part.of(events, start, nesting) for start in range(0, len(events) or 1, CHUNK))
+    parts = (_Part.of(events, places, nesting) for places in _chunks(events))
     types: Mapping[str, Struct | None] = {}
     if nesting:
         if nesting.schema is None:  # the types are known when all documents were looked at
@@ -37,41 +37,69 @@ def table_of(
         types = nesting.types()
     tables: list[pa.Table] = []
     errors: dict[int, Exception] = {}
-    for number, part in enumerate(parts):
+    for part in parts:
         tables.append(part.table(texts, types))
-        errors |= {number * CHUNK + index: error for index, error in part.columns.errors.items()}
+        errors |= part.errors()
+    return _whole(tables, errors), types
+
+
+def accelerated_table_of(events: EventBatch, texts: ColumnTexts, mode: str, accelerator: Accelerator) -> pa.Table:
+    """The same table without nested columns; `texts` writes in `mode` what the accelerator leaves out."""
+    buffer, offsets = documents_for(events.buffer, events.offsets)
+    tables: list[pa.Table] = []
+    errors: dict[int, Exception] = {}
+    for places in _chunks(events):
+        table, left = accelerated(accelerator, buffer, offsets[places.start : places.stop + 1], mode)
+        if left:
+            part = _Part.of(events, [places[index] for index in left], None)
+            table = completed(table, part.table(texts, {}), left)
+            errors |= part.errors()
+        tables.append(table)
+    return _whole(tables, errors)
+
+
+def _chunks(events: EventBatch) -> Iterator[range]:
+    """Whose events are worked on together, either way: chunks decide where pages end, and so about the bytes."""
+    return (range(start, min(start + CHUNK, len(events))) for start in range(0, len(events) or 1, CHUNK))
+
+
+def _whole(tables: list[pa.Table], errors: dict[int, Exception]) -> pa.Table:
     if errors:
         raise RejectedEventsError(errors, remedy=MalformedEventError.default_remedy)
-    return pa.concat_tables(tables), types
+    return pa.concat_tables(tables)
 
 
 @attrs.frozen
 class _Part:
-    """Some of a batch's events; `documents` are those of the columns that are nested."""
+    """The events at some places of a batch; `documents` are those of the columns that are nested."""
 
+    places: Sequence[int]
     columns: EventColumns
     documents: Mapping[str, Documents]
 
     @classmethod
-    def of(cls, events: EventBatch, start: int, nesting: Nesting | None) -> "_Part":
-        stop = min(start + CHUNK, len(events))
-        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in range(start, stop)])
-        return cls(columns, nesting.documents(columns) if nesting else {})
+    def of(cls, events: EventBatch, places: Sequence[int], nesting: Nesting | None) -> "_Part":
+        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
+        return cls(places, columns, nesting.documents(columns) if nesting else {})
 
     def table(self, texts: ColumnTexts, types: Mapping[str, Struct | None]) -> pa.Table:
         """These events as a table. Damaged documents are rejected in `columns`."""
         arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
         for name, kind in ((column.name, column.kind) for column in COLUMNS):
             values = self.columns.values[name]
-            if kind in _SCALARS:
-                arrays[name] = pa.array(_milliseconds(values) if kind is Kind.SECONDS else values, _SCALARS[kind])
+            if kind not in _DOCUMENTS:
+                arrays[name] = pa.array(_milliseconds(values) if kind is Kind.SECONDS else values, TYPES[kind])
             elif name not in self.documents:
-                arrays[name] = pa.array(texts.write(self.columns, name), _TEXT)
+                arrays[name] = pa.array(texts.write(self.columns, name), TEXT)
             else:
                 if (struct := types[name]) is not None:
                     arrays[name], self.columns.values[name] = self.documents[name].split(struct)
-                arrays[name + REST] = pa.array(texts.write(self.columns, name), _TEXT)
+                arrays[name + REST] = pa.array(texts.write(self.columns, name), TEXT)
         return pa.table(arrays)
+
+    def errors(self) -> dict[int, Exception]:
+        """What is wrong with which event of the batch."""
+        return {self.places[index]: error for index, error in self.columns.errors.items()}
 
 
 def _drained(parts: deque[_Part]) -> Generator[_Part]:
