@@ -14,7 +14,7 @@ import pytest
 from rigatoni_core.batching import Batcher
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.checkpoint import CheckpointKeeper
-from rigatoni_core.errors import DefinitionChangedError
+from rigatoni_core.errors import CorruptCheckpointError, DefinitionChangedError
 from rigatoni_core.leases import LeaseHolder
 from rigatoni_core.rejections import Rejections
 from rigatoni_core.retry import Retry
@@ -189,6 +189,24 @@ def stop_without_the_last_batch(stop):
     return mutant
 
 
+def end_where_the_stream_was_left_to_others(enter):
+    async def mutant(self):
+        await enter(self)
+        return True
+
+    return mutant
+
+
+def take_a_damaged_record_for_none(load):
+    async def mutant(self):
+        try:
+            return await load(self)
+        except CorruptCheckpointError:
+            return None
+
+    return mutant
+
+
 def check_no_lease(check):
     def mutant(self):
         return None
@@ -249,6 +267,8 @@ REAL = [
     (Batcher, "_put_back", forget_what_is_put_back),
     (Batcher, "_open_or_close", read_without_bound),
     (Batcher, "stop", stop_without_the_last_batch),
+    (Worker, "_enter", end_where_the_stream_was_left_to_others),
+    (CheckpointKeeper, "load", take_a_damaged_record_for_none),
     (LeaseHolder, "check", check_no_lease),
     (CheckpointKeeper, "record_gap", forget_the_gap),
     (CheckpointKeeper, "close", save_nothing_after_idle),

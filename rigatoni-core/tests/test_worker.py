@@ -647,3 +647,21 @@ def test_F1_a_gap_stays_on_record_whatever_becomes_of_the_answer_of_the_destinat
         assert [gap.resumed.resume_token for gap in state._checkpoints["p/a.b"].gaps] == ["mark:40"]
 
     run_virtual(main())
+
+
+def test_once_ends_behind_the_servers_time_at_start_though_the_stream_never_rests():
+    class Restless(ScriptedSource):
+        async def read(self, stream, *, after):
+            async for reply in ScriptedSource.read(self, stream, after=after):
+                self.logs[stream.name].grow(1)  # before anything is known to be the last
+                yield reply
+
+    async def main():
+        log, destination = log_of(20), RecordingDestination()
+        report = await pipeline(Restless(logs={"a.b": log}, start=0, reply_events=5), destination, batch_size=1).run(
+            once=True
+        )
+        assert report.ok
+        assert len(destination.tokens) >= 20
+
+    run_virtual(main())

@@ -19,6 +19,7 @@ async def examine(
 ) -> None:
     """Ask to stop (twice: at once). It must end in time; where nothing went wrong, with its work done and saved."""
     held = {key: ledger.held(network, key) for key in ledger.accounts}
+    network.asked = True
     pipeline.stop()
     limit = pipeline.settings.shutdown_timeout
     if twice:

@@ -66,6 +66,7 @@ class Network:
     complain: Tell
     denied: list[RigatoniError] = attrs.field(factory=list, init=False)  # what was refused for good
     struck: int = attrs.field(default=0, init=False)  # how many requests suffered
+    asked: bool = attrs.field(default=False, init=False)  # whether the process should end
     yielded: set[str] = attrs.field(factory=set, init=False)  # streams (their keys) that were left to other processes
     _counts: dict[Server, int] = attrs.field(factory=dict, init=False)
     _pending: dict[tuple[Server, int], Fault] = attrs.field(init=False)

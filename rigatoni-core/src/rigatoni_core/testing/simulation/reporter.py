@@ -6,7 +6,7 @@ import attrs
 
 from rigatoni_core.contracts import Listener
 from rigatoni_core.events import Position
-from rigatoni_core.notices import BatchRead, LeaseYielded, Notice
+from rigatoni_core.notices import BatchRead, LeaseYielded, Notice, WorkerStopped
 from rigatoni_core.testing.simulation.network import Network
 
 
@@ -21,6 +21,8 @@ class Reporter(Listener):
         """See `Listener`."""
         if isinstance(notice, LeaseYielded):
             self.network.yielded.add(notice.stream.key)
+        if isinstance(notice, WorkerStopped) and not self.network.asked:
+            self.network.complain(f"{self.network.process.name} ended its work on {notice.stream}, though nobody asked")
         if self.tell is None or isinstance(notice, BatchRead):
             return
         values = attrs.asdict(notice, recurse=False, filter=lambda field, value: field.name != "stream")

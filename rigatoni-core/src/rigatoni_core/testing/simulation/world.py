@@ -174,6 +174,7 @@ class World:
         self.tell("the last run begins; nothing goes wrong any more")
         definition = max((life.definition for life in self.schedule.lives), default=1)
         network, pipeline = self._process(-1, Life(begins, LAST_LIFE, definition=definition), last=True)
+        network.asked = True
         running = self._start(network, pipeline, once=True)
         await asyncio.wait([running], timeout=LAST_LIFE)
         if not running.done():
