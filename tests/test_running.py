@@ -110,7 +110,9 @@ def test_hangup_reads_the_file_again_and_goes_on_without_loss(place, rigatoni, w
         place.orders.insert_many([{"n": n} for n in range(30, 60)])
         wait_for(lambda: len(delivered()) == 60)
         assert delivered() == list(range(60))
-        process.terminate()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        process.terminate()  # while it stops to start again: it stays stopped, gracefully
         assert process.wait(timeout=40) == 0
 
 

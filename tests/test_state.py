@@ -177,6 +177,12 @@ def test_export_and_import_move_positions_to_another_store(orders, rigatoni, tmp
     assert "no export" in rigatoni("state", "import", "pipeline.toml", "backup.json", "--yes").stderr
 
 
+def test_an_export_is_whole_even_where_a_token_looks_like_a_secret(orders, rigatoni, monkeypatch):
+    monkeypatch.setenv("MONGODB_URI", "mongodb://user:_data@127.0.0.1:1/")
+    (record,) = json.loads(rigatoni("state", "export", "pipeline.toml").stdout)["checkpoints"]
+    assert "_data" in record["position"]["resume_token"]
+
+
 def test_a_running_pipeline_is_looked_at_but_not_repaired(orders, rigatoni, wait_for):
     command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "json"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:

@@ -21,7 +21,7 @@ from rigatoni_core.cli.reloading import refusal
 from rigatoni_core.cli.sockets import answering
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.group import PipelineGroup
-from rigatoni_core.pipeline import Pipeline, PipelineReport
+from rigatoni_core.pipeline import Pipeline, PipelineReport, signals
 from rigatoni_core.statistics import StreamStatistics
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Run:
         self._group = PipelineGroup(pipelines, self._failed if len(pipelines) > 1 else _nothing)
         started = time.monotonic()
         statistics = {pipeline.name: pipeline.statistics for pipeline in pipelines}
-        with self._reloading(), _progress(statistics) if self._live else nullcontext():
-            outcomes = await self._group.run(once=self._once, handle_signals=True)
+        with signals(self._stop), self._reloading(), _progress(statistics) if self._live else nullcontext():
+            outcomes = await self._group.run(once=self._once)
         for name, figures in statistics.items():
             self._tell(_summary(name, figures.total, time.monotonic() - started))
         if len(pipelines) == 1 and isinstance(error := outcomes[pipelines[0].name], Exception):
@@ -124,10 +124,19 @@ class Run:
         """Within this block SIGHUP reads the configuration again; on a terminal, where it means its end, it stops."""
         if self._once or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
             return nullcontext()
-        return _hangup(self._group.stop if self._live else self._reload)
+        return _hangup(self._stop if self._live else self._reload)
+
+    def _stop(self) -> None:
+        """End for good; asked again, at once."""
+        if self._next:  # they stop already, to be started again: now they are not
+            self._next = ()
+        else:
+            self._group.stop()
 
     def _reload(self) -> None:
         """Take up what the files say now: stop gracefully, then start again from the checkpoints. Or say why not."""
+        if self._group.stopping and not self._next:
+            return  # for good
         try:
             wanted = self._load()
             reason = refusal(self._configurations, wanted)
@@ -138,7 +147,8 @@ class Run:
             return
         self._tell(f"{self._file}: read again; the pipelines stop and go on from their checkpoints")
         self._next = wanted
-        self._group.stop()
+        if not self._group.stopping:
+            self._group.stop()
 
     # --- for people and programs
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
+import click
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.cli.output import say, warn
+from rigatoni_core.cli.output import warn
 from rigatoni_core.cli.times import parse_time
 from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, Listener, Positioner, Source
 from rigatoni_core.errors import ConfigurationError
@@ -76,7 +77,7 @@ class View(Destination):
                 break
             self._shown += 1
             described = self.describe(event)
-            say(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
+            click.echo(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
         if self.limit is not None and self._shown >= self.limit:
             self.enough()
 

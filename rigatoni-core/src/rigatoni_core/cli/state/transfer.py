@@ -1,12 +1,12 @@
 """`rigatoni state export | import`: saved positions as a file, for backups and for moving to another store."""
 
+import json
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from rigatoni_core.cli.files import configuration_of, takes_file
-from rigatoni_core.cli.output import as_json
 from rigatoni_core.cli.state.change import changes_state
 
 
@@ -21,7 +21,8 @@ def export(file: Path, overrides: tuple[str, ...]) -> None:
 
     from rigatoni_core.cli.state.plans import exported
 
-    as_json(asyncio.run(exported(configuration_of(file, overrides))))
+    records = asyncio.run(exported(configuration_of(file, overrides)))
+    click.echo(json.dumps(records, indent=2, ensure_ascii=False))  # as it is: a token may look like a secret by chance
 
 
 @click.command("import")
