@@ -1,0 +1,47 @@
+"""The batcher at its limits: exactly full, and an end that never comes."""
+
+import asyncio
+
+import attrs
+import pytest
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.batching import Batcher
+from rigatoni_core.errors import ChainError
+from rigatoni_core.options import ByteSize
+from rigatoni_core.settings import Settings
+from rigatoni_core.testing.batches import STREAM, TestDecoder, batch_of, event_document
+from rigatoni_core.testing.clock import run_virtual
+
+THREE = batch_of([event_document(number) for number in range(3)])
+
+
+async def served(*replies):
+    for reply in replies:
+        yield reply
+    await asyncio.Event().wait()
+
+
+def test_G1_a_batch_that_is_exactly_full_does_not_wait_for_its_age():
+    async def main():
+        settings = Settings(batch_bytes=ByteSize(THREE.nbytes), batch_timeout=1000.0)
+        async with Batcher(served(THREE), settings) as batches:
+            assert len(await anext(batches)) == 3
+        assert asyncio.get_running_loop().time() < 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_an_end_that_the_source_says_to_be_behind_it_never_comes(later):
+    """Another run's batch ends with an event that this stream does not hold; the source knows that it has passed it."""
+
+    async def main():
+        fixed = attrs.evolve(THREE.end, resume_token="elsewhere", cluster_time=THREE.end.cluster_time.next())
+        time = fixed.cluster_time.next() if later else fixed.cluster_time
+        beat = EventBatch.heartbeat(STREAM, THREE.end, decoder=TestDecoder(), source_time=time, caught_up=True)
+        async with Batcher(served(THREE, beat), Settings(batch_timeout=1.0)) as batches:
+            batch = await anext(batches)
+            with pytest.raises(ChainError, match="without that event"):
+                await batches.recut(batch, fixed)
+
+    run_virtual(main())
