@@ -19,7 +19,7 @@ class Access:
 
     region: str | None = None
     endpoint_url: str | None = None
-    path_style: bool = False
+    path_style: bool | None = None
     profile: str | None = None
     access_key_id: str | None = None
     secret_access_key: Secret | None = None
@@ -45,7 +45,8 @@ class Access:
         )
 
     def _config(self) -> Config:
-        style: dict[str, Any] = {"addressing_style": "path" if self.path_style else "auto"}
+        styles = {True: "path", False: "virtual", None: "auto"}
+        style: dict[str, Any] = {"addressing_style": styles[self.path_style]}
         if not self.signed_payload and not (self.endpoint_url or "https:").startswith("http:"):
             style["payload_signing_enabled"] = False  # TLS and the checksum protect it; hashing it again costs time
         return Config(

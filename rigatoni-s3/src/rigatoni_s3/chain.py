@@ -56,7 +56,7 @@ MAX_KEY = 1024
 MAX_METADATA = 1900
 """Bytes of a record that metadata can hold: S3 allows 2 KB for names and values together, in ASCII."""
 ROUNDS = 3
-"""How often a lead may vanish between being in the way and being looked at, before that is an error."""
+"""How often others may be quicker, with a definition or with a lead that then vanishes, before that is an error."""
 
 _JSON = "application/json"
 _RECORD, _RECORD_AT, _LEAD = "rigatoni-record", "rigatoni-record-at", "rigatoni-lead"
@@ -94,12 +94,15 @@ class Chain:
         """See `PositionKeeper.begin`. A changed definition waits until the old one has settled."""
         if (longest := len(self.folder) + self.layout.longest_path) > MAX_KEY:
             raise S3KeyTooLongError(f"{self}: keys may be {longest} bytes long, S3 allows {MAX_KEY}")
-        while (resumed := self._resume(definition, position, gap)) is None:
+        for _ in range(ROUNDS):
+            resumed = self._resume(definition, position, gap)
+            if resumed is not None:
+                self._told_fresh = False
+                self._looking = True
+                return resumed
             if self._define(definition, position, gap):
                 gap = None  # recorded: what is in force now is this very definition
-        self._told_fresh = False
-        self._looking = True
-        return resumed
+        raise S3ConflictError(f"{self}: its definition changes again and again, or does not show in listings")
 
     def _resume(self, definition: Definition, position: Position, gap: Gap | None) -> Position | None:
         """The position in force if the newest definition is this one; None where a new one must be created."""

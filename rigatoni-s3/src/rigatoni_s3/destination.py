@@ -61,9 +61,9 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack)
     ] = attrs.field(default="", validator=check_partitions)
     region: Annotated[str | None, "The bucket's region; else boto's own choice (AWS_REGION, the profile)"] = None
     endpoint_url: Annotated[str | None, "Where a store other than AWS listens, such as `https://minio:9000`"] = None
-    path_style: Annotated[bool, "Write the bucket into the path instead of the host name: most own stores need it"] = (
-        False
-    )
+    path_style: Annotated[
+        bool | None, "Whether the bucket stands in the path or in the host name; else in the path with endpoint_url"
+    ] = None
     profile: Annotated[str | None, "A profile of the shared AWS configuration"] = None
     access_key_id: Annotated[str | None, "Static credentials; without them boto's own chain is asked"] = None
     secret_access_key: Annotated[Secret | None, "The secret that belongs to access_key_id"] = None

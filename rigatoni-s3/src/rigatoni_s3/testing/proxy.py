@@ -4,12 +4,11 @@
         proxy.on("PUT", ".ndjson", Answer(503, "SlowDown", {"Retry-After": "2"}), times=2)
         ...  # endpoint_url = proxy.endpoint_url
 
-Everything else passes unchanged, signatures included. Without an upstream it answers 200 to everything and keeps
-nothing: a sink. `requests` holds what arrived, in order.
+Everything else passes unchanged, signatures included. Without an upstream it is a sink: it takes everything and keeps
+nothing but the records of definitions, so that a stream can begin. `requests` holds what arrived, in order.
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
@@ -60,7 +59,7 @@ class FaultProxy:
         self._rules: list[_Rule] = []
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
-        self._tags = itertools.count()
+        self._definitions: dict[str, bytes] = {}
         self.requests: list[Request] = []
 
     def on(self, method: str, part: str, fault: Fault, *, times: int = 1) -> None:
@@ -98,7 +97,7 @@ class FaultProxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             try:
                 while (request := await _read_request(reader, writer)) is not None:
                     self.requests.append(request)
@@ -119,7 +118,7 @@ class FaultProxy:
         if callable(fault):
             fault(request)
         if self._upstream is None:
-            writer.write(_empty(request, next(self._tags)))
+            writer.write(self._taken(request))
             await writer.drain()
             return True
         answer = await self._forward(request, cut=fault == "cut body")
@@ -136,6 +135,26 @@ class FaultProxy:
                 rule.times -= 1
                 return rule.fault
         return None
+
+    def _taken(self, request: Request) -> bytes:
+        """What a sink answers."""
+        path, _, query = request.path.partition("?")
+        status, body = "200 OK", b""
+        if request.method == "PUT" and "/_rigatoni/definition-" in path:
+            self._definitions[path] = request.body
+        elif request.method == "GET" and path in self._definitions:
+            body = self._definitions[path]
+        elif request.method == "GET":
+            keys = (kept.lstrip("/").partition("/")[2] for kept in self._definitions)
+            prefix = query.partition("prefix=")[2].partition("&")[0]
+            listed = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys if key.startswith(prefix))
+            body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>".encode()
+        elif request.method == "HEAD":
+            status = "404 Not Found"
+        elif request.method == "POST":
+            kind = "InitiateMultipartUploadResult" if "uploads" in query else "CompleteMultipartUploadResult"
+            body = f"<{kind}><UploadId>sink</UploadId></{kind}>".encode()
+        return f'HTTP/1.1 {status}\r\nETag: "sink"\r\nContent-Length: {len(body)}\r\n\r\n'.encode() + body
 
     async def _forward(self, request: Request, *, cut: bool) -> bytes:
         """The store's whole answer, over a connection of its own."""
@@ -178,16 +197,3 @@ def _made(answer: Answer, request: Request) -> bytes:
     headers = {"Content-Type": "application/xml", "Content-Length": str(len(body)), **answer.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {answer.status} Made\r\n{lines}\r\n{body}".encode("latin-1")
-
-
-def _empty(request: Request, tag: int) -> bytes:
-    """What a sink answers: nothing is there, and everything can be put."""
-    status, body = ("404 Not Found", "") if request.method == "HEAD" else ("200 OK", "")
-    if request.method == "POST" and "uploads" in request.path:
-        body = "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>"
-    elif request.method == "POST":
-        body = "<CompleteMultipartUploadResult><ETag>sink</ETag></CompleteMultipartUploadResult>"
-    elif request.method == "GET":
-        body = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-    head = f'HTTP/1.1 {status}\r\nETag: "{tag}"\r\nContent-Length: {len(body)}\r\n\r\n'
-    return (head + body).encode("latin-1")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,16 @@ def s3_server(folder: Path, *, variable: str = "RIGATONI_TEST_S3_ENDPOINT") -> I
         process = subprocess.Popen(  # noqa: S603 (a fixed program)
             command, stdout=log, stderr=log, env=environment, start_new_session=True
         )
-        stack.callback(process.wait)
-        stack.callback(os.killpg, process.pid, signal.SIGKILL)  # SeaweedFS takes its time on anything gentler
+        stack.callback(_end, process)
         server = S3Server(f"http://127.0.0.1:{port}", _ACCESS_KEY, _SECRET_KEY)
         _wait_until_ready(server, process)
         yield server
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # SeaweedFS takes its time on anything gentler
+    process.wait()
 
 
 def _command(folder: Path) -> tuple[list[str], int]:
@@ -86,6 +91,7 @@ def _command(folder: Path) -> tuple[list[str], int]:
     ports.append(f"-s3.port={port}")
     data = ["-dir", str(folder), "-master.telemetry=false", "-volume.max=20", "-master.volumeSizeLimitMB=64"]
     options = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={identities}", "-s3.autoCreateBucket=false"]
+    options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     return [weed, "server", *data, *options, *ports], port
 
 
