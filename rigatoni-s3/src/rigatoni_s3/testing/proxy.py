@@ -60,6 +60,7 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._definitions: dict[str, bytes] = {}
+        self._never = asyncio.Event()  # kept, so that those who wait for it are, too
         self.requests: list[Request] = []
 
     def on(self, method: str, part: str, fault: Fault, *, times: int = 1) -> None:
@@ -110,7 +111,7 @@ class FaultProxy:
         """Answer the request; False where the connection ends with it."""
         fault = self._fault(request)
         if fault == "hang":
-            await asyncio.Event().wait()
+            await self._never.wait()
         if isinstance(fault, Answer):
             writer.write(_made(fault, request))
             await writer.drain()
