@@ -220,18 +220,20 @@ class Chain:
         leads = f"_rigatoni/leads/{definition.number}/"
         if not _with_layout_of(definition).is_split(self.stream):
             leads = ""
+        since = stem(definition.anchor).rpartition("-")[0]  # what is named before it belongs to older definitions
         paths = (key.removeprefix(self.folder) for key in self._bucket.keys(self._key(leads)))
         named = (
             (match[1], path)
             for path in paths
-            if (match := STEM.search(path)) and path.startswith("_rigatoni/") == bool(leads)
+            if (match := STEM.search(path)) and match[1] >= since and path.startswith("_rigatoni/") == bool(leads)
         )
-        for _, path in heapq.nlargest(16, named):  # more than one only where others wrote when they should not
-            record = self._record(path)
-            if record is not None and record.definition == definition.number:
+        for _, path in heapq.nlargest(16, named):  # the newest may already be of a newer definition
+            metadata = self._bucket.metadata(self._key(path))
+            if metadata is None or _LEAD in metadata:
+                continue  # a part of another definition's batch
+            record = self._read(metadata, path)
+            if record.definition == definition.number:
                 yield path, record
-            elif record is not None and record.end.order <= definition.anchor.order:
-                return
 
     def _missing(self, record: BatchRecord, lead: str) -> list[PartRecord]:
         """Those objects of the batch that are not there. Raises `ForeignObjectError` where another has such a name."""
@@ -246,8 +248,9 @@ class Chain:
     def _record(self, lead: str) -> BatchRecord | None:
         """What the lead says; None where there is none. Raises `ForeignObjectError` where it is not ours."""
         metadata = self._bucket.metadata(self._key(lead))
-        if metadata is None:
-            return None
+        return self._read(metadata, lead) if metadata is not None else None
+
+    def _read(self, metadata: Mapping[str, str], lead: str) -> BatchRecord:
         content: str | bytes | None = metadata.get(_RECORD)
         if content is None and (path := metadata.get(_RECORD_AT)):
             content = self._bucket.content(self._key(path))

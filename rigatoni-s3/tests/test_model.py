@@ -1,0 +1,366 @@
+"""The delivery protocol under every kind of interleaving: writers that race, lose answers, die and come back.
+
+The store is a model: a dictionary whose requests are atomic, as S3 documents them (strong consistency, conditional
+put). The writers are threads that a seeded scheduler advances by one request at a time; the chain is the real one. A
+request may take effect and lose its answer; a writer may die before or after any of them. Definitions change while
+others write. The model keeps the one assumption that the protocol has: a closed definition counts as settled only when
+nobody is between the look at the mark and the lead's put.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bson import encode
+from bson.timestamp import Timestamp as BsonTimestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.chain import BatchRecord, DefinitionRecord
+from rigatoni_core.contracts import Serializer
+from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
+from rigatoni_core.events import Definition, Position, Stream
+from rigatoni_core.layout import Layout
+from rigatoni_core.testing.batches import START, batch_of, event_document
+from rigatoni_s3.chain import Chain
+from rigatoni_s3.errors import DefinitionSettlingError, S3Error, S3UnavailableError, UnfinishedBatchError
+
+STREAM = Stream("lake", "shop.*")
+EVENTS = 14
+
+
+class Crash(BaseException):
+    """The process died."""
+
+
+class Tokens(Serializer):
+    media_type = "text/plain"
+    suffix = ".txt"
+
+    def serialize(self, events: EventBatch) -> bytes:
+        return "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
+
+
+class Writer(threading.Thread):
+    """A thread that stops before each request until the scheduler lets it go on."""
+
+    def __init__(self, store: "Store", work: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.store, self.work = store, work
+        self.go = threading.Semaphore(0)
+        self.killed = self.finished = self.between = False
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.pause()
+            self.work()
+        except Crash:
+            pass
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.finished, self.between = True, False
+            self.store.paused.release()
+
+    def pause(self) -> None:
+        self.store.paused.release()
+        self.go.acquire()
+        if self.killed:
+            raise Crash
+
+    def advance(self) -> None:
+        """Let it make its next request; returns when it stands before the one after, or has ended."""
+        self.go.release()
+        self.store.paused.acquire()
+
+
+class Store:
+    """A bucket as `rigatoni_s3.bucket.Bucket` presents it, in memory; every request of a writer is a step."""
+
+    name = "model"
+
+    def __init__(self, chance: random.Random, lost: float) -> None:
+        self.chance, self.lost = chance, lost
+        self.objects: dict[str, tuple[bytes, dict[str, str]]] = {}
+        self.paused = threading.Semaphore(0)
+        self.writers: list[Writer] = []
+
+    def _step(self, effect: Callable[[], Any]) -> Any:
+        writer = threading.current_thread()
+        if isinstance(writer, Writer):
+            writer.pause()
+            if self.chance.random() < self.lost / 2:
+                raise S3UnavailableError("the request was lost")
+        result = effect()
+        if isinstance(writer, Writer) and self.chance.random() < self.lost:
+            raise S3UnavailableError("the answer was lost")
+        return result
+
+    def create(self, key: str, content: bytes, *, media_type: str, metadata: dict[str, str] | None = None) -> bool:
+        def effect() -> bool:
+            if key in self.objects:
+                return False
+            self.objects[key] = (bytes(content), dict(metadata or {}))
+            return True
+
+        try:
+            return self._step(effect)
+        finally:
+            if isinstance(writer := threading.current_thread(), Writer) and "rigatoni-record" in (metadata or {}):
+                writer.between = False
+
+    def metadata(self, key: str) -> dict[str, str] | None:
+        def effect() -> dict[str, str] | None:
+            writer = threading.current_thread()
+            if "/closing-" in key and key not in self.objects and isinstance(writer, Writer):
+                writer.between = True  # from here on its lead may come, even behind a mark
+            return self.objects[key][1] if key in self.objects else None
+
+        return self._step(effect)
+
+    def content(self, key: str) -> bytes | None:
+        return self._step(lambda: self.objects[key][0] if key in self.objects else None)
+
+    def keys(self, prefix: str) -> list[str]:
+        return self._step(lambda: [key for key in self.objects if key.startswith(prefix)])
+
+
+class ModelChain(Chain):
+    """The real chain; only whether a closed definition has settled is known here, not guessed by time."""
+
+    def _close(self, definition: DefinitionRecord, *, wait: bool) -> None:
+        super()._close(definition, wait=wait)
+        me = threading.current_thread()
+        if isinstance(me, Writer):
+            me.between = False  # its own look was not before a lead
+            if any(writer.between for writer in me.store.writers if writer is not me):
+                raise DefinitionSettlingError("somebody may still have a lead under way", retry_after=0)
+
+
+class World:
+    """A stream, a store, checkpoints, and writers with their own limits, layouts and definitions."""
+
+    def __init__(self, seed: int, layouts: list[tuple[str, ...]], lost: float, chain: type[Chain]) -> None:
+        self.chance = random.Random(seed)
+        self.store = Store(self.chance, lost)
+        self.layouts, self.chain = layouts, chain
+        self.raws = self._events()
+        self.whole = batch_of(self.raws, stream=STREAM)
+        self.tokens = [self.whole.mark(index)[0] for index in range(EVENTS)]
+        self.checkpoints: list[Position] = []
+        self.forced: int | None = None
+        self.ending = False
+
+    def _events(self) -> list[bytes]:
+        """Events of a few namespaces; some share a cluster time, some cross an hour."""
+        raws, seconds, increment = [], 1_700_000_000, 1
+        for number in range(EVENTS):
+            step = self.chance.random()
+            if step < 0.1:
+                seconds, increment = seconds + 1800, 1
+            elif step < 0.6:
+                increment += 1
+            namespace = {"db": "shop", "coll": self.chance.choice("abc")}
+            raws.append(encode(event_document(number, clusterTime=BsonTimestamp(seconds, increment), ns=namespace)))
+        return raws
+
+    def index_after(self, position: Position) -> int:
+        token = position.resume_token
+        return 0 if token == START.resume_token else self.tokens.index(token) + 1
+
+    def work(self, layout: int, limit: int, checkpoint: Position | None) -> Callable[[], None]:
+        """A writer as core's worker is: whatever passes, it enters again from its checkpoint."""
+        now = self.whole[: self.chance.randrange(1, 3)].end if self.chance.random() < 0.5 else START
+
+        def run() -> None:
+            chain = self.chain(self.store, "", STREAM, Layout(Tokens(), self.layouts[layout]), settle_time=0.0)  # type: ignore[arg-type]
+            position = checkpoint
+            for _ in range(30):
+                try:
+                    at = position or chain.last_committed() or now
+                    position = chain.begin(Definition("", f"layout {layout}", {}), at)
+                    self.checkpoints.append(position)
+                    while (index := self.index_after(position)) < EVENTS:
+                        stop = min(index + limit, EVENTS)
+                        batch = batch_of(self.raws[index:stop], stream=STREAM, after=position)
+                        while fixed := chain.write(batch):
+                            raws = self.raws[index : self.index_after(fixed)]
+                            batch = batch_of(raws, stream=STREAM, after=position)
+                        position = batch.end
+                        self.checkpoints.append(position)
+                    return
+                except UnfinishedBatchError:
+                    self.forced = self._newest_layout()
+                    return
+                except DefinitionChangedError:
+                    return
+                except S3Error as error:
+                    if not error.transient:
+                        raise
+
+        return run
+
+    def _newest_layout(self) -> int:
+        definitions = [key for key in self.store.objects if "/definition-" in key]
+        newest = max(definitions, key=lambda key: int(key.rpartition("-")[2].removesuffix(".json")))
+        record = DefinitionRecord.parse(self.store.objects[newest][0], newest)
+        return int(record.fingerprint.removeprefix("layout "))
+
+    def start(self, checkpoint: Position | None = None) -> None:
+        layout = self.chance.randrange(len(self.layouts)) if self.forced is None else self.forced
+        self.forced = None
+        checkpoint = checkpoint or self.chance.choice([*self.checkpoints, None])
+        writer = Writer(self.store, self.work(layout, self.chance.randint(1, 5), checkpoint))
+        self.store.writers.append(writer)
+        writer.start()
+        self.store.paused.acquire()
+
+    def step(self) -> None:
+        """One request of one of the writers."""
+        while len(self.store.writers) < 2 and not self.ending:
+            self.start()
+        writer = self.chance.choice(self.store.writers)
+        for _ in range(self.chance.choice([1, 1, 2, 5, 30])):
+            writer.advance()
+            if writer.finished:
+                self.store.writers.remove(writer)
+                if writer.failure is not None:
+                    raise writer.failure
+                return
+
+    def run(self, deaths: int) -> None:
+        for _ in range(deaths):
+            for _ in range(self.chance.randrange(self.chance.choice([5, 20, 60]))):
+                self.step()
+            if self.store.writers:
+                victim = self.chance.choice(self.store.writers)
+                victim.killed = True
+                victim.advance()
+                self.store.writers.remove(victim)
+        self.ending, self.store.lost = True, 0.0
+        while self.store.writers:
+            self.step()
+        for _ in range(4):  # again, where one had to give way to a definition or to an unfinished batch
+            self.start(max(self.checkpoints, key=lambda it: it.order, default=None))
+            while self.store.writers:
+                self.step()
+
+    def close(self) -> None:
+        """End the threads of a run that failed."""
+        for writer in self.store.writers:
+            writer.killed = True
+            writer.go.release()
+
+
+def check(world: World) -> None:
+    """One linear chain from the anchor to the end, and every event in exactly one object."""
+    folder, objects = f"{STREAM.key}/", world.store.objects
+    definitions = [DefinitionRecord.parse(objects[key][0], key) for key in objects if "/definition-" in key]
+    definitions.sort(key=lambda record: record.number)
+    assert [record.number for record in definitions] == list(range(len(definitions)))
+    leads = [
+        BatchRecord.parse(about["rigatoni-record"], key)
+        for key, (_, about) in objects.items()
+        if about.get("rigatoni-record")
+    ]
+    here = begun = world.index_after(definitions[0].anchor)
+    written: dict[str, list[int]] = {}
+    for definition in definitions:
+        assert world.index_after(definition.anchor) == here
+        for record in sorted((r for r in leads if r.definition == definition.number), key=lambda r: r.first.order):
+            assert world.tokens.index(record.first.resume_token) == here
+            for part in record.parts:
+                lines = objects[folder + part.path][0].decode().splitlines()
+                assert len(lines) == part.events
+                assert part.path not in written
+                written[part.path] = [world.tokens.index(line) for line in lines]
+            here = world.index_after(record.end)
+    assert here == EVENTS
+    assert sorted(index for indices in written.values() for index in indices) == list(range(begun, EVENTS))
+    assert {key.removeprefix(folder) for key in objects if key.endswith(".txt")} == set(written)
+
+
+def simulate(
+    seed: int, layouts: list[tuple[str, ...]], deaths: int = 4, lost: float = 0.1, chain: type[Chain] = ModelChain
+) -> None:
+    world = World(seed, layouts, lost, chain)
+    try:
+        world.run(deaths)
+        check(world)
+    finally:
+        world.close()
+
+
+SEEDS = st.integers(0, 2**32)
+BY_ALL = ("namespace", "hour")
+
+
+@given(SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_H3_J1_writers_that_race_lose_answers_and_die_make_one_chain(seed: int) -> None:
+    simulate(seed, [()])
+
+
+@given(SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_J12_batches_of_several_objects_make_one_chain(seed: int) -> None:
+    simulate(seed, [BY_ALL])
+
+
+@given(SEEDS)
+@settings(max_examples=120, deadline=None)
+def test_J5_a_definition_that_changes_while_writers_race_and_die_loses_and_repeats_nothing(seed: int) -> None:
+    simulate(seed, [("namespace",), ("hour",), ()])
+
+
+class NoLookAtTheMark(ModelChain):
+    def _is_closed(self, definition: DefinitionRecord) -> bool:
+        return False
+
+
+class NoWaiting(Chain):
+    """Takes the old chain's end at once."""
+
+
+class NoComparison(ModelChain):
+    def _found(self, lead: str, definition: DefinitionRecord, first: Position) -> BatchRecord | None:
+        found = super()._found(lead, definition, first)
+        return None if found is None else _Everywhere(found)  # type: ignore[return-value]
+
+
+class _Everywhere:
+    """A record that says yes to every end."""
+
+    def __init__(self, record: BatchRecord) -> None:
+        self.parts, self.events = record.parts, record.events
+        self.end = _Equal()
+
+
+class _Equal:
+    resume_token = order = property(lambda self: _Always())  # type: ignore[assignment]
+
+
+class _Always:
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class NoCompletion(ModelChain):
+    def _complete(self, record: BatchRecord, lead: str, events: EventBatch) -> None:
+        return None
+
+
+@pytest.mark.parametrize("chain", [NoLookAtTheMark, NoWaiting, NoComparison, NoCompletion])
+def test_the_model_finds_what_is_wrong(chain: type[Chain]) -> None:
+    """Each sentence of the protocol is needed: without it, some schedule loses or repeats an event."""
+    for seed in range(2000):
+        try:
+            simulate(seed, [BY_ALL, ("hour",)], chain=chain)
+        except (AssertionError, ForeignObjectError, KeyError, ValueError, S3Error):
+            return
+    raise AssertionError(f"{chain.__name__} was not noticed")
