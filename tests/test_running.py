@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,13 +28,9 @@ def delivered(folder="lake"):
 @pytest.fixture(autouse=True)
 def runtime(tmp_path, monkeypatch):
     """Status sockets of this test alone; a path to a socket must be short."""
-    folder = Path(f"/tmp/rig-{os.getpid()}-{time.monotonic_ns() % 10**9}")
-    monkeypatch.setenv("RIGATONI_RUNTIME_DIR", str(folder))
-    yield folder
-    for path in folder.glob("*"):
-        path.unlink()
-    if folder.exists():
-        folder.rmdir()
+    with tempfile.TemporaryDirectory(prefix="rig-") as folder:
+        monkeypatch.setenv("RIGATONI_RUNTIME_DIR", f"{folder}/run")
+        yield Path(folder) / "run"
 
 
 @contextmanager

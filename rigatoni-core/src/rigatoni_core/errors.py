@@ -102,12 +102,13 @@ class SourceError(RigatoniError):
 class PositionLostError(SourceError):
     """The source can not go on from the saved position: continuing anywhere else would skip changes.
 
-    `cause` says why in words; the worker decides by `on_lost_position` what happens.
+    The worker decides by `on_lost_position` what happens.
     """
 
     id = "position-lost"
     default_remedy = (
-        "Look at the record with `rigatoni state show`. To go on without the lost changes, set "
+        "Look at the record with `rigatoni state show`. To go on from another position, set it with "
+        "`rigatoni state set`; to go on from now without the lost changes, set "
         'on_lost_position = "restart_from_now": the loss is recorded as a gap.'
     )
 
@@ -187,8 +188,8 @@ class StateStoreError(RigatoniError):
 class CorruptCheckpointError(StateStoreError):
     id = "corrupt-checkpoint"
     default_remedy = (
-        "The stored bytes are untouched. Restore the record from a backup, or set "
-        'on_lost_position = "restart_from_now" to go on without it: the loss is recorded as a gap.'
+        "The stored bytes are untouched. Restore the record with `rigatoni state import` or `rigatoni state rebuild`, "
+        'or set on_lost_position = "restart_from_now" to go on without it: the loss is recorded as a gap.'
     )
 
 

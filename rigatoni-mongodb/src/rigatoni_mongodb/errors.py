@@ -15,6 +15,9 @@ from rigatoni_core.errors import PositionLostError, RigatoniError, SourceError, 
 
 class MongoDBError(SourceError):
     id = "mongodb"
+    default_remedy = (
+        "Look at the server's log of that moment; MongoDB's manual explains the code under \"Error Codes\"."
+    )
 
 
 class MongoDBUnavailableError(MongoDBError, Transient):
