@@ -6,7 +6,7 @@ import attrs
 import pytest
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
-from rigatoni_core.errors import ChainError
+from rigatoni_core.errors import ChainError, SourceError
 from rigatoni_core.options import ByteSize
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import STREAM, TestDecoder, batch_of, event_document
@@ -43,5 +43,21 @@ def test_an_end_that_the_source_says_to_be_behind_it_never_comes(later):
             batch = await anext(batches)
             with pytest.raises(ChainError, match="without that event"):
                 await batches.recut(batch, fixed)
+
+    run_virtual(main())
+
+
+def test_what_was_gathered_goes_at_once_when_the_source_fails():
+    async def failing():
+        yield THREE
+        await asyncio.sleep(1)
+        raise SourceError("the connection broke")
+
+    async def main():
+        async with Batcher(failing(), Settings(batch_timeout=1000.0)) as batches:
+            assert len(await anext(batches)) == 3
+            with pytest.raises(SourceError, match="broke"):
+                await anext(batches)
+        assert asyncio.get_running_loop().time() < 2
 
     run_virtual(main())

@@ -223,13 +223,6 @@ def forget_the_gap(record_gap):
     return mutant
 
 
-def save_nothing_after_idle(close):
-    async def mutant(self):
-        return None
-
-    return mutant
-
-
 def save_later(advance):
     async def mutant(self, end, events):
         self._memory = attrs.evolve(self._memory, position=end, events=self._memory.events + events)
@@ -271,7 +264,6 @@ REAL = [
     (CheckpointKeeper, "load", take_a_damaged_record_for_none),
     (LeaseHolder, "check", check_no_lease),
     (CheckpointKeeper, "record_gap", forget_the_gap),
-    (CheckpointKeeper, "close", save_nothing_after_idle),
     (CheckpointKeeper, "advance", save_later),
     (CheckpointKeeper, "anchor", anchor_nothing),
     (Retry, "pause", never_pause_to_stop),

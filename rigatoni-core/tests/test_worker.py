@@ -11,7 +11,7 @@ from rigatoni_core.errors import (
     Transient,
 )
 from rigatoni_core.events import Stream
-from rigatoni_core.notices import Notice, Retrying
+from rigatoni_core.notices import Notice, Retrying, WorkerStarted
 from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import RetrySettings, Settings
 from rigatoni_core.testing.clock import run_virtual
@@ -663,5 +663,18 @@ def test_once_ends_behind_the_servers_time_at_start_though_the_stream_never_rest
         )
         assert report.ok
         assert len(destination.tokens) >= 20
+
+    run_virtual(main())
+
+
+def test_a_worker_says_whether_it_began_anew_or_resumed_and_where():
+    async def main():
+        log, state, heard = log_of(5), FlakyStateStore(), Heard()
+        for _ in range(2):
+            source = ScriptedSource(logs={"a.b": log}, start=0)
+            await pipeline(source, RecordingDestination(), state, heard=heard).run(once=True)
+        first, second = heard.of(WorkerStarted)
+        assert (first.resumed, first.position.resume_token) == (False, "mark:0")
+        assert (second.resumed, second.position.order) == (True, state.saves[-1].position.order)
 
     run_virtual(main())
