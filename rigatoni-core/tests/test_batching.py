@@ -6,7 +6,7 @@ import attrs
 import pytest
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
-from rigatoni_core.errors import ChainError, SourceError
+from rigatoni_core.errors import ChainError, ShutdownError, SourceError
 from rigatoni_core.options import ByteSize
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import STREAM, TestDecoder, batch_of, event_document
@@ -59,5 +59,46 @@ def test_what_was_gathered_goes_at_once_when_the_source_fails():
             with pytest.raises(SourceError, match="broke"):
                 await anext(batches)
         assert asyncio.get_running_loop().time() < 2
+
+    run_virtual(main())
+
+
+def test_G6_after_a_stop_at_most_one_more_batch_comes_of_what_was_gathered():
+    async def main():
+        async with Batcher(served(THREE), Settings(batch_size=1)) as batches:
+            assert len(await anext(batches)) == 1
+            batches.stop()
+            assert [len(batch) async for batch in batches] == [1]
+
+    run_virtual(main())
+
+
+async def reading_on(batches):
+    """Somebody else's batch was larger: read on to its end, which is still to come."""
+    batch = await anext(batches)
+    fixed = attrs.evolve(THREE.end, resume_token="later", cluster_time=THREE.end.cluster_time.next())
+    return await batches.recut(batch, fixed)
+
+
+def test_a_source_that_fails_while_it_is_read_on_raises_its_error():
+    async def failing():
+        yield THREE
+        await asyncio.sleep(10)
+        raise SourceError("the connection broke")
+
+    async def main():
+        async with Batcher(failing(), Settings(batch_timeout=1.0)) as batches:
+            with pytest.raises(SourceError, match="broke"):
+                await reading_on(batches)
+
+    run_virtual(main())
+
+
+def test_a_stop_while_it_is_read_on_is_a_shutdown():
+    async def main():
+        async with Batcher(served(THREE), Settings(batch_timeout=1.0)) as batches:
+            asyncio.get_running_loop().call_later(10, batches.stop)
+            with pytest.raises(ShutdownError):
+                await reading_on(batches)
 
     run_virtual(main())

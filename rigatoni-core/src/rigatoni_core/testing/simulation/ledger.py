@@ -70,8 +70,8 @@ class Ledger:
         for definition in bucket.definitions[account.definitions :]:
             if definition.gap:
                 self._give_up(account, definition.gap)
-            if definition.gap or account.durable is None:
-                account.durable = log.index(definition.anchor)
+            if definition.gap or account.durable is None:  # an older owner's gap, come late, takes nothing back
+                account.durable = max(account.durable or 0, log.index(definition.anchor))
         account.definitions = len(bucket.definitions)
         while account.durable is not None and account.durable < len(log):
             time = log.times[account.durable]
