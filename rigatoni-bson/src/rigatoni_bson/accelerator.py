@@ -49,8 +49,10 @@ def find_accelerator() -> Accelerator | None:
 
 def documents_for(buffer: memoryview, offsets: Sequence[int]) -> tuple[bytes, "array[int]"]:
     """The documents as the accelerator takes them; no copy where the buffer is all of a `bytes` object."""
-    whole = buffer.obj if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes else bytes(buffer)
-    return whole, offsets if isinstance(offsets, array) else array("Q", offsets)
+    if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes:
+        return buffer.obj, offsets if isinstance(offsets, array) else array("Q", offsets)
+    first = offsets[0]
+    return bytes(buffer[first : offsets[-1]]), array("Q", [offset - first for offset in offsets])
 
 
 def completed(text: bytes, left: Left, missing: Iterable[bytes]) -> bytes:

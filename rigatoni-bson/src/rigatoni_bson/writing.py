@@ -1,7 +1,8 @@
 """Writing raw documents as JSON: many at a time, by the quickest way that is faithful."""
 
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
 from rigatoni_bson.accelerator import completed, documents_for, find_accelerator
@@ -13,6 +14,19 @@ from rigatoni_bson.walker import Walker
 
 CHUNK = 512
 """Documents worked on at once: enough for columns, few enough that the garbage collector does not notice."""
+
+
+PIECE = 512 * 1024
+"""Bytes of raw documents written at once where a file is made piece by piece: few calls, little memory."""
+
+
+def pieces_of(offsets: Sequence[int]) -> Iterator[range]:
+    """The documents between these offsets, by their numbers, in parts of about `PIECE` bytes."""
+    start = 0
+    while start < len(offsets) - 1:
+        stop = max(bisect_right(offsets, offsets[start] + PIECE) - 1, start + 1)
+        yield range(start, stop)
+        start = stop
 
 
 class JsonWriter:
@@ -58,7 +72,7 @@ class JsonWriter:
         text, left = self._accelerator.json_lines(whole, places, self._mode)
         lines, malformed = [], dict[int, MalformedEventError]()
         for index, _ in left:
-            line = self._text(whole[offsets[index] : offsets[index + 1]])
+            line = self._text(whole[places[index] : places[index + 1]])
             if isinstance(line, MalformedEventError):
                 malformed[index] = line
                 line = b""

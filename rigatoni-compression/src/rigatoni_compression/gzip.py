@@ -5,10 +5,13 @@ import zlib
 from typing import Annotated
 
 import attrs
-from isal import igzip
+from isal import isal_zlib
 from rigatoni_core.errors import UnreadableError
 
-from rigatoni_compression.wrapper import Compressed, check_level
+from rigatoni_compression.wrapper import Compressed, Compressor, check_level
+
+_GZIP = 16 + 15
+"""A gzip header and the largest window, as zlib spells it."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -27,8 +30,9 @@ class GzipSerializer(Compressed):
         check_level(self.level, 0, 3)
         super().__attrs_post_init__()
 
-    def _compress(self, content: bytes | memoryview) -> bytes:
-        return igzip.compress(content, compresslevel=self.level, mtime=0)
+    def _compressor(self) -> Compressor:
+        compressor: Compressor = isal_zlib.compressobj(self.level, isal_zlib.DEFLATED, _GZIP)
+        return compressor
 
     def _decompress(self, content: bytes) -> bytes:
         try:

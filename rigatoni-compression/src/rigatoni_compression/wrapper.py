@@ -2,12 +2,20 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import attrs
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Deserializer, Serializer
+from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.errors import UnreadableError
+
+
+class Compressor(Protocol):
+    """Compresses one frame, piece by piece."""
+
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -36,7 +44,10 @@ class Compressed(Serializer, Deserializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
-        return self._compress(self.inner.serialize(events))
+        inner, compressor = self.inner, self._compressor()
+        pieces = inner.pieces(events) if isinstance(inner, Piecewise) else (inner.serialize(events),)
+        compressed = [compressor.compress(piece) for piece in pieces]
+        return b"".join([*compressed, compressor.flush()])
 
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
         """What the inner serializer reads in the decompressed bytes. Raises `UnreadableError`, also where it can't."""
@@ -49,8 +60,8 @@ class Compressed(Serializer, Deserializer):
         """The bytes of all frames. Raises `UnreadableError` where they are damaged."""
 
     @abstractmethod
-    def _compress(self, content: bytes | memoryview) -> bytes:
-        """`content` as one frame, the same for the same content. Called from several threads at once."""
+    def _compressor(self) -> Compressor:
+        """For one frame, the same for the same content. Called from several threads at once."""
 
 
 def check_level(level: int, lowest: int, highest: int) -> None:

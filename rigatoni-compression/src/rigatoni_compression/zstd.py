@@ -7,12 +7,12 @@ import attrs
 from rigatoni_core.errors import UnreadableError
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError
 
-from rigatoni_compression.wrapper import Compressed, check_level
+from rigatoni_compression.wrapper import Compressed, Compressor, check_level
 
 
 @attrs.define(kw_only=True, eq=False)
 class ZstdSerializer(Compressed):
-    """Zstandard (RFC 8878): one frame per batch, which says its content's size and carries a checksum of it."""
+    """Zstandard (RFC 8878): one frame per batch, with a checksum of its content."""
 
     level: Annotated[int, "From 1 (fastest) to 22 (smallest)"] = 2
 
@@ -24,8 +24,8 @@ class ZstdSerializer(Compressed):
         check_level(self.level, 1, 22)
         super().__attrs_post_init__()
 
-    def _compress(self, content: bytes | memoryview) -> bytes:
-        return self._context().compress(content)
+    def _compressor(self) -> Compressor:
+        return self._context().compressobj()
 
     def _decompress(self, content: bytes) -> bytes:
         parts = []
@@ -44,6 +44,6 @@ class ZstdSerializer(Compressed):
         """This thread's compressor: setting one up is dear, sharing one between threads is not allowed."""
         context: ZstdCompressor | None = getattr(self._contexts, "compressor", None)
         if context is None:
-            context = ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True)
+            context = ZstdCompressor(level=self.level, write_checksum=True)
             self._contexts.compressor = context
         return context

@@ -6,7 +6,7 @@ A component is an attrs class whose public fields *are* its options. Its constru
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -285,6 +285,17 @@ class Serializer(ABC):
         """All events of the batch as one file's content.
 
         Raises `RejectedEventsError` that names every event that can not be represented, all at once.
+        """
+
+
+class Piecewise(ABC):
+    """Optional ability of a serializer: it writes a batch piece by piece, so that nobody has to hold the whole file."""
+
+    @abstractmethod
+    def pieces(self, events: EventBatch) -> Iterator[bytes]:
+        """What `serialize` answers, in consecutive pieces; the same for the same batch.
+
+        Raises `RejectedEventsError`, at the latest after the last piece: what came before is void then.
         """
 
 

@@ -1,14 +1,18 @@
 """The serializer `csv`."""
 
 import string
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import attrs
 from rigatoni_bson.accelerator import Accelerator, completed, documents_for, find_accelerator
 from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
+from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
+from rigatoni_bson.writing import pieces_of
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
+from rigatoni_core.contracts import Piecewise, Serializer
+from rigatoni_core.errors import RejectedEventsError
 
 from rigatoni_csv.cells import Cells
 
@@ -16,7 +20,7 @@ _END = b"\r\n"
 
 
 @attrs.define(kw_only=True, eq=False)
-class CsvSerializer(Serializer):
+class CsvSerializer(Serializer, Piecewise):
     """CSV (RFC 4180), UTF-8: one row per change event, with the columns that all tabular formats share.
 
     Documents are JSON texts within their cells. Fields that no column stands for are in `unknown_fields`. An event
@@ -53,26 +57,40 @@ class CsvSerializer(Serializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """All events of the batch, each as one row that ends in CR LF, after the header if there is one."""
-        head = self._delimiter.join(column.name.encode() for column in COLUMNS) + _END if self.header else b""
+        return b"".join(self.pieces(events))
+
+    def pieces(self, events: EventBatch) -> Iterator[bytes]:
+        """The header, then the rows of some hundred events after those of some hundred others."""
+        if self.header:
+            yield self._delimiter.join(column.name.encode() for column in COLUMNS) + _END
+        malformed: dict[int, Exception] = {}
+        for places in pieces_of(events.offsets):
+            yield self._rows(events, places, malformed)
+        if malformed:
+            raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
+
+    def _rows(self, events: EventBatch, places: range, malformed: dict[int, Exception]) -> bytes:
+        """The rows of the events at these places, without the malformed ones."""
         if self._accelerator is None:
-            columns = EventColumns.of(events)
-            rows = self._rows(columns)
-            columns.check()
-            return b"".join([head, *rows])
+            return b"".join(self._pure_rows(events, places, malformed))
         text, left = self._accelerator.csv_rows(
-            *documents_for(events.buffer, events.offsets),
+            *documents_for(events.buffer, events.offsets[places.start : places.stop + 1]),
             self.mode,
             self._delimiter,
             self.null.encode(),
             self.spreadsheet_safe,
         )
-        if left:
-            columns = EventColumns.of_raw([bytes(events.raw(index)) for index, _ in left])
-            text = completed(text, left, self._rows(columns))
-            columns.check([index for index, _ in left])
-        return head + text
+        missing = self._pure_rows(events, [places[index] for index, _ in left], malformed) if left else []
+        return completed(text, left, missing) if left else text
 
-    def _rows(self, columns: EventColumns) -> list[bytes]:
+    def _pure_rows(self, events: EventBatch, places: Sequence[int], malformed: dict[int, Exception]) -> list[bytes]:
+        """A row for each of the events at these places; a malformed one is noted, and its row has no meaning."""
+        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
+        rows = self._written(columns)
+        malformed |= {places[index]: error for index, error in columns.errors.items()}
+        return rows
+
+    def _written(self, columns: EventColumns) -> list[bytes]:
         """The row of each event; malformed ones are rejected in `columns`."""
         cells = []
         for column in COLUMNS:

@@ -8,16 +8,16 @@ from bson import json_util
 from bson.codec_options import DatetimeConversion
 from bson.json_util import JSONOptions
 from rigatoni_bson.errors import MalformedEventError
-from rigatoni_bson.writing import JsonWriter
+from rigatoni_bson.writing import JsonWriter, pieces_of
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Deserializer, Serializer
+from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.errors import RejectedEventsError, UnreadableError
 
 _READING = JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @attrs.define(kw_only=True, eq=False)
-class JsonSerializer(Serializer, Deserializer):
+class JsonSerializer(Serializer, Piecewise, Deserializer):
     """Newline-delimited Extended JSON: one line per change event, field for field what the server sent.
 
     Field names, their order and fields that this version knows nothing of are kept: the raw document is converted as
@@ -38,10 +38,17 @@ class JsonSerializer(Serializer, Deserializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """All events of the batch, each as one line that ends in a newline."""
-        lines, malformed = self._writer.lines(events.buffer, events.offsets)
+        return b"".join(self.pieces(events))
+
+    def pieces(self, events: EventBatch) -> Iterator[bytes]:
+        """The lines of some hundred events after those of some hundred others."""
+        malformed: dict[int, Exception] = {}
+        for places in pieces_of(events.offsets):
+            lines, wrong = self._writer.lines(events.buffer, events.offsets[places.start : places.stop + 1])
+            malformed |= {places[index]: error for index, error in wrong.items()}
+            yield lines
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
-        return lines
 
     def deserialize(self, content: bytes) -> Iterator[Mapping[str, Any]]:
         """Each line's document; in the mode `plain` as JSON says it, otherwise as PyMongo would decode it."""
