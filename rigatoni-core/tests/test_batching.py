@@ -31,18 +31,28 @@ def test_G1_a_batch_that_is_exactly_full_does_not_wait_for_its_age():
     run_virtual(main())
 
 
-@pytest.mark.parametrize("later", [0, 1])
-def test_an_end_that_the_source_says_to_be_behind_it_never_comes(later):
-    """Another run's batch ends with an event that this stream does not hold; the source knows that it has passed it."""
+END = attrs.evolve(THREE.end, resume_token="elsewhere", cluster_time=THREE.end.cluster_time.next())
+"""Where another run's batch ends: with an event that this stream does not hold."""
 
+
+@pytest.mark.parametrize(
+    ("position", "source_time", "caught_up"),
+    [
+        (THREE.end, END.cluster_time, True),
+        (THREE.end, END.cluster_time.next(), True),
+        (attrs.evolve(END, cluster_time=END.cluster_time.next()), None, False),
+    ],
+    ids=["caught up then", "caught up later", "read past it"],
+)
+def test_an_end_that_the_source_knows_to_be_behind_it_never_comes(position, source_time, caught_up):
     async def main():
-        fixed = attrs.evolve(THREE.end, resume_token="elsewhere", cluster_time=THREE.end.cluster_time.next())
-        time = fixed.cluster_time.next() if later else fixed.cluster_time
-        beat = EventBatch.heartbeat(STREAM, THREE.end, decoder=TestDecoder(), source_time=time, caught_up=True)
+        beat = EventBatch.heartbeat(
+            STREAM, position, decoder=TestDecoder(), source_time=source_time, caught_up=caught_up
+        )
         async with Batcher(served(THREE, beat), Settings(batch_timeout=1.0)) as batches:
             batch = await anext(batches)
             with pytest.raises(ChainError, match="without that event"):
-                await batches.recut(batch, fixed)
+                await batches.recut(batch, END)
 
     run_virtual(main())
 
@@ -75,9 +85,7 @@ def test_G6_after_a_stop_at_most_one_more_batch_comes_of_what_was_gathered():
 
 async def reading_on(batches):
     """Somebody else's batch was larger: read on to its end, which is still to come."""
-    batch = await anext(batches)
-    fixed = attrs.evolve(THREE.end, resume_token="later", cluster_time=THREE.end.cluster_time.next())
-    return await batches.recut(batch, fixed)
+    return await batches.recut(await anext(batches), END)
 
 
 def test_a_source_that_fails_while_it_is_read_on_raises_its_error():

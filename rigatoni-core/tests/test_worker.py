@@ -11,7 +11,7 @@ from rigatoni_core.errors import (
     Transient,
 )
 from rigatoni_core.events import Stream
-from rigatoni_core.notices import Notice, Retrying, WorkerStarted
+from rigatoni_core.notices import Notice, RepeatsPossible, Retrying, WorkerStarted
 from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import RetrySettings, Settings
 from rigatoni_core.testing.clock import run_virtual
@@ -393,9 +393,11 @@ def test_a_source_that_drops_is_entered_again_and_nothing_is_lost_or_repeated():
         source = ScriptedSource(
             logs={"a.b": log}, start=0, faults={n: DroppedError("dropped") for n in (0, 17, 40, 99)}
         )
-        report = await pipeline(source, destination, batch_size=25).run(once=True)
+        heard = Heard()
+        report = await pipeline(source, destination, batch_size=25, heard=heard).run(once=True)
         assert report.ok
         assert destination.tokens == log.tokens
+        assert not heard.of(RepeatsPossible)
 
     run_virtual(main())
 
