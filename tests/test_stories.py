@@ -15,9 +15,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import bson
 import pytest
 import zstandard
+from bson import DatetimeMS
 from pymongo import MongoClient
+from rigatoni_core.testing.batches import event_document
 from rigatoni_mongodb.testing.server import free_port, server_program
 from rigatoni_mongodb.testing.wire import Fail, ScriptedServer
 
@@ -273,3 +276,38 @@ def test_F4_garbage_in_the_state_folder(place, rigatoni):
     answer = rigatoni("state", "set", "pipeline.toml", f"{place.name}.orders", "--at", now, "--yes")
     assert answer.returncode == 0, answer.stderr
     assert rigatoni(*RUN).returncode == 0
+
+
+def test_C6_a_date_beyond_the_year_9999_stops_nothing(place, forgetful, rigatoni, monkeypatch):
+    monkeypatch.setenv("MONGODB_URI", forgetful.uri)
+    edit(f'"{place.name}.orders"', '"shop.orders"')
+    when = DatetimeMS(400_000_000_000_000)  # the server of the other tests would refuse to take it
+    beyond = event_document(0, fullDocument={"_id": 1, "when": when})
+    forgetful.events = [bson.encode(beyond), bson.encode(event_document(1))]
+    answer = rigatoni(*RUN, "--set", "source.start_at=2020-01-01T00:00:00Z")
+    assert answer.returncode == 0, answer.stderr
+    (path,) = Path("lake").rglob("*.ndjson.zst")
+    with zstandard.open(path, "rt", encoding="utf-8") as lines:
+        first, _ = lines
+    assert json.loads(first)["fullDocument"]["when"] == {"$date": {"$numberLong": "400000000000000"}}
+
+
+def test_a_wrong_file(place, rigatoni):
+    assert "rigatoni init" in said(rigatoni("run", "pipelin.toml"), 2)
+    Path("pipeline.toml").write_text("[pipeline\nname = 1")
+    assert "line 1" in said(rigatoni("run", "pipeline.toml"), 2)
+    Path("pipeline.toml").write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in said(rigatoni("run", "pipeline.toml"), 2)
+
+
+def test_K6_a_broken_plugin(place, rigatoni, tmp_path, monkeypatch):
+    shutil.copytree(Path(__file__).parent / "plugins", tmp_path / "installed")
+    (tmp_path / "installed" / "rigatoni_clash.py").write_text("import something_that_is_not_installed")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
+    assert rigatoni(*RUN).returncode == 0  # it harms nobody who does not use it
+    edit('type = "local"', 'type = "clash"')
+    text = said(rigatoni(*RUN), 2)
+    assert "something_that_is_not_installed" in text
+    (module,) = set(re.findall(r"pip install --force-reinstall (\S+?)\.?\s", text))
+    assert module == "rigatoni-clash"
+    assert rigatoni("plugins", "check", "clash").returncode == 2
