@@ -195,18 +195,9 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack)
     def _connect(self) -> Bucket:
         with translated(self.bucket):
             client = Access(
-                region=self.region,
-                endpoint_url=self.endpoint_url,
-                path_style=self.path_style,
-                profile=self.profile,
-                access_key_id=self.access_key_id,
-                secret_access_key=self.secret_access_key,
-                session_token=self.session_token,
-                role_arn=self.role_arn,
-                role_external_id=self.role_external_id,
-                role_session_name=self.role_session_name,
-                connect_timeout=self.connect_timeout,
-                read_timeout=self.read_timeout,
+                **{
+                    field.name: getattr(self, field.name) for field in attrs.fields(Access) if hasattr(self, field.name)
+                },
                 connections=self.max_concurrent_uploads + 4,
                 signed_payload=self.checksum_algorithm == "none",
             ).client()
