@@ -13,7 +13,7 @@ import attrs
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import ChainError, DestinationError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.events import Definition, Gap, Position
+from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, Part
 from rigatoni_core.records import gap_record, position_record, read_gap, read_position
 
@@ -34,6 +34,29 @@ class DefinitionRecord:
     layout: Mapping[str, Any]
     anchor: Position
     gap: Gap | None = None
+
+    @classmethod
+    def following(
+        cls,
+        newest: Self | None,
+        stream: Stream,
+        definition: Definition,
+        layout: Layout,
+        anchor: Position,
+        gap: Gap | None,
+    ) -> Self:
+        """The record that makes this definition the newest one, from the position `anchor` on."""
+        return cls(
+            number=newest.number + 1 if newest is not None else 0,
+            deployment=definition.deployment,
+            pipeline=stream.pipeline,
+            stream=stream.name,
+            fingerprint=definition.fingerprint,
+            details=definition.details,
+            layout=layout.described(),
+            anchor=anchor,
+            gap=gap,
+        )
 
     def dump(self) -> bytes:
         """The record as indented JSON."""

@@ -111,17 +111,7 @@ class Chain:
         if newest is not None and gap is None:
             end = self._ended(newest)
             anchor = end if self._told_fresh else later(end, position)
-        record = DefinitionRecord(
-            number=newest.number + 1 if newest is not None else 0,
-            deployment=definition.deployment,
-            pipeline=self.stream.pipeline,
-            stream=self.stream.name,
-            fingerprint=definition.fingerprint,
-            details=definition.details,
-            layout=self.layout.described(),
-            anchor=anchor,
-            gap=gap,
-        )
+        record = DefinitionRecord.following(newest, self.stream, definition, self.layout, anchor, gap)
         with files.staged(record.dump(), self._temporary) as temporary:
             return self._tree.publish(temporary, self._definition_path(record.number))
 

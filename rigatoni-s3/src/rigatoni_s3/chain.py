@@ -23,10 +23,8 @@ Everything here blocks: call it from a thread, one call at a time for each `Chai
 """
 
 import hashlib
-import heapq
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.chain import (
@@ -50,6 +48,7 @@ from rigatoni_s3.errors import (
     S3KeyTooLongError,
     UnfinishedBatchError,
 )
+from rigatoni_s3.holdings import LEAD, RECORD, RECORD_AT, Holdings, closing_path, definition_path
 
 MAX_KEY = 1024
 """Bytes of a key that S3 allows (S3 user guide, "Naming objects")."""
@@ -59,28 +58,20 @@ ROUNDS = 3
 """How often others may be quicker, with a definition or with a lead that then vanishes, before that is an error."""
 
 _JSON = "application/json"
-_RECORD, _RECORD_AT, _LEAD = "rigatoni-record", "rigatoni-record-at", "rigatoni-lead"
-STEM = re.compile(r"(?:^|/)(\d{10}\.\d{10}-\d{8,}-[0-9a-f]{16})[^/]*$")
-"""Finds the stem in the name of an object or lead."""
 
 
-class Chain:
+class Chain(Holdings):
     """One stream's batches below a prefix of a bucket, and which definition this run works with."""
 
     def __init__(self, bucket: Bucket, prefix: str, stream: Stream, layout: Layout, settle_time: float = 60.0) -> None:
-        self.stream = stream
+        super().__init__(bucket, prefix, stream)
         self.layout = layout
-        self.folder = f"{prefix.strip('/')}/{stream.key}/".lstrip("/")
-        self._bucket = bucket
         self._settle_time = settle_time
         self._definition: DefinitionRecord | None = None
         self._told_fresh = False
         self._seen_closing: dict[int, float] = {}
         self._looking = True  # ask whether a batch is there before serialising it
         self._end: Position | None = None  # of the last batch that this run created
-
-    def __str__(self) -> str:
-        return f"s3://{self._bucket.name}/{self.folder}"
 
     # --- where the stream goes on
 
@@ -137,18 +128,8 @@ class Chain:
             if gap is None:
                 end = self._ended(newest)
                 anchor = end if self._told_fresh else later(end, position)
-        record = DefinitionRecord(
-            number=newest.number + 1 if newest is not None else 0,
-            deployment=definition.deployment,
-            pipeline=self.stream.pipeline,
-            stream=self.stream.name,
-            fingerprint=definition.fingerprint,
-            details=definition.details,
-            layout=self.layout.described(),
-            anchor=anchor,
-            gap=gap,
-        )
-        return self._bucket.create(self._key(_definition(record.number)), record.dump(), media_type=_JSON)
+        record = DefinitionRecord.following(newest, self.stream, definition, self.layout, anchor, gap)
+        return self._bucket.create(self._key(definition_path(record.number)), record.dump(), media_type=_JSON)
 
     def _close(self, definition: DefinitionRecord, *, wait: bool) -> None:
         """Let no further batch of this definition begin. Raises `DefinitionSettlingError` until all is quiet.
@@ -156,7 +137,7 @@ class Chain:
         Behind a gap nothing depends on where the old chain ends: there is nothing to wait for.
         """
         if not self._is_closed(definition):
-            self._bucket.create(self._key(_closing(definition.number)), b"{}\n", media_type=_JSON)
+            self._bucket.create(self._key(closing_path(definition.number)), b"{}\n", media_type=_JSON)
         seen = self._seen_closing.setdefault(definition.number, time.monotonic())
         left = seen + self._settle_time - time.monotonic()
         if wait and left > 0:
@@ -165,9 +146,6 @@ class Chain:
                 f"{self._settle_time:.0f} s to end",
                 retry_after=left,
             )
-
-    def _is_closed(self, definition: DefinitionRecord) -> bool:
-        return self._bucket.metadata(self._key(_closing(definition.number))) is not None
 
     def _ended(self, definition: DefinitionRecord) -> Position:
         """Where a closed definition's batches end for good."""
@@ -178,85 +156,6 @@ class Chain:
                 f"({stem(unfinished.first)}) has only some of its objects"
             )
         return end
-
-    def _newest_definition(self) -> DefinitionRecord | None:
-        names = (key.rpartition("/definition-")[2] for key in self._bucket.keys(self._key("_rigatoni/definition-")))
-        numbers = [int(name.removesuffix(".json")) for name in names if name.removesuffix(".json").isdecimal()]
-        if not numbers:
-            return None
-        record = self._read_definition(max(numbers))
-        if record is None:
-            raise S3ConflictError(f"{self}{_definition(max(numbers))} vanished")
-        return record
-
-    def _read_definition(self, number: int) -> DefinitionRecord | None:
-        path = _definition(number)
-        if (content := self._bucket.content(self._key(path))) is None:
-            return None
-        record = DefinitionRecord.parse(content, f"{self}{path}")
-        if (record.pipeline, record.stream) != (self.stream.pipeline, self.stream.name):
-            raise ForeignObjectError(f"{self}{path} belongs to {record.pipeline}/{record.stream}, not to {self.stream}")
-        return record
-
-    # --- what is written already
-
-    def _tail(self, definition: DefinitionRecord) -> tuple[Position, BatchRecord | None]:
-        """Where the definition's complete batches end; and the incomplete one after them, if there is one.
-
-        Only the newest can be incomplete: nobody begins a batch before the one before it is complete.
-        """
-        newest_first = self._records(definition)
-        newest = next(newest_first, None)
-        if newest is None:
-            return definition.anchor, None
-        path, record = newest
-        if not self._missing(record, path):
-            return record.end, None
-        before = next(newest_first, None)
-        return (before[1].end if before is not None else definition.anchor), record
-
-    def _records(self, definition: DefinitionRecord) -> Iterator[tuple[str, BatchRecord]]:
-        """The newest batches of a definition with the paths of their leads, newest first. Lists what there is."""
-        leads = f"_rigatoni/leads/{definition.number}/"
-        if not _with_layout_of(definition).is_split(self.stream):
-            leads = ""
-        since = stem(definition.anchor).rpartition("-")[0]  # what is named before it belongs to older definitions
-        paths = (key.removeprefix(self.folder) for key in self._bucket.keys(self._key(leads)))
-        named = (
-            (match[1], path)
-            for path in paths
-            if (match := STEM.search(path)) and match[1] >= since and path.startswith("_rigatoni/") == bool(leads)
-        )
-        for _, path in heapq.nlargest(16, named):  # the newest may already be of a newer definition
-            metadata = self._bucket.metadata(self._key(path))
-            if metadata is None or _LEAD in metadata:
-                continue  # a part of another definition's batch
-            record = self._read(metadata, path)
-            if record.definition == definition.number:
-                yield path, record
-
-    def _missing(self, record: BatchRecord, lead: str) -> list[PartRecord]:
-        """Those objects of the batch that are not there. Raises `ForeignObjectError` where another has such a name."""
-        return [part for part in record.parts if part.path != lead and not self._is_there(part.path, lead)]
-
-    def _is_there(self, path: str, lead: str) -> bool:
-        metadata = self._bucket.metadata(self._key(path))
-        if metadata is not None and metadata.get(_LEAD) != lead:
-            raise ForeignObjectError(f"{self}{path} does not belong to the batch {lead}")
-        return metadata is not None
-
-    def _record(self, lead: str) -> BatchRecord | None:
-        """What the lead says; None where there is none. Raises `ForeignObjectError` where it is not ours."""
-        metadata = self._bucket.metadata(self._key(lead))
-        return self._read(metadata, lead) if metadata is not None else None
-
-    def _read(self, metadata: Mapping[str, str], lead: str) -> BatchRecord:
-        content: str | bytes | None = metadata.get(_RECORD)
-        if content is None and (path := metadata.get(_RECORD_AT)):
-            content = self._bucket.content(self._key(path))
-        if content is None:
-            raise ForeignObjectError(f"{self}{lead} has no record of Rigatoni in its metadata")
-        return BatchRecord.parse(content, f"{self}{lead}")
 
     def _found(self, lead: str, definition: DefinitionRecord, first: Position) -> BatchRecord | None:
         """The batch that is there under this name, if any. Raises `ForeignObjectError` where it is not ours."""
@@ -334,10 +233,10 @@ class Chain:
         """The record as metadata. One that is too long is stored first, named by its content, and referred to."""
         text = record.dump(compact=True)
         if len(text) <= MAX_METADATA:
-            return {_RECORD: text.decode("ascii")}
+            return {RECORD: text.decode("ascii")}
         path = f"_rigatoni/records/{hashlib.sha256(text).hexdigest()}.json"
         self._bucket.create(self._key(path), text, media_type=_JSON)
-        return {_RECORD_AT: path}
+        return {RECORD_AT: path}
 
     def _complete(self, record: BatchRecord, lead: str, events: EventBatch) -> None:
         """Write those objects of a batch that an earlier run did not come to."""
@@ -347,7 +246,7 @@ class Chain:
                 self._add(part.path, content, lead)
 
     def _add(self, path: str, content: bytes | memoryview, lead: str) -> None:
-        metadata = {_LEAD: lead}
+        metadata = {LEAD: lead}
         if not self._bucket.create(self._key(path), content, media_type=self._media_type, metadata=metadata):
             self._is_there(path, lead)
 
@@ -356,9 +255,6 @@ class Chain:
         """Of the bytes as they are: no content encoding is set, so no reader decompresses what it will decompress."""
         encoding = self.layout.serializer.content_encoding
         return f"application/{encoding}" if encoding else self.layout.serializer.media_type
-
-    def _key(self, path: str) -> str:
-        return f"{self.folder}{path}"
 
     def _closed(self, definition: DefinitionRecord) -> S3Error | DefinitionChangedError:
         newest = self._newest_definition()
@@ -379,17 +275,3 @@ class Chain:
                 f"{after.anchor.cluster_time} on"
             )
         return DefinitionChangedError(text)
-
-
-def _definition(number: int) -> str:
-    return f"_rigatoni/definition-{number}.json"
-
-
-def _closing(number: int) -> str:
-    return f"_rigatoni/closing-{number}.json"
-
-
-def _with_layout_of(definition: DefinitionRecord) -> Layout:
-    """A layout with the folders that the definition had."""
-    layout = definition.layout
-    return Layout(None, tuple(layout.get("partition_by", ())), str(layout.get("folder_template", "")))  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from rigatoni_core.events import Stream
 
 from rigatoni_s3.bucket import Bucket
-from rigatoni_s3.chain import STEM
+from rigatoni_s3.holdings import STEM
 
 
 def written(bucket: Bucket, prefix: str, pipeline: str) -> list[str]:
