@@ -91,7 +91,7 @@ async def test_H4_what_passes_is_transient_and_tried_again_with_the_stores_hint(
         (Answer(400, "ExpiredToken"), S3AccessError, "Renew"),
         (Answer(403, "RequestTimeTooSkewed"), S3AccessError, "clock"),
         (Answer(404, "NoSuchBucket"), S3BucketError, "Create the bucket"),
-        (Answer(301, "PermanentRedirect"), S3BucketError, "region"),
+        (Answer(400, "IllegalLocationConstraintException"), S3BucketError, "region"),
         (Answer(400, "KMS.NotFoundException"), S3AccessError, "sse_kms_key_id"),
         (Answer(400, "InvalidStorageClass"), S3Error, "message of the store"),
     ],

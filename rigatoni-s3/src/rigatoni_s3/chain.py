@@ -86,18 +86,21 @@ class Chain(Holdings):
         if (longest := len(self.folder) + self.layout.longest_path) > MAX_KEY:
             raise S3KeyTooLongError(f"{self}: keys may be {longest} bytes long, S3 allows {MAX_KEY}")
         for _ in range(ROUNDS):
-            resumed = self._resume(definition, position, gap)
+            newest = self._newest_definition()
+            resumed = self._resume(newest, definition, position, gap)
             if resumed is not None:
                 self._told_fresh = False
                 self._looking = True
                 return resumed
-            if self._define(definition, position, gap):
+            if self._define(newest, definition, position, gap):
                 gap = None  # recorded: what is in force now is this very definition
         raise S3ConflictError(f"{self}: its definition changes again and again, or does not show in listings")
 
-    def _resume(self, definition: Definition, position: Position, gap: Gap | None) -> Position | None:
+    def _resume(
+        self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
+    ) -> Position | None:
         """The position in force if the newest definition is this one; None where a new one must be created."""
-        newest, mine = self._newest_definition(), self._definition
+        mine = self._definition
         if newest is None:
             return None
         same = newest.means(definition, self.layout)
@@ -119,9 +122,10 @@ class Chain(Holdings):
             return self._tail(newest)[0]
         return later(newest.anchor, position)
 
-    def _define(self, definition: Definition, position: Position, gap: Gap | None) -> bool:
-        """Create the next definition; False where somebody was quicker."""
-        newest = self._newest_definition()
+    def _define(
+        self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
+    ) -> bool:
+        """Create the definition after `newest`; False where somebody was quicker, perhaps with this very one."""
         anchor = position
         if newest is not None:
             self._close(newest, wait=gap is None)

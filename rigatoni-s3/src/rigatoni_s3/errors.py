@@ -92,6 +92,7 @@ _THROTTLED = {
 }
 _CREDENTIALS = {
     "InvalidAccessKeyId": "Check the access key id, and that it belongs to this store.",
+    "XAdminUserNotFound": "Check the access key id, and that it belongs to this store.",  # versitygw
     "SignatureDoesNotMatch": "Check the secret access key, and the region.",
     "AuthorizationHeaderMalformed": "Set region to the bucket's region.",
     "InvalidToken": "Check the session token.",
