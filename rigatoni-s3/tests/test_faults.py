@@ -5,6 +5,7 @@ import contextlib
 
 import attrs
 import pytest
+from botocore.exceptions import ClientError
 from rigatoni_core.events import Stream
 from rigatoni_core.options import Secret
 from rigatoni_core.testing.batches import START, STREAM, batch_of
@@ -15,6 +16,7 @@ from rigatoni_s3.errors import (
     S3Error,
     S3ThrottledError,
     S3UnavailableError,
+    translated,
 )
 from rigatoni_s3.testing.proxy import Answer
 
@@ -91,7 +93,6 @@ async def test_H4_what_passes_is_transient_and_tried_again_with_the_stores_hint(
         (Answer(400, "ExpiredToken"), S3AccessError, "Renew"),
         (Answer(403, "RequestTimeTooSkewed"), S3AccessError, "clock"),
         (Answer(404, "NoSuchBucket"), S3BucketError, "Create the bucket"),
-        (Answer(400, "IllegalLocationConstraintException"), S3BucketError, "region"),
         (Answer(400, "KMS.NotFoundException"), S3AccessError, "sse_kms_key_id"),
         (Answer(400, "InvalidStorageClass"), S3Error, "message of the store"),
     ],
@@ -329,6 +330,14 @@ async def test_H4_wrong_keys_fail_at_once_without_the_secret_in_the_message(plac
         with pytest.raises(S3AccessError) as caught:
             await it.begin(STREAM, definition, START)
     assert "sentinel-secret" not in str(caught.value) + caught.value.remedy + repr(it)
+
+
+def test_H4_a_bucket_in_another_region_is_named():
+    """boto follows the redirect where the store says where to; this is what is left when it does not."""
+    answer = {"Error": {"Code": "PermanentRedirect"}, "ResponseMetadata": {"HTTPStatusCode": 301}}
+    with pytest.raises(S3BucketError, match="lake") as caught, translated("lake"):
+        raise ClientError(answer, "PutObject")
+    assert "region" in caught.value.remedy
 
 
 async def test_H4_a_bucket_that_is_not_there_is_named(destination, definition):
