@@ -232,6 +232,24 @@ async def test_J5_a_change_in_the_middle_of_a_transaction_goes_on_at_the_old_end
     assert sorted(flat(place.written())) == sorted(tokens_of(whole))
 
 
+@pytest.mark.parametrize("way", ["from several objects to one", "from one object to several"])
+async def test_J2_J5_the_state_is_lost_right_after_a_change(destination, definition, event, way):
+    whole = batch_of((event(number, collection="ab"[number % 2]) for number in range(4)), stream=WIDE)
+    before, after = {"partition_by": ("namespace",)}, {}
+    if way == "from one object to several":
+        before, after = after, before
+    async with destination(**before) as old:
+        await old.begin(WIDE, definition, START)
+        await old.write_batch(whole[:2])
+    async with destination(**after) as new:
+        assert await new.begin(WIDE, definition, START) == whole[:2].end
+    for end in (whole[:2].end, whole.end):
+        async with destination(**after) as new:
+            assert await new.last_committed(WIDE) == end
+            assert await new.begin(WIDE, definition, end) == end
+            assert await new.write_batch(whole[2:]) is None
+
+
 async def test_J5_a_change_waits_until_requests_of_the_old_definition_have_ended(place, destination, definition, event):
     whole = batch_of(event(number) for number in range(4))
     changed = attrs.evolve(definition, fingerprint="other")

@@ -1,8 +1,11 @@
 """What a bucket can do and what these credentials may do there, found out at the start with a few small requests."""
 
 import secrets
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
+from threading import Thread
 
 import attrs
 from botocore.exceptions import ClientError
@@ -57,15 +60,23 @@ def is_atomic(bucket: Bucket, prefix: str) -> bool:
             raise
 
     try:
-        with ThreadPoolExecutor(RACERS) as threads:
-            wins = sum(threads.map(put, range(RACERS)))
-        return wins == 1 and not put(RACERS)
+        futures: list[Future[bool]] = [Future() for _ in range(RACERS)]
+        for number, future in enumerate(futures):  # daemons: nobody has to wait for one that hangs
+            Thread(target=_run, args=(future, partial(put, number)), daemon=True).start()
+        return sum(future.result() for future in futures) == 1 and not put(RACERS)
     finally:
         _remove(bucket, key)
 
 
 def _folder(prefix: str) -> str:
     return f"{prefix.strip('/')}/_rigatoni-probe/".lstrip("/")
+
+
+def _run(future: Future[bool], call: Callable[[], bool]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _remove(bucket: Bucket, key: str) -> None:
