@@ -220,9 +220,7 @@ class Worker:
             raise error
         gap = self.checkpoint.open_gap or Gap(cause=str(error), lost=lost, resumed=await self._anchor())
         if self._chain:
-            await self.checkpoint.note_gap(
-                gap
-            )  # or a crash in between would leave it on record at the destination only
+            await self.checkpoint.note_gap(gap)  # else a crash in between leaves it on record at the destination only
             definition = self.source.definition(self.stream)
             await self._settle(self._chain.begin, self.stream, definition, gap.resumed, gap=gap)
         await self.checkpoint.record_gap(gap)
