@@ -16,7 +16,7 @@ async def without_images(client: AsyncMongoClient[Any], watch: Watch) -> list[Im
     """
     if watch.database is None:
         return []
-    wanted = {"type": "collection"} | ({"name": watch.collection} if watch.collection else {})
+    wanted = {"type": "collection"} | ({"name": watch.collections} if watch.collections else {})
     try:
         cursor = await client[watch.database].list_collections(filter=wanted)
         collections = [each async for each in cursor]

@@ -60,9 +60,9 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
     uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
         attrs.field(validator=_check_uri)
     )
-    watch: Annotated[tuple[str, ...], 'One stream each: "shop.orders", "shop.*" (a database) or "*" (all)'] = (
-        attrs.field(converter=tuple, validator=_check_watch)
-    )
+    watch: Annotated[
+        tuple[str, ...], 'One stream each: "shop.orders", "shop.ord_*", "shop.*" (a database), "*" (all)'
+    ] = attrs.field(converter=tuple, validator=_check_watch)
     full_document: Annotated[
         Literal["default", "updateLookup", "whenAvailable", "required"], "Which document an update carries"
     ] = "default"
@@ -205,7 +205,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         stages = [json_util.object_hook(dict(stage)) for stage in self.pipeline]
         command = {
             "aggregate": watch.command_target,
-            "pipeline": [{"$changeStream": stage}, *stages],
+            "pipeline": [{"$changeStream": stage}, *watch.stages, *stages],
             "cursor": {"batchSize": 0},
         }
         if self.comment:

@@ -1,6 +1,8 @@
-"""What is watched: a collection, a database or the deployment."""
+"""What is watched: a collection, a pattern of collections, a database or the deployment."""
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -8,15 +10,20 @@ import attrs
 
 @attrs.frozen
 class Watch:
-    """One stream's scope. `database` is None for the deployment, `collection` for a database or the deployment."""
+    """One stream's scope.
+
+    `database` is None for the deployment, `collection` for anything but a single collection. `pattern` is the name of
+    the collections with `*` for any characters, dots too; such a stream is its database's, matched by the server.
+    """
 
     name: str
     database: str | None
     collection: str | None
+    pattern: str | None = None
 
     @classmethod
     def parse(cls, name: str) -> "Watch":
-        """`shop.orders`, `shop.*` or `*`. Raises ValueError that says what is wrong with anything else."""
+        """`shop.orders`, `shop.ord_*`, `shop.*` or `*`. Raises ValueError that says what is wrong with others."""
         if name == "*":
             return cls(name, None, None)
         database, dot, collection = name.partition(".")
@@ -29,10 +36,7 @@ class Watch:
         if collection == "*":
             return cls(name, database, None)
         if "*" in collection:
-            raise ValueError(
-                f'watch: {name!r}: patterns are not supported: watch "{database}.*" and select with '
-                'pipeline = [{ "$match" = { "ns.coll" = { "$regex" = "..." } } }]'
-            )
+            return cls(name, database, None, collection)
         return cls(name, database, collection)
 
     def overlaps(self, other: "Watch") -> bool:
@@ -41,7 +45,34 @@ class Watch:
             return True
         if self.database != other.database:
             return False
-        return self.collection is None or other.collection is None or self.collection == other.collection
+        return _meet(self._collections, other._collections)
+
+    @property
+    def collections(self) -> str | dict[str, str] | None:
+        """Which collections, as a condition on their name; None for all. A name may hold any character but NUL.
+
+        The end is "nothing follows", since `$` also matches before a last line feed.
+        """
+        if self.pattern is None:
+            return self.collection
+        return {"$regex": "^" + r"[\s\S]*".join(map(re.escape, self.pattern.split("*"))) + r"(?![\s\S])"}
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """What the server does to the events of the command's target, so that those of this scope remain.
+
+        A pattern lets through what concerns its collections: a rename to such a name, the database's end, which names
+        no collection, and the invalidate that may follow, too.
+        """
+        if self.pattern is None:
+            return []
+        named = [{"ns.coll": self.collections}, {"to.coll": self.collections}]
+        return [{"$match": {"$or": [*named, {"operationType": {"$in": ["dropDatabase", "invalidate"]}}]}}]
+
+    @property
+    def _collections(self) -> str:
+        """As `pattern`, for any scope; a single collection's name has no `*`, see `parse`."""
+        return self.pattern or self.collection or "*"
 
     @property
     def command_database(self) -> str:
@@ -71,3 +102,15 @@ def parse_watches(names: Sequence[str]) -> list[Watch]:
                 raise ValueError(f"watch: {other.name!r} and {watch.name!r} overlap: events would be delivered twice")
         watches.append(watch)
     return watches
+
+
+@lru_cache(maxsize=4096)
+def _meet(one: str, other: str) -> bool:
+    """Whether some name fits both, where `*` stands for any characters."""
+    if not one or not other:
+        return not (one or other).strip("*")
+    if one[0] == "*":
+        return _meet(one[1:], other) or _meet(one, other[1:])
+    if other[0] == "*":
+        return _meet(one, other[1:]) or _meet(one[1:], other)
+    return one[0] == other[0] and _meet(one[1:], other[1:])
