@@ -21,6 +21,7 @@ from rigatoni_core.deadletters import DeadLetter
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
 from rigatoni_core.settings import Settings
+from rigatoni_core.soundness import documented
 from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_csv.serializer import CsvSerializer
 
@@ -30,18 +31,11 @@ CATALOG = Catalog.discover()
 COMPONENTS = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
 
 
-def normal(text):
-    return re.sub(r"[`\s]+", " ", text.replace("\\|", "or")).strip()
-
-
 @pytest.mark.parametrize(("plugin", "provided"), COMPONENTS, ids=lambda item: str(getattr(item, "name", item)))
 def test_readme_option_tables_equal_the_classes(plugin, provided):
     readme = (ROOT / plugin.distribution / "README.md").read_text(encoding="utf-8")
-    rows = [line.strip().strip("|").split("|") for line in readme.splitlines() if line.startswith("|")]
     for option in options_of(CATALOG.get(provided.kind, provided.name)):
-        mine = [normal("|".join(row)) for row in rows if row[0].strip(" `") == option.name]
-        assert mine, f"{option.name} is missing in the README of {plugin.distribution}"
-        assert any(normal(option.meaning) in row for row in mine), option
+        assert documented(readme, option), option
 
 
 def test_the_readmes_example_is_a_valid_configuration(tmp_path, monkeypatch):

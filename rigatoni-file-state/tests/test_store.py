@@ -41,15 +41,6 @@ async def test_I1_the_record_is_readable_json(tmp_path):
     assert record["position"]["utc"] == "2023-11-14T22:13:20+00:00"
 
 
-async def test_I1_concurrent_savers_leave_a_whole_record(tmp_path):
-    async with FileStateStore(path=tmp_path) as store:
-        streams = [Stream("p", f"s.{number}") for number in range(8)]
-        saves = [(streams[number % 8], number) for number in range(80)]
-        await asyncio.gather(*(store.save_resume_token(stream, checkpoint(events=n)) for stream, n in saves))
-        for stream in streams:
-            assert (await store.load_resume_token(stream)) is not None
-
-
 async def test_I1_a_crash_between_write_and_rename_keeps_the_old_value(tmp_path):
     code = """
 import asyncio, os, sys
@@ -87,14 +78,6 @@ async def test_I1_a_full_disk_keeps_the_old_value_and_may_be_tried_again(tmp_pat
         assert caught.value.transient
         assert (await store.load_resume_token(STREAM)).position.resume_token == "old"
         assert not list(tmp_path.rglob("*.tmp"))
-
-
-async def test_I1_clear_forgets(tmp_path):
-    async with FileStateStore(path=tmp_path) as store:
-        await store.clear_resume_token(STREAM)
-        await store.save_resume_token(STREAM, checkpoint())
-        await store.clear_resume_token(STREAM)
-        assert await store.load_resume_token(STREAM) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage \xff", b"{}", b'{"format": 1, "checksum": "sha256:0"}'])

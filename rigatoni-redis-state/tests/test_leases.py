@@ -76,20 +76,6 @@ async def test_I2_each_grant_has_a_higher_fencing_token_whatever_ended_the_one_b
     assert tokens == sorted(set(tokens))
 
 
-async def test_I2_of_many_who_ask_at_once_one_gets_it(make_store):
-    stores = [make_store() for _ in range(4)]
-    for store in stores:
-        await store.__aenter__()
-    try:
-        asked = await asyncio.gather(
-            *(stores[number % 4].acquire(STREAM, owner=f"owner {number}", ttl=30) for number in range(40))
-        )
-        assert len([lease for lease in asked if lease is not None]) == 1
-    finally:
-        for store in stores:
-            await store.__aexit__(None, None, None)
-
-
 async def test_I2_the_streams_of_two_pipelines_do_not_share_a_lease(store):
     assert await store.acquire(Stream("p", "q/r"), owner="one", ttl=30)
     assert await store.acquire(Stream("p/q", "r"), owner="two", ttl=30)

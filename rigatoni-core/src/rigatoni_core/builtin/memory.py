@@ -76,9 +76,10 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
         )
 
     def _refuse_older(self, stream: Stream, fencing_token: int) -> None:
-        """A granted lease fences off every save that was made under an earlier one."""
-        granted = self._fencing_tokens.get(stream.key, 0)
-        if fencing_token < granted:
+        """A granted lease, or one under which was saved, fences off everything of an earlier one."""
+        saved = self._checkpoints.get(stream.key)
+        highest = max(self._fencing_tokens.get(stream.key, 0), saved.fencing_token if saved else 0)
+        if fencing_token < highest:
             raise LeaseLostError(
-                f"{stream} was granted to another owner (fencing token {granted}, ours {fencing_token})"
+                f"{stream} was granted to another owner (fencing token {highest}, ours {fencing_token})"
             )

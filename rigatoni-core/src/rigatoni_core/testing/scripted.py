@@ -106,7 +106,7 @@ class ScriptedSource(Source):
                 stream,
                 memoryview(b"".join(raws)),
                 array("Q", accumulate(map(len, raws), initial=0)),
-                TestDecoder(),
+                self.decoder,
                 source_time=log.times[-1],
             )
             self.served += len(raws)
@@ -129,7 +129,7 @@ class ScriptedSource(Source):
     def _heartbeat(self, stream: Stream, log: Log, position: Position, index: int) -> EventBatch:
         time = log.times[-1].next() if log.times else Timestamp(0, 0)
         return EventBatch.heartbeat(
-            stream, position, decoder=TestDecoder(), source_time=time, caught_up=index == len(log.raws)
+            stream, position, decoder=self.decoder, source_time=time, caught_up=index == len(log.raws)
         )
 
     async def _news(self, log: Log) -> None:

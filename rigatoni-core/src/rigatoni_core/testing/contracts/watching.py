@@ -1,0 +1,75 @@
+"""Watching what a component does to the process: I/O in a constructor, and what it leaves open."""
+
+import asyncio
+import gc
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_IO = {"open", "os.mkdir", "os.listdir", "os.scandir", "os.rename", "os.remove", "os.link", "subprocess.Popen"}
+PATIENCE = 5.0
+"""Seconds that a thread or a socket may take to end."""
+_watched: dict[int, list[str]] = {}
+"""By thread: the audit events seen there."""
+
+
+def _hook(event: str, _: tuple[Any, ...]) -> None:
+    seen = _watched.get(threading.get_ident())
+    if seen is not None and (event in _IO or event.startswith(("socket.", "sqlite3.connect"))) and not _importing():
+        seen.append(event)
+
+
+def _importing() -> bool:
+    """Whether this happens inside importlib: what a library imports or asks metadata for is no I/O."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(("importlib.", "_frozen_importlib")):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def no_io() -> Iterator[list[str]]:
+    """The names of the audit events (PEP 578) that this thread raises inside and that are I/O."""
+    if not _watched:
+        sys.addaudithook(_hook)  # it can not be removed again, so there is one for ever
+        _watched[0] = []
+    seen = _watched[threading.get_ident()] = []
+    try:
+        yield seen
+    finally:
+        del _watched[threading.get_ident()]
+
+
+def held() -> Mapping[str, set[Any]]:
+    """The threads, tasks and (where the system tells) file descriptors that this process holds now."""
+    gc.collect()
+    descriptors = Path("/dev/fd")
+    return {
+        "threads": set(threading.enumerate()),
+        "tasks": set(asyncio.all_tasks()),
+        "file descriptors": set(os.listdir(descriptors)) if descriptors.is_dir() else set(),  # noqa: PTH208 - names
+    }
+
+
+def _more(before: Mapping[str, set[Any]]) -> Mapping[str, int]:
+    """How many are held that were not before; of file descriptors only more than before, their numbers come again."""
+    now = held()
+    more = {what: len(now[what] - before[what]) for what in ("threads", "tasks")}
+    more["file descriptors"] = len(now["file descriptors"]) - len(before["file descriptors"])
+    return {what: count for what, count in more.items() if count > 0}
+
+
+async def left_over(before: Mapping[str, set[Any]]) -> Mapping[str, int]:
+    """How many of each are held in addition to before; waits for what is about to end (a thread, a socket)."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while (more := _more(before)) and loop.time() < until:
+        await asyncio.sleep(0.02)
+    return more

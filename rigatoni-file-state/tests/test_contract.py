@@ -1,0 +1,17 @@
+"""What the testing kit asks of every state store."""
+
+from functools import partial
+
+import pytest
+from rigatoni_core.testing.contracts import PluginContract, StateStoreContract
+from rigatoni_file_state.store import FileStateStore
+
+
+class TestFileState(StateStoreContract):
+    @pytest.fixture
+    def make(self, tmp_path):
+        return partial(FileStateStore, path=tmp_path / "state")
+
+
+class TestPlugin(PluginContract):
+    distribution = "rigatoni-file-state"

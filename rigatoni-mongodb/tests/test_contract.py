@@ -1,0 +1,25 @@
+"""What the testing kit asks of every source."""
+
+from functools import partial
+
+import pytest
+from rigatoni_core.options import Secret
+from rigatoni_core.testing.contracts import Origin, PluginContract, SourceContract
+from rigatoni_mongodb.source import MongoDBSource
+
+
+class TestMongoDB(SourceContract):
+    @pytest.fixture
+    def origin(self, mongodb_uri, database):
+        collection = database["orders"]
+
+        async def change(count):
+            for number in range(count):
+                collection.insert_one({"number": number})
+
+        name = f"{database.name}.orders"
+        return Origin(partial(MongoDBSource, uri=Secret(mongodb_uri), watch=(name,)), name, change)
+
+
+class TestPlugin(PluginContract):
+    distribution = "rigatoni-mongodb"
