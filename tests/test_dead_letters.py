@@ -66,7 +66,7 @@ PICKY = """
 import os, sys
 import rigatoni_json.serializer as s
 from rigatoni_core.errors import RejectedEventsError
-real = s.JsonSerializer.serialize
+real = s.JsonSerializer.pieces
 def picky(self, events):
     bad = {i: ValueError("private %s" % os.environ["MONGODB_URI"]) for i, event in enumerate(events)
            if (event.full_document or {}).get("n", 0) % 7 == 3}
@@ -74,7 +74,7 @@ def picky(self, events):
         raise RejectedEventsError(bad)
     return real(self, events)
 if PICKS:
-    s.JsonSerializer.serialize = picky
+    s.JsonSerializer.pieces = picky
 real_link = os.link
 def link(source, target):
     real_link(source, target)

@@ -22,7 +22,7 @@ main()
 STEPS = {
     "after reading": "import rigatoni_core.worker as w; w.Worker._deliver = lambda *_: os.kill(os.getpid(), 9)",
     "while serialising": (
-        "import rigatoni_json.serializer as s; s.JsonSerializer.serialize = lambda *_: os.kill(os.getpid(), 9)"
+        "import rigatoni_json.serializer as s; s.JsonSerializer.pieces = lambda *_: os.kill(os.getpid(), 9)"
     ),
     "before the object": "import rigatoni_local.files as f; f.os.link = lambda *a, **k: os.kill(os.getpid(), 9)",
     "after the first link": (
@@ -102,7 +102,7 @@ def test_G6_sigterm_finishes_the_batch_saves_and_ends_with_zero(place):
 def test_G6_a_hung_destination_is_abandoned_at_the_limit_and_a_second_signal_ends_at_once(place):
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
     place.orders.insert_many([{"n": n} for n in range(30)])
-    hang = "import rigatoni_json.serializer as s, time; s.JsonSerializer.serialize = lambda *_: time.sleep(1000)"
+    hang = "import rigatoni_json.serializer as s, time; s.JsonSerializer.pieces = lambda *_: time.sleep(1000)"
     code = DIE.replace("{patch}", hang).replace(', "--once"', "")
     for signals, limit in ((1, 15.0), (2, 9.0)):
         with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
