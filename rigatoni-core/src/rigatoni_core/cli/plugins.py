@@ -1,6 +1,7 @@
 """`rigatoni plugins`: what is installed, and what a component takes."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,12 +10,12 @@ from rigatoni_core.cli.app import WRONG
 from rigatoni_core.cli.output import as_json, bold, say, table
 
 if TYPE_CHECKING:
-    from rigatoni_core.catalog import Catalog, Plugin
+    from rigatoni_core.catalog import Catalog, Kind, Plugin
 
 
 @click.group()
 def plugins() -> None:
-    """Shows installed plugins and their components."""
+    """Shows, checks and makes plugins."""
 
 
 @plugins.command("list")
@@ -41,9 +42,10 @@ def list_(json_: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def check(name: str | None, json_: bool) -> None:
-    """Loads every component of every plugin, or of the plugin NAME, and says what can not be used.
+    """Loads every component of every plugin, or of the plugin NAME, and says what is wrong.
 
-    Exits with 2 where something can not.
+    That a hook imports nothing heavy and that the README's table has every option as the class has it are checked, too.
+    Exits with 2 where something is wrong.
     """
     from rigatoni_core.catalog import Catalog
     from rigatoni_core.errors import BrokenPluginError
@@ -67,16 +69,48 @@ def check(name: str | None, json_: bool) -> None:
 
 
 def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
-    """What loading each component of one plugin shows."""
-    from rigatoni_core.errors import RigatoniError
+    """What is wrong with one plugin."""
+    import attrs
 
-    faults = [] if plugin.status == "ok" else [{"message": plugin.reason, "remedy": plugin.remedy}]
-    for provided in plugin.provides:
-        try:
-            catalog.get(provided.kind, f"{plugin.distribution}/{provided.name}")
-        except RigatoniError as error:
-            faults.append({"message": str(error), "remedy": error.remedy})
+    from rigatoni_core.soundness import unsound
+
+    faults = [attrs.asdict(fault) for fault in unsound(catalog, plugin)]
     return {"plugin": plugin.name, "distribution": f"{plugin.distribution} {plugin.version}", "faults": faults}
+
+
+@plugins.command()
+@click.argument("distribution")
+@click.option("--kind", required=True, help="What it provides: destination, source, state, serializer or listener.")
+@click.option("--into", type=click.Path(path_type=Path), help="The folder to make; DISTRIBUTION unless given.")
+def new(distribution: str, kind: "Kind", into: Path | None) -> None:
+    """Writes a plugin of your own, named DISTRIBUTION ("rigatoni-acme"): it runs, its tests pass."""
+    from rigatoni_core.catalog import KINDS, printable
+    from rigatoni_core.cli.template import NAME, NewPlugin
+    from rigatoni_core.errors import ConfigurationError
+
+    if kind not in KINDS:
+        raise click.BadParameter(f"{printable(kind)} is none of {', '.join(KINDS)}", param_hint="--kind")
+    if not NAME.fullmatch(distribution):
+        raise ConfigurationError(
+            f'"{printable(distribution)}" is no name for a plugin',
+            remedy="Name it rigatoni-acme: small letters and digits, single dashes between them.",
+        )
+    folder = into or Path(distribution)
+    plugin = NewPlugin(distribution, kind)
+    try:
+        folder.mkdir(parents=True)
+        for path, text in plugin.files():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    except FileExistsError:
+        raise ConfigurationError(f"{folder} exists already; nothing was changed", remedy="Name another one.") from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename} can not be written: {error.strerror}", remedy="Name a folder where you may write: --into"
+        ) from None
+    say(f"{folder} is written: the {kind} {plugin.component}. Next:")
+    for step in (f"cd {folder}", "pip install -e '.[testing]'", "pytest", f"rigatoni plugins check {distribution}"):
+        say(f"  {step}")
 
 
 @plugins.command()

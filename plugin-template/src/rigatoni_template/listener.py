@@ -1,0 +1,33 @@
+"""The listener `template`: what somebody should look at, in the log."""
+
+import logging
+from typing import Annotated
+
+import attrs
+from rigatoni_core.contracts import Listener
+from rigatoni_core.errors import error_id
+from rigatoni_core.notices import GapRecorded, Notice, WorkerFailed, WorkerFailing
+
+from rigatoni_template.errors import TemplateListenerError
+
+
+@attrs.define(kw_only=True, eq=False)
+class TemplateListener(Listener):
+    """A warning for each worker that fails, and for each gap."""
+
+    logger: Annotated[str, "The name of the logger that is written to"] = attrs.field(default="rigatoni")
+
+    @logger.validator
+    def _named(self, _: "attrs.Attribute[str]", name: str) -> None:
+        if not name:
+            raise TemplateListenerError("the name of the logger is empty")
+
+    def notify(self, notice: Notice) -> None:
+        """Called on the event loop: must not block. Kinds of notices that it does not know are left alone."""
+        if isinstance(notice, (WorkerFailing, WorkerFailed)):
+            self._warn("%s: %s", notice.stream, error_id(notice.error))
+        elif isinstance(notice, GapRecorded):
+            self._warn("%s: changes are lost: %s", notice.stream, notice.gap.cause)
+
+    def _warn(self, text: str, *values: object) -> None:
+        logging.getLogger(self.logger).warning(text, *values)

@@ -1,0 +1,37 @@
+"""The serializer `template`: one line for each event."""
+
+from typing import Annotated
+
+import attrs
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.contracts import Serializer
+from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.events import token_hash
+
+from rigatoni_template.errors import TemplateUnreadableError
+
+
+@attrs.define(kw_only=True, eq=False)
+class TemplateSerializer(Serializer):
+    """Operation, namespace and the hash of the resume token."""
+
+    separator: Annotated[str, "What stands between two fields"] = "\t"
+
+    media_type = "text/plain"
+    suffix = ".txt"
+
+    def serialize(self, events: EventBatch) -> bytes:
+        """All events of the batch. Names every event that can not be read, all at once."""
+        lines: list[str] = []
+        rejected: dict[int, Exception] = {}
+        for index in range(len(events)):
+            try:
+                event = events[index]
+            except Exception as error:  # whatever the source's decoder makes of damaged bytes
+                rejected[index] = TemplateUnreadableError(f"its bytes can not be read: {type(error).__name__}")
+                continue
+            fields = (str(event.operation), str(event.namespace or ""), token_hash(event.resume_token))
+            lines.append(self.separator.join(fields) + "\n")
+        if rejected:
+            raise RejectedEventsError(rejected, remedy=TemplateUnreadableError.default_remedy)
+        return "".join(lines).encode("utf-8", "surrogatepass")

@@ -1,0 +1,97 @@
+"""The state store `template`: a SQLite database."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self, TypeVar
+
+import attrs
+from rigatoni_core.contracts import StateStore
+from rigatoni_core.errors import LeaseLostError
+from rigatoni_core.events import Checkpoint, Stream
+from rigatoni_core.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.threads import Lane
+
+from rigatoni_template.errors import TemplateStateError, asking
+
+T = TypeVar("T")
+_TABLE = "CREATE TABLE IF NOT EXISTS checkpoints (stream TEXT PRIMARY KEY, fencing_token INTEGER, record BLOB)"
+_SAVE = """
+INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT (stream) DO UPDATE
+SET fencing_token = excluded.fencing_token, record = excluded.record
+WHERE excluded.fencing_token >= checkpoints.fencing_token
+"""
+_CLEAR = "DELETE FROM checkpoints WHERE stream = ? AND fencing_token <= ?"
+_LOAD = "SELECT record FROM checkpoints WHERE stream = ?"
+
+
+@attrs.define(kw_only=True, eq=False)
+class TemplateStateStore(StateStore):
+    """Checkpoints in one table, by the stream's key."""
+
+    path: Annotated[Path, "The SQLite database; it is created"]
+    _lane: Lane | None = attrs.field(init=False, default=None, repr=False)
+    _database: sqlite3.Connection | None = attrs.field(init=False, default=None, repr=False)
+
+    async def __aenter__(self) -> Self:
+        lane = Lane("rigatoni-template")
+        try:
+            self._database = await lane.run(self._open)
+        except BaseException:
+            lane.close()
+            raise
+        self._lane = lane
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lane, self._lane = self._lane, None
+        database, self._database = self._database, None
+        if lane is not None and database is not None:
+            await lane.run(database.close)
+            lane.close()
+
+    async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        """See `StateStore`. One statement: the fencing token is compared where the record is."""
+        record = dump_checkpoint(stream, checkpoint)
+
+        def save(database: sqlite3.Connection) -> None:
+            if not database.execute(_SAVE, (stream.key, checkpoint.fencing_token, record)).rowcount:
+                raise LeaseLostError(f"{stream} was saved by another owner, with a higher fencing token")
+
+        await self._run(save)
+
+    async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """See `StateStore`."""
+        row = await self._run(lambda database: database.execute(_LOAD, (stream.key,)).fetchone())
+        return load_checkpoint(stream, row[0], f"{self.path}: {stream.key}") if row else None
+
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        """See `StateStore`."""
+
+        def clear(database: sqlite3.Connection) -> None:
+            database.execute(_CLEAR, (stream.key, fencing_token))
+            if database.execute(_LOAD, (stream.key,)).fetchone():
+                raise LeaseLostError(f"{stream} was saved by another owner, with a higher fencing token")
+
+        await self._run(clear)
+
+    async def _run(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        lane, database = self._lane, self._database
+        if lane is None or database is None:
+            raise TemplateStateError("the state store is not entered", remedy="Use it in an `async with` block.")
+
+        def attempt() -> T:
+            with asking(self.path):
+                return call(database)
+
+        return await lane.run(attempt)
+
+    def _open(self) -> sqlite3.Connection:
+        with asking(self.path):
+            database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute(_TABLE)
+            return database

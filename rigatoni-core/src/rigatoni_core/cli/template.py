@@ -1,0 +1,64 @@
+"""A new plugin: the live distribution `plugin-template` with one word replaced, and one kind of component kept."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+import rigatoni_core
+from rigatoni_core.catalog import KINDS, Kind
+
+NAME = re.compile(r"rigatoni-[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TEXTS = {".py", ".toml", ".md", ".typed"}
+_CODE_BLOCK = re.compile(r"^# --- (\w+)\n", re.MULTILINE)
+_PAGE_BLOCK = re.compile(r"^(?=## (\w+)\n)", re.MULTILINE)
+
+
+def folder() -> Path:
+    """Where the template is: inside an installed core, beside core in a clone."""
+    package = Path(rigatoni_core.__file__).parent
+    installed = package / "template"
+    return installed if installed.is_dir() else package.parents[2] / "plugin-template"
+
+
+@attrs.frozen
+class NewPlugin:
+    """A distribution by its name, such as `rigatoni-acme`, and the kind of component that it provides."""
+
+    distribution: str
+    kind: Kind
+
+    @property
+    def component(self) -> str:
+        """What `type = "..."` will say, by the project's naming rule: `rigatoni-acme-state` provides `acme`."""
+        name = self.distribution.removeprefix("rigatoni-")
+        return name.removesuffix("-state") if self.kind == "state" else name
+
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """The path of each file in the new distribution, and its text."""
+        template = folder()
+        others = {kind for kind in KINDS if kind != self.kind}
+        for path in sorted(template.rglob("*")):
+            if path.suffix in _TEXTS and path.stem.removeprefix("test_") not in others and path.is_file():
+                text = path.read_text(encoding="utf-8")
+                yield Path(self._renamed(str(path.relative_to(template)))), self._renamed(self._mine(path, text))
+
+    def _mine(self, path: Path, text: str) -> str:
+        """Only what is for every kind, or for this one."""
+        pattern = _PAGE_BLOCK if path.suffix == ".md" else _CODE_BLOCK if path.suffix == ".py" else None
+        if pattern is None or path.name == "CHANGELOG.md":
+            return text
+        begin, *blocks = pattern.split(text)
+        pairs = zip(blocks[::2], blocks[1::2], strict=True)
+        return f"{begin}{''.join(block for kind, block in pairs if kind.lower() == self.kind)}".rstrip("\n") + "\n"
+
+    def _renamed(self, text: str) -> str:
+        name = self.component
+        words = {
+            "rigatoni-template": self.distribution,
+            "rigatoni_template": self.distribution.replace("-", "_"),
+            "Template": "".join(part.capitalize() for part in name.split("-")),
+            "template": name,
+        }
+        return re.sub("|".join(words), lambda match: words[match[0]], text)
