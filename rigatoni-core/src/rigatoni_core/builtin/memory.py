@@ -38,7 +38,7 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
         held = self._leases.get(stream.key)
         if held is not None and held.owner != owner and held.deadline > now:
             return None
-        token = self._fencing_tokens.get(stream.key, 0) + 1
+        token = self._highest_token(stream) + 1
         self._fencing_tokens[stream.key] = token
         self._wanted.pop(stream.key, None)
         self._leases[stream.key] = lease = Lease(stream, owner, token, now + ttl)
@@ -77,9 +77,13 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
 
     def _refuse_older(self, stream: Stream, fencing_token: int) -> None:
         """A granted lease, or one under which was saved, fences off everything of an earlier one."""
-        saved = self._checkpoints.get(stream.key)
-        highest = max(self._fencing_tokens.get(stream.key, 0), saved.fencing_token if saved else 0)
+        highest = self._highest_token(stream)
         if fencing_token < highest:
             raise LeaseLostError(
                 f"{stream} was granted to another owner (fencing token {highest}, ours {fencing_token})"
             )
+
+    def _highest_token(self, stream: Stream) -> int:
+        """Granted or saved under: the record may come from a time before the counter's."""
+        saved = self._checkpoints.get(stream.key)
+        return max(self._fencing_tokens.get(stream.key, 0), saved.fencing_token if saved else 0)
