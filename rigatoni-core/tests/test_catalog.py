@@ -41,6 +41,13 @@ HOSTILE = {
     "no-hook": "def rigatoni_serializers(): return []",
     "escape\x1b[31m": FINE,
     "colours": "raise RuntimeError('\x1b[31mred\\nlines')",
+    "recursion": "def again(): again()\nagain()",
+    "summary-is-no-text": HOOK.format(body='yield Component("odd", lambda: Fine, summary=b"bytes")'),
+    "name-is-no-text": HOOK.format(body="yield Component(None, lambda: Fine)"),
+    "async-hook": HOOK.format(body="yield Component('x', lambda: Fine)").replace("def rigatoni", "async def rigatoni"),
+    "not-even-an-exception": "raise GeneratorExit",
+    "no-syntax": "def (",
+    "error-without-words": "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
     "too-new": FINE,
 }
 
@@ -55,12 +62,12 @@ def install(folder, name, code, requires="rigatoni-core"):
     (info / "entry_points.txt").write_text(f"[rigatoni]\n{name} = {module}\n")
 
 
-def rigatoni(folder, *arguments):
+def rigatoni(folder, *arguments, **variables):
     return subprocess.run(
         [sys.executable, "-m", "rigatoni_core.cli", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(folder), **variables},
     )
 
 
@@ -70,14 +77,21 @@ def hostile(tmp_path):
         install(tmp_path, name, code, "rigatoni-core>=99" if name == "too-new" else "rigatoni-core")
     install(tmp_path, "good", FINE)
     install(tmp_path, "noisy", "print('noise on stdout')\n" + FINE.replace('"fine"', '"noisy"'))
+    install(tmp_path, "slow", "import time; time.sleep(0.5)\n" + FINE.replace('"fine"', '"slow"'))
+    install(tmp_path, "patching", "import sys\nsys.stdout = None\n" + FINE.replace('"fine"', '"patching"'))
+    install(tmp_path, "moving", "import os\nos.chdir('/')\n" + FINE.replace('"fine"', '"moving"'))
     return tmp_path
+
+
+USABLE = {"good", "noisy", "slow", "patching", "moving", "builtin"}
 
 
 def test_K6_hostile_plugins_are_listed_with_reason_and_remedy_and_harm_nobody(hostile):
     answer = rigatoni(hostile, "plugins", "list", "--json")
     assert answer.returncode == 0
     plugins = {plugin["plugin"]: plugin for plugin in json.loads(answer.stdout)}
-    assert len(set(HOSTILE) | {"good", "noisy", "builtin"}) <= len(plugins)
+    assert len(HOSTILE) > 20
+    assert len(set(HOSTILE) | USABLE) <= len(plugins)
     assert "\x1b" not in answer.stdout + answer.stderr
     for name in HOSTILE:
         name = name.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
@@ -87,8 +101,7 @@ def test_K6_hostile_plugins_are_listed_with_reason_and_remedy_and_harm_nobody(ho
         assert plugins[name]["provides"] == []
     assert "no luck today" in plugins["raises-at-import"]["reason"]
     assert "halfway" in plugins["hook-raises"]["reason"]
-    assert plugins["good"]["status"] == "ok"
-    assert plugins["noisy"]["status"] == "ok"
+    assert [plugins[name]["reason"] for name in USABLE if plugins[name]["status"] != "ok"] == []
     assert "noise on stdout" in answer.stderr
 
 
@@ -152,7 +165,7 @@ def test_an_unknown_name_says_what_is_installed_and_what_to_install():
 def test_K6_check_loads_what_can_be_loaded_and_exits_with_2_where_something_can_not(hostile):
     install(hostile, "wrong", HOOK.format(body='yield Component("wrong", lambda: dict)'))
     answer = rigatoni(hostile, "plugins", "check", "--json")
-    assert answer.returncode == 2
+    assert answer.returncode == 2, answer.stderr
     results = {
         result["plugin"].replace("\N{REPLACEMENT CHARACTER}", "\x1b"): result["faults"]
         for result in json.loads(answer.stdout)
@@ -168,3 +181,34 @@ def test_json_answers_an_error_as_json_on_stdout_and_in_words_on_stderr():
     answer = rigatoni("", "plugins", "show", "memry", "--json")
     assert json.loads(answer.stdout)["error"]["id"] == "unknown-component"
     assert 'did you mean "memory"?' in answer.stderr
+
+
+def test_a_denied_plugin_is_listed_and_never_imported(tmp_path):
+    trace = f"open({str(tmp_path / 'trace')!r}, 'a').write(__name__ + ' ')\n"
+    for name in ("one", "two", "three"):
+        install(tmp_path, name, trace + FINE)
+    lists = {"RIGATONI_PLUGINS_ALLOW": "hostile-one, Hostile_Two", "RIGATONI_PLUGINS_DENY": "hostile.two"}
+    answer = rigatoni(tmp_path, "plugins", "list", "--json", **lists)
+    plugins = {plugin["plugin"]: plugin for plugin in json.loads(answer.stdout)}
+    assert {name: plugins[name]["status"] for name in ("one", "two", "three", "builtin")} == {
+        "one": "ok",
+        "two": "denied",
+        "three": "denied",
+        "builtin": "ok",
+    }
+    assert plugins["two"]["remedy"]
+    assert (tmp_path / "trace").read_text().split() == ["hostile_one"]
+    denied = {"RIGATONI_PLUGINS_DENY": "hostile_one"}
+    wanted = rigatoni(tmp_path, "plugins", "show", "one", **denied)
+    assert "installed but denied" in wanted.stderr
+    assert rigatoni(tmp_path, "plugins", "check", "one", **denied).returncode == 0
+
+
+def test_check_names_heavy_imports_and_undocumented_options(tmp_path):
+    option = FINE.replace("class Fine(Serializer):", "class Fine(Serializer):\n    depth: int = 1")
+    install(tmp_path, "heavy", "import click\n" + option)
+    answer = rigatoni(tmp_path, "plugins", "check", "heavy", "--json")
+    assert answer.returncode == 2
+    messages = [fault["message"] for fault in json.loads(answer.stdout)[0]["faults"]]
+    assert any("importing hostile_heavy also imports click" in message for message in messages), messages
+    assert any("the option depth of serializer fine has no help text" in message for message in messages), messages

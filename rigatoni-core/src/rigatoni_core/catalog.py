@@ -9,7 +9,7 @@ import difflib
 import itertools
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import Any, Literal
 
@@ -57,7 +57,7 @@ class Plugin:
     name: str
     distribution: str
     version: str
-    status: Literal["ok", "broken", "incompatible"] = "ok"
+    status: Literal["ok", "broken", "incompatible", "denied"] = "ok"
     reason: str = ""
     remedy: str = ""
     provides: tuple[Provided, ...] = ()
@@ -73,9 +73,19 @@ class Catalog:
     plugins: tuple[Plugin, ...]
 
     @classmethod
-    def discover(cls) -> "Catalog":
-        """Load the hooks of every entry point in the group `rigatoni`. Never raises for what a plugin does."""
-        plugins = itertools.chain.from_iterable(map(_plugins_of, _distributions()))
+    def discover(cls, *, allow: Collection[str] | None = None, deny: Collection[str] = ()) -> "Catalog":
+        """Load the hooks of every entry point in the group `rigatoni`. Never raises for what a plugin does.
+
+        Of a distribution that is in `deny`, or not in `allow` (where given), nothing is imported: it is listed as
+        denied. Core's own components are always there.
+        """
+        denied = set(map(_canonical, deny))
+        allowed = None if allow is None else set(map(_canonical, allow))
+
+        def may(name: str) -> bool:
+            return name == CORE or (name not in denied and (allowed is None or name in allowed))
+
+        plugins = itertools.chain.from_iterable(_plugins_of(each, may) for each in _distributions())
         return cls(tuple(sorted(plugins, key=lambda plugin: (plugin.name, plugin.distribution))))
 
     def provided(self, kind: Kind | None = None) -> Iterator[tuple[Plugin, Provided]]:
@@ -197,6 +207,11 @@ def _distribution_of(kind: Kind | None, name: str) -> str:
     return f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}"
 
 
+def _canonical(name: str) -> str:
+    """A distribution's name as PyPA's "Names and normalization" has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _distributions() -> Iterator[metadata.Distribution]:
     """The distributions that have entry points for us; of one name, only the first on the path counts."""
     seen: set[str] = set()
@@ -204,7 +219,7 @@ def _distributions() -> Iterator[metadata.Distribution]:
         try:
             if f"[{hookspecs.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
                 continue
-            name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
+            name = _canonical(distribution.metadata["Name"])
         except Exception:  # noqa: S112 - damaged metadata of whoever it is: nothing that could be named
             continue
         if name not in seen:
@@ -212,7 +227,7 @@ def _distributions() -> Iterator[metadata.Distribution]:
             yield distribution
 
 
-def _plugins_of(distribution: metadata.Distribution) -> Iterator[Plugin]:
+def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool]) -> Iterator[Plugin]:
     """One record for each entry point; one for the whole distribution where its metadata can not be read."""
     plugin = Plugin(
         "?", printable(str(distribution.metadata["Name"])), printable(str(distribution.metadata["Version"]))
@@ -225,7 +240,12 @@ def _plugins_of(distribution: metadata.Distribution) -> Iterator[Plugin]:
         yield attrs.evolve(plugin, status="broken", reason=reason, remedy=_remedy(plugin, fault))
         return
     for entry in entries:
-        yield _load(attrs.evolve(plugin, name=printable(entry.name)), entry, distribution.requires or ())
+        named = attrs.evolve(plugin, name=printable(entry.name))
+        if may(_canonical(plugin.distribution)):
+            yield _load(named, entry, distribution.requires or ())
+        else:
+            remedy = "Change the lists of allowed and denied plugins."
+            yield attrs.evolve(named, status="denied", reason="the lists of plugins leave it out", remedy=remedy)
 
 
 def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str]) -> Plugin:

@@ -16,9 +16,9 @@ from rigatoni_core.hookspecs import GROUP
 _LIGHT = """
 import sys
 import rigatoni_core.hookspecs
-before = set(sys.modules)
+before, out = set(sys.modules), sys.stdout  # which the module may print to, or replace
 import {module}
-print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
+print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}), file=out)
 """
 _PATIENCE = 60.0  # seconds for the import of a plugin's hook
 
@@ -33,6 +33,8 @@ class Unsound:
 
 def unsound(catalog: Catalog, plugin: Plugin, readme: str | None = None) -> Iterator[Unsound]:
     """Everything that is wrong with an installed plugin. `readme` replaces the one in its metadata."""
+    if plugin.status == "denied":
+        return  # nobody uses it
     if plugin.status != "ok":
         yield Unsound(plugin.reason, plugin.remedy)
         return
@@ -89,7 +91,8 @@ def _imports(distribution: str) -> Iterator[tuple[str, Iterable[str]]]:
                 answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S603
             except (subprocess.SubprocessError, OSError):
                 continue  # it could be loaded here, so it is no fault of the module
-            yield entry.module, [printable(n) for n in answer.stdout.splitlines()[-1].split() if n != "rigatoni_core"]
+            names = answer.stdout.splitlines()[-1:]
+            yield entry.module, [printable(name) for name in " ".join(names).split() if name != "rigatoni_core"]
 
 
 def _readme(distribution: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import hide
 
 if TYPE_CHECKING:
@@ -50,11 +51,10 @@ def configuration_of(file: Path, overrides: Sequence[str] = ()) -> "PipelineConf
 
 def configurations_of(file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
     """The pipelines of a file or folder, or the one that `--pipeline` names; none of their secrets is printed."""
-    from rigatoni_core.catalog import Catalog
     from rigatoni_core.config import load_all, parse_override
     from rigatoni_core.errors import ConfigurationError
 
-    configurations = load_all(file, Catalog.discover(), [parse_override(text) for text in overrides])
+    configurations = load_all(file, installed.catalog(), [parse_override(text) for text in overrides])
     for configuration in configurations:
         hide(configuration.redaction)
     chosen = click.get_current_context().meta.get(_CHOSEN)

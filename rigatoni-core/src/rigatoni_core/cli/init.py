@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import complain, say
 
 if TYPE_CHECKING:
@@ -35,14 +36,13 @@ def init(file: Path, name: str | None, given: tuple[str, ...], **chosen: str | N
 
     On a terminal it asks for what is not given. Secrets are not written: the file names environment variables.
     """
-    from rigatoni_core.catalog import Catalog
     from rigatoni_core.config import parse_override
     from rigatoni_core.config.writing import Writer
     from rigatoni_core.errors import ConfigurationError
 
     if file.exists():
         raise ConfigurationError(f"{file} exists already; nothing was changed", remedy="Name another file.")
-    catalog = Catalog.discover()
+    catalog = installed.catalog()
     types: dict[KeyPath, str] = {_COMPONENTS[kind]: type_ for kind, type_ in chosen.items() if type_ is not None}
     values: dict[KeyPath, Any] = {("name",): name or file.resolve().parent.name} if name or not _asks() else {}
     for path, value in map(parse_override, given):

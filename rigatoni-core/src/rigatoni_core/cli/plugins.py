@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.cli import installed
 from rigatoni_core.cli.app import WRONG
 from rigatoni_core.cli.output import as_json, bold, say, table
 
@@ -24,9 +25,7 @@ def list_(json_: bool) -> None:
     """Lists every plugin with what it provides; those that can not be used with the reason and the remedy."""
     import attrs
 
-    from rigatoni_core.catalog import Catalog
-
-    found = Catalog.discover().plugins
+    found = installed.catalog().plugins
     faulty = [plugin for plugin in found if plugin.status != "ok"]
     if json_:
         records = [attrs.asdict(plugin, filter=attrs.filters.exclude("component")) for plugin in found]
@@ -47,10 +46,9 @@ def check(name: str | None, json_: bool) -> None:
     That a hook imports nothing heavy and that the README's table has every option as the class has it are checked, too.
     Exits with 2 where something is wrong.
     """
-    from rigatoni_core.catalog import Catalog
     from rigatoni_core.errors import BrokenPluginError
 
-    catalog = Catalog.discover()
+    catalog = installed.catalog()
     checked = [plugin for plugin in catalog.plugins if name in (None, plugin.name, plugin.distribution)]
     if not checked:
         raise BrokenPluginError(
@@ -120,10 +118,9 @@ def show(name: str, json_: bool) -> None:
     """Shows the component NAME ("s3", or "acme/s3" where the name clashes): guarantee and options."""
     import attrs
 
-    from rigatoni_core.catalog import Catalog
     from rigatoni_core.config import options_of
 
-    catalog = Catalog.discover()
+    catalog = installed.catalog()
     components: list[dict[str, Any]] = []
     for plugin, provided in catalog.named(name):
         cls = catalog.get(provided.kind, name)

@@ -2,6 +2,7 @@
 
 import click
 
+from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import as_json
 
 
@@ -14,7 +15,6 @@ def schema() -> None:
       rigatoni schema > rigatoni.schema.json
       and in the first line of the pipeline's file:  #:schema ./rigatoni.schema.json
     """
-    from rigatoni_core.catalog import Catalog
     from rigatoni_core.config.schema import schema as made_from
 
-    as_json(made_from(Catalog.discover()))
+    as_json(made_from(installed.catalog()))
