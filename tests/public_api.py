@@ -1,0 +1,92 @@
+"""The public API of core, name by name with signatures, as plugins and programs may use it.
+
+    python tests/public_api.py            writes tests/public_api.txt anew
+    python tests/public_api.py --check    says what differs from it, and exits with 1
+
+A change of that file is a change of the API: the changelog tells of it, and what is taken away waits for the next minor
+version.
+"""
+
+import ast
+import difflib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "rigatoni-core" / "src" / "rigatoni_core"
+LISTED = Path(__file__).with_suffix(".txt")
+MODULES = [
+    "batch",
+    "components",
+    "contracts",
+    "errors",
+    "events",
+    "group",
+    "hookspecs",
+    "notices",
+    "options",
+    "pipeline",
+    "records",
+    "settings",
+    "threads",
+    "testing/batches",
+    "testing/contracts/destination",
+    "testing/contracts/lease",
+    "testing/contracts/listener",
+    "testing/contracts/plugin",
+    "testing/contracts/serializer",
+    "testing/contracts/source",
+    "testing/contracts/state",
+    "testing/notices",
+    "testing/scripted",
+    "testing/serializers",
+    "testing/strategies",
+]
+
+
+def listing() -> str:
+    """The whole API, one line for each name."""
+    return "\n".join(line for module in MODULES for line in _module(module)) + "\n"
+
+
+def _module(name: str) -> Iterator[str]:
+    tree = ast.parse((SOURCE / f"{name}.py").read_text(encoding="utf-8"))
+    yield f"rigatoni_core.{name.replace('/', '.')}"
+    yield from _names(tree.body, "  ")
+
+
+def _names(body: list[ast.stmt], indent: str) -> Iterator[str]:
+    for node in body:
+        match node:
+            case ast.ClassDef() if _public(node.name):
+                bases = ", ".join(map(ast.unparse, node.bases))
+                yield f"{indent}class {node.name}({bases})"
+                yield from _names(node.body, indent + "  ")
+            case ast.FunctionDef() | ast.AsyncFunctionDef() if _public(node.name):
+                kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+                marks = "".join(f"@{ast.unparse(mark)} " for mark in node.decorator_list)
+                answer = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+                yield f"{indent}{marks}{kind} {node.name}({ast.unparse(node.args)}){answer}"
+            case ast.AnnAssign(target=ast.Name(id=name)) if _public(name):
+                yield f"{indent}{ast.unparse(node)}"
+            case ast.Assign(targets=[ast.Name(id=name)]) if _public(name):
+                yield f"{indent}{name}"
+
+
+def _public(name: str) -> bool:
+    return not name.startswith("_") or name in ("__init__", "__aenter__", "__aexit__", "__getitem__", "__len__")
+
+
+def main() -> int:
+    if "--check" not in sys.argv[1:]:
+        LISTED.write_text(listing(), encoding="utf-8")
+        return 0
+    listed = LISTED.read_text(encoding="utf-8").splitlines()
+    changes = list(difflib.unified_diff(listed, listing().splitlines(), "as listed", "as it is", lineterm="", n=0))
+    print("\n".join(changes))
+    return 1 if changes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
