@@ -1,5 +1,8 @@
 """What the testing kit asks of every destination."""
 
+import errno
+import os
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -10,12 +13,21 @@ from rigatoni_local.destination import LocalDestination
 
 class TestLocal(DestinationContract):
     @pytest.fixture
-    def place(self, tmp_path):
+    def place(self, tmp_path, monkeypatch):
         async def written(stream):
             paths = [path for path in (tmp_path / stream.key).rglob("*.txt") if "_rigatoni" not in path.parts]
             return TokenLines.tokens_in(b"".join(path.read_bytes() for path in sorted(paths)))
 
-        return Place(partial(LocalDestination, path=tmp_path, serializer=TokenLines()), written)
+        @contextmanager
+        def outage():  # a fake: no disk is full on demand
+            def full(*_):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "fsync", full)
+                yield
+
+        return Place(partial(LocalDestination, path=tmp_path, serializer=TokenLines()), written, outage)
 
 
 class TestPlugin(PluginContract):

@@ -1,0 +1,19 @@
+"""What the testing kit asks of every destination."""
+
+import pytest
+from rigatoni_core.testing.contracts import DestinationContract, Place, PluginContract
+from rigatoni_core.testing.serializers import TokenLines
+
+
+class TestS3(DestinationContract):
+    @pytest.fixture
+    def place(self, place, destination):
+        async def written(stream):
+            keys = [key for key in sorted(place) if key.startswith(f"{stream.key}/") and key.endswith(".txt")]
+            return TokenLines.tokens_in(b"".join(map(place.get, keys)))
+
+        return Place(lambda: destination(serializer=TokenLines()), written)
+
+
+class TestPlugin(PluginContract):
+    distribution = "rigatoni-s3"
