@@ -15,7 +15,7 @@ from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.catalog import KINDS, Catalog
 from rigatoni_core.config import load, load_all, options_of, structure
 from rigatoni_core.deadletters import DeadLetter
 from rigatoni_core.events import Stream
@@ -82,6 +82,13 @@ def test_every_distribution_is_complete(folder):
     assert f"({folder.name}/README.md)" in (ROOT / "README.md").read_text()
     if folder.name not in ("rigatoni-core", "rigatoni-bson", "rigatoni-native"):  # libraries provide no component
         assert project["entry-points"]["rigatoni"] == {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"}
+
+
+@pytest.mark.parametrize(("plugin", "provided"), COMPONENTS, ids=lambda item: str(getattr(item, "name", item)))
+def test_every_plugin_passes_the_suite_of_its_kind(plugin, provided):
+    text = (ROOT / plugin.distribution / "tests" / "test_contract.py").read_text(encoding="utf-8")
+    assert f'(PluginContract):\n    distribution = "{plugin.distribution}"' in text
+    assert f"({KINDS[provided.kind][1]}Contract" in text
 
 
 def test_the_listener_in_the_docs_listens():
