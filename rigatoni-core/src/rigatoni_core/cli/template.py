@@ -40,9 +40,12 @@ class NewPlugin:
         template = folder()
         others = {kind for kind in KINDS if kind != self.kind}
         for path in sorted(template.rglob("*")):
-            if path.suffix in _TEXTS and path.stem.removeprefix("test_") not in others and path.is_file():
-                text = path.read_text(encoding="utf-8")
-                yield Path(self._renamed(str(path.relative_to(template)))), self._renamed(self._mine(path, text))
+            name = path.relative_to(template)
+            if any(part.startswith(".") for part in name.parts) or path.suffix not in _TEXTS or not path.is_file():
+                continue  # what tools leave behind
+            if path.stem.removeprefix("test_") not in others:
+                text = self._mine(path, path.read_text(encoding="utf-8"))
+                yield Path(self._renamed(str(name))), self._renamed(text)
 
     def _mine(self, path: Path, text: str) -> str:
         """Only what is for every kind, or for this one."""
