@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from rigatoni_core.catalog import Catalog
+from rigatoni_core.cli.app import WRONG
+from rigatoni_core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -73,4 +75,28 @@ def test_docker_takes_the_file():
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
         pytest.skip("docker compose is not installed")
     answer = subprocess.run([docker, "compose", "config", "--quiet"], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+
+
+UNIT = ROOT / "deploy" / "systemd" / "rigatoni@.service"
+
+
+def test_the_service_stops_gently_and_does_not_start_a_wrong_file_again():
+    unit = dict(re.findall(r"^(\w+)=(.*)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE))
+    assert unit["KillSignal"] == "SIGTERM"
+    assert float(unit["TimeoutStopSec"]) > Settings().shutdown_timeout
+    assert unit["RestartPreventExitStatus"] == str(WRONG)
+    arguments = unit["ExecStart"].split()[1:]
+    answer = subprocess.run([sys.executable, "-m", "rigatoni_core.cli", *arguments], capture_output=True, text=True)
+    assert (answer.returncode, "pipeline.toml" in answer.stderr) == (WRONG, True)  # only the file is missing
+
+
+def test_systemd_takes_the_service(tmp_path):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not on PATH (Debian package systemd)")
+    text = UNIT.read_text(encoding="utf-8").replace("/opt/rigatoni/bin/rigatoni", sys.executable)
+    (tmp_path / "rigatoni@orders.service").write_text(text, encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "rigatoni@orders.service")]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert "rigatoni@orders" not in answer.stderr, answer.stderr
     assert answer.returncode == 0, answer.stderr
