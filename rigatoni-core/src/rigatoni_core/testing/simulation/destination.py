@@ -137,7 +137,10 @@ class ChainDestination(Destination, PositionKeeper, BatchCutter):
             mine = self._numbers.get(stream)
             if mine is not None and number > mine and newest and newest.fingerprint != definition.fingerprint:
                 raise DefinitionChangedError(f"{stream} has a newer definition")
-            anchor = position if newest is None or gap is not None else _later(_end(newest, tail), position)
+            anchor = position
+            if newest is not None and gap is None:  # who was told that the stream is fresh has an anchor of its own
+                end = _end(newest, tail)
+                anchor = end if stream in self._fresh else _later(end, position)
             record = DefinitionObject(fingerprint=definition.fingerprint, anchor=anchor, gap=gap)
             created = await self.network.request(
                 Server.DESTINATION,
