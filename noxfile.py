@@ -17,7 +17,7 @@ TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0"]
 SIDE_BY_SIDE = ("-n", "2")  # tests mostly wait for servers and processes
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
-nox.options.sessions = ["lint", "types", "imports", "tests", "native", "wheels", "template", "tutorial", "demo"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "native", "wheels", "template", "tutorial", "demo"]
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.stop_on_first_error = True
@@ -79,6 +79,13 @@ def tests(session: nox.Session) -> None:
     in_workspace(
         session, "pytest", *(session.posargs or [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)])
     )
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, into docs/_site: no warning is allowed."""
+    session.install("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "-e", "rigatoni-core")
+    session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
 
 
 @nox.session

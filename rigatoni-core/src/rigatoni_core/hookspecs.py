@@ -1,6 +1,6 @@
 """The hooks that a plugin may implement, each with a function that yields `Component` records.
 
-A plugin is a distribution with an entry point in the group `rigatoni`, which names a module:
+A plugin is a distribution with an entry point in the group `rigatoni`, which names a module::
 
     # pyproject.toml
     [project.entry-points.rigatoni]
