@@ -90,7 +90,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def native(session: nox.Session) -> None:
-    """The accelerator: its own checks, then all tests once more with it. Skipped without a Rust toolchain."""
+    """The accelerator: its own checks, then once more with it whatever writes formats. Skipped without Rust."""
     needs_rust(session)
     with session.chdir(NATIVE):
         session.run("cargo", "fmt", "--check", external=True)
@@ -98,7 +98,16 @@ def native(session: nox.Session) -> None:
     install_all(session)
     session.install(f"./{NATIVE}")
     session.run("mypy", f"{NATIVE}/src")
-    folders = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in (NATIVE, *DISTRIBUTIONS))]
+    written = [
+        "rigatoni-bson",
+        "rigatoni-json",
+        "rigatoni-csv",
+        "rigatoni-avro",
+        "rigatoni-parquet",
+        "rigatoni-compression",
+    ]
+    folders = [*SIDE_BY_SIDE, *(f"{name}/tests" for name in (NATIVE, *written))]
+    folders += ["tests/test_formats_e2e.py", "tests/test_pipeline_e2e.py"]
     session.run("pytest", *(session.posargs or folders))
 
 
