@@ -104,7 +104,7 @@ def test_A11_watches(name, database, collection):
     assert Watch.parse(name) == Watch(name, database, collection)
 
 
-@pytest.mark.parametrize("name", ["shop", "", ".orders", "shop.", "sh op.orders", "shop.ord_*"])
+@pytest.mark.parametrize("name", ["shop", "", ".orders", "shop.", "sh op.orders"])
 def test_K1_a_wrong_watch_says_what_is_wrong(name):
     with pytest.raises(ValueError, match="watch:"):
         Watch.parse(name)

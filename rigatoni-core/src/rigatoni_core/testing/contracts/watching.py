@@ -48,11 +48,14 @@ def no_io() -> Iterator[list[str]]:
 
 
 def held() -> Mapping[str, set[Any]]:
-    """The threads, tasks and (where the system tells) file descriptors that this process holds now."""
+    """The threads, tasks and (where the system tells) file descriptors that this process holds now.
+
+    The event loop's own threads (it looks up host names there) are the loop's, whoever asks.
+    """
     gc.collect()
     descriptors = Path("/dev/fd")
     return {
-        "threads": set(threading.enumerate()),
+        "threads": {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")},
         "tasks": set(asyncio.all_tasks()),
         "file descriptors": set(os.listdir(descriptors)) if descriptors.is_dir() else set(),  # noqa: PTH208 - names
     }
