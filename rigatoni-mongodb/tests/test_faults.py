@@ -2,13 +2,19 @@
 
 import attrs
 import pytest
-from bson import encode
+from bson import decode, encode
 from rigatoni_core.errors import PositionLostError
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, listening
 from rigatoni_core.testing.batches import event_document
-from rigatoni_mongodb.errors import ImageMissingError, MongoDBError, MongoDBUnavailableError, PrivilegeError
-from rigatoni_mongodb.testing.wire import Drop, Fail, Invalidate, ScriptedServer
+from rigatoni_mongodb.errors import (
+    IllegalPipelineError,
+    ImageMissingError,
+    MongoDBError,
+    MongoDBUnavailableError,
+    PrivilegeError,
+)
+from rigatoni_mongodb.testing.wire import Corrupt, Drip, Drop, Fail, Invalidate, ScriptedServer, together
 
 NAME = "shop.orders"
 EVENTS = [encode(event_document(number)) for number in range(25)]
@@ -45,6 +51,7 @@ async def read_all(open_source, server, *, read, count=25, after=None, **options
     [
         Drop(),
         Drop(sent=100),
+        Corrupt(),
         Fail(43),
         Fail(10107, ("ResumableChangeStreamError",)),
         Fail(91, ("ResumableChangeStreamError",)),
@@ -101,7 +108,7 @@ async def test_F6_a_network_fault_while_opening_is_no_lost_position(open_source,
 
 
 async def test_a_server_that_does_not_know_start_after_is_asked_with_resume_after(open_source, read):
-    async with ScriptedServer(events=EVENTS, reply_events=10, knows_start_after=False) as server:
+    async with ScriptedServer(events=EVENTS, reply_events=10, refused=("startAfter",)) as server:
         _, position = await read_all(open_source, server, read=read, count=10)
         ids, _ = await read_all(open_source, server, read=read, count=15, after=position)
     assert ids == list(range(10, 25))
@@ -176,3 +183,57 @@ def test_the_stream_name_in_errors(open_source):
     assert "p/shop.orders" in str(error)
     assert "host:1" in str(error)
     assert "sentinel" not in str(error)
+
+
+async def test_A13_a_reply_that_drips_is_waited_for(open_source, read, heard):
+    async with ScriptedServer(events=EVENTS, script=[None, Drip(size=200, pause=0.005)], reply_events=25) as server:
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
+    assert heard.kinds() == []
+
+
+async def test_events_of_nearly_16_mb_pass_one_by_one(open_source, read):
+    large = [encode(event_document(n) | {"fullDocument": {"_id": n, "text": "x" * 15_900_000}}) for n in range(3)]
+    async with ScriptedServer(events=large, reply_events=1) as server:
+        ids, _ = await read_all(open_source, server, read=read, count=3)
+    assert ids == [0, 1, 2]
+
+
+async def test_a_cursor_stays_with_the_mongos_that_opened_it(open_source, read):
+    async with (
+        ScriptedServer(events=EVENTS, reply_events=5, role="mongos") as one,
+        ScriptedServer(events=EVENTS, reply_events=5, role="mongos") as other,
+    ):
+        uri = together(one, other)
+        async with open_source(NAME, uri=uri, start_at="2020-01-01T00:00:00Z") as source:
+            for _ in range(8):
+                async with read(source, NAME) as reading:
+                    assert [event.full_document["_id"] for event in await reading.events(25)] == list(range(25))
+        opened = [sum("aggregate" in command for command in server.commands) for server in (one, other)]
+        followed = [sum("getMore" in command for command in server.commands) for server in (one, other)]
+    assert sum(opened) == 8
+    assert followed == [5 * number for number in opened]
+
+
+async def test_A13_a_failover_goes_on_at_the_other_member(open_source, read, heard):
+    step_down = Fail(10107, ("ResumableChangeStreamError",))
+    async with (
+        ScriptedServer(events=EVENTS, reply_events=10) as old,
+        ScriptedServer(events=EVENTS, reply_events=10, role="secondary") as new,
+    ):
+        uri = together(old, new)
+        async with open_source(NAME, uri=uri, start_at="2020-01-01T00:00:00Z") as source, read(source, NAME) as reading:
+            first = await reading.events(10)
+            old.role, new.role = "secondary", "primary"
+            old.script = [step_down]
+            events = first + await reading.events(15)
+    assert [event.full_document["_id"] for event in events] == list(range(25))
+    assert heard.kinds() == [Resumed]
+    (reopened,) = [command for command in new.commands if "aggregate" in command]
+    assert reopened["pipeline"][0]["$changeStream"]["startAfter"] == decode(EVENTS[9])["_id"]
+
+
+async def test_an_option_that_the_server_does_not_know_is_said(open_source, read):
+    async with ScriptedServer(events=EVENTS, refused=("fullDocumentBeforeChange",)) as server:
+        with pytest.raises(IllegalPipelineError, match="fullDocumentBeforeChange"):
+            await read_all(open_source, server, read=read, full_document_before_change="whenAvailable")

@@ -13,6 +13,7 @@ import bson
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.errors import AutoReconnect
 from pymongo.read_preferences import _ServerMode
 from rigatoni_bson.walking import documents_of, elements
 from rigatoni_core.events import Timestamp
@@ -104,7 +105,16 @@ class PyMongoCursor:
         )
 
     def _unpack(self, response: Any, *_: Any, **__: Any) -> list[dict[str, Any]]:
-        """The reply as PyMongo wants to see it, with an empty batch; the events' bytes are kept aside."""
+        """The reply as PyMongo wants to see it, with an empty batch; the events' bytes are kept aside.
+
+        Raises AutoReconnect where the reply is damaged, as for one that did not arrive: it has to be asked for again.
+        """
+        try:
+            return [self._envelope(response)]
+        except (ValueError, bson.errors.BSONError) as error:
+            raise AutoReconnect(f"a damaged reply: {error}") from None
+
+    def _envelope(self, response: Any) -> dict[str, Any]:
         payload = bytes(response.raw_command_response())
         kept, cursor = bytearray(), None
         for kind, key, value, after in elements(payload):
@@ -115,7 +125,7 @@ class PyMongoCursor:
         reply: dict[str, Any] = bson.decode(_document(kept))
         if cursor is not None:
             reply["cursor"] = cursor
-        return [reply]
+        return reply
 
     def _split(self, payload: bytes, start: int) -> dict[str, Any]:
         kept = bytearray()

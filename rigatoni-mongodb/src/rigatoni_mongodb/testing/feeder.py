@@ -116,45 +116,27 @@ class Feeder(ScriptedServer):
     total: int
     document_bytes: int = 630
     _pages: dict[tuple[str, int], Page] = attrs.field(factory=dict, init=False)
-    _namespaces: dict[int, str] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.operation_time = time_of(self.total - 1)
 
-    def _open(self, command: dict[str, Any]) -> bytes:
-        stage = command["pipeline"][0]["$changeStream"]
-        after = stage.get("startAfter") or stage.get("resumeAfter")
-        cursor = len(self._cursors) + 1
-        self._cursors[cursor] = int(after["_data"][-32:], 16) + 1 if after and after["_data"] != BEGIN else 0
-        self._namespaces[cursor] = str(command["aggregate"])
-        return self._reply(cursor, b"\x05\0\0\0\0", "firstBatch", self._cursors[cursor])
+    def _count(self) -> int:
+        return self.total
 
-    def _more(self, command: dict[str, Any], *, ended: bool) -> bytes:
-        cursor = int(command["getMore"])
-        start = self._cursors[cursor]
-        size = min(self.reply_events, self.total - start)
-        if not size:
-            return self._reply(cursor, b"\x05\0\0\0\0", "nextBatch", start)
-        collection = self._namespaces[cursor]
-        key = (collection, size)
+    def _newest(self) -> int:
+        return 0
+
+    def _token(self, index: int) -> dict[str, Any]:
+        return {"_data": token(index - 1) if index else BEGIN}
+
+    def _index(self, token: dict[str, Any]) -> int:
+        return int(token["_data"][-32:], 16) + 1 if token["_data"] != BEGIN else 0
+
+    def _array(self, collection: str, start: int, stop: int) -> bytes:
+        key = (collection, stop - start)
         if key not in self._pages:
-            self._pages[key] = Page.of(size, {"db": "bench", "coll": collection}, self.document_bytes)
-        self._cursors[cursor] = start + size
-        return self._reply(cursor, self._pages[key].at(start), "nextBatch", start + size)
-
-    def _reply(self, cursor: int, array: bytes, name: str, stop: int) -> bytes:
-        """The answer around an array that is encoded already."""
-        head = bson.encode(
-            {
-                "id": bson.Int64(cursor),
-                "ns": f"bench.{self._namespaces[cursor]}",
-                "postBatchResumeToken": {"_data": token(stop - 1) if stop else BEGIN},
-            }
-        )
-        inner = head[4:-1] + b"\x04" + name.encode() + b"\0" + array + b"\0"
-        outer = b"\x03cursor\0" + struct.pack("<i", len(inner) + 4) + inner
-        rest = bson.encode({"ok": 1.0, "operationTime": self.operation_time})
-        return struct.pack("<i", len(outer) + len(rest)) + outer + rest[4:]
+            self._pages[key] = Page.of(stop - start, {"db": "bench", "coll": collection}, self.document_bytes)
+        return self._pages[key].at(start)
 
 
 @contextmanager

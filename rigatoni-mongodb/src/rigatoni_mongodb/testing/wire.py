@@ -3,13 +3,19 @@
 It knows one change stream, a list of events, and serves it as a mongod does: replies of `reply_events`, a post-batch
 resume token in each, resuming by token. `script` holds what to do instead at the next commands, one entry for each
 `aggregate` and each `getMore`; None means: serve.
+
+    async with ScriptedServer(events=events, script=[None, Drop(sent=100)]) as server:
+        ...  # a client of server.uri opens the stream; its first getMore is cut off
+
+Several of them are a replica set or a sharded cluster: see `together`. It is a fake: it knows no queries, no
+authentication and no pipelines, and answers everything else with a greeting.
 """
 
 import asyncio
 import struct
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import attrs
 import bson
@@ -40,8 +46,24 @@ class Drop:
 
 
 @attrs.frozen
+class Corrupt:
+    """Answer with bytes that are no BSON document, though their length is right."""
+
+
+@attrs.frozen
+class Drip:
+    """Serve, but in pieces of `size` bytes with `pause` seconds between them."""
+
+    size: int
+    pause: float
+
+
+@attrs.frozen
 class Invalidate:
     """End the cursor, as after an invalidate event."""
+
+
+Action = Fail | Drop | Corrupt | Drip | Invalidate | None
 
 
 @attrs.define(kw_only=True)
@@ -49,23 +71,29 @@ class ScriptedServer:
     """Listens on a free port of the loopback interface while it is entered; `uri` says where.
 
     `commands` records every aggregate and getMore. `sends_tokens = False` leaves the post-batch resume token out,
-    `knows_start_after = False` refuses that option as older servers do.
+    `refused` are options of `$changeStream` that it does not know, `role` is what it says to be.
     """
 
     events: Sequence[bytes] = ()
-    script: list[Any] = attrs.field(factory=list)
+    script: list[Action] = attrs.field(factory=list)
     reply_events: int = 1000
     sends_tokens: bool = True
-    knows_start_after: bool = True
+    refused: tuple[str, ...] = ()
+    role: Literal["primary", "secondary", "mongos"] = "primary"
     operation_time: BsonTimestamp = attrs.field(factory=lambda: BsonTimestamp(1_900_000_000, 1))
     commands: list[dict[str, Any]] = attrs.field(factory=list, init=False)
+    members: tuple[str, ...] = attrs.field(default=(), init=False)
     _server: asyncio.Server | None = attrs.field(default=None, init=False)
-    _cursors: dict[int, int] = attrs.field(factory=dict, init=False)
+    _cursors: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
+
+    @property
+    def address(self) -> str:
+        assert self._server is not None
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
     def uri(self) -> str:
-        assert self._server is not None
-        return f"mongodb://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/?directConnection=true"
+        return f"mongodb://{self.address}/?directConnection=true"
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**24)
@@ -83,70 +111,100 @@ class ScriptedServer:
                 length, request, _, code = _HEADER.unpack(await reader.readexactly(16))
                 body = await reader.readexactly(length - 16)
                 command = bson.decode(body[5:]) if code == OP_MSG else {"hello": 1}
-                answer = self._answer(command)
-                if isinstance(answer, Drop):
-                    writer.write(_message(request, bson.encode({"padding": "x" * 1000}))[: answer.sent])
+                action, answer = self._answer(command)
+                message = _message(request, answer, legacy=code != OP_MSG)
+                if isinstance(action, Drop):
+                    writer.write(message[: action.sent])
                     await writer.drain()
                     break
-                writer.write(_message(request, answer, legacy=code != OP_MSG))
-                await writer.drain()
+                size = action.size if isinstance(action, Drip) else len(message)
+                for start in range(0, len(message), size):
+                    writer.write(message[start : start + size])
+                    await writer.drain()
+                    if isinstance(action, Drip):
+                        await asyncio.sleep(action.pause)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client went away
         finally:
             writer.close()
 
-    def _answer(self, command: dict[str, Any]) -> bytes | Drop:
+    def _answer(self, command: dict[str, Any]) -> tuple[Action, bytes]:
         name = next(iter(command))
         if name not in ("aggregate", "getMore"):
-            return bson.encode({**self._hello(), "ok": 1.0, "operationTime": self.operation_time})
+            return None, bson.encode({**self._hello(), "ok": 1.0, "operationTime": self.operation_time})
         self.commands.append(command)
         action = self.script.pop(0) if self.script else None
-        if isinstance(action, Drop):
-            return action
         if isinstance(action, Fail):
-            return bson.encode(action.reply())
+            return action, bson.encode(action.reply())
+        if isinstance(action, Corrupt):
+            return action, struct.pack("<i", 64) + b"\xff" * 60
+        if isinstance(action, Drop):
+            return action, bson.encode({"padding": "x" * 1000})
         if name == "aggregate":
-            return self._open(command)
-        return self._more(command, ended=isinstance(action, Invalidate))
+            return action, self._open(command)
+        return action, self._more(command, ended=isinstance(action, Invalidate))
 
     def _open(self, command: dict[str, Any]) -> bytes:
         stage = command["pipeline"][0]["$changeStream"]
-        if "startAfter" in stage and not self.knows_start_after:
-            return bson.encode(Fail(40415, message="unknown field startAfter").reply())
+        for option in self.refused:
+            if option in stage:
+                return bson.encode(Fail(40415, message=f"BSON field '$changeStream.{option}' is unknown").reply())
         token = stage.get("startAfter") or stage.get("resumeAfter")
-        index = self._index(token) if token else 0 if "startAtOperationTime" in stage else len(self.events)
+        index = self._index(token) if token else 0 if "startAtOperationTime" in stage else self._newest()
         cursor = len(self._cursors) + 1
-        self._cursors[cursor] = index
-        return self._cursor_reply(cursor, "firstBatch", [], index)
+        self._cursors[cursor] = (str(command["aggregate"]), index)
+        return self._reply(command["$db"], cursor, "firstBatch", index, index)
 
     def _more(self, command: dict[str, Any], *, ended: bool) -> bytes:
         cursor = int(command["getMore"])
-        start = self._cursors.get(cursor)
-        if start is None:
+        if cursor not in self._cursors:
             return bson.encode(Fail(43, message="cursor not found").reply())
-        stop = min(start + self.reply_events, len(self.events))
-        self._cursors[cursor] = stop
-        return self._cursor_reply(0 if ended else cursor, "nextBatch", self.events[start:stop], stop)
+        collection, start = self._cursors[cursor]
+        stop = min(start + self.reply_events, self._count())
+        self._cursors[cursor] = (collection, stop)
+        return self._reply(command["$db"], cursor, "nextBatch", start, stop, ended=ended)
 
-    def _cursor_reply(self, cursor: int, name: str, batch: Sequence[bytes], index: int) -> bytes:
-        documents = [bson.decode(raw, bson.CodecOptions(document_class=bson.raw_bson.RawBSONDocument)) for raw in batch]
-        reply: dict[str, Any] = {"id": bson.Int64(cursor), "ns": "shop.orders", name: documents}
+    def _reply(self, database: str, cursor: int, name: str, start: int, stop: int, *, ended: bool = False) -> bytes:
+        """The answer around an array that is encoded already."""
+        collection = self._cursors[cursor][0]
+        head: dict[str, Any] = {"id": bson.Int64(0 if ended else cursor), "ns": f"{database}.{collection}"}
         if self.sends_tokens:
-            reply["postBatchResumeToken"] = self._token(index)
-        return bson.encode({"cursor": reply, "ok": 1.0, "operationTime": self.operation_time})
+            head["postBatchResumeToken"] = self._token(stop)
+        array = self._array(collection, start, stop) if stop > start else b"\x05\0\0\0\0"
+        inner = bson.encode(head)[4:-1] + b"\x04" + name.encode() + b"\0" + array + b"\0"
+        outer = b"\x03cursor\0" + struct.pack("<i", len(inner) + 4) + inner
+        rest = bson.encode({"ok": 1.0, "operationTime": self.operation_time})
+        return struct.pack("<i", len(outer) + len(rest)) + outer + rest[4:]
+
+    def _count(self) -> int:
+        """How many events there are."""
+        return len(self.events)
+
+    def _newest(self) -> int:
+        """Where a stream begins that asks for no position."""
+        return self._count()
+
+    def _array(self, collection: str, start: int, stop: int) -> bytes:
+        """These events as a BSON array."""
+        elements = b"".join(b"\x03%d\0" % index + raw for index, raw in enumerate(self.events[start:stop]))
+        return struct.pack("<i", len(elements) + 5) + elements + b"\0"
 
     def _token(self, index: int) -> dict[str, Any]:
         """Right after an event its own token, else one between events, as a high-water mark is."""
         return bson.decode(self.events[index - 1])["_id"] if index else {"_data": "begin"}
 
     def _index(self, token: dict[str, Any]) -> int:
+        """How many events lie before the position after this token."""
         return next((i for i in range(len(self.events) + 1) if self._token(i) == token), len(self.events))
 
     def _hello(self) -> dict[str, Any]:
+        kind: dict[str, Any] = {"msg": "isdbgrid"}
+        if self.role != "mongos":
+            kind = {"setName": "scripted", "hosts": list(self.members or (self.address,)), "me": self.address}
         return {
-            "isWritablePrimary": True,
-            "setName": "scripted",
-            "hosts": ["127.0.0.1:1"],
+            "isWritablePrimary": self.role != "secondary",
+            "secondary": self.role == "secondary",
+            **kind,
             "maxBsonObjectSize": 16 * 2**20,
             "maxMessageSizeBytes": 48_000_000,
             "maxWriteBatchSize": 100_000,
@@ -154,6 +212,15 @@ class ScriptedServer:
             "minWireVersion": 0,
             "maxWireVersion": 17,
         }
+
+
+def together(*servers: ScriptedServer) -> str:
+    """The URI of these servers, which are entered, as one deployment: a replica set, or mongos of one cluster."""
+    addresses = tuple(server.address for server in servers)
+    for server in servers:
+        server.members = addresses
+    options = "" if servers[0].role == "mongos" else "replicaSet=scripted&"
+    return f"mongodb://{','.join(addresses)}/?{options}heartbeatFrequencyMS=500"
 
 
 def _message(request: int, document: bytes, *, legacy: bool = False) -> bytes:
