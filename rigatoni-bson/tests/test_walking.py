@@ -32,3 +32,16 @@ def test_a_negative_size_is_an_error_and_never_goes_round_in_a_circle(size):
     raw[place : place + 4] = size.to_bytes(4, "little", signed=True)
     with pytest.raises(ValueError, match="negative size"):
         list(elements(bytes(raw)))
+
+
+@pytest.mark.parametrize("size", [0, 4, -1, -13, 2**31 - 1])
+def test_a_document_of_an_impossible_size_is_an_error_and_never_goes_round_in_a_circle(size):
+    documents = bytearray(bson.encode({"n": 1}) * 2)
+    documents[12:16] = size.to_bytes(4, "little", signed=True)
+    with pytest.raises(ValueError, match=r"size|ends"):
+        offsets_of(memoryview(bytes(documents)))
+
+
+def test_documents_that_are_cut_off_are_an_error():
+    with pytest.raises(ValueError, match="not BSON"):
+        offsets_of(memoryview(bson.encode({"n": 1}) + b"\x05\x00"))

@@ -155,6 +155,9 @@ def test_settings_are_checked_together(tmp_path):
         (lambda path: path.mkdir(), "is a folder"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "not UTF-8"),
         (lambda path: path.write_text("[pipeline"), "is not TOML"),
+        (lambda path: path.write_text("a = " + "9" * 5000), "is not TOML"),
+        (lambda path: path.write_text("a = " + "[" * 5000), "is not TOML"),
+        (lambda path: path.write_text("[pipeline]\n" + "a." * 2000 + "b = 1"), "levels deep"),
         (lambda path: path.write_text("a = 1"), "pipeline: is missing"),
     ],
 )

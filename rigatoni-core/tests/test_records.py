@@ -1,5 +1,6 @@
 """The checkpoint record: a round trip, and damage of any kind is noticed."""
 
+import hashlib
 import json
 
 import pytest
@@ -51,6 +52,17 @@ def test_F4_every_changed_byte_is_noticed(data):
     except StateStoreError:
         return
     assert loaded == checkpoint  # only white space was changed
+
+
+@pytest.mark.parametrize("field", ["events", "fencing_token"])
+def test_F4_a_number_that_is_none_is_a_corrupt_checkpoint_even_with_an_intact_checksum(field):
+    record = json.loads(dump_checkpoint(STREAM, Checkpoint(Position(ResumeToken("t"), "f"))))
+    del record["checksum"]
+    record[field] = float("inf")
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    record["checksum"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    with pytest.raises(CorruptCheckpointError):
+        load_checkpoint(STREAM, json.dumps(record).encode(), "record")
 
 
 def test_a_record_of_another_stream_or_a_newer_format_is_refused():

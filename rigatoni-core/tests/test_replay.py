@@ -149,3 +149,22 @@ def test_a_destination_that_can_not_be_read_back_is_said():
     with pytest.raises(ConfigurationError, match="can not be read back") as caught:
         run_virtual(status(RecordingDestination()))
     assert "local" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event": 10**12},
+        {"event": 10**30},
+        {"event": [1, 2]},
+        {"attempt": float("inf")},
+        {"format": []},
+        {"position": 1},
+    ],
+    ids=str,
+)
+def test_a_damaged_letter_is_a_value_error_and_takes_no_memory(change):
+    document = decode(LETTERS[0].document(DECODER))
+    document["deadLetter"] |= change
+    with pytest.raises(ValueError, match="not a dead letter"):
+        DeadLetter.read(document)

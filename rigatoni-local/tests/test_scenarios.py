@@ -82,6 +82,45 @@ async def test_H3_a_damaged_record_is_foreign_and_stays(destination, definition,
     assert sidecar.read_text() == "{}"
 
 
+@pytest.mark.parametrize(
+    "content", ['{"format": 1e999}', '{"format": Infinity}', "[" * 5000, b"\xff".decode("latin-1")]
+)
+async def test_H3_a_record_that_is_no_json_of_ours_is_foreign(destination, definition, event, content):
+    batch = batch_of([event(0)])
+    await destination.begin(STREAM, definition, START)
+    await destination.write_batch(batch)
+    (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
+    sidecar.write_text(content, encoding="latin-1")
+    with pytest.raises(ForeignObjectError):
+        await destination.last_committed(STREAM)
+
+
+@pytest.mark.parametrize("field", ["events", "read", "definition"])
+async def test_H3_a_number_that_is_none_makes_a_record_foreign(destination, definition, event, field):
+    batch = batch_of([event(0)])
+    await destination.begin(STREAM, definition, START)
+    await destination.write_batch(batch)
+    (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {field: float("inf")}))
+    with pytest.raises(ForeignObjectError):
+        await destination.last_committed(STREAM)
+
+
+@pytest.mark.parametrize("path", ["../../stray.txt", "/stray.txt", "a/../../stray.txt", "", "a//b.txt", "./b.txt"])
+async def test_H3_a_record_never_leads_out_of_the_streams_folder(destination, definition, event, tmp_path, path):
+    batch = batch_of([event(0)])
+    await destination.begin(STREAM, definition, START)
+    await destination.write_batch(batch)
+    (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
+    record = json.loads(sidecar.read_text())
+    (destination.path / STREAM.key / record["parts"][0]["path"]).unlink()
+    record["parts"][0]["path"] = path
+    sidecar.write_text(json.dumps(record))
+    with pytest.raises(ForeignObjectError):
+        await destination.write_batch(batch)
+    assert not list(destination.path.parent.rglob("stray.txt"))
+
+
 @pytest.mark.parametrize("field", ["deployment", "pipeline", "stream", "definition", "token"])
 async def test_H3_an_intact_record_of_another_batch_is_foreign_and_stays(
     destination, definition, event, written, field

@@ -14,7 +14,7 @@ from rigatoni_mongodb.errors import (
     MongoDBUnavailableError,
     PrivilegeError,
 )
-from rigatoni_mongodb.testing.wire import Corrupt, Drip, Drop, Fail, Invalidate, ScriptedServer, together
+from rigatoni_mongodb.testing.wire import Corrupt, Damage, Drip, Drop, Fail, Invalidate, ScriptedServer, together
 
 NAME = "shop.orders"
 EVENTS = [encode(event_document(number)) for number in range(25)]
@@ -52,6 +52,9 @@ async def read_all(open_source, server, *, read, count=25, after=None, **options
         Drop(),
         Drop(sent=100),
         Corrupt(),
+        Damage(b"nextBatch\0", b"oextBatch\0"),
+        Damage(b"\x04nextBatch\0", b"\x03nextBatch\0"),
+        Damage(b"cursor\0", b"bursor\0"),
         Fail(43),
         Fail(10107, ("ResumableChangeStreamError",)),
         Fail(91, ("ResumableChangeStreamError",)),

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import bson
 
+_SMALLEST = 5
+"""Bytes of an empty document."""
+
 INT32 = struct.Struct("<i").unpack_from
 
 _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
@@ -60,11 +63,21 @@ def documents_of(array_value: memoryview) -> memoryview:
 
 
 def offsets_of(documents: memoryview) -> "array[int]":
-    """Where each of the consecutive documents begins, and the end of the last one."""
+    """Where each of the consecutive documents begins, and the end of the last one.
+
+    Raises ValueError where a document says a size that none can have.
+    """
     offsets, position, end = array("Q"), 0, len(documents)
     append = offsets.append
-    while position < end:
-        append(position)
-        position += INT32(documents, position)[0]
+    try:
+        while position < end:
+            append(position)
+            if (size := INT32(documents, position)[0]) < _SMALLEST:
+                raise ValueError(f"a document at byte {position} has the size {size}")
+            position += size
+    except struct.error as error:
+        raise ValueError(f"not BSON at byte {position}: {error}") from None
+    if position > end:
+        raise ValueError(f"the last document ends at byte {position} of {end}")
     append(position)
     return offsets

@@ -80,7 +80,7 @@ class DefinitionRecord:
                 anchor=read_position(record["anchor"]),
                 gap=read_gap(record["gap"]) if record["gap"] else None,
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ForeignObjectError(f"{where} is not the record of a definition: {error!r}") from None
 
     def means(self, definition: Definition, layout: Layout) -> bool:
@@ -171,14 +171,14 @@ class BatchRecord:
                 read=int(record["read"]),
                 parts=tuple(
                     PartRecord(
-                        str(part["path"]),
+                        _inside(part["path"]),
                         int(part["events"]),
                         tuple((int(first), int(last)) for first, last in part.get("runs", ())),
                     )
                     for part in record["parts"]
                 ),
             )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise ForeignObjectError(f"{where} is not the record of a batch: {error!r}") from None
 
     def belongs_to(self, definition: DefinitionRecord, first: Position) -> bool:
@@ -241,6 +241,13 @@ def _runs(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(starts, [*ends, indices[-1]], strict=True))
 
 
+def _inside(path: Any) -> str:
+    """A part's path as it stands in a record. Raises ValueError where it leads out of the stream's folder."""
+    if not isinstance(path, str) or not path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"{path!r} is not a path below the stream's folder")
+    return path
+
+
 def _dump(record: Mapping[str, Any], compact: bool = False) -> bytes:
     whole = {"format": FORMAT, **record}
     if compact:
@@ -252,7 +259,7 @@ def _parse(content: bytes | str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(content)
         version = int(record["format"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ForeignObjectError(f"{where} is not a record of Rigatoni: {error!r}") from None
     if version > FORMAT:
         raise DestinationError(

@@ -104,15 +104,15 @@ class DeadLetter:
                 raise ValueError(f"it has format {record['format']}, this rigatoni-core reads up to {FORMAT}")
             event = record["event"]
             return cls(
-                stream=Stream(record["pipeline"], record["stream"]),
+                stream=Stream(str(record["pipeline"]), str(record["stream"])),
                 position=read_position(record["position"]),
-                event=base64.b64decode(event, validate=True) if isinstance(event, str) else bytes(event),
+                event=base64.b64decode(event, validate=True) if isinstance(event, str) else bytes(memoryview(event)),
                 plugin=str(record["plugin"]),
                 error=str(record["error"]),
                 error_id=str(record["error_id"]),
                 attempt=int(record["attempt"]),
             )
-        except (KeyError, TypeError, IndexError, ValueError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
             raise ValueError(f"not a dead letter: {error!r}") from None
 
 
@@ -120,8 +120,8 @@ def marked(document: Mapping[str, Any]) -> Key:
     """The key of the letter that a mark speaks of. Raises ValueError where the document is no mark."""
     try:
         place = document["replayMark"]
-        return Stream(place["pipeline"], place["stream"]), read_position(place["position"]).resume_token
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+        return Stream(str(place["pipeline"]), str(place["stream"])), read_position(place["position"]).resume_token
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
         raise ValueError(f"not a mark of a replay: {error!r}") from None
 
 

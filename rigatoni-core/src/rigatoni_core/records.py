@@ -30,7 +30,7 @@ def position_record(position: Position) -> dict[str, Any]:
 
 
 def read_position(record: Mapping[str, Any]) -> Position:
-    """The position of a record; raises KeyError, TypeError or ValueError where it is none."""
+    """The position of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
     time = record["cluster_time"]
     token, fingerprint, deployment = record["resume_token"], record["fingerprint"], record["deployment"]
     if not (isinstance(token, str) and isinstance(fingerprint, str) and isinstance(deployment, str)):
@@ -54,7 +54,7 @@ def gap_record(gap: Gap) -> dict[str, Any]:
 
 
 def read_gap(record: Mapping[str, Any]) -> Gap:
-    """The gap of a record; raises KeyError, TypeError or ValueError where it is none."""
+    """The gap of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
     lost = read_position(record["lost"]) if record["lost"] else None
     return Gap(record["cause"], lost, read_position(record["resumed"]))
 
@@ -101,7 +101,7 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
             int(record["fencing_token"]),
             tuple(map(read_gap, record["gaps"])),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise CorruptCheckpointError(f"{where} is not a checkpoint record of {stream}: {error}") from None
 
 

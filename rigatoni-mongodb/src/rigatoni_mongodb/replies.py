@@ -125,16 +125,21 @@ class PyMongoCursor:
         reply: dict[str, Any] = bson.decode(_document(kept))
         if cursor is not None:
             reply["cursor"] = cursor
+        elif reply.get("ok") == 1:
+            raise ValueError("it succeeded and has no cursor")
         return reply
 
     def _split(self, payload: bytes, start: int) -> dict[str, Any]:
-        kept = bytearray()
+        kept, found = bytearray(), False
         for kind, key, value, after in elements(payload, start):
             if key == b"nextBatch" and kind == 0x04:
+                found = True
                 if after - value > 5:
                     self._batch = documents_of(memoryview(payload)[value:after])
             else:
                 kept += _element(payload, kind, key, value, after)
+        if not found:  # not the same as an empty one: its token stands after events that nobody has seen
+            raise ValueError("its cursor has no nextBatch")
         return {"nextBatch": [], **bson.decode(_document(kept))}
 
 

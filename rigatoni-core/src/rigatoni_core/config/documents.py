@@ -12,6 +12,9 @@ from rigatoni_core.config.given import Override
 from rigatoni_core.config.lines import line_of, lines_of
 from rigatoni_core.errors import ConfigurationError
 
+_DEEPEST = 100
+"""Levels of tables and lists in a file; no option needs a tenth of it."""
+
 
 @attrs.frozen
 class Document:
@@ -82,11 +85,31 @@ def _with(table: Any, path: KeyPath, value: Any) -> Any:
 def _document(path: Path) -> Document:
     text = _read(path)
     try:
-        return Document(str(path), tomllib.loads(text), lines_of(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = Document(str(path), tomllib.loads(text), lines_of(text))
+    except (ValueError, RecursionError) as error:  # also what int() raises of thousands of digits
         raise ConfigurationError(
             f"{path} is not TOML: {error}", remedy="See https://toml.io; texts need quotes."
         ) from None
+    if not _is_shallow(document.content):
+        raise ConfigurationError(
+            f"{path} nests tables and lists more than {_DEEPEST} levels deep", remedy="Take the nesting out."
+        )
+    return document
+
+
+def _is_shallow(content: Any) -> bool:
+    """Whether what walks the tables recursively may do so; dotted keys nest without a bracket."""
+    level = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for each in level
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _read(path: Path) -> str:

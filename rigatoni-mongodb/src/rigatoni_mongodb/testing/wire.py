@@ -51,6 +51,14 @@ class Corrupt:
 
 
 @attrs.frozen
+class Damage:
+    """Serve, but with these bytes instead of those, where they occur first in a reply to getMore."""
+
+    those: bytes
+    these: bytes
+
+
+@attrs.frozen
 class Drip:
     """Serve, but in pieces of `size` bytes with `pause` seconds between them."""
 
@@ -63,7 +71,7 @@ class Invalidate:
     """End the cursor, as after an invalidate event."""
 
 
-Action = Fail | Drop | Corrupt | Drip | Invalidate | None
+Action = Fail | Drop | Corrupt | Damage | Drip | Invalidate | None
 
 
 @attrs.define(kw_only=True)
@@ -142,7 +150,8 @@ class ScriptedServer:
             return action, bson.encode({"padding": "x" * 1000})
         if name == "aggregate":
             return action, self._open(command)
-        return action, self._more(command, ended=isinstance(action, Invalidate))
+        answer = self._more(command, ended=isinstance(action, Invalidate))
+        return action, answer.replace(action.those, action.these, 1) if isinstance(action, Damage) else answer
 
     def _open(self, command: dict[str, Any]) -> bytes:
         stage = command["pipeline"][0]["$changeStream"]
