@@ -29,17 +29,11 @@ WRITER = """
 import sys
 from pathlib import Path
 
-from rigatoni_core.contracts import Serializer
 from rigatoni_core.events import Definition, Stream
 from rigatoni_core.testing.batches import START, batch_of, event_document
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.chain import Chain
 from rigatoni_core.layout import Layout
-
-class Tokens(Serializer):
-    suffix = ".txt"
-
-    def serialize(self, events):
-        return "".join(f"{events.mark(index)[0]}\\n" for index in range(len(events))).encode()
 
 folder, limit, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 documents = [
@@ -48,7 +42,7 @@ documents = [
 ]
 whole = batch_of(documents, stream=Stream("lake", "shop.*"))
 tokens = [whole.mark(index)[0] for index in range(count)]
-chain = Chain(folder, whole.stream, Layout(Tokens(), ("namespace",)))
+chain = Chain(folder, whole.stream, Layout(TokenLines(), ("namespace",)))
 position = chain.begin(Definition("", "fingerprint", {}), chain.last_committed() or START)
 index = tokens.index(position.resume_token) + 1 if position != START else 0
 print("ready", flush=True)

@@ -7,15 +7,16 @@ from rigatoni_core.errors import ChainError, UnreadableError
 from rigatoni_core.events import Stream
 from rigatoni_core.sidestream import SideStream
 from rigatoni_core.testing.batches import START, batch_of
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.destination import LocalDestination
 
 ORDERS, USERS, OTHER = Stream("lake", "shop.orders"), Stream("lake", "shop.users"), Stream("lake.else", "shop.users")
 
 
 @pytest.fixture
-def readable(tokens_class):
+def readable():
     @attrs.define(kw_only=True)
-    class Readable(tokens_class, Deserializer):
+    class Readable(TokenLines, Deserializer):
         suffix = ".txt"
 
         def deserialize(self, content):

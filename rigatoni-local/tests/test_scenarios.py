@@ -16,6 +16,7 @@ from rigatoni_core.events import Definition, Gap, Namespace, Position, ResumeTok
 from rigatoni_core.folders import Folders, Place
 from rigatoni_core.layout import stem
 from rigatoni_core.testing.batches import START, STREAM, batch_of
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError, UnfinishedBatchError
 
@@ -255,14 +256,14 @@ async def test_J2_an_anchor_without_a_batch_is_where_a_lost_state_store_goes_on(
 
 @pytest.mark.parametrize("change", ["filter", "serializer", "partitioning"])
 async def test_J5_a_change_in_the_middle_of_a_transaction_goes_on_at_the_old_end_and_stops_the_old_instance(
-    tmp_path, tokens_class, definition, event, written, change
+    tmp_path, definition, event, written, change
 ):
     whole = batch_of(event(number, seconds=NOON, increment=1) for number in range(6))
     changed = attrs.evolve(definition, fingerprint="other") if change == "filter" else definition
-    new_serializer = tokens_class(reject=change != "serializer")
+    new_serializer = TokenLines(reject=change != "serializer")
     partition_by = ("hour",) if change == "partitioning" else ()
     async with (
-        LocalDestination(path=tmp_path, serializer=tokens_class()) as old,
+        LocalDestination(path=tmp_path, serializer=TokenLines()) as old,
         LocalDestination(path=tmp_path, serializer=new_serializer, partition_by=partition_by) as new,
     ):
         await old.begin(STREAM, definition, START)

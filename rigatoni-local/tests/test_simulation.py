@@ -22,13 +22,12 @@ from bson import encode
 from bson.timestamp import Timestamp as BsonTimestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rigatoni_core.batch import EventBatch
 from rigatoni_core.chain import BatchRecord, DefinitionRecord
-from rigatoni_core.contracts import Serializer
 from rigatoni_core.errors import DefinitionChangedError
 from rigatoni_core.events import Definition, Position, Stream
 from rigatoni_core.layout import Layout
 from rigatoni_core.testing.batches import START, batch_of, event_document
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.chain import Chain
 from rigatoni_local.errors import UnfinishedBatchError
 
@@ -37,14 +36,6 @@ STREAM = Stream("lake", "shop.*")
 
 class Crash(BaseException):
     """The process died."""
-
-
-class Tokens(Serializer):
-    media_type = "text/plain"
-    suffix = ".txt"
-
-    def serialize(self, events: EventBatch) -> bytes:
-        return "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
 
 
 class Writer(threading.Thread):
@@ -228,7 +219,7 @@ class World:
         now = self.position(self.chance.randrange(3))
 
         def run() -> None:
-            chain = Chain(self.folder, STREAM, Layout(Tokens(), self.layouts[layout]))
+            chain = Chain(self.folder, STREAM, Layout(TokenLines(), self.layouts[layout]))
             position = checkpoint or chain.last_committed() or now
             try:
                 position = chain.begin(Definition("", f"layout {layout}", {}), position)

@@ -8,13 +8,10 @@ from typing import Any
 
 import attrs
 import pytest
-from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.events import Definition, ResumeToken
 from rigatoni_core.options import Secret
 from rigatoni_core.testing.batches import event_document
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_s3 import destination as module
 from rigatoni_s3.access import Access
 from rigatoni_s3.destination import S3Destination
@@ -24,38 +21,12 @@ from rigatoni_s3.testing.server import S3Server, s3_server
 _NUMBERS = itertools.count()
 
 
-@attrs.define(kw_only=True)
-class Tokens(Serializer):
-    """One resume token per line; events whose document says so are rejected. `padding` makes objects large."""
-
-    reject: bool = True
-    padding: int = 0
-
-    media_type = "text/plain"
-    suffix = ".txt"
-
-    def serialize(self, events: EventBatch) -> bytes:
-        if self.reject:
-            rejected = {
-                index: ValueError("poison") for index in range(len(events)) if b"poison" in bytes(events.raw(index))
-            }
-            if rejected:
-                raise RejectedEventsError(rejected)
-        lines = "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
-        return lines + b"#" * self.padding
-
-
 _client = functools.cache(Access.client)
 
 
 @pytest.fixture
-def serializer() -> Tokens:
-    return Tokens()
-
-
-@pytest.fixture
-def tokens_class() -> type[Tokens]:
-    return Tokens
+def serializer() -> TokenLines:
+    return TokenLines()
 
 
 @pytest.fixture
@@ -65,23 +36,7 @@ def definition() -> Definition:
 
 @pytest.fixture
 def event() -> Callable[..., dict[str, Any]]:
-    """An event document by number; `seconds`, `increment` and `collection` as wanted."""
-
-    def make(
-        number: int,
-        *,
-        seconds: int | None = None,
-        increment: int | None = None,
-        collection: str = "orders",
-        database: str = "shop",
-        **fields: Any,
-    ) -> dict[str, Any]:
-        document = event_document(number, ns={"db": database, "coll": collection}, **fields)
-        if seconds is not None:
-            document["clusterTime"] = BsonTimestamp(seconds, number + 1 if increment is None else increment)
-        return document
-
-    return make
+    return event_document
 
 
 @pytest.fixture(scope="session")
@@ -136,10 +91,7 @@ class Place:
     def written(self, folder: str = "") -> dict[str, list[ResumeToken]]:
         """Every data object in a folder, by the rest of its key in listing order, with the tokens in it."""
         keys = [key for key in sorted(self) if key.startswith(folder) and key.endswith(".txt")]
-        return {
-            key.removeprefix(folder): [ResumeToken(line) for line in self.get(key).decode().split("#")[0].splitlines()]
-            for key in keys
-        }
+        return {key.removeprefix(folder): TokenLines.tokens_in(self.get(key)) for key in keys}
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +106,7 @@ def place(server: S3Server, bucket: str) -> Place:
 
 
 @pytest.fixture
-def destination(place: Place, serializer: Tokens, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Destination]:
+def destination(place: Place, serializer: TokenLines, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Destination]:
     """Makes a destination in the test's place. The server is probed once, in test_probing, and not by each test."""
     monkeypatch.setattr(module, "probe", lambda *_: None)
     monkeypatch.setattr(module, "is_atomic", lambda *_: True)

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from rigatoni_core.events import Stream
 from rigatoni_core.options import Secret
 from rigatoni_core.testing.batches import START, STREAM, batch_of
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_s3.errors import (
     S3AccessError,
     S3BucketError,
@@ -35,9 +36,9 @@ def through(destination, proxy):
 
 
 @pytest.fixture
-def large(through, tokens_class):
+def large(through):
     """Makes one whose objects are 11 MiB and go up in three parts."""
-    return lambda **options: through(serializer=tokens_class(padding=11 * MIB), **LARGE, **options)
+    return lambda **options: through(serializer=TokenLines(padding=11 * MIB), **LARGE, **options)
 
 
 def uploads(place):

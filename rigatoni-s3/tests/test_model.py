@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.chain import BatchRecord, DefinitionRecord
-from rigatoni_core.contracts import Serializer
 from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
 from rigatoni_core.events import Definition, Position, Stream
 from rigatoni_core.layout import Layout
 from rigatoni_core.testing.batches import START, batch_of, event_document
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_s3.chain import Chain
 from rigatoni_s3.errors import DefinitionSettlingError, S3Error, S3UnavailableError, UnfinishedBatchError
 
@@ -33,14 +33,6 @@ EVENTS = 14
 
 class Crash(BaseException):
     """The process died."""
-
-
-class Tokens(Serializer):
-    media_type = "text/plain"
-    suffix = ".txt"
-
-    def serialize(self, events: EventBatch) -> bytes:
-        return "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
 
 
 class Writer(threading.Thread):
@@ -176,7 +168,7 @@ class World:
         now = self.whole[: self.chance.randrange(1, 3)].end if self.chance.random() < 0.5 else START
 
         def run() -> None:
-            chain = self.chain(self.store, "", STREAM, Layout(Tokens(), self.layouts[layout]), settle_time=0.0)  # type: ignore[arg-type]
+            chain = self.chain(self.store, "", STREAM, Layout(TokenLines(), self.layouts[layout]), settle_time=0.0)  # type: ignore[arg-type]
             position = checkpoint
             for _ in range(30):
                 try:

@@ -6,6 +6,7 @@ from rigatoni_core.config import load
 from rigatoni_core.errors import ConfigurationError
 from rigatoni_core.options import Secret
 from rigatoni_core.testing.batches import START, STREAM, batch_of
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_s3.access import Access
 from rigatoni_s3.destination import S3Destination
 from rigatoni_s3.testing.proxy import FaultProxy
@@ -77,9 +78,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options, words):
 
 
 @pytest.mark.parametrize("padding", [0, 6 * MIB])
-async def test_H9_encryption_class_tags_and_acl_go_with_every_object(
-    destination, definition, event, tokens_class, padding
-):
+async def test_H9_encryption_class_tags_and_acl_go_with_every_object(destination, definition, event, padding):
     """A sink takes them: no server of the tests has a KMS."""
     with FaultProxy() as sink:
         options = {
@@ -88,7 +87,7 @@ async def test_H9_encryption_class_tags_and_acl_go_with_every_object(
             "storage_class": "STANDARD_IA",
             "tags": {"team": "data & more"},
             "acl": "bucket-owner-full-control",
-            "serializer": tokens_class(padding=padding),
+            "serializer": TokenLines(padding=padding),
             "multipart_threshold": 5 * MIB,
         }
         async with destination(endpoint_url=sink.endpoint_url, **options) as it:

@@ -9,6 +9,7 @@ from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError, Rej
 from rigatoni_core.events import Definition, Gap, Stream
 from rigatoni_core.layout import stem
 from rigatoni_core.testing.batches import START, STREAM, batch_of
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_s3.errors import DefinitionSettlingError, S3KeyTooLongError, UnfinishedBatchError
 
 WIDE = Stream("lake", "shop.*")
@@ -210,12 +211,12 @@ async def test_J2_a_lost_state_store_goes_on_from_the_newest_end(destination, de
 
 @pytest.mark.parametrize("change", ["filter", "serializer", "partitioning", "template"])
 async def test_J5_a_change_in_the_middle_of_a_transaction_goes_on_at_the_old_end_and_stops_the_old_instance(
-    place, destination, tokens_class, definition, event, change
+    place, destination, definition, event, change
 ):
     whole = batch_of(event(number, seconds=NOON, increment=1) for number in range(6))
     changed = attrs.evolve(definition, fingerprint="other") if change == "filter" else definition
     options = {
-        "serializer": {"serializer": tokens_class(reject=False)},
+        "serializer": {"serializer": TokenLines(reject=False)},
         "partitioning": {"partition_by": ("hour",)},
         "template": {"folder_template": "{field:_id}"},
     }

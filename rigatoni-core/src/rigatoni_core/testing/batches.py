@@ -65,14 +65,28 @@ def _time(value: BsonTimestamp | None) -> Timestamp | None:
     return Timestamp(value.time, value.inc) if value is not None else None
 
 
-def event_document(number: int, **fields: Any) -> dict[str, Any]:
-    """An insert event in a server's own shape; event `number` (from 0) has its own token and cluster time."""
+def event_document(
+    number: int,
+    *,
+    seconds: int | None = None,
+    increment: int | None = None,
+    database: str = "shop",
+    collection: str = "orders",
+    **fields: Any,
+) -> dict[str, Any]:
+    """An insert event in a server's own shape; event `number` (from 0) has its own token and cluster time.
+
+    `seconds` and `increment` set the cluster time; `fields` replace or add whole fields of the event.
+    """
+    time = BsonTimestamp(1_700_000_000 + number // 1000, number % 1000 + 1)
+    if seconds is not None:
+        time = BsonTimestamp(seconds, number + 1 if increment is None else increment)
     return {
         "_id": {"_data": f"82{number:012X}"},
         "operationType": "insert",
-        "clusterTime": BsonTimestamp(1_700_000_000 + number // 1000, number % 1000 + 1),
+        "clusterTime": time,
         "fullDocument": {"_id": number, "value": f"value {number}"},
-        "ns": {"db": "shop", "coll": "orders"},
+        "ns": {"db": database, "coll": collection},
         "documentKey": {"_id": number},
         **fields,
     }

@@ -1,6 +1,6 @@
 """A serializer for tests of destinations: what was written can be counted, and poison is rejected."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import attrs
 
@@ -15,6 +15,9 @@ from rigatoni_core.testing.batches import event_document
 class TokenLines(Serializer):
     """One resume token per line; events that hold the word `POISON` are rejected."""
 
+    reject: Annotated[bool, "Whether poison is rejected"] = True
+    padding: Annotated[int, "Bytes that follow the lines, to make contents large"] = 0
+
     media_type = "text/plain"
     suffix = ".txt"
     POISON: ClassVar[str] = "poison"
@@ -22,14 +25,15 @@ class TokenLines(Serializer):
     def serialize(self, events: EventBatch) -> bytes:
         poison = self.POISON.encode()
         rejected = {n: ValueError(self.POISON) for n in range(len(events)) if poison in bytes(events.raw(n))}
-        if rejected:
+        if self.reject and rejected:
             raise RejectedEventsError(rejected, remedy="It is meant to be rejected.")
-        return "".join(f"{events.mark(index)[0]}\n" for index in range(len(events))).encode()
+        lines = "".join(f"{events.mark(index)[0]}\n" for index in range(len(events)))
+        return lines.encode() + b"#" * self.padding
 
     @staticmethod
     def tokens_in(content: bytes) -> list[ResumeToken]:
         """The resume tokens in what `serialize` made, or in several such contents after one another."""
-        return [ResumeToken(line) for line in content.decode().splitlines()]
+        return [ResumeToken(line) for line in content.decode().replace("#", "").splitlines()]
 
     @classmethod
     def poisoned(cls, number: int) -> dict[str, object]:
