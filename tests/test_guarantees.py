@@ -13,7 +13,7 @@ PROOFS = sorted(set(re.findall(r"\[proof\]\(\.\./([^ )]+) \"(\w+)\"\)", PAGE)))
 
 @pytest.mark.parametrize(("path", "name"), PROOFS)
 def test_the_named_test_is_there(path, name):
-    assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(rf"^ *(async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_every_sentence_about_what_happens_or_is_seen_names_its_test():

@@ -15,6 +15,7 @@ from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError, Rej
 from rigatoni_core.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.folders import Folders, Place
 from rigatoni_core.layout import stem
+from rigatoni_core.records import sealed, unseal
 from rigatoni_core.testing.batches import START, STREAM, batch_of
 from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.destination import LocalDestination
@@ -72,6 +73,28 @@ async def test_H3_a_file_without_a_record_is_foreign_and_stays(destination, defi
     assert await destination.last_committed(STREAM) == START
 
 
+def resealed(record, changes):
+    """The text of a record with changes and an intact checksum."""
+    changed = json.loads(record.read_text()) | changes
+    unseal(changed)
+    return json.dumps(sealed(changed))
+
+
+async def test_H3_an_altered_record_is_not_believed(destination, definition, event):
+    batch = batch_of([event(0), event(1)])
+    await destination.begin(STREAM, definition, START)
+    await destination.write_batch(batch)
+    (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
+    token = json.loads(sidecar.read_text())["end"]["resume_token"]
+    text = sidecar.read_text().replace(json.dumps(token), json.dumps(token.replace("1", "7")))
+    assert text != sidecar.read_text()
+    sidecar.write_text(text)
+    for question in (destination.write_batch(batch), destination.last_committed(STREAM)):
+        with pytest.raises(ForeignObjectError, match="altered or damaged") as caught:
+            await question
+        assert "backup" in caught.value.remedy
+
+
 async def test_H3_a_damaged_record_is_foreign_and_stays(destination, definition, event):
     batch = batch_of([event(0)])
     await destination.begin(STREAM, definition, START)
@@ -102,7 +125,7 @@ async def test_H3_a_number_that_is_none_makes_a_record_foreign(destination, defi
     await destination.begin(STREAM, definition, START)
     await destination.write_batch(batch)
     (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
-    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {field: float("inf")}))
+    sidecar.write_text(resealed(sidecar, {field: float("inf")}))
     with pytest.raises(ForeignObjectError):
         await destination.last_committed(STREAM)
 
@@ -113,10 +136,9 @@ async def test_H3_a_record_never_leads_out_of_the_streams_folder(destination, de
     await destination.begin(STREAM, definition, START)
     await destination.write_batch(batch)
     (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
-    record = json.loads(sidecar.read_text())
-    (destination.path / STREAM.key / record["parts"][0]["path"]).unlink()
-    record["parts"][0]["path"] = path
-    sidecar.write_text(json.dumps(record))
+    (part,) = json.loads(sidecar.read_text())["parts"]
+    (destination.path / STREAM.key / part["path"]).unlink()
+    sidecar.write_text(resealed(sidecar, {"parts": [part | {"path": path}]}))
     with pytest.raises(ForeignObjectError):
         await destination.write_batch(batch)
     assert not list(destination.path.parent.rglob("stray.txt"))
@@ -130,12 +152,9 @@ async def test_H3_an_intact_record_of_another_batch_is_foreign_and_stays(
     await destination.begin(STREAM, definition, START)
     await destination.write_batch(batch)
     (sidecar,) = (destination.path / STREAM.key / "_rigatoni" / "batches").rglob("*.json")
-    record = json.loads(sidecar.read_text())
-    if field == "token":
-        record["first"]["resume_token"] = "another"
-    else:
-        record[field] = 7 if field == "definition" else "another"
-    sidecar.write_text(changed := json.dumps(record))
+    first = json.loads(sidecar.read_text())["first"]
+    changes = {"token": {"first": first | {"resume_token": "another"}}, "definition": {"definition": 7}}
+    sidecar.write_text(changed := resealed(sidecar, changes.get(field, {field: "another"})))
     with pytest.raises(ForeignObjectError):
         await destination.write_batch(batch)
     assert sidecar.read_text() == changed

@@ -49,6 +49,36 @@ def test_a_namespace_behind_damage_is_an_error_that_says_so():
         DECODER.namespace(memoryview(raw[:place] + b"\xee" + raw[place + 1 :]))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"operationType": None},
+        {"ns": 7},
+        {"ns": {"coll": "orders"}},
+        {"clusterTime": "now"},
+        {"updateDescription": 7},
+        {"updateDescription": {"removedFields": 7}},
+        {"txnNumber": 1},
+        {"txnNumber": "x", "lsid": {}},
+        {"_id": "82"},
+    ],
+    ids=str,
+)
+def test_an_event_of_an_odd_shape_is_a_value_error(change):
+    document = {"_id": {"_data": "82"}, "operationType": "insert", "ns": {"db": "a", "coll": "b"}}
+    odd = {key: value for key, value in (document | change).items() if value is not None}
+    with pytest.raises(ValueError):
+        DECODER.event(memoryview(bson.encode(odd)))
+
+
+@pytest.mark.parametrize("token", [b"\x02_data\0\xff\xff\xff\xff", b"\xee_data\0", b""], ids=repr)
+def test_a_token_that_is_none_is_a_value_error(token):
+    document = (len(token) + 5).to_bytes(4, "little") + token + b"\0"
+    raw = b"\x03_id\0" + document
+    with pytest.raises(ValueError):
+        DECODER.mark(memoryview((len(raw) + 5).to_bytes(4, "little") + raw + b"\0")[: -2 if not token else None])
+
+
 def test_what_is_derived_from_an_event_stands_at_its_place():
     fields = {"deadLetter": {"event": b"\x00\x01", "attempt": 1, "position": {"cluster_time": [1, 2]}, "none": None}}
     for raw in EVENTS:

@@ -55,6 +55,7 @@ async def read_all(open_source, server, *, read, count=25, after=None, **options
         Damage(b"nextBatch\0", b"oextBatch\0"),
         Damage(b"\x04nextBatch\0", b"\x03nextBatch\0"),
         Damage(b"cursor\0", b"bursor\0"),
+        Damage(b"\x03_id\0", b"\x03_xd\0"),  # the first event's resume token
         Fail(43),
         Fail(10107, ("ResumableChangeStreamError",)),
         Fail(91, ("ResumableChangeStreamError",)),
@@ -70,6 +71,36 @@ async def test_A13_a_resumable_fault_is_resumed_once_without_loss(open_source, r
     assert heard.kinds().count(Resumed) == 1
     reopened = [command for command in server.commands if "aggregate" in command][1]
     assert {"startAfter", "startAtOperationTime"} & set(reopened["pipeline"][0]["$changeStream"])
+
+
+async def test_A13_a_last_event_without_a_resume_token_is_read_again(open_source, read, heard):
+    token = encode({"_id": event_document(9)["_id"]})[4:-1]
+    damage = Damage(token, token.replace(b"_id", b"_xd"))
+    async with ScriptedServer(events=EVENTS, script=[None, damage], reply_events=10) as server:
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
+    assert heard.kinds() == [Resumed]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Corrupt(),
+        Damage(b"firstBatch\0", b"girstBatch\0"),
+        Damage(b"\x03cursor\0", b"\x02cursor\0"),
+        Damage(b"cursor\0", b"bursor\0"),
+        Damage(b"\x02ns\0", b"\x08ns\0"),
+        Damage(b"\x03postBatchResumeToken\0", b"\x02postBatchResumeToken\0"),
+        Damage(b"\x11operationTime\0", b"\x12operationTime\0"),
+    ],
+    ids=str,
+)
+async def test_F6_a_damaged_opening_reply_is_one_that_did_not_arrive(open_source, read, fault):
+    async with ScriptedServer(events=EVENTS, script=[fault], reply_events=10) as server:
+        with pytest.raises(MongoDBUnavailableError):
+            await read_all(open_source, server, read=read)
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
 
 
 @pytest.mark.parametrize("code", [10107, 8, 136])

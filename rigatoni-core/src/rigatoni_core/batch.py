@@ -7,6 +7,7 @@ from typing import Any, Protocol, overload
 
 import attrs
 
+from rigatoni_core.errors import DamagedEventError
 from rigatoni_core.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 
 
@@ -17,7 +18,10 @@ class Decoder(Protocol):
         """The whole event, decoded. Raises ValueError where the bytes can not be read."""
 
     def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
-        """Only the event's resume token and cluster time, as cheaply as possible."""
+        """Only the event's resume token and cluster time, as cheaply as possible.
+
+        Raises ValueError where the token can not be read.
+        """
 
     def namespace(self, raw: memoryview) -> Namespace | None:
         """Only the event's namespace, as cheaply as possible. Raises ValueError where the bytes can not be read."""
@@ -105,9 +109,10 @@ class EventBatch(Sequence[ChangeEvent]):
     ) -> "EventBatch":
         """The batch of the events in `buffer` (at least one), which come right after the position `after`.
 
-        Only the first and the last event are looked at, unless several share the last one's cluster time.
+        Only the first and the last event are looked at, unless several share the last one's cluster time. Raises
+        `DamagedEventError` where one of these has no resume token.
         """
-        token, time = decoder.mark(buffer[offsets[0] : offsets[1]])
+        token, time = _mark(decoder, stream, buffer[offsets[0] : offsets[1]])
         if time is None:  # a server that sends no cluster time: the order goes on from the last known one
             time = after.cluster_time
         ordinal = after.ordinal if time == after.cluster_time else 0
@@ -164,8 +169,11 @@ class EventBatch(Sequence[ChangeEvent]):
         return self.buffer[self.offsets[index] : self.offsets[index + 1]]
 
     def mark(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
-        """The resume token and the cluster time of event `index`, without decoding the event."""
-        return self.decoder.mark(self.raw(index))
+        """The resume token and the cluster time of event `index`, without decoding the event.
+
+        Raises `DamagedEventError` where the event has no resume token that can be read.
+        """
+        return _mark(self.decoder, self.stream, self.raw(index))
 
     def namespace(self, index: int) -> Namespace | None:
         """The namespace of event `index`, without decoding the event; None where it has none that can be read."""
@@ -259,3 +267,10 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def __repr__(self) -> str:
         return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"
+
+
+def _mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+    try:
+        return decoder.mark(raw)
+    except ValueError as error:
+        raise DamagedEventError(f"{stream}: an event has no resume token that can be read: {error}") from None

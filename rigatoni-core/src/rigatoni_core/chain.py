@@ -15,7 +15,7 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import ChainError, DestinationError, ForeignObjectError, RejectedEventsError
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, Part
-from rigatoni_core.records import gap_record, position_record, read_gap, read_position
+from rigatoni_core.records import gap_record, position_record, read_gap, read_position, sealed, unseal
 
 FORMAT = 1
 """The records' format version. A newer one is refused, never guessed at."""
@@ -249,7 +249,7 @@ def _inside(path: Any) -> str:
 
 
 def _dump(record: Mapping[str, Any], compact: bool = False) -> bytes:
-    whole = {"format": FORMAT, **record}
+    whole = sealed({"format": FORMAT, **record})
     if compact:
         return json.dumps(whole, separators=(",", ":")).encode("ascii")
     return json.dumps(whole, indent=2, ensure_ascii=False).encode() + b"\n"
@@ -258,13 +258,18 @@ def _dump(record: Mapping[str, Any], compact: bool = False) -> bytes:
 def _parse(content: bytes | str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(content)
-        version = int(record["format"])
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        intact, version = unseal(record), int(record["format"])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ForeignObjectError(f"{where} is not a record of Rigatoni: {error!r}") from None
     if version > FORMAT:
         raise DestinationError(
             f"{where} has record format {version}; this rigatoni-core reads up to {FORMAT}",
             remedy="Upgrade Rigatoni: the record was written by a newer one.",
+        )
+    if not intact:
+        raise ForeignObjectError(
+            f"{where} was altered or damaged: its checksum does not match its content",
+            remedy="Nothing was overwritten. Restore the record as it was, from a backup or the object's versions.",
         )
     assert isinstance(record, dict)
     return record

@@ -113,6 +113,16 @@ class PositionLostError(SourceError):
     )
 
 
+class DamagedEventError(SourceError, Transient):
+    """An event whose resume token can not be read: nobody could go on after it, so it has to be read again."""
+
+    id = "damaged-event"
+    default_remedy = (
+        "The worker reads again from its checkpoint by itself. Where it comes to the same event again and again, "
+        "something between the source and here changes bytes (a proxy, a compressor, memory): look there."
+    )
+
+
 class DestinationError(RigatoniError):
     id = "destination"
 

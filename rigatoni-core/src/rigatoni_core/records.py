@@ -1,4 +1,4 @@
-"""The checkpoint record: one JSON text, for people as for machines, that notices when it was damaged.
+"""Records as JSON, for people as for machines, that notice when they were damaged; first of all the checkpoint's.
 
 State stores save and load these bytes; destinations keep positions in the same shape.
 """
@@ -38,10 +38,17 @@ def read_position(record: Mapping[str, Any]) -> Position:
     return Position(
         ResumeToken(token),
         fingerprint,
-        Timestamp(int(time[0]), int(time[1])) if time is not None else None,
+        _timestamp(int(time[0]), int(time[1])) if time is not None else None,
         int(record["ordinal"]),
         deployment,
     )
+
+
+def _timestamp(seconds: int, increment: int) -> Timestamp:
+    """A BSON timestamp: two unsigned numbers of 32 bits (BSON specification 1.1, bsonspec.org)."""
+    if not (0 <= seconds < 1 << 32 and 0 <= increment < 1 << 32):
+        raise ValueError(f"[{seconds}, {increment}] is no cluster time")
+    return Timestamp(seconds, increment)
 
 
 def gap_record(gap: Gap) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
         "fencing_token": checkpoint.fencing_token,
         "gaps": [gap_record(gap) for gap in checkpoint.gaps],
     }
-    return json.dumps({**record, "checksum": _checksum(record)}, indent=2, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(sealed(record), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
@@ -81,8 +88,7 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
     """
     try:
         record = json.loads(content)
-        found = record.pop("checksum")
-        version = record["format"]
+        intact, version = unseal(record), record["format"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptCheckpointError(f"{where} is not a checkpoint record: {error}") from None
     if isinstance(version, int) and version > FORMAT:
@@ -90,7 +96,7 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
             f"{where} has record format {version}; this rigatoni-core reads up to {FORMAT}",
             remedy="Upgrade rigatoni-core: the record was written by a newer one.",
         )
-    if found != _checksum(record):
+    if not intact:
         raise CorruptCheckpointError(f"{where} was damaged: its checksum does not match its content")
     try:
         if (record["pipeline"], record["stream"]) != (stream.pipeline, stream.name):
@@ -103,6 +109,16 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise CorruptCheckpointError(f"{where} is not a checkpoint record of {stream}: {error}") from None
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of plain JSON values with its checksum as the last entry."""
+    return {**record, "checksum": _checksum(record)}
+
+
+def unseal(record: dict[str, Any]) -> bool:
+    """Take the checksum out of a record, and say whether it is that of the rest. Raises KeyError where it has none."""
+    return bool(record.pop("checksum") == _checksum(record))
 
 
 def _checksum(record: Mapping[str, Any]) -> str:

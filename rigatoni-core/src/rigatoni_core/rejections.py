@@ -101,10 +101,7 @@ class Rejections:
     async def _keep(self, batch: EventBatch, index: int, reason: Exception, attempt: int) -> None:
         """Write the dead letter of one event; nothing where that was done by an earlier attempt."""
         assert self._letters is not None
-        try:
-            letter = DeadLetter.of(batch, index, reason, plugin=self._plugin, attempt=attempt, redact=self._redact)
-        except ValueError as error:
-            raise DeadLetterError(f"event {index} of the batch is rejected and can not even be told: {error}") from None
+        letter = DeadLetter.of(batch, index, reason, plugin=self._plugin, attempt=attempt, redact=self._redact)
         if letter.position.resume_token in self._kept:
             return
         self._check()

@@ -102,13 +102,18 @@ class ChangeEventDecoder:
 
     def event(self, raw: memoryview) -> ChangeEvent:
         try:
-            document = bson.decode(raw, CODEC)
-        except bson.errors.BSONError as error:
-            raise ValueError(f"not an event: {error}") from None
+            return self._event(bson.decode(raw, CODEC))
+        except (bson.errors.BSONError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a change event: {error!r}") from None
+
+    def _event(self, document: dict[str, Any]) -> ChangeEvent:
+        """Raises KeyError, TypeError, AttributeError or ValueError where the document is none."""
         namespace, time, update = document.get("ns"), document.get("clusterTime"), document.get("updateDescription")
-        operation = document["operationType"]
+        token, operation = document["_id"], document["operationType"]
+        if not isinstance(token, dict):
+            raise TypeError("its resume token is no document")
         return ChangeEvent(
-            resume_token=token_text(document["_id"]),
+            resume_token=token_text(token),
             operation=_OPERATIONS.get(operation, operation),
             namespace=Namespace(namespace["db"], namespace.get("coll")) if namespace else None,
             document_key=document.get("documentKey"),
@@ -135,7 +140,7 @@ def _namespace(document: bytes) -> Namespace:
     try:
         names = bson.decode(document)
         return Namespace(names["db"], names.get("coll"))
-    except (bson.errors.BSONError, KeyError) as error:
+    except (bson.errors.BSONError, KeyError, TypeError) as error:
         raise ValueError(f"not a namespace: {error}") from None
 
 
@@ -145,4 +150,7 @@ def _token(data: bytes, value: int, after: int) -> ResumeToken:
         text = data[value + 15 : after - 2]
         if text.isalnum() and int.from_bytes(data[value + 11 : value + 15], "little") == len(text) + 1:
             return ResumeToken(f'{{"_data":"{text.decode("ascii")}"}}')
-    return token_text(bson.decode(data[value:after]))
+    try:
+        return token_text(bson.decode(data[value:after]))
+    except (bson.errors.BSONError, TypeError) as error:
+        raise ValueError(f"not a resume token: {error}") from None

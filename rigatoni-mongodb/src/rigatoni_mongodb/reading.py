@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 import attrs
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 from rigatoni_bson.walking import offsets_of
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.errors import RigatoniError
+from rigatoni_core.errors import DamagedEventError, RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, publish
 
@@ -57,6 +57,7 @@ class Reader:
                     if self._cursor is None:
                         self._cursor = await self._open_after(self.position)
                     reply = await self._cursor.next_reply()
+                    batches = self._batches(reply)
                 except PyMongoError as error:
                     await self._close()
                     if self._goes_by_token(error):
@@ -66,7 +67,7 @@ class Reader:
                     resumed_at = self.position
                     publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
                     continue
-                for batch in self._batches(reply):
+                for batch in batches:
                     yield batch
                 if not reply.alive:
                     await self._close()
@@ -151,18 +152,24 @@ class Reader:
             return await self.open(after_position(position, str(self.stream), option="resumeAfter"))
 
     def _batches(self, reply: Reply) -> list[EventBatch]:
-        """What one reply holds, as batches; then a heartbeat where the reply moves the position further."""
+        """What one reply holds, as batches; then a heartbeat where the reply moves the position further.
+
+        Raises AutoReconnect where its events can not be told apart or followed: it has to be asked for again.
+        """
         batches: list[EventBatch] = []
         self._by_time = None
         if len(reply.documents):
-            batch = EventBatch.following(
-                self.position,
-                self.stream,
-                reply.documents,
-                offsets_of(reply.documents),
-                DECODER,
-                source_time=reply.operation_time,
-            )
+            try:
+                batch = EventBatch.following(
+                    self.position,
+                    self.stream,
+                    reply.documents,
+                    offsets_of(reply.documents),
+                    DECODER,
+                    source_time=reply.operation_time,
+                )
+            except (ValueError, DamagedEventError) as error:
+                raise AutoReconnect(f"a damaged reply: {error}") from None
             self.position = batch.end
             batches = [batch]
         if self._dropping is not None:

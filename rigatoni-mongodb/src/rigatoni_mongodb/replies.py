@@ -6,6 +6,8 @@ array of events stays one piece of bytes (0.4 µs an event less than decoding it
 `_unpack_response` of PyMongo's cursors and is tested against each release that the package allows.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import attrs
@@ -13,7 +15,7 @@ import bson
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, InvalidOperation
 from pymongo.read_preferences import _ServerMode
 from rigatoni_bson.walking import documents_of, elements
 from rigatoni_core.events import Timestamp
@@ -71,22 +73,24 @@ class PyMongoCursor:
         """Run an aggregate command with `cursor: {batchSize: 0}`. Raises PyMongo's own errors."""
         session = client.start_session(causal_consistency=False)
         try:
-            cursor = await client[database].cursor_command(
-                command,
-                read_preference=read_preference,
-                session=session,
-                comment=comment,
-                max_await_time_ms=max_await_time_ms,
-            )
+            with _damage():
+                cursor = await client[database].cursor_command(
+                    command,
+                    read_preference=read_preference,
+                    session=session,
+                    comment=comment,
+                    max_await_time_ms=max_await_time_ms,
+                )
+                return cls(cursor.batch_size(batch_size), session)
         except BaseException:
             await session.end_session()
             raise
-        return cls(cursor.batch_size(batch_size), session)
 
     async def next_reply(self) -> Reply:
         self._batch = EMPTY
-        await self._cursor.try_next()  # one getMore; its events are kept by _unpack, so there is nothing to return
-        return self._reply()
+        with _damage():
+            await self._cursor.try_next()  # one getMore; its events are kept by _unpack, so there is nothing to return
+            return self._reply()
 
     async def close(self) -> None:
         try:
@@ -105,14 +109,9 @@ class PyMongoCursor:
         )
 
     def _unpack(self, response: Any, *_: Any, **__: Any) -> list[dict[str, Any]]:
-        """The reply as PyMongo wants to see it, with an empty batch; the events' bytes are kept aside.
-
-        Raises AutoReconnect where the reply is damaged, as for one that did not arrive: it has to be asked for again.
-        """
-        try:
+        """The reply as PyMongo wants to see it, with an empty batch; the events' bytes are kept aside."""
+        with _damage():
             return [self._envelope(response)]
-        except (ValueError, bson.errors.BSONError) as error:
-            raise AutoReconnect(f"a damaged reply: {error}") from None
 
     def _envelope(self, response: Any) -> dict[str, Any]:
         payload = bytes(response.raw_command_response())
@@ -141,6 +140,18 @@ class PyMongoCursor:
         if not found:  # not the same as an empty one: its token stands after events that nobody has seen
             raise ValueError("its cursor has no nextBatch")
         return {"nextBatch": [], **bson.decode(_document(kept))}
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """A reply that can not be read is like one that did not arrive: AutoReconnect, it has to be asked for again.
+
+    PyMongo says InvalidOperation of a reply without a cursor.
+    """
+    try:
+        yield
+    except (bson.errors.BSONError, InvalidOperation, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AutoReconnect(f"a damaged reply: {error!r}") from None
 
 
 def _element(payload: bytes, kind: int, key: bytes, value: int, after: int) -> bytes:

@@ -52,7 +52,7 @@ class Corrupt:
 
 @attrs.frozen
 class Damage:
-    """Serve, but with these bytes instead of those, where they occur first in a reply to getMore."""
+    """Serve, but with these bytes instead of those, where they occur first in the reply."""
 
     those: bytes
     these: bytes
@@ -149,8 +149,9 @@ class ScriptedServer:
         if isinstance(action, Drop):
             return action, bson.encode({"padding": "x" * 1000})
         if name == "aggregate":
-            return action, self._open(command)
-        answer = self._more(command, ended=isinstance(action, Invalidate))
+            answer = self._open(command)
+        else:
+            answer = self._more(command, ended=isinstance(action, Invalidate))
         return action, answer.replace(action.those, action.these, 1) if isinstance(action, Damage) else answer
 
     def _open(self, command: dict[str, Any]) -> bytes:
