@@ -5,8 +5,6 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, overload
 
-import attrs
-
 from rigatoni_core.errors import DamagedEventError
 from rigatoni_core.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 
@@ -116,7 +114,7 @@ class EventBatch(Sequence[ChangeEvent]):
         if time is None:  # a server that sends no cluster time: the order goes on from the last known one
             time = after.cluster_time
         ordinal = after.ordinal if time == after.cluster_time else 0
-        first = attrs.evolve(after, resume_token=token, cluster_time=time, ordinal=ordinal)
+        first = after.moved(token, time, ordinal)
         batch = cls(
             stream,
             first=first,
@@ -189,19 +187,18 @@ class EventBatch(Sequence[ChangeEvent]):
         before = self._position_after(index - 1)
         token, time = self.mark(index)
         ordinal = before.ordinal if time is None or time == before.cluster_time else 0
-        return attrs.evolve(before, resume_token=token, cluster_time=time or before.cluster_time, ordinal=ordinal)
+        return before.moved(token, time or before.cluster_time, ordinal)
 
     def _position_after(self, index: int) -> Position:
         """The position after event `index`: counts back over the events that share its cluster time."""
         assert self.first is not None
         token, time = self.mark(index)
         if time is None or time == self.first.cluster_time:
-            ordinal = self.first.ordinal + index + 1
-            return attrs.evolve(self.first, resume_token=token, ordinal=ordinal)
+            return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
         ordinal = 1
         while self.mark(index - ordinal)[1] == time:
             ordinal += 1
-        return attrs.evolve(self.first, resume_token=token, cluster_time=time, ordinal=ordinal)
+        return self.first.moved(token, time, ordinal)
 
     def index_of(self, token: ResumeToken) -> int | None:
         """The index of the event with this resume token; reads marks until it is found."""

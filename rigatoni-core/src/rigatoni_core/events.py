@@ -167,6 +167,10 @@ class Position:
         """What to compare positions of one stream by."""
         return (self.cluster_time or Timestamp(0, 0), self.ordinal)
 
+    def moved(self, resume_token: ResumeToken, cluster_time: Timestamp | None, ordinal: int) -> "Position":
+        """The position at another place of the same stream."""
+        return Position(resume_token, self.fingerprint, cluster_time, ordinal, self.deployment)
+
 
 @attrs.frozen
 class Gap:

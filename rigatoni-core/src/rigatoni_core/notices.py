@@ -197,14 +197,18 @@ _reported: set[type] = set()
 def publish(notice: Notice) -> None:
     """Tell everyone who listens in this context. Never raises: a faulty listener is reported once, on stderr."""
     for listener in _listeners.get():
-        with _harmless(listener):
+        try:
             listener.notify(notice)
+        except Exception as error:
+            _report(listener, error)
 
 
 async def close(listener: Managed) -> None:
     """Leave a listener that was entered. Never raises: the pipeline has done its work by then."""
-    with _harmless(listener):
+    try:
         await listener.__aexit__(None, None, None)
+    except Exception as error:
+        _report(listener, error)
 
 
 @contextmanager
@@ -217,12 +221,8 @@ def listening(listeners: Sequence[Listener]) -> Iterator[None]:
         _listeners.reset(token)
 
 
-@contextmanager
-def _harmless(listener: object) -> Iterator[None]:
-    """Whatever a listener raises inside is reported once, on stderr."""
-    try:
-        yield
-    except Exception as error:
-        if type(listener) not in _reported:
-            _reported.add(type(listener))
-            sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")
+def _report(listener: object, error: Exception) -> None:
+    """Say once of each kind of listener what it raised."""
+    if type(listener) not in _reported:
+        _reported.add(type(listener))
+        sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")

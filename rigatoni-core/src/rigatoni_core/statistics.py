@@ -217,4 +217,7 @@ class Statistics(Listener):
         return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:
-        self._streams.setdefault(notice.stream, StreamStatistics()).take(notice)
+        figures = self._streams.get(notice.stream)
+        if figures is None:
+            figures = self._streams[notice.stream] = StreamStatistics()
+        figures.take(notice)

@@ -131,7 +131,7 @@ class ProcessLoop(VirtualLoop):
 
 def in_world(loop: ProcessLoop, seconds: float, action: Callable[..., object], *args: Any) -> None:
     """After so many seconds of the world's time do something that belongs to no process."""
-    loop.call_at(loop.now + seconds, action, *args, context=_WORLD)
+    VirtualLoop.call_at(loop, loop.now + seconds, action, *args, context=_WORLD)
 
 
 def running_loop() -> ProcessLoop:
