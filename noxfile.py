@@ -151,9 +151,9 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["workspace"], default=False)
-def standby(session: nox.Session) -> None:
-    """Several instances on one Redis, killed, paused and stopped at random: `nox -s standby -- --seconds 300`."""
-    in_workspace(session, "python", "examples/standby.py", *session.posargs)
+def torture(session: nox.Session) -> None:
+    """Instances and all their servers, broken at random: `nox -s torture -- --seconds 3600 --destination s3`."""
+    in_workspace(session, "python", "-m", "torture", *session.posargs)
 
 
 @nox.session

@@ -26,7 +26,7 @@ from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_mongodb.testing.workload import Proof, Writer
 
 DATABASE = "rigatoni_demo"
-COLLECTIONS = ("orders", "users")
+NAMESPACES = (f"{DATABASE}.orders", f"{DATABASE}.users")
 KILLS = 5
 
 CONFIGURATION = """\
@@ -78,7 +78,7 @@ def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
     moments = random.Random(seed)
     with MongoClient(uri) as client:
         client.drop_database(DATABASE)
-    writer, started = Writer(uri, DATABASE, COLLECTIONS, seed=seed), time.monotonic()
+    writer, started = Writer(uri, NAMESPACES, seed=seed), time.monotonic()
     pipeline = Pipeline(folder, uri)
     pipeline.start()
     pipeline.wait_until_anchored()
@@ -122,7 +122,7 @@ class Pipeline:
 
     def wait_until_anchored(self) -> None:
         """Nothing written before the first position is saved can be expected to arrive."""
-        self._wait_for(lambda: len(list((self.folder / "state").rglob("*.json"))) == len(COLLECTIONS), 30)
+        self._wait_for(lambda: len(list((self.folder / "state").rglob("*.json"))) == len(NAMESPACES), 30)
 
     def wait_until_running(self) -> None:
         """The log of this start says for each stream where it goes on."""
@@ -130,7 +130,7 @@ class Pipeline:
         def running() -> bool:
             with (self.folder / "pipeline.log").open("rb") as log:
                 log.seek(self._started_at)
-                return log.read().count(b"goes on from") == len(COLLECTIONS)
+                return log.read().count(b"goes on from") == len(NAMESPACES)
 
         self._wait_for(running, 30)
 

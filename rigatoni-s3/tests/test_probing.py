@@ -89,6 +89,13 @@ async def test_a_forbidden_delete_leaves_the_probe_and_does_no_harm(probing, pro
         assert it.metadata().delivery is Delivery.EFFECTIVELY_ONCE
 
 
+async def test_a_connection_that_breaks_while_the_probe_is_removed_does_no_harm(probing, proxy):
+    proxy.on("DELETE", "uploadId", lambda request: None)  # aborting an upload goes well
+    proxy.on("DELETE", "_rigatoni-probe", "cut body", times=9)
+    async with probing(endpoint_url=proxy.endpoint_url) as it:
+        assert it.metadata().delivery is Delivery.EFFECTIVELY_ONCE
+
+
 async def test_a_bucket_that_is_not_there_is_named_at_the_start(probing):
     with pytest.raises(S3BucketError, match="nowhere"):
         await probing(bucket="nowhere").__aenter__()

@@ -80,5 +80,5 @@ def _run(future: Future[bool], call: Callable[[], bool]) -> None:
 
 
 def _remove(bucket: Bucket, key: str) -> None:
-    with suppress(ClientError):
+    with suppress(S3Error), translated(bucket.name):  # it does no harm where it is, forbidden or out of reach
         bucket.client.delete_object(Bucket=bucket.name, Key=key)

@@ -1,4 +1,9 @@
-"""A workload that can be checked, and the proof: what a writer did against what was delivered, and nothing else."""
+"""A workload that can be checked, and the proof: what a writer did against what was delivered, and nothing else.
+
+Every document walks the same way: it is inserted with 1, updated to 2, replaced with 3, updated to 4, deleted, inserted
+anew with 6, updated to 7 and replaced with 8. So a look at a document's events says whether one is missing,
+there twice, or out of its place.
+"""
 
 import random
 import threading
@@ -9,64 +14,79 @@ from typing import Any, NamedTuple
 
 import attrs
 from pymongo import MongoClient
+from pymongo.collection import Collection
+
+WALK = ("insert", "update", "replace", "update", "delete", "insert", "update", "replace")
+"""What is done to each document, one after another; the step's number (from 1) is what its field `step` holds then."""
+
+DELETED = WALK.index("delete") + 1
 
 
 class Change(NamedTuple):
-    """One change: `version` is what the document holds after it (before it, for a delete)."""
+    """One step of one document. The namespace is a text such as `shop.orders`."""
 
-    collection: str
-    operation: str
+    namespace: str
     key: int
-    version: int
+    step: int
 
 
 class Writer(threading.Thread):
-    """Inserts, updates and deletes at random, and keeps a log of what the server acknowledged, in order.
+    """Walks documents of all namespaces in turn, some at a time, and keeps a log of what the server acknowledged.
 
     `pause` is how many seconds it waits after each change.
     """
 
-    def __init__(self, uri: str, database: str, collections: Sequence[str], *, seed: int, pause: float = 0.0) -> None:
+    def __init__(self, uri: str, namespaces: Sequence[str], *, seed: int, pause: float = 0.0) -> None:
         super().__init__(daemon=True)
         self.uri = uri
-        self.database = database
-        self.collections = collections
+        self.namespaces = namespaces
         self.log: list[Change] = []
         self.finish = threading.Event()
         self._random = random.Random(seed)  # noqa: S311 (no secret)
         self._pause = pause
 
     def run(self) -> None:
-        """Write until `finish` is set."""
+        """Write until `finish` is set; documents may stop anywhere on their way."""
         with MongoClient[dict[str, Any]](self.uri) as client:
-            alive: dict[str, dict[int, int]] = {name: {} for name in self.collections}
+            walking: list[Change] = []
             number = 0
             while not self.finish.is_set():
-                name = self._random.choice(self.collections)
-                collection, versions = client[self.database][name], alive[name]
-                kind = self._random.random()
-                if kind < 0.5 or len(versions) < 5:
+                if len(walking) < 4 * len(self.namespaces):
                     number += 1
-                    key, operation, versions[number] = number, "insert", 1
-                    collection.insert_one({"_id": key, "version": 1, "text": "x" * self._random.randrange(400)})
-                elif kind < 0.85:
-                    key, operation = self._random.choice(list(versions)), "update"
-                    versions[key] += 1
-                    collection.update_one({"_id": key}, {"$set": {"version": versions[key]}})
-                else:
-                    key, operation = self._random.choice(list(versions)), "delete"
-                    collection.delete_one({"_id": key})
-                version = versions.pop(key) if operation == "delete" else versions[key]
-                self.log.append(Change(name, operation, key, version))
+                    walking.append(Change(self._random.choice(self.namespaces), number, 0))
+                place = self._random.randrange(len(walking))
+                change = walking[place] = walking[place]._replace(step=walking[place].step + 1)
+                self._do(_collection(client, change.namespace), change)
+                self.log.append(change)
+                if change.step == len(WALK):
+                    walking.pop(place)
                 time.sleep(self._pause)
+
+    def _do(self, collection: Collection[dict[str, Any]], change: Change) -> None:
+        identity = {"_id": change.key}
+        document = {**identity, "step": change.step, "text": "x" * self._random.randrange(400)}
+        match WALK[change.step - 1]:
+            case "insert":
+                collection.insert_one(document)
+            case "update":
+                collection.update_one(identity, {"$set": {"step": change.step}})
+            case "replace":
+                collection.replace_one(identity, document)
+            case _:
+                collection.delete_one(identity)
 
     def documents(self) -> Mapping[str, dict[int, dict[str, Any]]]:
         """What the collections hold now, by `_id`."""
         with MongoClient[dict[str, Any]](self.uri) as client:
             return {
-                name: {document["_id"]: document for document in client[self.database][name].find()}
-                for name in self.collections
+                namespace: {document["_id"]: document for document in _collection(client, namespace).find()}
+                for namespace in self.namespaces
             }
+
+
+def _collection(client: MongoClient[dict[str, Any]], namespace: str) -> Collection[dict[str, Any]]:
+    database, _, collection = namespace.partition(".")
+    return client[database][collection]
 
 
 @attrs.frozen
@@ -78,7 +98,7 @@ class Proof:
     lost: int
     repeated: int
     disordered: int
-    """Collections whose events came in another order than they were written."""
+    """Namespaces whose events came in another order than they were written."""
     same: bool
     """Whether replaying the events gives the collections."""
 
@@ -89,14 +109,14 @@ class Proof:
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]], writer: Writer) -> "Proof":
         """Read every event, a JSON object as the serializer `json` writes it, in the order of its stream."""
-        found: dict[str, list[Change]] = {name: [] for name in writer.collections}
-        replayed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.collections}
+        found: dict[str, list[Change]] = {name: [] for name in writer.namespaces}
+        replayed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.namespaces}
         for event in events:
-            change = _replay(event, replayed[event["ns"]["coll"]])
-            found[change.collection].append(change)
+            namespace = f"{event['ns']['db']}.{event['ns']['coll']}"
+            found[namespace].append(_replay(event, namespace, replayed[namespace]))
         lost = repeated = disordered = 0
-        for name in writer.collections:
-            expected = [change for change in writer.log if change.collection == name]
+        for name in writer.namespaces:
+            expected = [change for change in writer.log if change.namespace == name]
             lost += (Counter(expected) - Counter(found[name])).total()
             repeated += (Counter(found[name]) - Counter(expected)).total()
             disordered += found[name] != expected
@@ -104,12 +124,14 @@ class Proof:
         return cls(len(writer.log), delivered, lost, repeated, disordered, writer.documents() == replayed)
 
 
-def _replay(event: Mapping[str, Any], state: dict[int, dict[str, Any]]) -> Change:
+def _replay(event: Mapping[str, Any], namespace: str, state: dict[int, dict[str, Any]]) -> Change:
     """Do to the state what the event says, by the server's update description; also where events before it are lost."""
     operation, key = event["operationType"], event["documentKey"]["_id"]
-    if operation == "insert":
-        state[key] = event["fullDocument"]
-    elif operation == "update":
+    if operation == "delete":
+        state.pop(key, None)
+        return Change(namespace, key, DELETED)
+    if operation == "update":
         state.setdefault(key, {}).update(event["updateDescription"]["updatedFields"])
-    document = state.pop(key, {}) if operation == "delete" else state[key]
-    return Change(event["ns"]["coll"], operation, key, document.get("version", 0))
+    else:
+        state[key] = event["fullDocument"]
+    return Change(namespace, key, state[key].get("step", 0))

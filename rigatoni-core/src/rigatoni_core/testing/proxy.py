@@ -1,0 +1,106 @@
+"""A TCP proxy for tests: a network between a client and a server that can be cut, and stand still.
+
+    with TcpProxy("127.0.0.1", server.port) as proxy:
+        ...  # the client speaks to proxy.port
+        proxy.cut()  # connections are reset, new ones are refused
+        proxy.restore()
+
+It looks at nothing that passes. Clients that learn a server's own address go past it: MongoDB's need
+`directConnection=true`.
+"""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from threading import Thread
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 65_536
+
+
+class TcpProxy:
+    """Listens on a port of the loopback interface while it is entered, on a thread of its own."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
+        self._flows = asyncio.Event()
+        self._is_cut = False
+        self._open: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    def cut(self) -> None:
+        """Reset every connection, and each new one at once, until `restore`."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def stall(self) -> None:
+        """Let no byte pass until `restore`; connections stay open, as behind a router that drops packets."""
+        self._loop.call_soon_threadsafe(self._flows.clear)
+
+    def restore(self) -> None:
+        """Everything passes again."""
+        self._loop.call_soon_threadsafe(self._restore)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._restore()
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
+        self._server = server.result(10)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        for writer in self._open:
+            _reset(writer)
+
+    def _restore(self) -> None:
+        self._is_cut = False
+        self._flows.set()
+
+    async def _stop(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            if self._is_cut:
+                _reset(writer)
+                return
+            there, back = await asyncio.open_connection(*self._upstream)
+            self._open |= {writer, back}
+            try:
+                await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+            finally:
+                self._open -= {writer, back}
+                for each in (writer, back):
+                    each.transport.abort()
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        """Pass bytes on until the source ends; then the target hears of the end."""
+        while chunk := await source.read(_CHUNK):
+            await self._flows.wait()
+            target.write(chunk)
+            await target.drain()
+        if target.can_write_eof():
+            target.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST: a socket that does not linger tells its peer nothing else (socket(7), SO_LINGER)."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -1,0 +1,51 @@
+"""Who holds each stream, seen in Redis from outside, and how long each was held by nobody who works."""
+
+import collections
+import threading
+import time
+from collections.abc import Sequence
+
+from redis import Redis, exceptions
+
+
+class Watch(threading.Thread):
+    """Looks at the leases a hundred times a second until `finish` is set."""
+
+    def __init__(self, url: str, keys: Sequence[str]) -> None:
+        super().__init__(daemon=True)
+        self.keys = keys
+        self.holders: dict[str, int] = {}  # key -> process
+        self.takeovers: dict[str, list[float]] = collections.defaultdict(list)
+        self.finish = threading.Event()
+        self._redis = Redis.from_url(url, decode_responses=True, protocol=2)
+        self._fallen: dict[str, tuple[float, int, str]] = {}  # key -> since when, process, what happened
+        self._lock = threading.Lock()
+
+    def fell(self, process: int, what: str) -> None:
+        """This process was killed, paused or stopped just now."""
+        with self._lock:
+            for key, holder in self.holders.items():
+                if holder == process:
+                    self._fallen[key] = (time.monotonic(), process, what)
+
+    def forget(self) -> None:
+        """Something else is broken now: how long takeovers take is no measure of ours."""
+        with self._lock:
+            self.holders, self._fallen = {}, {}
+
+    def run(self) -> None:
+        while not self.finish.is_set():
+            try:
+                leases = self._redis.mget(self.keys)
+            except (exceptions.ConnectionError, exceptions.TimeoutError):
+                self.forget()
+                continue
+            with self._lock:
+                self.holders = {
+                    key: int(lease.split(":")[1]) for key, lease in zip(self.keys, leases, strict=True) if lease
+                }
+                for key, holder in self.holders.items():
+                    if key in self._fallen and holder != self._fallen[key][1]:
+                        since, _, what = self._fallen.pop(key)
+                        self.takeovers[what].append(time.monotonic() - since)
+            time.sleep(0.01)
