@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -161,6 +162,14 @@ def simulate(session: nox.Session) -> None:
     """The real worker against model servers with faults: `nox -s simulate -- --minutes 30`, or `--seed 17`."""
     session.install("-e", "rigatoni-core[testing]")
     session.run("python", "-m", "rigatoni_core.testing.simulation", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["workspace"], default=False)
+def fuzz(session: nox.Session) -> None:
+    """Damaged bytes for everything that reads from outside, until the time is over: `nox -s fuzz -- --minutes 10`."""
+    end = time.monotonic() + 60 * float(session.posargs[1] if session.posargs[:1] == ["--minutes"] else 1)
+    while time.monotonic() < end:
+        in_workspace(session, "pytest", "-q", "tests/test_fuzz.py", "--hypothesis-profile=fuzz")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ import sys
 import time
 
 import pytest
+from hypothesis import settings
 from pymongo import MongoClient
 from rigatoni_mongodb.testing.server import mongodb_server
+
+settings.register_profile("fuzz", max_examples=5_000, deadline=None)
 
 CONFIGURATION = """\
 [pipeline]

@@ -73,3 +73,36 @@ def batches(max_events: int = 5) -> SearchStrategy[EventBatch]:
     return st.lists(_EVENTS, min_size=1, max_size=max_events).map(
         lambda events: batch_of([_event(number, *event) for number, event in enumerate(events)])
     )
+
+
+def damaged(*intact: bytes) -> SearchStrategy[bytes]:
+    """One of these texts or documents with a few of its bytes changed, cut out, doubled or put elsewhere.
+
+    What reads bytes from outside must answer each of them with an error of its own, or with what is intact in it.
+    """
+
+    @st.composite
+    def change(draw: st.DrawFn) -> bytes:
+        content = bytearray(draw(st.sampled_from(intact)))
+        for _ in range(draw(st.integers(1, 4))):
+            place = draw(st.integers(0, max(len(content) - 1, 0)))
+            length = draw(st.integers(1, 8))
+            piece = bytes(content[place : place + length])
+            new = draw(st.one_of(_PIECES, st.just(piece * 2), st.just(piece.swapcase()), st.binary(max_size=8)))
+            if draw(st.booleans()):
+                content[place : place + len(new)] = new
+            else:
+                content[place : place + length] = new
+        return bytes(content)
+
+    return change()
+
+
+_PIECES: SearchStrategy[bytes] = st.sampled_from(
+    [
+        *(b"", b"\0", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x05\0\0\0"),
+        *(b"null", b"-1", b"1e999", b"NaN", b"[]", b"{}", b'""', b'"\\ud800"', b"9" * 40, b"true", b"1.5"),
+        *(b"'", b'"', b"}", b"]", b"=", b"\n", b"#", b"$", b"../"),
+    ]
+)
+"""What readers stumble over: lengths of nothing and of too much, values of another type, quotes and brackets."""

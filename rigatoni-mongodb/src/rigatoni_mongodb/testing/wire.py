@@ -13,7 +13,7 @@ authentication and no pipelines, and answers everything else with a greeting.
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -59,6 +59,13 @@ class Damage:
 
 
 @attrs.frozen
+class Rewrite:
+    """Serve, but with the reply's document changed so."""
+
+    how: Callable[[bytes], bytes]
+
+
+@attrs.frozen
 class Drip:
     """Serve, but in pieces of `size` bytes with `pause` seconds between them."""
 
@@ -71,7 +78,7 @@ class Invalidate:
     """End the cursor, as after an invalidate event."""
 
 
-Action = Fail | Drop | Corrupt | Damage | Drip | Invalidate | None
+Action = Fail | Drop | Corrupt | Damage | Rewrite | Drip | Invalidate | None
 
 
 @attrs.define(kw_only=True)
@@ -152,7 +159,12 @@ class ScriptedServer:
             answer = self._open(command)
         else:
             answer = self._more(command, ended=isinstance(action, Invalidate))
-        return action, answer.replace(action.those, action.these, 1) if isinstance(action, Damage) else answer
+        match action:
+            case Damage(those, these):
+                answer = answer.replace(those, these, 1)
+            case Rewrite(how):
+                answer = how(answer)
+        return action, answer
 
     def _open(self, command: dict[str, Any]) -> bytes:
         stage = command["pipeline"][0]["$changeStream"]
@@ -160,7 +172,10 @@ class ScriptedServer:
             if option in stage:
                 return bson.encode(Fail(40415, message=f"BSON field '$changeStream.{option}' is unknown").reply())
         token = stage.get("startAfter") or stage.get("resumeAfter")
-        index = self._index(token) if token else 0 if "startAtOperationTime" in stage else self._newest()
+        try:
+            index = self._index(token) if token else 0 if "startAtOperationTime" in stage else self._newest()
+        except ValueError:
+            return bson.encode(Fail(280, message="the resume token was not found").reply())
         cursor = len(self._cursors) + 1
         self._cursors[cursor] = (str(command["aggregate"]), index)
         return self._reply(command["$db"], cursor, "firstBatch", index, index)
@@ -204,8 +219,8 @@ class ScriptedServer:
         return bson.decode(self.events[index - 1])["_id"] if index else {"_data": "begin"}
 
     def _index(self, token: dict[str, Any]) -> int:
-        """How many events lie before the position after this token."""
-        return next((i for i in range(len(self.events) + 1) if self._token(i) == token), len(self.events))
+        """How many events lie before the position after this token. Raises ValueError where it is unknown."""
+        return [self._token(number) for number in range(len(self.events) + 1)].index(token)
 
     def _hello(self) -> dict[str, Any]:
         kind: dict[str, Any] = {"msg": "isdbgrid"}
