@@ -259,9 +259,9 @@ async def test_Z14_cluster_times_are_exact(open_source, read, database):
 
 async def test_Z18_one_client_however_many_streams(open_source, read, database):
     async with open_source(f"{database.name}.a", f"{database.name}.b") as source:
-        client = source._client
+        client = source._driver.client
         async with read(source, f"{database.name}.a"), read(source, f"{database.name}.b"):
-            assert source._client is client
+            assert source._driver.client is client
 
 
 async def test_K2_an_illegal_stage_is_said_in_plain_words(open_source, read, database):

@@ -68,6 +68,14 @@ class ImageMissingError(MongoDBError):
         )
 
 
+class EventTooLargeError(MongoDBError):
+    id = "mongodb-event-too-large"
+    default_remedy = (
+        'Let the server split such events, and here they are whole again: add {"$changeStreamSplitLargeEvent" = {}} as '
+        "the last stage of the source's pipeline (MongoDB 6.0.9, 7.0 or newer). Or leave fields out with $unset."
+    )
+
+
 class MongoDBPositionLostError(PositionLostError, MongoDBError):
     id = "mongodb-position-lost"
 
@@ -126,10 +134,13 @@ def _operation_failure(
     if code == 40573:
         return NotAReplicaSetError(f"MongoDB at {where} is a standalone server, which has no change streams")
     if code == 47:
-        collection = (resource or {}).get("collection") or "COLLECTION"
+        collection = (resource or {}).get("collection")
         return ImageMissingError(
-            f"{what}: an image that is required is not there: {reason}", remedy=enabling(collection)
+            f"{what}: an image that is required is not there: {reason}",
+            remedy=enabling(collection) if collection else f"For each collection watched: {enabling('ITS NAME')}",
         )
+    if code == 10334:
+        return EventTooLargeError(f"{what}: an event is larger than the 16 MB that a document may have: {reason}")
     if code in _ILLEGAL:
         return IllegalPipelineError(f"{what}: MongoDB refuses the pipeline or an option: {reason} (code {code})")
     if is_resumable(error) or code in _UNAVAILABLE:

@@ -1,15 +1,13 @@
 """Whether the images that a stream requires are recorded at all: the server only says so at the first change."""
 
-from typing import Any
-
-from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
+from rigatoni_mongodb.driver import Driver
 from rigatoni_mongodb.errors import ImageMissingError
 from rigatoni_mongodb.watching import Watch
 
 
-async def without_images(client: AsyncMongoClient[Any], watch: Watch) -> list[ImageMissingError]:
+async def without_images(driver: Driver, watch: Watch) -> list[ImageMissingError]:
     """An error for each watched collection that exists and records no pre- and post-images.
 
     Empty where the user may not list collections. The deployment is not looked through.
@@ -18,8 +16,8 @@ async def without_images(client: AsyncMongoClient[Any], watch: Watch) -> list[Im
         return []
     wanted = {"type": "collection"} | ({"name": watch.collections} if watch.collections else {})
     try:
-        cursor = await client[watch.database].list_collections(filter=wanted)
-        collections = [each async for each in cursor]
+        cursor = await driver.calls(driver.client[watch.database].list_collections, filter=wanted)
+        collections = await driver.calls(cursor.to_list)
     except OperationFailure:
         return []
     return [

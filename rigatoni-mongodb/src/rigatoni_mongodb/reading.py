@@ -16,6 +16,7 @@ from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, publish
 
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
 from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable
+from rigatoni_mongodb.fragments import Joiner
 from rigatoni_mongodb.replies import Reply, ReplyCursor
 from rigatoni_mongodb.starting import Start, after_position, at_time, high_water_mark, time_token
 
@@ -40,6 +41,7 @@ class Reader:
     now: Callable[[], Awaitable[Timestamp | None]]
     translate: Callable[[PyMongoError], RigatoniError]
     start_at: Timestamp | None = None
+    joiner: Joiner | None = None
     position: Position = attrs.field(init=False)
     _cursor: ReplyCursor | None = attrs.field(default=None, init=False)
     _dropping: Position | None = attrs.field(default=None, init=False)
@@ -158,23 +160,18 @@ class Reader:
         """
         batches: list[EventBatch] = []
         self._by_time = None
-        if len(reply.documents):
-            try:
-                batch = EventBatch.following(
-                    self.position,
-                    self.stream,
-                    reply.documents,
-                    offsets_of(reply.documents),
-                    DECODER,
-                    source_time=reply.operation_time,
-                )
-            except (ValueError, DamagedEventError) as error:
-                raise AutoReconnect(f"a damaged reply: {error}") from None
-            self.position = batch.end
-            batches = [batch]
+        try:
+            documents = self.joiner.joined(reply.documents) if self.joiner else reply.documents
+            if len(documents):
+                offsets, time = offsets_of(documents), reply.operation_time
+                batch = EventBatch.following(self.position, self.stream, documents, offsets, DECODER, source_time=time)
+                self.position = batch.end
+                batches = [batch]
+        except (ValueError, DamagedEventError) as error:
+            raise AutoReconnect(f"a damaged reply: {error}") from None
         if self._dropping is not None:
             batches = self._without_repeats(batches, caught_up=not batches)
-        if self._dropping is not None:
+        if self._dropping is not None or (self.joiner and self.joiner.waits):
             return batches
         token = token_text(reply.token) if reply.token else self.position.resume_token
         if token != self.position.resume_token and reply.token:
@@ -224,6 +221,8 @@ class Reader:
 
     async def _close(self) -> None:
         cursor, self._cursor = self._cursor, None
+        if self.joiner:
+            self.joiner.forget()
         if cursor is not None:
             with suppress(PyMongoError):  # a cursor that can not be closed is forgotten by the server
                 await cursor.close()

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 
 import attrs
 import bson
-from pymongo import AsyncMongoClient
-from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import AutoReconnect, InvalidOperation
 from pymongo.read_preferences import _ServerMode
 from rigatoni_bson.walking import documents_of, elements
 from rigatoni_core.events import Timestamp
+
+from rigatoni_mongodb.driver import Calls, Driver
 
 EMPTY = memoryview(b"")
 
@@ -49,54 +48,62 @@ class ReplyCursor(Protocol):
 
 
 class PyMongoCursor:
-    """A `ReplyCursor` on PyMongo's own async client."""
+    """A `ReplyCursor` on PyMongo's own cursors, async or not."""
 
-    def __init__(self, cursor: AsyncCommandCursor[Any], session: AsyncClientSession) -> None:
+    def __init__(self, cursor: Any, session: Any, calls: Calls) -> None:
         self._cursor = cursor
         self._session = session
+        self._calls = calls
         self._batch = EMPTY
         self.opening = self._reply()
-        cursor._unpack_response = self._unpack  # type: ignore[method-assign]
+        cursor._unpack_response = self._unpack
 
     @classmethod
     async def open(
         cls,
-        client: AsyncMongoClient[Any],
+        driver: Driver,
         database: str,
         command: dict[str, Any],
         *,
-        read_preference: _ServerMode,
+        read_preference: _ServerMode | None,
         batch_size: int,
         max_await_time_ms: int,
         comment: str | None,
     ) -> "PyMongoCursor":
-        """Run an aggregate command with `cursor: {batchSize: 0}`. Raises PyMongo's own errors."""
-        session = client.start_session(causal_consistency=False)
+        """Run an aggregate command with `cursor: {batchSize: 0}`. Raises PyMongo's own errors.
+
+        Without a read preference the client's own is used, which its URI says.
+        """
+        session = driver.client.start_session(causal_consistency=False)
+        calls = driver.new_calls()
         try:
             with _damage():
-                cursor = await client[database].cursor_command(
+                cursor = await calls(
+                    driver.client[database].cursor_command,
                     command,
-                    read_preference=read_preference,
+                    read_preference=read_preference or driver.client.read_preference,
                     session=session,
                     comment=comment,
                     max_await_time_ms=max_await_time_ms,
                 )
-                return cls(cursor.batch_size(batch_size), session)
+                return cls(cursor.batch_size(batch_size), session, calls)
         except BaseException:
-            await session.end_session()
+            await calls(session.end_session)
+            calls.close()
             raise
 
     async def next_reply(self) -> Reply:
         self._batch = EMPTY
         with _damage():
-            await self._cursor.try_next()  # one getMore; its events are kept by _unpack, so there is nothing to return
+            await self._calls(self._cursor.try_next)  # one getMore; its events are kept by _unpack
             return self._reply()
 
     async def close(self) -> None:
         try:
-            await self._cursor.close()
+            await self._calls(self._cursor.close)
         finally:
-            await self._session.end_session()
+            await self._calls(self._session.end_session)
+            self._calls.close()
 
     def _reply(self) -> Reply:
         cluster_time = self._session.cluster_time

@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import attrs
 from bson import json_util
-from bson.timestamp import Timestamp as BsonTimestamp
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import make_read_preference
@@ -21,7 +20,9 @@ from rigatoni_core.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.options import Secret
 from rigatoni_core.settings import Settings
 
+from rigatoni_mongodb.driver import Client, Driver
 from rigatoni_mongodb.errors import NotAReplicaSetError, translate
+from rigatoni_mongodb.fragments import STAGE, Joiner
 from rigatoni_mongodb.images import without_images
 from rigatoni_mongodb.reading import DECODER, Reader
 from rigatoni_mongodb.replies import PyMongoCursor, ReplyCursor
@@ -77,8 +78,9 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         attrs.field(default="now", validator=_check_start)
     )
     read_preference: Annotated[
-        Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"], "Which members to read"
-    ] = "primary"
+        Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"] | None,
+        "Which members to read; else as the URI says, tags and staleness too",
+    ] = None
     batch_size: Annotated[int, "Events that the server puts into one reply at most"] = attrs.field(
         default=1000, validator=_positive
     )
@@ -89,20 +91,29 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
 
     decoder: ClassVar[Decoder] = DECODER
 
-    _client: AsyncMongoClient[Any] | None = attrs.field(default=None, init=False, repr=False)
+    _given: Client | None = attrs.field(default=None, init=False, repr=False)
+    _driver: Driver | None = attrs.field(default=None, init=False, repr=False)
     _deployment: str = attrs.field(default="", init=False, repr=False)
 
+    @classmethod
+    def using(cls, client: Any, **options: Any) -> Self:
+        """A source on a client that the program owns, which is never closed here; `options` are all but `uri`.
+
+        PyMongo's AsyncMongoClient or MongoClient, or Motor's AsyncIOMotorClient (the extra `rigatoni-mongodb[motor]`).
+        One that blocks, as the client inside Motor's does, is called on threads. Raises TypeError for anything else.
+        """
+        driver = Driver.of(client)
+        source = cls(uri=Secret(f"mongodb://{driver.hosts}/"), **options)
+        source._given = driver.client
+        return source
+
     async def __aenter__(self) -> Self:
-        uri = self.uri.reveal()
-        options: dict[str, Any] = {"appname": "rigatoni"}
-        if "serverselectiontimeoutms" not in uri.lower():
-            options["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # `advice` says them
-                self._client = AsyncMongoClient(uri, **options)
-            hello = await self._client.admin.command("hello")
-            await self._client.admin.command("ping")
+            self._driver = Driver(
+                self._new_client() if self._given is None else self._given, is_ours=self._given is None
+            )
+            hello = await self._driver.command("hello")
+            await self._driver.command("ping")
         except PyMongoError as error:
             await self._close()
             raise self._translate(error, "connecting") from error
@@ -121,6 +132,15 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._close()
+
+    def _new_client(self) -> AsyncMongoClient[Any]:
+        uri = self.uri.reveal()
+        options: dict[str, Any] = {"appname": "rigatoni"}
+        if "serverselectiontimeoutms" not in uri.lower():
+            options["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # `advice` says them
+            return AsyncMongoClient(uri, **options)
 
     async def streams(self) -> Sequence[str]:
         return list(self.watch)
@@ -151,8 +171,8 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         """Whether the images that are required are recorded. See `Examiner`."""
         if "required" not in (self.full_document, self.full_document_before_change):
             return ()
-        assert self._client is not None
-        return await without_images(self._client, Watch.parse(stream.name))
+        assert self._driver is not None
+        return await without_images(self._driver, Watch.parse(stream.name))
 
     def position_at(self, stream: Stream, time: Timestamp) -> Position:
         """See `Positioner`."""
@@ -166,12 +186,12 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         watch = Watch.parse(stream.name)
 
         async def open_cursor(start: Start) -> ReplyCursor:
-            assert self._client is not None
+            assert self._driver is not None
             return await PyMongoCursor.open(
-                self._client,
+                self._driver,
                 watch.command_database,
                 self._command(watch, start),
-                read_preference=make_read_preference(_READ_MODES[self.read_preference], None),
+                read_preference=self.read_preference and make_read_preference(_READ_MODES[self.read_preference], None),
                 batch_size=self.batch_size,
                 max_await_time_ms=max(1, int(self.max_await_time * 1000)),
                 comment=self.comment,
@@ -184,6 +204,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
             now=self._now,
             translate=lambda error: self._translate(error, str(stream), watch.resource),
             start_at=_start_time(self.start_at),
+            joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
         )
         batches = reader.read(after)
         try:
@@ -214,10 +235,8 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
 
     async def _now(self) -> Timestamp | None:
         """The deployment's operation time."""
-        assert self._client is not None
-        async with self._client.start_session(causal_consistency=False) as session:
-            await self._client.admin.command("ping", session=session)
-            time: BsonTimestamp | None = session.operation_time
+        assert self._driver is not None
+        time = await self._driver.operation_time()
         return Timestamp(time.time, time.inc) if time is not None else None
 
     def _uncertain(self) -> tuple[str, ...]:
@@ -231,9 +250,9 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         return translate(error, where=hosts_of(self.uri.reveal()), what=what, resource=resource)
 
     async def _close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await driver.close()
 
 
 def _start_time(text: str) -> Timestamp | None:

@@ -13,7 +13,9 @@ authentication and no pipelines, and answers everything else with a greeting.
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -22,7 +24,7 @@ import bson
 from bson.timestamp import Timestamp as BsonTimestamp
 
 _HEADER = struct.Struct("<iiii")
-OP_MSG = 2013
+OP_MSG, OP_COMPRESSED = 2013, 2012
 
 
 @attrs.frozen
@@ -86,7 +88,8 @@ class ScriptedServer:
     """Listens on a free port of the loopback interface while it is entered; `uri` says where.
 
     `commands` records every aggregate and getMore. `sends_tokens = False` leaves the post-batch resume token out,
-    `refused` are options of `$changeStream` that it does not know, `role` is what it says to be.
+    `refused` are options of `$changeStream` that it does not know, `role` and `tags` are what it says to be. `fails`
+    are the answers to other commands, such as killCursors. With `compresses` it takes and sends zlib.
     """
 
     events: Sequence[bytes] = ()
@@ -95,16 +98,20 @@ class ScriptedServer:
     sends_tokens: bool = True
     refused: tuple[str, ...] = ()
     role: Literal["primary", "secondary", "mongos"] = "primary"
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    fails: Mapping[str, Fail] = attrs.field(factory=dict)
+    compresses: bool = False
     operation_time: BsonTimestamp = attrs.field(factory=lambda: BsonTimestamp(1_900_000_000, 1))
     commands: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     members: tuple[str, ...] = attrs.field(default=(), init=False)
+    compressed: int = attrs.field(default=0, init=False)  # messages that came so
+    _port: int = attrs.field(default=0, init=False)
     _server: asyncio.Server | None = attrs.field(default=None, init=False)
     _cursors: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
 
     @property
     def address(self) -> str:
-        assert self._server is not None
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"127.0.0.1:{self._port}"
 
     @property
     def uri(self) -> str:
@@ -112,6 +119,7 @@ class ScriptedServer:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**24)
+        self._port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(
@@ -125,9 +133,14 @@ class ScriptedServer:
             while True:
                 length, request, _, code = _HEADER.unpack(await reader.readexactly(16))
                 body = await reader.readexactly(length - 16)
+                if code == OP_COMPRESSED:
+                    code, body = struct.unpack_from("<i", body)[0], zlib.decompress(body[9:])
+                    self.compressed += 1
                 command = bson.decode(body[5:]) if code == OP_MSG else {"hello": 1}
                 action, answer = self._answer(command)
                 message = _message(request, answer, legacy=code != OP_MSG)
+                if self.compresses and code == OP_MSG and next(iter(command)) in ("aggregate", "getMore"):
+                    message = _compressed(message)
                 if isinstance(action, Drop):
                     writer.write(message[: action.sent])
                     await writer.drain()
@@ -145,6 +158,8 @@ class ScriptedServer:
 
     def _answer(self, command: dict[str, Any]) -> tuple[Action, bytes]:
         name = next(iter(command))
+        if name in self.fails:
+            return None, bson.encode(self.fails[name].reply())
         if name not in ("aggregate", "getMore"):
             return None, bson.encode({**self._hello(), "ok": 1.0, "operationTime": self.operation_time})
         self.commands.append(command)
@@ -226,6 +241,7 @@ class ScriptedServer:
         kind: dict[str, Any] = {"msg": "isdbgrid"}
         if self.role != "mongos":
             kind = {"setName": "scripted", "hosts": list(self.members or (self.address,)), "me": self.address}
+            kind |= {"tags": dict(self.tags), "lastWrite": {"lastWriteDate": datetime.now(UTC)}}
         return {
             "isWritablePrimary": self.role != "secondary",
             "secondary": self.role == "secondary",
@@ -236,6 +252,7 @@ class ScriptedServer:
             "logicalSessionTimeoutMinutes": 30,
             "minWireVersion": 0,
             "maxWireVersion": 17,
+            **({"compression": ["zlib"]} if self.compresses else {}),
         }
 
 
@@ -255,3 +272,10 @@ def _message(request: int, document: bytes, *, legacy: bool = False) -> bytes:
         return _HEADER.pack(16 + len(body), 1, request, 1) + body
     body = struct.pack("<IB", 0, 0) + document
     return _HEADER.pack(16 + len(body), 1, request, OP_MSG) + body
+
+
+def _compressed(message: bytes) -> bytes:
+    """The message within an OP_COMPRESSED one; 2 is zlib (MongoDB's specification "Wire Compression")."""
+    _, identity, request, code = _HEADER.unpack_from(message)
+    body = struct.pack("<iiB", code, len(message) - 16, 2) + zlib.compress(message[16:])
+    return _HEADER.pack(16 + len(body), identity, request, OP_COMPRESSED) + body

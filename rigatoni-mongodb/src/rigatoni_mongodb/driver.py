@@ -1,0 +1,84 @@
+"""The driver behind the source: PyMongo's async client by default, or a client that the program owns, Motor's too."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
+
+import attrs
+from pymongo import AsyncMongoClient, MongoClient
+from rigatoni_core.threads import Lane
+
+Client = AsyncMongoClient[Any] | MongoClient[Any]
+
+
+class Calls:
+    """How methods of a driver's objects are called: awaited, or on a thread of their own where they block.
+
+    So all else is written once. A call that blocks goes on after it was cancelled; the next one waits for its end.
+    """
+
+    def __init__(self, *, blocking: bool) -> None:
+        self._lane = Lane("rigatoni-mongodb") if blocking else None
+
+    async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._lane is None:
+            return await method(*args, **kwargs)
+        return await self._lane.run(partial(method, *args, **kwargs))
+
+    def close(self) -> None:
+        if self._lane is not None:
+            self._lane.close()
+
+
+@attrs.define
+class Driver:
+    """A client, how to call it, and whether it is ours to close."""
+
+    client: Client
+    is_ours: bool
+    calls: Calls = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.calls = self.new_calls()
+
+    @classmethod
+    def of(cls, client: Any) -> Self:
+        """The driver of a program's own client: PyMongo's, async or not, or Motor's, which wraps one that blocks.
+
+        Raises TypeError for anything else.
+        """
+        drivers = (AsyncMongoClient, MongoClient)  # they answer to every name with a database of that name
+        inner = client if isinstance(client, drivers) else getattr(client, "delegate", None)
+        if not isinstance(inner, drivers):
+            raise TypeError(f"{type(client).__name__} is no client of PyMongo or Motor")
+        return cls(inner, is_ours=False)
+
+    @property
+    def hosts(self) -> str:
+        """Where the client looks for its deployment, as a URI says it."""
+        servers = self.client.topology_description.server_descriptions()
+        return ",".join(f"{host}:{port}" if port else host for host, port in servers)
+
+    def new_calls(self) -> Calls:
+        """For what may wait long, such as a cursor: calls that hold up nothing else."""
+        return Calls(blocking=isinstance(self.client, MongoClient))
+
+    async def command(self, name: str) -> dict[str, Any]:
+        """The answer of a command of the database `admin`. Raises PyMongo's own errors."""
+        answer: dict[str, Any] = await self.calls(self.client.admin.command, name)
+        return answer
+
+    async def operation_time(self) -> Any:
+        """The deployment's operation time as it says it, or None. Raises PyMongo's own errors."""
+        session = self.client.start_session(causal_consistency=False)
+        try:
+            await self.calls(self.client.admin.command, "ping", session=session)
+            return session.operation_time
+        finally:
+            await self.calls(session.end_session)
+
+    async def close(self) -> None:
+        """Close the client, if it is ours."""
+        if self.is_ours:
+            await self.calls(self.client.close)
+        self.calls.close()
