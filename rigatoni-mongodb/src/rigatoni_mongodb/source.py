@@ -21,7 +21,7 @@ from rigatoni_core.options import Secret
 from rigatoni_core.settings import Settings
 
 from rigatoni_mongodb.driver import Client, Driver
-from rigatoni_mongodb.errors import NotAReplicaSetError, translate
+from rigatoni_mongodb.errors import MongoDBConfigurationError, NotAReplicaSetError, translate
 from rigatoni_mongodb.fragments import STAGE, Joiner
 from rigatoni_mongodb.images import without_images
 from rigatoni_mongodb.reading import DECODER, Reader
@@ -140,7 +140,13 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
             options["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # `advice` says them
-            return AsyncMongoClient(uri, **options)
+            try:
+                return AsyncMongoClient(uri, **options)
+            except OSError as error:  # ssl.SSLError is one
+                raise MongoDBConfigurationError(
+                    f"a file that the MongoDB URI names can not be used: {error.strerror or error}",
+                    remedy="Look at tlsCAFile and tlsCertificateKeyFile: PEM files that this user may read.",
+                ) from None
 
     async def streams(self) -> Sequence[str]:
         return list(self.watch)
