@@ -69,7 +69,7 @@ async def test_tls_with_certificates_of_both_sides(tls_server, authority, read):
     ("wrong", "said"),
     [
         ({"ca": "stranger"}, "certificate verify failed"),
-        ({"client": "other-client"}, "tls"),
+        ({"client": "other-client"}, "no answer"),  # the server closes the connection, at times before it says why
     ],
     ids=str,
 )
@@ -81,14 +81,17 @@ async def test_K8_a_certificate_that_does_not_fit_is_said_in_words(tls_server, a
     assert str(tls_server) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
-async def test_a_certificate_file_that_can_not_be_used_is_a_fault_of_the_configuration(authority, content):
-    if content:
-        (authority / "odd.pem").write_text(content)
-    source = MongoDBSource(uri=Secret(uri(1, authority, client="odd" if content else "missing")), watch=["a.b"])
-    with pytest.raises(MongoDBConfigurationError, match="a file that the MongoDB URI names") as caught:
+async def test_K1_a_certificate_file_that_is_none_is_a_fault_of_the_configuration(authority):
+    (authority / "odd.pem").write_text("no certificate")
+    source = MongoDBSource(uri=Secret(uri(1, authority, client="odd")), watch=["a.b"])
+    with pytest.raises(MongoDBConfigurationError, match="the MongoDB URI is not usable") as caught:
         await source.__aenter__()
     assert "tlsCertificateKeyFile" in caught.value.remedy
+
+
+def test_K1_a_certificate_file_that_is_missing_is_said_when_the_configuration_is_read(authority):
+    with pytest.raises(ValueError, match="tlscertificatekeyfile file is not readable"):
+        MongoDBSource(uri=Secret(uri(1, authority, client="missing")), watch=["a.b"])
 
 
 async def test_K4_a_password_by_scram_and_a_wrong_one(tmp_path, read):

@@ -111,7 +111,10 @@ def translate(error: PyMongoError, *, where: str, what: str, resource: dict[str,
     if isinstance(error, OperationFailure):
         return _operation_failure(error, where, what, resource)
     if isinstance(error, (ConfigurationError, InvalidURI)):
-        return MongoDBConfigurationError(f"the MongoDB URI is not usable: {error}", remedy="Correct the uri.")
+        return MongoDBConfigurationError(
+            f"the MongoDB URI is not usable: {error}",
+            remedy="Correct the uri; files that it names (tlsCAFile, tlsCertificateKeyFile) must be PEM, and readable.",
+        )
     if isinstance(error, ConnectionFailure):
         return MongoDBUnavailableError(f"{what}: no answer from MongoDB at {where}: {_short(str(error))}")
     return MongoDBError(f"{what}: MongoDB at {where} failed: {_short(str(error))}")

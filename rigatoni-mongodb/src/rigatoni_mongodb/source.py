@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import attrs
 from bson import json_util
 from pymongo import AsyncMongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.batch import Decoder, EventBatch
 from rigatoni_core.contracts import Advisor, Examiner, Positioner, Source
@@ -21,7 +21,7 @@ from rigatoni_core.options import Secret
 from rigatoni_core.settings import Settings
 
 from rigatoni_mongodb.driver import Client, Driver
-from rigatoni_mongodb.errors import MongoDBConfigurationError, NotAReplicaSetError, translate
+from rigatoni_mongodb.errors import NotAReplicaSetError, translate
 from rigatoni_mongodb.fragments import STAGE, Joiner
 from rigatoni_mongodb.images import without_images
 from rigatoni_mongodb.reading import DECODER, Reader
@@ -143,10 +143,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
             try:
                 return AsyncMongoClient(uri, **options)
             except OSError as error:  # ssl.SSLError is one
-                raise MongoDBConfigurationError(
-                    f"a file that the MongoDB URI names can not be used: {error.strerror or error}",
-                    remedy="Look at tlsCAFile and tlsCertificateKeyFile: PEM files that this user may read.",
-                ) from None
+                raise ConfigurationError(f"a file that it names: {error.strerror or error}") from error
 
     async def streams(self) -> Sequence[str]:
         return list(self.watch)

@@ -44,6 +44,8 @@ def _parsed(uri: str) -> list[str]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             parse_uri(uri, warn=True)
+    except OSError as error:  # a file that it names
+        raise ValueError(f"the uri is not usable: {error.strerror or error}") from None
     except (PyMongoError, ValueError, TypeError) as error:
         raise ValueError(f"the uri is not usable: {_without_secrets(str(error), uri)}") from None
     return [str(warning.message) for warning in caught]
