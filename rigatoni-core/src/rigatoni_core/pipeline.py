@@ -5,12 +5,13 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, nullcontext
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from typing import Any, Self, TypeVar
 
 import attrs
 
+from rigatoni_core.config import PipelineConfiguration
 from rigatoni_core.contracts import Destination, Listener, Managed, Source, StateStore
 from rigatoni_core.events import Position, Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, WorkerStopped, close, listening, publish
@@ -84,8 +85,23 @@ class Pipeline:
         self._redact = redact
         self._only = only
         self._listeners = (self.statistics, *listeners)
+        self._entered = asyncio.Event()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
+
+    @classmethod
+    def of(cls, configuration: PipelineConfiguration, *, listeners: Sequence[Listener] = ()) -> Self:
+        """The pipeline of a file (`rigatoni_core.config.load`); these `listeners` hear before the file's own."""
+        return cls(
+            name=configuration.name,
+            source=configuration.source,
+            destination=configuration.destination,
+            state=configuration.state,
+            dead_letters=configuration.dead_letters,
+            settings=configuration.settings,
+            redact=configuration.redaction,
+            listeners=(*listeners, *configuration.listeners),
+        )
 
     def stop(self) -> None:
         """Ask for a graceful end; asked again, end at once. Safe to call from the event loop only."""
@@ -103,6 +119,7 @@ class Pipeline:
             stack = AsyncExitStack()
             try:
                 names = await self._unless_stopped(self._open(stack)) or ()
+                self._entered.set()
                 share = Share(self.name, len(names), self.state, self.owner, self.settings)
                 outcomes = await self._supervise([self._worker(name, share, once) for name in names])
                 if not self._aborting.is_set():
@@ -110,6 +127,23 @@ class Pipeline:
             finally:
                 hanging = not await self._close(stack)
             return PipelineReport(outcomes, hanging)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["asyncio.Task[PipelineReport]"]:
+        """Run beside this block, whose end is a graceful stop: for programs that have something else to do.
+
+        The block begins when every component is entered. The task that it is given is `run`: wait for it to know of an
+        end before that of the block. Raises as `run` does.
+        """
+        run, entered = asyncio.create_task(self.run()), asyncio.create_task(self._entered.wait())
+        try:
+            await asyncio.wait([run, entered], return_when=asyncio.FIRST_COMPLETED)
+            if not run.done() or run.result():
+                yield run
+        finally:
+            entered.cancel()
+            self._stopping.set()
+            await run
 
     def _worker(self, name: str, share: Share, once: bool) -> Worker:
         return Worker(

@@ -96,20 +96,8 @@ class Run:
         return outcomes
 
     def _pipeline(self, configuration: "PipelineConfiguration") -> Pipeline:
-        return Pipeline(
-            name=configuration.name,
-            source=configuration.source,
-            destination=configuration.destination,
-            state=configuration.state,
-            dead_letters=configuration.dead_letters,
-            settings=configuration.settings,
-            redact=configuration.redaction,
-            listeners=[
-                Announcer(configuration, self._tell, self._warn),
-                LogListener(self._log, tracebacks=not self._human),
-                *configuration.listeners,
-            ],
-        )
+        own = [Announcer(configuration, self._tell, self._warn), LogListener(self._log, tracebacks=not self._human)]
+        return Pipeline.of(configuration, listeners=own)
 
     def _failed(self, name: str, error: Exception) -> None:
         """One of several pipelines could not be opened; the others run on."""

@@ -1,0 +1,46 @@
+"""A pipeline without a file: the components are objects, their options are arguments.
+
+    MONGODB_URI=mongodb://localhost/ python examples/plain_python.py [--once]
+
+Changes of shop.orders become files below `lake`; a listener of its own prints each batch.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from rigatoni_core.contracts import Listener
+from rigatoni_core.notices import BatchWritten, Notice, WorkerFailed
+from rigatoni_core.options import Secret
+from rigatoni_core.pipeline import Pipeline
+from rigatoni_file_state.store import FileStateStore
+from rigatoni_json.serializer import JsonSerializer
+from rigatoni_local.destination import LocalDestination
+from rigatoni_mongodb.source import MongoDBSource
+
+
+class Printing(Listener):
+    """Says what was written, and what failed. It is called on the event loop, so it must not block."""
+
+    def notify(self, notice: Notice) -> None:
+        if isinstance(notice, BatchWritten):
+            print(f"{notice.stream}: {notice.events} events", flush=True)
+        elif isinstance(notice, WorkerFailed):
+            print(f"{notice.stream}: {notice.error}", file=sys.stderr)
+
+
+async def main() -> int:
+    pipeline = Pipeline(
+        name="orders-to-lake",
+        source=MongoDBSource(uri=Secret(os.environ["MONGODB_URI"]), watch=("shop.orders",)),
+        destination=LocalDestination(path=Path("lake"), serializer=JsonSerializer()),
+        state=FileStateStore(path=Path("state")),
+        listeners=[Printing()],
+    )
+    report = await pipeline.run(once="--once" in sys.argv, handle_signals=True)
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
