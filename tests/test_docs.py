@@ -16,7 +16,7 @@ from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.catalog import KINDS, Catalog
-from rigatoni_core.config import load, load_all, options_of, structure
+from rigatoni_core.config import load, load_all, options_of, plugin_lists, structure
 from rigatoni_core.deadletters import DeadLetter
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
@@ -211,6 +211,7 @@ def test_the_page_on_operating_names_every_command_and_exit_code_of_the_help(tmp
     assert len(told) > 5
     assert re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE) == told
     monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
-    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "several.toml").write_text(example)
+    example, lists = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "several.toml").write_text(f"{lists}\n{example}")
     assert [each.name for each in load_all(tmp_path / "several.toml", CATALOG)] == ["orders", "users"]
+    assert plugin_lists(tmp_path / "several.toml").deny == {"rigatoni-acme"}

@@ -204,6 +204,54 @@ def test_a_denied_plugin_is_listed_and_never_imported(tmp_path):
     assert rigatoni(tmp_path, "plugins", "check", "one", **denied).returncode == 0
 
 
+def test_a_file_says_which_plugins_may_be_imported_beside_the_environment(tmp_path):
+    trace = f"open({str(tmp_path / 'trace')!r}, 'a').write(__name__ + ' ')\n"
+    for name in ("one", "two", "three"):
+        install(tmp_path, name, trace + FINE.replace('"fine"', f'"{name}"'))
+    file = tmp_path / "pipeline.toml"
+    file.write_text(
+        """
+        plugins = { allow = ["Hostile_One", "hostile.two"], deny = ["hostile-two"] }
+        [pipeline]
+        name = "p"
+        [pipeline.source]
+        type = "mongodb"
+        [pipeline.destination]
+        type = "stdout"
+        serializer = { type = "three" }
+        [pipeline.state]
+        type = "memory"
+        """
+    )
+    listed = json.loads(rigatoni(tmp_path, "plugins", "list", "--file", str(file), "--json").stdout)
+    status = {plugin["plugin"]: plugin["status"] for plugin in listed}
+    assert (status["one"], status["two"], status["three"], status["builtin"]) == ("ok", "denied", "denied", "ok")
+    narrowed = rigatoni(
+        tmp_path, "plugins", "list", "--file", str(file), "--json", RIGATONI_PLUGINS_ALLOW="hostile-three"
+    )
+    assert {plugin["status"] for plugin in json.loads(narrowed.stdout) if plugin["plugin"] != "builtin"} == {"denied"}
+    answer = rigatoni(tmp_path, "validate", "--offline", str(file))
+    assert answer.returncode == 2
+    assert "is installed but denied" in answer.stderr
+    assert set((tmp_path / "trace").read_text().split()) == {"hostile_one"}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("plugins = 1", "plugins: must be a table"),
+        ('plugins = { allow = "rigatoni-s3" }', "plugins.allow: must be a list"),
+        ("plugins = { deny = [1] }", "plugins.deny: must be a list"),
+        ("plugins = { alow = [] }", 'did you mean "allow"'),
+    ],
+)
+def test_K1_a_wrong_list_of_plugins_is_a_fault_of_the_file(tmp_path, table, said):
+    (tmp_path / "pipeline.toml").write_text(table)
+    answer = rigatoni(tmp_path, "validate", "--offline", str(tmp_path / "pipeline.toml"))
+    assert answer.returncode == 2
+    assert said in answer.stderr
+
+
 def test_check_names_heavy_imports_and_undocumented_options(tmp_path):
     option = FINE.replace("class Fine(Serializer):", "class Fine(Serializer):\n    depth: int = 1")
     install(tmp_path, "heavy", "import click\n" + option)

@@ -79,8 +79,8 @@ class Catalog:
         Of a distribution that is in `deny`, or not in `allow` (where given), nothing is imported: it is listed as
         denied. Core's own components are always there.
         """
-        denied = set(map(_canonical, deny))
-        allowed = None if allow is None else set(map(_canonical, allow))
+        denied = set(map(canonical, deny))
+        allowed = None if allow is None else set(map(canonical, allow))
 
         def may(name: str) -> bool:
             return name == CORE or (name not in denied and (allowed is None or name in allowed))
@@ -207,7 +207,7 @@ def _distribution_of(kind: Kind | None, name: str) -> str:
     return f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}"
 
 
-def _canonical(name: str) -> str:
+def canonical(name: str) -> str:
     """A distribution's name as PyPA's "Names and normalization" has it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -219,7 +219,7 @@ def _distributions() -> Iterator[metadata.Distribution]:
         try:
             if f"[{hookspecs.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
                 continue
-            name = _canonical(distribution.metadata["Name"])
+            name = canonical(distribution.metadata["Name"])
         except Exception:  # noqa: S112 - damaged metadata of whoever it is: nothing that could be named
             continue
         if name not in seen:
@@ -241,7 +241,7 @@ def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool])
         return
     for entry in entries:
         named = attrs.evolve(plugin, name=printable(entry.name))
-        if may(_canonical(plugin.distribution)):
+        if may(canonical(plugin.distribution)):
             yield _load(named, entry, distribution.requires or ())
         else:
             remedy = "Change the lists of allowed and denied plugins."

@@ -54,7 +54,7 @@ def configurations_of(file: Path, overrides: Sequence[str] = ()) -> "Sequence[Pi
     from rigatoni_core.config import load_all, parse_override
     from rigatoni_core.errors import ConfigurationError
 
-    configurations = load_all(file, installed.catalog(), [parse_override(text) for text in overrides])
+    configurations = load_all(file, installed.catalog(file), [parse_override(text) for text in overrides])
     for configuration in configurations:
         hide(configuration.redaction)
     chosen = click.get_current_context().meta.get(_CHOSEN)

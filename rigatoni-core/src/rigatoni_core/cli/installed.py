@@ -1,6 +1,7 @@
-"""The catalog as this command may use it: two environment variables say which plugins are imported at all."""
+"""The catalog as this command may use it: the environment and the file say which plugins are imported at all."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,12 +11,17 @@ ALLOW, DENY = "RIGATONI_PLUGINS_ALLOW", "RIGATONI_PLUGINS_DENY"
 """Names of distributions, separated by commas. With `ALLOW` set only these, never those of `DENY`; core always."""
 
 
-def catalog() -> "Catalog":
-    """The installed plugins, less those that the lists leave out."""
+def catalog(file: Path | None = None) -> "Catalog":
+    """The installed plugins, less those that the environment or the table `[plugins]` of the file leaves out."""
     from rigatoni_core.catalog import Catalog
 
-    allow = os.environ.get(ALLOW)
-    return Catalog.discover(allow=None if allow is None else _names(allow), deny=_names(os.environ.get(DENY, "")))
+    allow, deny = os.environ.get(ALLOW), _names(os.environ.get(DENY, ""))
+    if file is None:
+        return Catalog.discover(allow=None if allow is None else _names(allow), deny=deny)
+    from rigatoni_core.config import PluginLists, plugin_lists
+
+    lists = PluginLists(None if allow is None else _names(allow), deny) & plugin_lists(file)
+    return Catalog.discover(allow=lists.allow, deny=lists.deny)
 
 
 def _names(text: str) -> list[str]:

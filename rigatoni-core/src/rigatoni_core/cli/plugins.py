@@ -19,13 +19,21 @@ def plugins() -> None:
     """Shows, checks and makes plugins."""
 
 
+_file = click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    help="A pipeline's file or folder, whose table [plugins] says what may be used.",
+)
+
+
 @plugins.command("list")
+@_file
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def list_(json_: bool) -> None:
+def list_(file: Path | None, json_: bool) -> None:
     """Lists every plugin with what it provides; those that can not be used with the reason and the remedy."""
     import attrs
 
-    found = installed.catalog().plugins
+    found = installed.catalog(file).plugins
     faulty = [plugin for plugin in found if plugin.status != "ok"]
     if json_:
         records = [attrs.asdict(plugin, filter=attrs.filters.exclude("component")) for plugin in found]
@@ -39,8 +47,9 @@ def list_(json_: bool) -> None:
 
 @plugins.command()
 @click.argument("name", required=False)
+@_file
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
-def check(name: str | None, json_: bool) -> None:
+def check(name: str | None, file: Path | None, json_: bool) -> None:
     """Loads every component of every plugin, or of the plugin NAME, and says what is wrong.
 
     That a hook imports nothing heavy and that the README's table has every option as the class has it are checked, too.
@@ -48,7 +57,7 @@ def check(name: str | None, json_: bool) -> None:
     """
     from rigatoni_core.errors import BrokenPluginError
 
-    catalog = installed.catalog()
+    catalog = installed.catalog(file)
     checked = [plugin for plugin in catalog.plugins if name in (None, plugin.name, plugin.distribution)]
     if not checked:
         raise BrokenPluginError(

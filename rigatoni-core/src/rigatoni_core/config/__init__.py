@@ -7,6 +7,7 @@ from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPat
 from rigatoni_core.config.file import PipelineConfiguration, load, load_all, structure
 from rigatoni_core.config.given import Given, Override, parse_override
 from rigatoni_core.config.options import Option, options_of
+from rigatoni_core.config.plugins import PluginLists, plugin_lists
 
 __all__ = [
     "Fault",
@@ -16,9 +17,11 @@ __all__ = [
     "Option",
     "Override",
     "PipelineConfiguration",
+    "PluginLists",
     "load",
     "load_all",
     "options_of",
     "parse_override",
+    "plugin_lists",
     "structure",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import attrs
 
 from rigatoni_core.catalog import Catalog
+from rigatoni_core.config import plugins
 from rigatoni_core.config.documents import Document, documents, overridden
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
 from rigatoni_core.config.given import Override
@@ -88,9 +89,9 @@ def load(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> Pi
 def load_all(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> tuple[PipelineConfiguration, ...]:
     """The pipelines of a TOML file, or of all files `*.toml` in a folder; at least one.
 
-    A file holds the table `[pipeline]`, or several `[[pipeline]]`, and may hold `[defaults]` for them. Relative paths
-    begin where the process runs. Raises `ConfigurationError`: where there are faults, an `InvalidConfigurationError`
-    with all of them.
+    A file holds the table `[pipeline]`, or several `[[pipeline]]`, and may hold `[defaults]` for them and the table
+    `[plugins]`, which says what the catalog was to be made from (`plugin_lists`). Relative paths begin where the
+    process runs. Raises `ConfigurationError`: where there are faults, an `InvalidConfigurationError` with all of them.
     """
     return _structured(documents(path), catalog, str(path), overrides)
 
@@ -112,8 +113,9 @@ def _structured(
         faults += [
             Fault((key,), _stray(key), document.line((key,), ()), document.path)
             for key in document.content
-            if key not in ("pipeline", "defaults")
+            if key not in ("pipeline", "defaults", "plugins")
         ]
+        faults += plugins.faults_of(document)
         pipelines = list(document.pipelines())
         if not pipelines:
             message = "is missing: a file describes a pipeline in the table [pipeline], or several in [[pipeline]]"
@@ -198,5 +200,5 @@ def _origin(path: KeyPath, overrides: Sequence[Override]) -> str:
 def _stray(key: str) -> str:
     if key == "batch_size" or key in _ELSEWHERE:
         return f"unknown key here; it belongs to [{_ELSEWHERE.get(key, 'pipeline')}]"
-    near = nearest(key, ["pipeline", "defaults"])
+    near = nearest(key, ["pipeline", "defaults", "plugins"])
     return f"unknown key{near or '; everything stands in the table [pipeline], or in [defaults]'}"

@@ -17,6 +17,7 @@ import attrs
 from rigatoni_core.catalog import Catalog, Kind, Plugin, Provided
 from rigatoni_core.config.file import PipelineTable
 from rigatoni_core.config.options import CONTRACTS, bare, fields_of, help_of, key_of
+from rigatoni_core.config.plugins import KEYS
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.options import ByteSize, Secret
 
@@ -43,6 +44,8 @@ _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
         ]
     },
 }
+_NAMES = {"type": "array", "items": _TEXT}
+_PLUGINS = {"type": "object", "properties": dict.fromkeys(KEYS, _NAMES), "additionalProperties": False}
 
 
 def schema(catalog: Catalog) -> dict[str, Any]:
@@ -54,8 +57,8 @@ def schema(catalog: Catalog) -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Pipelines of Rigatoni",
         "oneOf": [
-            _document(pipeline={"anyOf": [table, several]}),
-            _document(pipeline=loose, defaults={"type": "object"}),
+            _document(["pipeline"], pipeline={"anyOf": [table, several]}),
+            _document(["pipeline", "defaults"], pipeline=loose, defaults={"type": "object"}),
         ],
         "definitions": {
             "pipeline": _table(PipelineTable),
@@ -64,11 +67,11 @@ def schema(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _document(**properties: Any) -> dict[str, Any]:
+def _document(required: list[str], **properties: Any) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": properties,
-        "required": list(properties),
+        "properties": {**properties, "plugins": _PLUGINS},
+        "required": required,
         "additionalProperties": False,
     }
 
