@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rigatoni_core.catalog import Catalog
 from rigatoni_core.cli.app import WRONG
+from rigatoni_core.pipeline import CLOSE_TIMEOUT
 from rigatoni_core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -100,3 +101,78 @@ def test_systemd_takes_the_service(tmp_path):
     answer = subprocess.run(command, capture_output=True, text=True)
     assert "rigatoni@orders" not in answer.stderr, answer.stderr
     assert answer.returncode == 0, answer.stderr
+
+
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+DEPLOYMENT, BUDGET = yaml.safe_load_all((KUBERNETES / "deployment.yaml").read_text(encoding="utf-8"))
+POD = DEPLOYMENT["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+MOUNTS = {mount["mountPath"]: mount["name"] for mount in CONTAINER["volumeMounts"]}
+
+
+def test_the_pods_pipeline_is_valid_and_its_secrets_are_mounted_files(tmp_path):
+    text = (KUBERNETES / "pipeline.toml").read_text(encoding="utf-8")
+    assert "env =" not in text
+    secrets = re.findall(r'file = "(.+)/([\w-]+)"', text)
+    command = re.search(r"create secret generic (\w+)((?: --from-literal=\S+)+)", text_of("docs/deploying.md"))
+    assert [name for _, name in secrets] == re.findall(r"--from-literal=([\w-]+)=", command[2])
+    (volume,) = [volume for volume in POD["volumes"] if volume["name"] == MOUNTS["/etc/rigatoni/secrets"]]
+    assert volume["secret"]["secretName"] == command[1]
+    for folder, name in secrets:
+        assert folder in MOUNTS
+        uri = "redis://localhost/0" if name == "redis-url" else "mongodb://localhost/"
+        (tmp_path / name).write_text(uri, encoding="utf-8")
+    (tmp_path / "pipeline.toml").write_text(text.replace(secrets[0][0], str(tmp_path)), encoding="utf-8")
+    command = [sys.executable, "-m", "rigatoni_core.cli", "validate", "--offline", str(tmp_path / "pipeline.toml")]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+
+
+def text_of(path):
+    return " ".join((ROOT / path).read_text(encoding="utf-8").replace("\\\n", " ").split())
+
+
+def test_the_pod_is_what_the_image_and_the_pipeline_expect():
+    image = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
+    file = re.search(r'CMD \["run", "([^"]+)"', image)[1]
+    assert MOUNTS[file] == "pipeline"
+    (port,) = CONTAINER["ports"]
+    assert f"EXPOSE {port['containerPort']}\n" in image
+    for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert CONTAINER[probe]["httpGet"] == {"path": path, "port": port["name"]}
+        assert f"| `{path}` |" in text_of("rigatoni-prometheus/README.md")
+        assert CONTAINER[probe]["timeoutSeconds"] > 5  # what /healthz waits for the event loop
+    assert f"--uid {POD['securityContext']['runAsUser']} " in image
+    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {volume["name"] for volume in POD["volumes"]}
+
+
+def test_the_pod_may_do_nothing_that_it_does_not_need():
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["automountServiceAccountToken"] is False
+    rights = CONTAINER["securityContext"]
+    assert (rights["allowPrivilegeEscalation"], rights["readOnlyRootFilesystem"]) == (False, True)
+    assert rights["capabilities"] == {"drop": ["ALL"]}
+    assert CONTAINER["resources"]["limits"]["memory"]
+    assert {name for path, name in MOUNTS.items() if name not in ("pipeline", "secrets")} == {"tmp"}
+
+
+def test_two_pods_stand_by_for_each_other_and_end_gracefully():
+    spec = DEPLOYMENT["spec"]
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert POD["terminationGracePeriodSeconds"] > Settings().shutdown_timeout + CLOSE_TIMEOUT
+    labels = spec["template"]["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"] == labels == BUDGET["spec"]["selector"]["matchLabels"]
+    assert BUDGET["spec"]["minAvailable"] < spec["replicas"]
+
+
+def test_kustomize_takes_the_folder():
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not on PATH")
+    answer = subprocess.run(["kubectl", "kustomize", str(KUBERNETES)], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    kinds = {each["kind"]: each for each in yaml.safe_load_all(answer.stdout)}
+    assert set(kinds) == {"ConfigMap", "Deployment", "PodDisruptionBudget"}
+    (volume, *_) = kinds["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    assert volume["configMap"]["name"] == kinds["ConfigMap"]["metadata"]["name"]
+    assert kinds["ConfigMap"]["data"]["pipeline.toml"] == (KUBERNETES / "pipeline.toml").read_text(encoding="utf-8")
