@@ -17,6 +17,7 @@ from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.catalog import KINDS, Catalog
 from rigatoni_core.config import load, load_all, options_of, plugin_lists, structure
+from rigatoni_core.contracts import Delivery
 from rigatoni_core.deadletters import DeadLetter
 from rigatoni_core.events import Stream
 from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
@@ -121,6 +122,39 @@ def test_the_generated_tables_of_the_docs_are_up_to_date():
     command = [sys.executable, str(ROOT / "docs" / "tables.py"), "--check"]
     answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, f"{answer.stdout}{answer.stderr}python docs/tables.py writes them anew"
+
+
+def test_the_levels_of_delivery_on_the_page_are_those_that_components_declare():
+    page = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| ([a-z -]+) \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE)[1:]
+    declared = {}
+    for plugin, provided in CATALOG.provided():
+        if provided.kind == "destination" and plugin.distribution.startswith("rigatoni-"):
+            declared.setdefault(CATALOG.get("destination", provided.name).delivery.value, set()).add(provided.name)
+    assert len(told) == 3
+    for level, who in told:
+        for name in re.findall(r"^`(\w+)`|; `(\w+)`,", who):
+            assert {"".join(name)} <= declared.get(level, set()) | declared["exactly once in effect"], (level, name)
+        assert level in {each.value for each in Delivery}
+
+
+def test_the_page_on_batches_says_what_the_limits_are_and_what_follows_from_them():
+    page = (ROOT / "docs" / "batches.md").read_text(encoding="utf-8")
+    limits = re.findall(r"^\| `(\w+)` \| ([\d_]+)(?: MiB)? \| ([\d_]+)(?: MiB)? \|", page, re.MULTILINE)
+    assert [name for name, *_ in limits] == ["batch_size", "batch_bytes", "batch_timeout"]
+    s3 = CATALOG.get("destination", "s3").limits
+    for name, default, for_s3 in limits:
+        unit = 2**20 if name == "batch_bytes" else 1
+        assert (getattr(Settings(), name), s3[name]) == (int(default) * unit, int(for_s3) * unit)
+    files = re.findall(r"^\| (\d+) \| ([\d,]+) \|", page, re.MULTILINE)
+    assert len(files) == 5
+    assert all(int(count.replace(",", "")) == 86_400 // int(seconds) for seconds, count in files)
+
+
+def test_the_diagrams_are_what_their_script_draws():
+    command = [sys.executable, str(ROOT / "docs" / "diagrams" / "draw.py"), "--check"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
 
 
 FORMATS = ["docs/formats.md", "rigatoni-csv/README.md", "rigatoni-avro/README.md", "rigatoni-parquet/README.md"]

@@ -71,6 +71,7 @@ UNTRUE = {
     "an unknown distribution": "```sh\npip install rigatoni-pasta\n```\n",
     "a block of no kind": "```\nrigatoni run\n```\n",
     "an unknown mark": "<!-- skipped -->\n```sh\ntrue\n```\n",
+    "a block within a list": "- so:\n\n  ```sh\n  false\n  ```\n",
     "no reason": "<!-- not run: -->\n```sh\ntrue\n```\n",
     "another text": "<!-- part of: README.md -->\n```text\nnever a word of this\n```\n",
     "no such test": "<!-- run by: tests/test_docs.py::test_nothing -->\n```sh\ntrue\n```\n",

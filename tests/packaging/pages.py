@@ -26,11 +26,13 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>[^\n]+?) -->\n)?^(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=fence)$",
+    r"(?:^ *<!-- (?P<mark>[^\n]+?) -->\n)?"
+    r"^(?P<indent> *)(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
 PIP = re.compile(r"(?:python -m )?pip install (?P<what>[^#]+)")
@@ -60,7 +62,7 @@ def blocks(page: Path) -> Iterator[Block]:
         if not found["language"].startswith("{"):
             place = f"{page.name}:{content.count(chr(10), 0, found.start('fence')) + 1}"
             do, _, what = (found["mark"] or "").partition(": ")
-            yield Block(place, do, what.strip(), found["language"], found["text"])
+            yield Block(place, do, what.strip(), found["language"], dedent(found["text"]))
 
 
 class Reader:
