@@ -26,6 +26,7 @@ COMMANDS = {
     "state": "rigatoni_core.cli.state:state",
     "tail": "rigatoni_core.cli.tail:tail",
     "status": "rigatoni_core.cli.status:status",
+    "top": "rigatoni_core.cli.top:top",
     "completion": "rigatoni_core.cli.completion:completion",
     "dlq": "rigatoni_core.cli.dlq:dlq",
 }
@@ -43,6 +44,7 @@ First steps:
   rigatoni validate pipeline.toml    is the file right, is everything reachable
   rigatoni run pipeline.toml         run until Ctrl-C
   rigatoni state show pipeline.toml  where each stream stands
+  rigatoni top                       watch what runs (--web: on a page)
 
 \b
 Exit codes:

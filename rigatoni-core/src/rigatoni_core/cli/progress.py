@@ -15,7 +15,7 @@ from rigatoni_core.statistics import Statistics, StreamStatistics
 
 _WINDOW = 5.0  # seconds that rates are averaged over
 _TROUBLED = ("retrying", "failing", "failed")
-_STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing": "red", "failed": "bold red"}
+STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing": "red", "failed": "bold red"}
 
 
 class Progress:
@@ -40,12 +40,12 @@ class Progress:
             table.add_column(name, justify="left" if name in ("stream", "state") else "right", no_wrap=True)
         streams = self._streams()
         for name, figures in streams.items():
-            table.add_row(*self._row(name, figures), style=_STYLES.get(figures.state, ""))
+            table.add_row(*self._row(name, figures), style=STYLES.get(figures.state, ""))
         if len(streams) > 1:
             table.add_section()
             table.add_row(*self._row("all", StreamStatistics.together(list(streams.values()))))
         troubles = [
-            Text(f"{name} is {figures.state}: {redacted(figures.last_error)}", style=_STYLES[figures.state])
+            Text(f"{name} is {figures.state}: {redacted(figures.last_error)}", style=STYLES[figures.state])
             for name, figures in streams.items()
             if figures.state in _TROUBLED and figures.last_error
         ]

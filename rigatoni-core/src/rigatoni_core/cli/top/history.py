@@ -1,0 +1,117 @@
+"""What the running processes said of their streams, look by look: the one source of the screen and of the page."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import attrs
+
+from rigatoni_core.cli.sockets import NoAnswerError, running
+
+KEPT = 15 * 60
+"""Looks that are kept of each stream: a quarter of an hour at one a second."""
+
+_RATE = 5
+"""Looks that a rate is taken over."""
+
+
+class Look(NamedTuple):
+    """What one answer said: when (monotonic seconds), how much was delivered till then, and the lag in seconds."""
+
+    time: float
+    events: int
+    bytes: int
+    lag: float | None
+
+
+@attrs.define
+class StreamHistory:
+    """One stream of one process. `figures` is what `rigatoni status --json` says of it."""
+
+    process: int
+    pipeline: str
+    figures: Mapping[str, Any]
+    looks: deque[Look] = attrs.field(factory=lambda: deque(maxlen=KEPT))
+
+    @property
+    def name(self) -> str:
+        return f"{self.pipeline}/{self.figures['name']}"
+
+    def take(self, figures: Mapping[str, Any], now: float) -> None:
+        self.figures = figures
+        self.looks.append(Look(now, figures["events"], figures["bytes"], figures["lag"]))
+
+    @property
+    def events_rate(self) -> float:
+        """Events a second, over the last few looks."""
+        first, last = self._recent
+        return _rate(last.events - first.events, last.time - first.time)
+
+    @property
+    def bytes_rate(self) -> float:
+        """Bytes a second, over the last few looks."""
+        first, last = self._recent
+        return _rate(last.bytes - first.bytes, last.time - first.time)
+
+    @property
+    def _recent(self) -> tuple[Look, Look]:
+        return self.looks[max(0, len(self.looks) - 1 - _RATE)], self.looks[-1]
+
+    def record(self) -> dict[str, Any]:
+        """What there is to know, as plain JSON values. `history`: seconds ago, events a second, lag."""
+        now = self.looks[-1].time
+        history = [
+            [round(two.time - now, 1), round(_rate(two.events - one.events, two.time - one.time), 1), two.lag]
+            for one, two in pairwise(self.looks)
+        ]
+        return {
+            "process": self.process,
+            "pipeline": self.pipeline,
+            **self.figures,
+            "events_rate": round(self.events_rate, 1),
+            "bytes_rate": round(self.bytes_rate, 1),
+            "history": history,
+        }
+
+
+@attrs.define
+class History:
+    """All streams of the processes that run here, or of those that run `file` (a resolved path)."""
+
+    file: str | None = None
+    streams: dict[tuple[int, str, str], StreamHistory] = attrs.field(factory=dict)
+    silent: dict[int, str] = attrs.field(factory=dict)
+    """Processes that do not answer, with the reason."""
+
+    def look(self) -> None:
+        """Ask every process once. What is gone is forgotten; a process that is silent keeps its last figures."""
+        now = time.monotonic()
+        there: set[tuple[int, str, str]] = set()
+        self.silent = {}
+        for process, answer in running():
+            if isinstance(answer, NoAnswerError):
+                self.silent[process] = str(answer)
+                there |= {key for key in self.streams if key[0] == process}
+            elif self.file in (None, answer["file"]):
+                for pipeline in answer["pipelines"]:
+                    for figures in pipeline["streams"]:
+                        key = (process, pipeline["name"], figures["name"])
+                        there.add(key)
+                        if key not in self.streams:
+                            self.streams[key] = StreamHistory(process, pipeline["name"], figures)
+                        self.streams[key].take(figures, now)
+        for key in self.streams.keys() - there:
+            del self.streams[key]
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        return {
+            "streams": [stream.record() for stream in self.streams.values()],
+            "silent": [{"process": process, "reason": reason} for process, reason in self.silent.items()],
+        }
+
+
+def _rate(count: int, seconds: float) -> float:
+    return max(0.0, count / seconds) if seconds > 0 else 0.0

@@ -1,0 +1,122 @@
+"""The local page: what the screen shows, with charts, for browsers on this machine. It can only be read.
+
+Three files of ours and one document of figures; nothing is loaded from elsewhere, and a strict content security policy
+says so to the browser. Only requests that name this machine as their host are answered, since another site's name may
+be made to point here (DNS rebinding).
+"""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+from rigatoni_core.cli.output import say
+from rigatoni_core.cli.top.history import History
+from rigatoni_core.errors import ConfigurationError
+
+HOST = "127.0.0.1"
+_NAMES = (HOST, "localhost", "[::1]")
+_FILES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Page:
+    """Serves the page until `close`, and looks at the processes all the while. Raises `ConfigurationError`.
+
+    `port` is where it listens; where 0 was asked for, the one that the system chose.
+    """
+
+    def __init__(self, history: History, interval: float, port: int) -> None:
+        self._history = history
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        page = self
+
+        class Handler(_Handler):
+            def figures(self) -> bytes:
+                return page._figures()
+
+        try:
+            self._server = ThreadingHTTPServer((HOST, port), Handler)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the page can not listen on {HOST}:{port}: {error.strerror or error}",
+                remedy="Give it another port: --port 0 takes any free one.",
+            ) from None
+        self.port: int = self._server.server_address[1]
+        for work in (self._look, self._server.serve_forever):
+            threading.Thread(target=work, name="rigatoni-top", daemon=True).start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _look(self) -> None:
+        while not self._ended.is_set():
+            with self._lock:
+                self._history.look()
+            self._ended.wait(self._interval)
+
+    def _figures(self) -> bytes:
+        with self._lock:
+            return json.dumps({**self._history.record(), "interval": self._interval}).encode()
+
+
+def serve(history: History, interval: float, port: int) -> None:
+    """Until Ctrl-C."""
+    page = Page(history, interval, port)
+    say(f"http://{HOST}:{page.port}/ shows what runs here; Ctrl-C ends")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        page.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_version, sys_version = "rigatoni", ""
+    timeout = 10  # seconds that a request may take to arrive
+
+    def figures(self) -> bytes:
+        """The document of figures."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """The page's files, and the figures."""
+        host, _, port = (self.headers.get("Host") or "").rpartition(":")
+        if host not in _NAMES or port != str(self.connection.getsockname()[1]):
+            self._answer(403, "text/plain", b"this page is for this machine: open it as http://127.0.0.1\n")
+        elif self.path == "/figures.json":
+            self._answer(200, "application/json", self.figures())
+        elif self.path in _FILES:
+            name, kind = _FILES[self.path]
+            self._answer(200, kind, (files(__package__) / "static" / name).read_bytes())
+        else:
+            self._answer(404, "text/plain", b"there is nothing here\n")
+
+    do_HEAD = do_GET  # noqa: N815 (the base class's name)
+
+    def _answer(self, status: int, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **_HEADERS}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+        """Requests are not logged."""
