@@ -1,6 +1,7 @@
 """Every check and chore of the repository. `nox -l` lists them; plain `nox` runs what CI runs."""
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -88,6 +89,11 @@ def docs(session: nox.Session) -> None:
     """The site, into docs/_site: no warning is allowed."""
     session.install("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "-e", "rigatoni-core")
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
+    for page in Path("docs/_site").rglob("*.html"):  # readers load nothing from elsewhere
+        if foreign := re.search(
+            r"<(script|img|link)\b[^>]*(src|href)=.(https?:)?//[^>]*>", page.read_text(encoding="utf-8")
+        ):
+            session.error(f"{page} loads {foreign[0]}")
 
 
 @nox.session
