@@ -15,7 +15,7 @@ include_patterns = [
     "rigatoni-*/README.md",
 ]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
 myst_heading_anchors = 3
 default_role = "code"  # docstrings quote code as Markdown does
 autodoc_member_order = "bysource"

@@ -1,4 +1,4 @@
-"""Every error that Rigatoni raises on purpose, grouped by what the reader can do about it.
+"""Every error that Rigatoni raises on purpose, grouped by what the reader can do about it::
 
     RigatoniError
       ConfigurationError        fix the file
