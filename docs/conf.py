@@ -18,6 +18,7 @@ include_patterns = [
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
 myst_heading_anchors = 3
 default_role = "code"  # docstrings quote code as Markdown does
+smartquotes = False  # options begin with two dashes
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 
@@ -25,4 +26,19 @@ html_theme = "furo"
 html_title = "Rigatoni"
 html_copy_source = False
 suppress_warnings = ["misc.highlighting_failure"]  # Pygments does not know DuckDB's operators
+highlight_language = "none"  # for literal blocks that name no language
 pygments_style = "friendly"
+
+
+def as_printed(app, context, lines):
+    """Columns in a command's help stay columns: its lines, `| ...` where sphinx-click made them, become literal."""
+    text = []
+    for number, line in enumerate(lines):
+        if line.startswith("| ") and not (number and lines[number - 1].startswith("| ")):
+            text += ["::", ""]
+        text.append(f"    {line[2:]}" if line.startswith("| ") else line)
+    lines[:] = text
+
+
+def setup(app):
+    app.connect("sphinx-click-process-description", as_printed)
