@@ -182,5 +182,27 @@ def fuzz(session: nox.Session) -> None:
         in_workspace(session, "pytest", "-q", "tests/test_fuzz.py", "--hypothesis-profile=fuzz")
 
 
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Checks, builds, tests and tags one distribution: `nox -s release -- rigatoni-s3 0.1.0 --dry-run`."""
+    session.install("build[virtualenv]", "virtualenv", "twine>=6.1")
+    session.run("python", "-m", "releasing", *session.posargs)
+
+
+@nox.session(default=False)
+def compatibility(session: nox.Session) -> None:
+    """Each plugin's contract with the oldest and the newest core that it allows, from wheels."""
+    session.install("build[virtualenv]", "virtualenv", "packaging")
+    session.run("python", "-m", "releasing.compatibility")
+
+
+@nox.session(venv_backend="none", requires=["workspace"], default=False)
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of whatever the distributions bring along."""
+    session.run(
+        "uvx", "pip-audit", "--skip-editable", "--path", str(next(BIN.parent.glob("lib/python*/site-packages")))
+    )
+
+
 if __name__ == "__main__":
     sys.exit("run it with: python -m nox")

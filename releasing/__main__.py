@@ -1,0 +1,87 @@
+"""Release one distribution.
+
+    python -m nox -s release -- rigatoni-s3 0.1.0            (--dry-run: everything but the tag)
+
+Checks that the version, the changelog and the clone are ready; builds the source distribution, and the wheel from it;
+checks both; runs the distribution's own tests against the wheel, in a fresh environment with core's wheel and what else
+it requires; writes its bill of materials (CycloneDX); then tags. Pushing the tag is yours: the workflow publishes it.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from releasing.checks import faults_of, faults_of_files, git, tag_of
+from releasing.environments import Environment, wheels_of
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(
+        prog="release", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("name", help="the distribution, such as rigatoni-s3")
+    arguments.add_argument("version", help="its new version, as its pyproject.toml says it")
+    arguments.add_argument("--dry-run", action="store_true", help="do not tag")
+    arguments.add_argument("--tagged", action="store_true", help="the tag is there already: this is what it publishes")
+    arguments.add_argument("--output", type=Path, default=Path("dist"), help="where the files go (default dist)")
+    options = arguments.parse_args()
+    name, version = options.name, options.version
+    if refused("before the build", list(faults_of(ROOT, name, version, tagged=options.tagged))):
+        return 1
+    built = options.output.absolute() / name
+    shutil.rmtree(built, ignore_errors=True)
+    say(f"building {name} {version}: the source distribution, and the wheel from it")
+    run(sys.executable, "-m", "build", "--quiet", "--outdir", built, ROOT / name)
+    run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
+    if refused("in what was built", list(faults_of_files(built, name))):
+        return 1
+    test(name, built)
+    if options.dry_run:
+        say(f"{name} {version} is ready, in {built}; it was not tagged")
+        return 0
+    git(ROOT, "tag", "--annotate", tag_of(name, version), "--message", f"{name} {version}")
+    say(f"{name} {version} is tagged. To publish it: git push origin {tag_of(name, version)}")
+    return 0
+
+
+def test(name: str, built: Path) -> None:
+    """Run the tests of a distribution against its wheel; nothing of the clone but its tests is there."""
+    (wheel,) = built.glob("*.whl")
+    with tempfile.TemporaryDirectory() as place:
+        environment = Environment(Path(place) / "venv")
+        others = wheels_of(ROOT, Path(place) / "wheels", but=name)
+        say(f"testing {wheel.name} in a fresh environment")
+        environment.install_for_tests(wheel, others)
+        tests = Path(place) / "clone" / name / "tests"
+        shutil.copytree(ROOT / name / "tests", tests)
+        for shared in ("README.md", "CHANGELOG.md", "pyproject.toml"):
+            shutil.copy(ROOT / name / shared, tests.parent / shared)
+        environment.copy_what_tests_share(ROOT, tests.parents[1])
+        environment.run("python", "-m", "pytest", "-q", "-n", "2", str(tests), cwd=tests.parents[1])
+        environment.write_bill_of_materials(built / f"{wheel.name.removesuffix('.whl')}.cdx.json")
+
+
+def refused(when: str, faults: list[str]) -> bool:
+    for fault in faults:
+        say(f"error: {fault}")
+    if faults:
+        say(f"{len(faults)} fault{'s' if len(faults) > 1 else ''} {when}; nothing was tagged")
+    return bool(faults)
+
+
+def run(*command: object) -> None:
+    subprocess.run(list(map(str, command)), check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "1767225600"})
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
