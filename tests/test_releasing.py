@@ -98,7 +98,7 @@ def test_the_present_core_is_one_that_plugins_are_tried_with():
 
 OF_PACKAGE = metadata.packages_distributions()
 TOGETHER = {"botocore": {"boto3"}, "attrs": {"rigatoni-core"}}
-"""Packages that are part of what another one promises: boto3 hands out botocore's errors, a component is an attrs class."""
+"""Packages that are part of another's promise: boto3 hands out botocore's errors, components are attrs classes."""
 OPTIONAL = {"rigatoni_native": "rigatoni-bson"}
 """Packages that are used when they are there, and by whom."""
 
