@@ -36,8 +36,8 @@ BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 PIP = re.compile(r"(?:python -m )?pip install (?P<what>[^#]+)")
+NAMED = '[pipeline]\nname = "page"\n'
 COMPLETION = {
-    "name": '[pipeline]\nname = "page"\n',
     "source": '[pipeline.source]\ntype = "mongodb"\nuri = { env = "MONGODB_URI" }\nwatch = ["shop.orders"]\n',
     "destination": '[pipeline.destination]\ntype = "local"\npath = "lake"\nserializer = { type = "json" }\n',
     "state": '[pipeline.state]\ntype = "file"\npath = "state"\n',
@@ -103,7 +103,7 @@ class Reader:
                 with self._output.open("wb") as output:
                     self.other = self._start(f"exec {block.text}", output)
             case "Ctrl-C", "text":
-                assert self._end_other() in (0, 130), self._output.read_text(encoding="utf-8")
+                self._end_other()
                 self.printed = self._output.read_text(encoding="utf-8")
                 self._compare(block)
             case (("" | "fails"), "sh"):
@@ -154,13 +154,11 @@ class Reader:
         assert answer.returncode == 0, f"{block.place}: {answer.stdout}{answer.stderr}"
 
     def _validate(self, block: Block) -> None:
-        pipeline = tomllib.loads(block.text).get("pipeline", {})
-        known = COMPLETION if isinstance(pipeline, list) else pipeline
-        text = block.text + "".join(f"\n{more}" for key, more in COMPLETION.items() if key not in known)
-        if "name" not in known and "[pipeline]\n" in block.text:
-            text = block.text.replace("[pipeline]\n", COMPLETION["name"], 1) + text[len(block.text) :].replace(
-                COMPLETION["name"], "", 1
-            )
+        given, text = tomllib.loads(block.text).get("pipeline", {}), block.text
+        if isinstance(given, dict):  # else there are several, all of them whole
+            if "name" not in given:
+                text = text.replace("[pipeline]\n", NAMED) if "[pipeline]\n" in text else f"{text}\n{NAMED}"
+            text += "".join(f"\n{table}" for key, table in COMPLETION.items() if key not in given)
         (self.where / "pipeline.toml").write_text(text, encoding="utf-8")
         self._call(block, "rigatoni", "validate", "--offline", "pipeline.toml")
 
@@ -169,19 +167,24 @@ class Reader:
         patterns = [re.escape(line).replace("…", ".*") for line in block.text.splitlines()]
         deadline = time.monotonic() + 60
         while True:
-            running = self.other is not None and self.other.poll() is None
-            printed = self.printed + (self._output.read_text(encoding="utf-8") if running else "")
+            over = self.other is None or self.other.poll() is not None or time.monotonic() > deadline
+            printed = self.printed + (self._output.read_text(encoding="utf-8") if self.other is not None else "")
             missing = [pattern for pattern in patterns if not re.search(pattern, printed)]
-            if not missing or not running or time.monotonic() > deadline:
+            if over or not missing:
                 break
             time.sleep(0.1)
         assert not missing, f"{block.place} promises {missing}, but was printed:\n{printed}"
 
-    def _end_other(self) -> int:
+    def _end_other(self) -> None:
+        """Ctrl-C in the other terminal; it must end well, also where it had hardly begun."""
         other, self.other = self.other, None
         assert other is not None, "nothing runs in the other terminal"
         other.send_signal(signal.SIGINT)
-        return other.wait(timeout=60)
+        try:
+            code = other.wait(timeout=60)
+        finally:
+            other.kill()
+        assert code in (0, 130, -signal.SIGINT), self._output.read_text(encoding="utf-8")
 
 
 def is_distribution(name: str) -> bool:
