@@ -77,7 +77,7 @@ def walk() -> Drawing:
 
 
 def batch() -> Drawing:
-    drawing = Drawing("The life of a batch", 460, 448)
+    drawing = Drawing("The life of a batch", 460, 414)
     steps = [
         ("ours", "A batch is cut", "consecutive events of one stream", ""),
         ("ours", "It is serialised", "a batch becomes bytes", ""),
