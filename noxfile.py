@@ -183,6 +183,18 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Everything measured in one run, into docs/benchmarks.md: `nox -s bench -- --quick` for a look."""
+    install_all(session)
+    if shutil.which("cargo"):
+        session.install(f"./{NATIVE}")
+    else:
+        session.log(f"without a Rust toolchain (cargo) there is no {NATIVE}: its columns are left out")
+    arguments = session.posargs or ["--output", "docs/benchmarks.md"]
+    session.run("python", "-m", "benchmarks", *arguments)
+
+
+@nox.session(default=False)
 def release(session: nox.Session) -> None:
     """Checks, builds, tests and tags one distribution: `nox -s release -- rigatoni-s3 0.1.0 --dry-run`."""
     session.install("build[virtualenv]", "virtualenv", "twine>=6.1")

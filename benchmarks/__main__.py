@@ -1,0 +1,349 @@
+"""Everything measured in one run, side by side, and written as a page with a plot.
+
+    python -m nox -s bench                 (--quick: a few minutes, for a look)
+
+Compared are the script that one would write by hand with PyMongo (`watch()`, json_util, gzip, files), our path without
+the accelerator, and with it. A server that is never the bottleneck feeds change events of about 876 bytes, 1,000 a
+reply, encoded beforehand. Rounds alternate, so that what else the machine does hits all alike; medians count. What is
+measured is the processor time of the reading process, user and system, all threads: it is what a core is busy with.
+"""
+
+import argparse
+import importlib.util
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from rigatoni_mongodb.testing.feeder import feeder
+
+from benchmarks.figures import spread
+
+Measurement = Callable[[], float]
+NATIVE = importlib.util.find_spec("rigatoni_native") is not None
+PATHS = {"without the accelerator": ["--pure"], **({"with it": []} if NATIVE else {})}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--quick", action="store_true", help="fewer events and rounds: for a look, not for a claim")
+    arguments.add_argument("--events", type=int, help="events of a measurement (300000; 20000 with --quick)")
+    arguments.add_argument("--rounds", type=int, help="how often everything is measured (3; 2 with --quick)")
+    arguments.add_argument("--only", help="the sections to run, such as formats,memory")
+    arguments.add_argument("--output", type=Path, help="where the page goes, and the plot beside it (default: stdout)")
+    arguments.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
+    options = arguments.parse_args()
+    rounds = options.rounds or (2 if options.quick else 3)
+    bench = Bench(events=options.events or (20_000 if options.quick else 300_000), rounds=rounds)
+    for name, section in SECTIONS.items():
+        if not options.only or name in options.only.split(","):
+            section(bench)
+    if options.json:
+        print(json.dumps(bench.figures, indent=2))
+    elif options.output:
+        options.output.write_text(bench.page(), encoding="utf-8")
+        if "formats" in bench.figures:
+            plot(bench.figures["formats"], options.output.with_suffix(".svg"))
+    else:
+        print(bench.page())
+
+
+class Bench:
+    """Runs processes and keeps what they say, by section."""
+
+    def __init__(self, *, events: int, rounds: int) -> None:
+        self.events, self.rounds = events, rounds
+        self.figures: dict[str, dict[str, Any]] = {}
+
+    def alternate(self, section: str, measured: dict[str, Measurement]) -> dict[str, list[float]]:
+        """Each of them in turn, round after round."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for number in range(self.rounds):
+            for name, measurement in measured.items():
+                say(f"{section}, round {number + 1} of {self.rounds}: {name}")
+                found[name].append(measurement())
+        self.figures[section] = dict(found)
+        return found
+
+    def page(self) -> str:
+        parts = [HEAD.format(about=about(), events=self.events, rounds=self.rounds)]
+        for name, title in TITLES.items():
+            if name in self.figures:
+                parts.append(f"## {title}\n\n{TABLES[name](self.figures[name])}")
+        return "\n".join(parts)
+
+
+def process(*command: object) -> dict[str, float]:
+    """The figures that a process of ours prints."""
+    answer = subprocess.run([sys.executable, "-m", *map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
+    figures: dict[str, float] = json.loads(answer.stdout)
+    return figures
+
+
+def each(figures: dict[str, float], events: int) -> float:
+    """Microseconds of processor time for an event."""
+    return figures["seconds"] / events * 1e6
+
+
+def by_hand(uri: str, events: int) -> Measurement:
+    def measure() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return each(process("benchmarks.by_hand_stream", uri, events, folder), events)
+
+    return measure
+
+
+def ours(uri: str | None, events: int, *more: object, streams: int = 1) -> Measurement:
+    source = ["--uri", uri] if uri else []
+    command = ["benchmarks.pipeline", *source, "--events", events, "--streams", streams, *more]
+    return lambda: each(process(*command), events * streams)
+
+
+def floor(bench: Bench) -> None:
+    """What no reader can do without: copying the bytes, compressing what is written, and the socket."""
+    line = json.dumps({"text": [f"{number:x}" for number in range(80)]}).encode()[:700]
+    block = b"\n".join(line.replace(b"4", b"%d" % (number % 10)) for number in range(5000))
+    compressor = zstandard.ZstdCompressor(level=3)
+    large = bytearray(876 * 100_000)
+
+    def timed(work: Callable[[], object], events: int) -> Measurement:
+        def measure() -> float:
+            began = time.process_time()
+            work()
+            return (time.process_time() - began) / events * 1e6
+
+        return measure
+
+    bench.alternate(
+        "floor",
+        {
+            "one copy of 876 bytes (memcpy)": timed(lambda: bytes(large), 100_000),
+            "zstd, level 3, of 700 bytes of JSON": timed(lambda: compressor.compress(block), 5000),
+        },
+    )
+
+
+def formats(bench: Bench) -> None:
+    with feeder(bench.events) as uri:
+        measured: dict[str, Measurement] = {"by hand: json+gzip": by_hand(uri, bench.events)}
+        for serializer in ("json", "json+gzip", "json+zstd", "csv+zstd", "avro", "parquet"):
+            for path, flags in PATHS.items():
+                measured[f"{serializer}, {path}"] = ours(uri, bench.events, "--serializer", serializer, *flags)
+        bench.alternate("formats", measured)
+
+
+def s3(bench: Bench) -> None:
+    with feeder(bench.events) as uri, sink() as endpoint:
+        measured = {
+            f"json+zstd, {path}": ours(uri, bench.events, "--s3", endpoint, *flags) for path, flags in PATHS.items()
+        }
+        bench.alternate("s3", measured)
+
+
+def streams(bench: Bench) -> None:
+    """Processor time and memory with one and with four streams; and how much quicker four are on two cores."""
+    events = bench.events
+    found: dict[str, Any] = defaultdict(list)
+    with feeder(events) as uri:
+        for _ in range(bench.rounds):
+            for path, flags in PATHS.items():
+                for count in (1, 4):
+                    say(f"streams: {count}, {path}")
+                    figures = process(
+                        "benchmarks.pipeline", "--uri", uri, "--events", events, "--streams", count, *flags
+                    )
+                    key = f"{count} stream{'s' if count > 1 else ''}, {path}"
+                    found[f"{key}: µs an event"].append(each(figures, events * count))
+                    found[f"{key}: MiB above idle"].append(figures["grown"] / 2**20)
+    for _ in range(bench.rounds):
+        for path, flags in PATHS.items():
+            rates = {}
+            for count in (1, 4):
+                say(f"streams from memory: {count}, {path}")
+                figures = process("benchmarks.pipeline", "--events", events, "--streams", count, *flags)
+                rates[count] = events * count / figures["wall"]
+            found[f"events/s of 1 stream, from memory, {path}"].append(rates[1])
+            found[f"4 streams from memory are quicker, {path}: times"].append(rates[4] / rates[1])
+    bench.figures["streams"] = dict(found)
+
+
+def sizes(bench: Bench) -> None:
+    measured: dict[str, Measurement] = {}
+    with_feeders: list[Any] = []
+    try:
+        for nbytes in (100, 1_000, 10_000, 100_000):
+            events = max(2_000, min(bench.events, 200_000_000 // (nbytes + 250)) // 2)
+            per_reply = 1000 if nbytes <= 10_000 else 100
+            opened = feeder(events, document_bytes=nbytes, reply_events=per_reply)
+            uri = opened.__enter__()
+            with_feeders.append(opened)
+            for path, flags in PATHS.items():
+                measured[f"{nbytes:,} bytes, {path}"] = ours(uri, events, *flags)
+        bench.alternate("sizes", measured)
+    finally:
+        for opened in with_feeders:
+            opened.__exit__(None, None, None)
+
+
+def collections(bench: Bench) -> None:
+    measured: dict[str, Measurement] = {}
+    for count in (1, 10, 100):
+        for path, flags in PATHS.items():
+            measured[f"{count} collections, {path}"] = _spread_over(count, bench.events // count, flags)
+    bench.alternate("collections", measured)
+
+
+def _spread_over(count: int, events: int, flags: list[str]) -> Measurement:
+    def measure() -> float:
+        with feeder(events) as uri:
+            return ours(uri, events, *flags, streams=count)()
+
+    return measure
+
+
+def latency(bench: Bench) -> None:
+    seconds = 15 if bench.rounds > 2 else 4
+    found = {}
+    for rate in (10, 1000):
+        say(f"latency: {rate} inserts a second")
+        figures = process("benchmarks.latency", "--rate", rate, "--seconds", seconds)
+        found[f"{rate} a second"] = {key: round(value * 1000, 1) for key, value in figures.items() if key[0] == "p"}
+    bench.figures["latency"] = found
+
+
+SECTIONS = {
+    "floor": floor,
+    "formats": formats,
+    "s3": s3,
+    "streams": streams,
+    "sizes": sizes,
+    "collections": collections,
+    "latency": latency,
+}
+TITLES = {
+    "formats": "From the wire to files",
+    "s3": "From the wire to S3",
+    "streams": "Several streams, and memory",
+    "sizes": "Larger documents",
+    "collections": "Many collections",
+    "latency": "Latency",
+    "floor": "The floor",
+}
+
+
+def plain_table(figures: dict[str, list[float]]) -> str:
+    rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
+    return "\n".join(["| what | µs of processor time for an event |", "|---|---|", *rows, ""])
+
+
+def formats_table(figures: dict[str, list[float]]) -> str:
+    hand = statistics.median(figures["by hand: json+gzip"])
+    json_zstd = {
+        path: statistics.median(figures[f"json+zstd, {path}"]) for path in PATHS if f"json+zstd, {path}" in figures
+    }
+    rows = []
+    for name, values in figures.items():
+        median = statistics.median(values)
+        base = next((value for path, value in json_zstd.items() if name.endswith(path)), None)
+        against = f"{median / base:.2f}" if base else ""
+        rows.append(f"| {name} | {spread(values)} | {1e6 / median:,.0f} | {hand / median:.1f} | {against} |")
+    head = (
+        "| what | µs of processor time for an event | events a second of one core | times the script | json+zstd = 1 |"
+    )
+    return "\n".join(["![Processor time for an event](benchmarks.svg)", "", head, "|---|---|---|---|---|", *rows, ""])
+
+
+def streams_table(figures: dict[str, list[float]]) -> str:
+    rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
+    return "\n".join(["| what | figure |", "|---|---|", *rows, ""])
+
+
+def latency_table(figures: dict[str, dict[str, float]]) -> str:
+    rows = [f"| {name} | {values['p50']} ms | {values['p99']} ms |" for name, values in figures.items()]
+    note = "From before the insert is sent until its file is durable, with `batch_timeout = 0.05`.\n"
+    return "\n".join([note, "| inserts | p50 | p99 |", "|---|---|---|", *rows, ""])
+
+
+TABLES: dict[str, Callable[[Any], str]] = {
+    "floor": plain_table,
+    "formats": formats_table,
+    "s3": plain_table,
+    "streams": streams_table,
+    "sizes": plain_table,
+    "collections": plain_table,
+    "latency": latency_table,
+}
+
+HEAD = """\
+# Benchmarks
+
+Made by `python -m nox -s bench`, in one run: {about}. {events:,} events a measurement, {rounds} rounds in
+turn; medians, and in parentheses the least and the greatest. Events are inserts of about 876 bytes; "by hand" is the
+script that one would write with PyMongo: `watch()`, `json_util.dumps`, `gzip`, files. Compare figures of one run only:
+another machine, or another hour of a shared one, gives others.
+"""
+
+
+def about() -> str:
+    names = ("pymongo", "zstandard", "pyarrow", "orjson")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    date = datetime.now(UTC).date()
+    return f"{date}, Python {platform.python_version()}, {platform.machine()}, {versions}"
+
+
+@contextmanager
+def sink() -> Iterator[str]:
+    """An S3 store that takes everything and keeps nothing, in a process of its own."""
+    code = "import sys, time\nfrom rigatoni_s3.testing.proxy import FaultProxy\n"
+    code += "with FaultProxy() as proxy:\n    print(proxy.endpoint_url, flush=True)\n"
+    code += "    while True:\n        time.sleep(0.2)\n        proxy.requests.clear()\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process_:
+        assert process_.stdout is not None
+        try:
+            yield process_.stdout.readline().strip()
+        finally:
+            process_.kill()
+
+
+def plot(figures: dict[str, list[float]], path: Path) -> None:
+    """The medians as bars, drawn as SVG: it needs no library and reads in light and dark."""
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    most, height = max(medians.values()), 24
+    bars = []
+    for number, (name, value) in enumerate(medians.items()):
+        top = 8 + number * height
+        color = "#8a8578" if name.startswith("by hand") else "#c2571a" if name.endswith("with it") else "#4a7fb5"
+        bars.append(
+            f'<text x="238" y="{top + 13}" text-anchor="end" font-size="12">{name}</text>'
+            f'<rect x="246" y="{top}" width="{max(1.0, 400 * value / most):.1f}" height="16" fill="{color}"/>'
+            f'<text x="{252 + 400 * value / most:.1f}" y="{top + 13}" font-size="12">{value:.1f} µs</text>'
+        )
+    total = 16 + len(bars) * height
+    style = "text{font-family:sans-serif;fill:#333}@media(prefers-color-scheme:dark){text{fill:#ddd}}"
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {total}" role="img" '
+        f'aria-label="Processor time for an event"><style>{style}</style>{"".join(bars)}</svg>\n',
+        encoding="utf-8",
+    )
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The script that one would write by hand with PyMongo: `watch()`, json_util, gzip, files. Prints its figures as JSON.
+
+python -m benchmarks.by_hand_stream URI EVENTS FOLDER
+"""
+
+import gzip
+import sys
+
+from bson import json_util
+from pymongo import MongoClient
+
+from benchmarks.figures import Meter
+
+
+def main(uri: str, count: int, folder: str) -> None:
+    with MongoClient(uri) as client:
+        meter = Meter()
+        lines, files = [], 0
+        with client.bench.events.watch(batch_size=1000) as stream:
+            for event in stream:
+                lines.append(json_util.dumps(event))
+                if len(lines) == 1000:
+                    with gzip.open(f"{folder}/{files:06}.ndjson.gz", "wt") as file:
+                        file.write("\n".join(lines) + "\n")
+                    files, lines = files + 1, []
+                count -= 1
+                if not count:
+                    break
+        meter.report()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

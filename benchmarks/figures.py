@@ -1,0 +1,29 @@
+"""What a measured process says of itself: processor time, wall time and memory since it was ready to begin."""
+
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+
+
+class Meter:
+    """Begins when it is made: everything is imported and connected by then."""
+
+    def __init__(self) -> None:
+        self._before, self._began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+
+    def report(self) -> None:
+        """Print what was used since then: processor seconds of all threads, wall seconds, bytes of growth."""
+        now = resource.getrusage(resource.RUSAGE_SELF)
+        used = now.ru_utime + now.ru_stime - self._before.ru_utime - self._before.ru_stime
+        grown = (now.ru_maxrss - self._before.ru_maxrss) * 1024
+        json.dump({"seconds": used, "wall": time.perf_counter() - self._began, "grown": grown}, sys.stdout)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, and what lies around it."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"

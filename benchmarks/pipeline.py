@@ -1,0 +1,132 @@
+"""A pipeline of ours in a process of its own. Prints its figures as JSON.
+
+    python -m benchmarks.pipeline --uri URI --events N [--streams 4] [--serializer json+zstd] [--s3 ENDPOINT] [--pure]
+
+Without a URI its source is memory: the same events from one page that is never read twice over a wire.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import mock
+
+arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+arguments.add_argument("--uri")
+arguments.add_argument("--events", type=int, required=True, help="of each stream")
+arguments.add_argument("--streams", type=int, default=1)
+arguments.add_argument("--serializer", default="json+zstd", help="inner one first")
+arguments.add_argument("--s3", help="where an S3 store listens; else files")
+arguments.add_argument("--pure", action="store_true", help="without the accelerator, though it is installed")
+options = arguments.parse_args()
+if options.pure:
+    sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
+
+from rigatoni_bson.walking import offsets_of  # noqa: E402
+from rigatoni_core.batch import EventBatch  # noqa: E402
+from rigatoni_core.builtin.memory import MemoryStateStore  # noqa: E402
+from rigatoni_core.catalog import Catalog  # noqa: E402
+from rigatoni_core.contracts import Source  # noqa: E402
+from rigatoni_core.events import Definition, Position, ResumeToken, Stream, Timestamp  # noqa: E402
+from rigatoni_core.options import Secret  # noqa: E402
+from rigatoni_core.pipeline import Pipeline  # noqa: E402
+from rigatoni_local.destination import LocalDestination  # noqa: E402
+from rigatoni_mongodb.reading import DECODER  # noqa: E402
+from rigatoni_mongodb.source import MongoDBSource  # noqa: E402
+from rigatoni_mongodb.testing.feeder import START, Page  # noqa: E402
+
+from benchmarks.figures import Meter  # noqa: E402
+
+REPLY = 1000
+
+
+class MemorySource(Source):
+    """Each stream is the same events again and again, of one cluster time after another."""
+
+    decoder: ClassVar[Any] = DECODER
+
+    def __init__(self, streams: int, events: int) -> None:
+        self._streams, self._events = streams, events
+        page = Page.of(REPLY, {"db": "bench", "coll": "events"}, 630)
+        self._page = page
+
+    async def __aenter__(self) -> "MemorySource":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def streams(self) -> Sequence[str]:
+        return [f"bench.events{number or ''}" for number in range(self._streams)]
+
+    def definition(self, stream: Stream) -> Definition:
+        return Definition("", "bench", {})
+
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+        from rigatoni_bson.walking import documents_of
+
+        position = Position(ResumeToken('{"_data":"begin"}'), "bench", Timestamp(START, 0))
+        yield EventBatch.heartbeat(stream, position, decoder=DECODER, source_time=Timestamp(START * 2, 0))
+        for start in range(0, self._events, REPLY):
+            documents = documents_of(memoryview(self._page.at(start)))
+            offsets: array[int] = offsets_of(documents)
+            batch = EventBatch.following(position, stream, documents, offsets, DECODER)
+            position = batch.end
+            yield batch
+        while True:
+            yield EventBatch.heartbeat(
+                stream, position, decoder=DECODER, source_time=position.cluster_time, caught_up=True
+            )
+            await asyncio.sleep(0.01)
+
+
+def serializer() -> Any:
+    catalog, made = Catalog.discover(), None
+    for name in options.serializer.split("+"):
+        made = catalog.get("serializer", name)(**({"inner": made} if made else {}))
+    return made
+
+
+def destination(folder: str) -> Any:
+    if not options.s3:
+        return LocalDestination(path=Path(folder), serializer=serializer())
+    from rigatoni_s3.destination import S3Destination
+
+    return S3Destination(
+        bucket="lake",
+        endpoint_url=options.s3,
+        region="us-east-1",
+        access_key_id="a",
+        secret_access_key=Secret("s"),
+        serializer=serializer(),
+    )
+
+
+def source() -> Source:
+    if not options.uri:
+        return MemorySource(options.streams, options.events)
+    watch = [f"bench.events{number or ''}" for number in range(options.streams)]
+    return MongoDBSource(uri=Secret(options.uri), watch=watch, start_at="2023-01-01T00:00:00Z", max_await_time=0.1)
+
+
+async def main(folder: str) -> None:
+    pipeline = Pipeline(name="bench", source=source(), destination=destination(folder), state=MemoryStateStore())
+    meter = Meter()
+    report = await pipeline.run(once=True)
+    meter.report()
+    total = pipeline.statistics.total
+    assert report.ok, report
+    assert total.events == options.events * options.streams, total
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        if options.s3:  # a sink would not pass the probe
+            with mock.patch.multiple("rigatoni_s3.destination", probe=lambda *_: None, is_atomic=lambda *_: True):
+                asyncio.run(main(place))
+        else:
+            asyncio.run(main(place))
