@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
+from rigatoni_core.options import Secret
 from rigatoni_core.testing.servers import free_port
+from rigatoni_mongodb.source import MongoDBSource
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -72,3 +74,14 @@ def test_a_pipeline_that_can_not_start_ends_the_start_of_the_application(place):
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 3, answer.stderr
     assert "Application startup failed" in answer.stderr
+
+
+def test_the_examples_have_the_types_that_they_should():
+    command = [sys.executable, "-m", "mypy", "plain_python.py"]
+    answer = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_a_single_text_is_no_list_of_texts():
+    with pytest.raises(TypeError, match=r"write \['shop\.orders'\]"):
+        MongoDBSource(uri=Secret("mongodb://localhost/"), watch="shop.orders")

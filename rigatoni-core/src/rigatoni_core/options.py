@@ -9,6 +9,7 @@ A component's options are the public fields of its attrs class. The text in `Ann
 """
 
 import re
+from collections.abc import Iterable
 from typing import NewType
 
 import attrs
@@ -27,6 +28,13 @@ def parse_size(text: str) -> ByteSize:
             f"{text!r} is not a size: write a number of bytes, or a number and one of kB, MB, GB, KiB, MiB, GiB"
         )
     return ByteSize(int(float(match[1]) * _UNITS[match[2]]))
+
+
+def texts(value: Iterable[str]) -> tuple[str, ...]:
+    """The converter of an option that holds several texts. Raises TypeError for a single one."""
+    if isinstance(value, str):
+        raise TypeError(f"it is a list of texts: write [{value!r}]")
+    return tuple(value)
 
 
 @attrs.frozen(repr=False)

@@ -20,6 +20,7 @@ from rigatoni_core.contracts import (
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
+from rigatoni_core.options import texts
 from rigatoni_core.readback import documents_of
 from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane, on_own_thread
@@ -45,7 +46,7 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBa
         tuple[str, ...],
         "Hive style folders, in this order: `namespace`; `month`, `day` or `hour` of the cluster time (UTC); "
         "`field:customer.country`, a field of the document",
-    ] = attrs.field(default=(), converter=tuple, validator=check_partitions)
+    ] = attrs.field(default=(), converter=texts, validator=check_partitions)
     folder_template: Annotated[
         str, "Folders of your own instead, such as `{database}/{collection}/{year}/{month}/{day}`"
     ] = attrs.field(default="", validator=check_partitions)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -17,7 +17,7 @@ from rigatoni_core.batch import Decoder, EventBatch
 from rigatoni_core.contracts import Advisor, Examiner, Positioner, Source
 from rigatoni_core.errors import RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
-from rigatoni_core.options import Secret
+from rigatoni_core.options import Secret, texts
 from rigatoni_core.settings import Settings
 
 from rigatoni_mongodb.driver import Client, Driver
@@ -45,6 +45,10 @@ def _check_watch(instance: object, attribute: "attrs.Attribute[Any]", value: Seq
     parse_watches(value)
 
 
+def _stages(value: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple(value)
+
+
 def _check_start(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     _start_time(value)
 
@@ -63,7 +67,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
     )
     watch: Annotated[
         tuple[str, ...], 'One stream each: "shop.orders", "shop.ord_*", "shop.*" (a database), "*" (all)'
-    ] = attrs.field(converter=tuple, validator=_check_watch)
+    ] = attrs.field(converter=texts, validator=_check_watch)
     full_document: Annotated[
         Literal["default", "updateLookup", "whenAvailable", "required"], "Which document an update carries"
     ] = "default"
@@ -71,7 +75,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         Literal["off", "whenAvailable", "required"], "Whether events carry the document before the change"
     ] = "off"
     pipeline: Annotated[tuple[dict[str, Any], ...], "Stages that the server applies to the events"] = attrs.field(
-        default=(), converter=tuple
+        default=(), converter=_stages
     )
     show_expanded_events: Annotated[bool, "Also deliver create, createIndexes, modify and the like (6.0)"] = False
     start_at: Annotated[str, 'Where a fresh stream begins: "now", or a time such as "2026-11-23T14:00:00Z"'] = (

@@ -21,7 +21,7 @@ from rigatoni_core.contracts import (
 )
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
-from rigatoni_core.options import ByteSize, Secret
+from rigatoni_core.options import ByteSize, Secret, texts
 from rigatoni_core.readback import documents_of
 from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane
@@ -55,7 +55,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack)
         tuple[str, ...],
         "Hive style folders, in this order: `namespace`; `month`, `day` or `hour` of the cluster time (UTC); "
         "`field:customer.country`, a field of the document",
-    ] = attrs.field(default=(), converter=tuple, validator=check_partitions)
+    ] = attrs.field(default=(), converter=texts, validator=check_partitions)
     folder_template: Annotated[
         str, "Folders of your own instead, such as `{database}/{collection}/{year}/{month}/{day}`"
     ] = attrs.field(default="", validator=check_partitions)
