@@ -1,7 +1,7 @@
 """Gathering what a source reads into batches, while the batch before is still being written.
 
 One reader task per stream takes whole replies; nothing here is done per event. What is gathered is bounded in bytes:
-a full buffer stops reading, and the server keeps the rest.
+a full buffer, of this stream or of all together, stops reading, and the server keeps the rest.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from rigatoni_core.batch import EventBatch
+from rigatoni_core.budget import Budget
 from rigatoni_core.errors import ChainError, ShutdownError
 from rigatoni_core.events import Position
 from rigatoni_core.settings import Settings
@@ -22,7 +23,7 @@ class Batcher:
 
     Iterate it inside its `async with`. A batch is yielded as soon as one limit is reached; a heartbeat only when no
     event before it is left. When the source fails, what was gathered is yielded first, then its error is raised.
-    `eager` ends a batch also as soon as the source has caught up.
+    `eager` ends a batch also as soon as the source has caught up. `budget` bounds what all streams hold together.
     """
 
     def __init__(
@@ -32,7 +33,9 @@ class Batcher:
         *,
         cut: Callable[[EventBatch], int] = len,
         eager: bool = False,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget
         self._replies = replies
         self._settings = settings
         self._cut = cut
@@ -58,6 +61,8 @@ class Batcher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._reader.cancel()
+        if self._budget is not None:
+            self._budget.leave(self._open_or_close)
         await asyncio.wait([self._reader])
         if not self._reader.cancelled():
             self._reader.exception()  # raised to the iterating side already, or of no interest any more
@@ -83,8 +88,7 @@ class Batcher:
         return self
 
     async def __anext__(self) -> EventBatch:
-        self._in_flight = 0
-        self._open_or_close()
+        self._fly(0)
         while True:
             self._changed.clear()
             if self._finished:
@@ -116,7 +120,7 @@ class Batcher:
                     part = part[: index + 1]
                 parts.append(part)
                 recut = EventBatch.join(parts)
-                self._in_flight = recut.nbytes
+                self._fly(recut.nbytes)
                 return recut
             if fixed.cluster_time is not None and part.end.order > fixed.order:
                 raise _never_came(batch, fixed)
@@ -131,8 +135,7 @@ class Batcher:
                 raise ShutdownError(f"{batch.stream} stops before it has read to the end of an earlier run's batch")
             if self._reader.done() or self._has_passed(fixed):
                 raise self._failure() or _never_came(batch, fixed)
-            self._in_flight = 0
-            self._open_or_close()
+            self._fly(0)
             await self._change(None)
         chunk, _ = self._chunks.popleft()
         self._count(-len(chunk), -chunk.nbytes)
@@ -195,8 +198,8 @@ class Batcher:
         if together < len(batch):
             self._put_back(batch[together:], since)
             batch = batch[:together]
-        self._in_flight = batch.nbytes
         self._newest = since
+        self._fly(batch.nbytes)
         return batch
 
     def _put_back(self, rest: EventBatch, since: float | None = None) -> None:
@@ -206,11 +209,19 @@ class Batcher:
     def _count(self, events: int, nbytes: int) -> None:
         self._events += events
         self._bytes += nbytes
+        if self._budget is not None:
+            self._budget.hold(self._open_or_close, self.buffered_bytes)
         self._open_or_close()
+
+    def _fly(self, nbytes: int) -> None:
+        """The batch in flight holds so many bytes."""
+        self._in_flight = nbytes
+        self._count(0, 0)
 
     def _open_or_close(self) -> None:
         """Reading goes on while there is room; with nothing gathered there is always room for one reply."""
-        if not self._chunks or self.buffered_bytes < self._settings.max_buffered_bytes:
+        together = self._budget is None or self._budget.has_room
+        if not self._chunks or (together and self.buffered_bytes < self._settings.max_buffered_bytes):
             self._room.set()
         else:
             self._room.clear()

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
+from rigatoni_core.budget import Budget
 from rigatoni_core.config import PipelineConfiguration
 from rigatoni_core.contracts import Destination, Listener, Managed, Source, StateStore
 from rigatoni_core.events import Position, Stream
@@ -83,6 +84,7 @@ class Pipeline:
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redact = redact
+        self._budget = Budget(max(self.settings.max_total_buffered_bytes, self.settings.max_buffered_bytes))
         self._only = only
         self._listeners = (self.statistics, *listeners)
         self._entered = asyncio.Event()
@@ -157,6 +159,7 @@ class Pipeline:
             dead_letters=self.dead_letters,
             redact=self._redact,
             once=once,
+            budget=self._budget,
         )
 
     async def _open(self, stack: AsyncExitStack) -> Sequence[str]:

@@ -56,6 +56,9 @@ class Settings:
     max_buffered_bytes: Annotated[ByteSize, "A worker stops reading while it holds this many bytes of events"] = (
         attrs.field(default=ByteSize(32 * 2**20), validator=_positive)
     )
+    max_total_buffered_bytes: Annotated[
+        ByteSize, "So do all workers together; the greater one counts where it is less than max_buffered_bytes"
+    ] = attrs.field(default=ByteSize(256 * 2**20), validator=_positive)
     write_timeout: Annotated[float, "One attempt to write a batch is abandoned after this long, seconds"] = attrs.field(
         default=60.0, validator=_positive
     )

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar, cast
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
+from rigatoni_core.budget import Budget
 from rigatoni_core.checkpoint import CheckpointKeeper
 from rigatoni_core.contracts import BatchCutter, Destination, PositionKeeper, Source, StateStore
 from rigatoni_core.errors import (
@@ -60,7 +61,9 @@ class Worker:
         dead_letters: Destination | None = None,
         redact: Callable[[str], str] = str,
         once: bool = False,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget
         self.stream = stream
         self.source = source
         self.destination = destination
@@ -116,7 +119,11 @@ class Worker:
         """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
         position = await self._position()
         async with Batcher(
-            self.source.read(self.stream, after=position), self.settings, cut=self._cut, eager=self._once
+            self.source.read(self.stream, after=position),
+            self.settings,
+            cut=self._cut,
+            eager=self._once,
+            budget=self._budget,
         ) as batches:
             self._batches, done = batches, False
             if self.retry.stopping:
