@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from releasing.checks import faults_of, faults_of_files, git, tag_of
-from releasing.environments import Environment, wheels_of
+from releasing.environments import Environment, clone_without_sources, wheels_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,12 +58,8 @@ def test(name: str, built: Path) -> None:
         others = wheels_of(ROOT, Path(place) / "wheels", but=name)
         say(f"testing {wheel.name} in a fresh environment")
         environment.install_for_tests(wheel, others)
-        tests = Path(place) / "clone" / name / "tests"
-        shutil.copytree(ROOT / name / "tests", tests)
-        for shared in ("README.md", "CHANGELOG.md", "pyproject.toml"):
-            shutil.copy(ROOT / name / shared, tests.parent / shared)
-        environment.copy_what_tests_share(ROOT, tests.parents[1])
-        environment.run("python", "-m", "pytest", "-q", "-n", "2", str(tests), cwd=tests.parents[1])
+        clone = clone_without_sources(ROOT, Path(place) / "clone")
+        environment.run("python", "-m", "pytest", "-q", "-n", "2", f"{name}/tests", cwd=clone)
         environment.write_bill_of_materials(built / f"{wheel.name.removesuffix('.whl')}.cdx.json")
 
 
@@ -84,4 +80,8 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        say(f"error: {Path(str(error.cmd[0])).name} failed, see above; nothing was tagged")
+        sys.exit(1)

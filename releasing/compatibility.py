@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from releasing.checks import git
-from releasing.environments import Environment, run, wheels_of
+from releasing.environments import Environment, clone_without_sources, run, wheels_of
 
 ROOT = Path(__file__).parent.parent
 CORE = "rigatoni-core"
@@ -72,12 +72,8 @@ def _try(plugin: str, core: Path, wheels: Path, place: Path) -> None:
     shutil.copytree(wheels, others, ignore=shutil.ignore_patterns("rigatoni_core-*", wheel.name))
     shutil.copy(core, others)
     environment.install_for_tests(wheel, others)
-    tests = place / "clone" / plugin / "tests"
-    shutil.copytree(ROOT / plugin / "tests", tests)
-    for shared in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / plugin / shared, tests.parent / shared)
-    environment.copy_what_tests_share(ROOT, tests.parents[1])
-    environment.run("python", "-m", "pytest", "-q", str(tests / "test_contract.py"), cwd=tests.parents[1])
+    clone = clone_without_sources(ROOT, place / "clone")
+    environment.run("python", "-m", "pytest", "-q", f"{plugin}/tests/test_contract.py", cwd=clone)
 
 
 if __name__ == "__main__":

