@@ -113,6 +113,25 @@ def test_hangup_reads_the_file_again_and_goes_on_without_loss(place, rigatoni, w
         assert process.wait(timeout=40) == 0
 
 
+def test_credentials_that_rotate_are_read_again_on_sighup(place, rigatoni, wait_for, mongodb_uri):
+    """Here with the whole URI in a file, which is where its password is."""
+    text = Path("pipeline.toml").read_text().replace('{ env = "MONGODB_URI" }', '{ file = "uri" }')
+    Path("pipeline.toml").write_text(text)
+    Path("uri").write_text(mongodb_uri)
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        Path("uri").write_text(f"{mongodb_uri}?appName=rotated&tlsCAFile=nowhere")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "reload refused" in log() and "tlscafile" in log())  # a mistake changes nothing
+        place.orders.insert_one({"n": 0})
+        wait_for(lambda: delivered() == [0])
+        Path("uri").write_text(f"{mongodb_uri}?appName=rotated")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "goes on from" in log())
+        place.orders.insert_one({"n": 1})
+        wait_for(lambda: delivered() == [0, 1])
+
+
 SEVERAL = """
 [defaults]
 batch_size = 20
