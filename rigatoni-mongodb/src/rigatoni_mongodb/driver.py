@@ -2,13 +2,31 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import attrs
 from pymongo import AsyncMongoClient, MongoClient
 from rigatoni_core.threads import Lane
 
 Client = AsyncMongoClient[Any] | MongoClient[Any]
+
+
+def client_of(given: Any) -> Client:
+    """The client that a program owns: PyMongo's, async or not, or the one that blocks inside Motor's.
+
+    Raises TypeError for anything else.
+    """
+    drivers = (AsyncMongoClient, MongoClient)  # they answer to every name with a database of that name
+    inner = given if isinstance(given, drivers) else getattr(given, "delegate", None)
+    if not isinstance(inner, drivers):
+        raise TypeError(f"{type(given).__name__} is no client of PyMongo or Motor")
+    return inner
+
+
+def hosts_of_client(client: Client) -> str:
+    """Where a client looks for its deployment, as a URI says it."""
+    servers = client.topology_description.server_descriptions()
+    return ",".join(f"{host}:{port}" if port else host for host, port in servers)
 
 
 class Calls:
@@ -40,24 +58,6 @@ class Driver:
 
     def __attrs_post_init__(self) -> None:
         self.calls = self.new_calls()
-
-    @classmethod
-    def of(cls, client: Any) -> Self:
-        """The driver of a program's own client: PyMongo's, async or not, or Motor's, which wraps one that blocks.
-
-        Raises TypeError for anything else.
-        """
-        drivers = (AsyncMongoClient, MongoClient)  # they answer to every name with a database of that name
-        inner = client if isinstance(client, drivers) else getattr(client, "delegate", None)
-        if not isinstance(inner, drivers):
-            raise TypeError(f"{type(client).__name__} is no client of PyMongo or Motor")
-        return cls(inner, is_ours=False)
-
-    @property
-    def hosts(self) -> str:
-        """Where the client looks for its deployment, as a URI says it."""
-        servers = self.client.topology_description.server_descriptions()
-        return ",".join(f"{host}:{port}" if port else host for host, port in servers)
 
     def new_calls(self) -> Calls:
         """For what may wait long, such as a cursor: calls that hold up nothing else."""

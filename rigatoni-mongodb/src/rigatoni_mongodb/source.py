@@ -20,7 +20,7 @@ from rigatoni_core.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.options import Secret, texts
 from rigatoni_core.settings import Settings
 
-from rigatoni_mongodb.driver import Client, Driver
+from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
 from rigatoni_mongodb.errors import NotAReplicaSetError, translate
 from rigatoni_mongodb.fragments import STAGE, Joiner
 from rigatoni_mongodb.images import without_images
@@ -106,9 +106,9 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         PyMongo's AsyncMongoClient or MongoClient, or Motor's AsyncIOMotorClient (the extra `rigatoni-mongodb[motor]`).
         One that blocks, as the client inside Motor's does, is called on threads. Raises TypeError for anything else.
         """
-        driver = Driver.of(client)
-        source = cls(uri=Secret(f"mongodb://{driver.hosts}/"), **options)
-        source._given = driver.client
+        given = client_of(client)
+        source = cls(uri=Secret(f"mongodb://{hosts_of_client(given)}/"), **options)
+        source._given = given
         return source
 
     async def __aenter__(self) -> Self:

@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 import attrs
 import bson
 from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_bson.walking import elements
 
 _HEADER = struct.Struct("<iiii")
 OP_MSG, OP_COMPRESSED = 2013, 2012
@@ -231,7 +232,9 @@ class ScriptedServer:
 
     def _token(self, index: int) -> dict[str, Any]:
         """Right after an event its own token, else one between events, as a high-water mark is."""
-        return bson.decode(self.events[index - 1])["_id"] if index else {"_data": "begin"}
+        raw = self.events[index - 1] if index else b""
+        found = (raw[value:after] for _, key, value, after in elements(raw) if key == b"_id")
+        return bson.decode(next(found)) if index else {"_data": "begin"}  # the rest of an event may be damaged
 
     def _index(self, token: dict[str, Any]) -> int:
         """How many events lie before the position after this token. Raises ValueError where it is unknown."""
