@@ -12,6 +12,7 @@ It looks at nothing that passes. Clients that learn a server's own address go pa
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 from types import TracebackType
@@ -20,34 +21,28 @@ from typing import Self
 _CHUNK = 65_536
 
 
-class TcpProxy:
-    """Listens on a port of the loopback interface while it is entered, on a thread of its own."""
+class LoopbackServer:
+    """Listens on a free port of the loopback interface while it is entered, on a thread and a loop of its own.
 
-    def __init__(self, host: str, port: int) -> None:
-        self._upstream = (host, port)
+    What derives from it answers connections in `serve`; a connection that breaks is its own trouble.
+    """
+
+    def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
-        self._flows = asyncio.Event()
-        self._is_cut = False
-        self._open: set[asyncio.StreamWriter] = set()
+        self._thread = Thread(target=self._loop.run_forever, name=name, daemon=True)
         self.port = 0
 
-    def cut(self) -> None:
-        """Reset every connection, and each new one at once, until `restore`."""
-        self._loop.call_soon_threadsafe(self._cut)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection, on the server's own loop."""
+        raise NotImplementedError
 
-    def stall(self) -> None:
-        """Let no byte pass until `restore`; connections stay open, as behind a router that drops packets."""
-        self._loop.call_soon_threadsafe(self._flows.clear)
-
-    def restore(self) -> None:
-        """Everything passes again."""
-        self._loop.call_soon_threadsafe(self._restore)
+    def soon(self, action: Callable[[], object]) -> None:
+        """Do something on the server's loop."""
+        self._loop.call_soon_threadsafe(action)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._restore()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
+        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, "127.0.0.1", 0), self._loop)
         self._server = server.result(10)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -56,9 +51,61 @@ class TcpProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.soon(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            try:
+                await self.serve(reader, writer)
+            finally:
+                writer.close()
+
+    async def _stop(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+class TcpProxy(LoopbackServer):
+    """Passes everything on to a server, until it is cut or stalled."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__("tcp-proxy")
+        self._upstream = (host, port)
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._is_cut = False
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """Reset every connection, and each new one at once, until `restore`."""
+        self.soon(self._cut)
+
+    def stall(self) -> None:
+        """Let no byte pass until `restore`; connections stay open, as behind a router that drops packets."""
+        self.soon(self._flows.clear)
+
+    def restore(self) -> None:
+        """Everything passes again."""
+        self.soon(self._restore)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See `LoopbackServer`."""
+        if self._is_cut:
+            _reset(writer)
+            return
+        there, back = await asyncio.open_connection(*self._upstream)
+        self._open |= {writer, back}
+        try:
+            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        finally:
+            self._open -= {writer, back}
+            for each in (writer, back):
+                each.transport.abort()
 
     def _cut(self) -> None:
         self._is_cut = True
@@ -68,27 +115,6 @@ class TcpProxy:
     def _restore(self) -> None:
         self._is_cut = False
         self._flows.set()
-
-    async def _stop(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.CancelledError):
-            if self._is_cut:
-                _reset(writer)
-                return
-            there, back = await asyncio.open_connection(*self._upstream)
-            self._open |= {writer, back}
-            try:
-                await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
-            finally:
-                self._open -= {writer, back}
-                for each in (writer, back):
-                    each.transport.abort()
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         """Pass bytes on until the source ends; then the target hears of the end."""

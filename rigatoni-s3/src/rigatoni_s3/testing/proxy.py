@@ -10,13 +10,11 @@ nothing but the records of definitions, so that a stream can begin. `requests` h
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from threading import Thread
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import attrs
+from rigatoni_core.testing.proxy import LoopbackServer
 
 
 @attrs.frozen
@@ -51,14 +49,13 @@ class _Rule:
     times: int
 
 
-class FaultProxy:
-    """Listens on a port of the loopback interface while it is entered, on a thread of its own."""
+class FaultProxy(LoopbackServer):
+    """Listens at `endpoint_url` while it is entered."""
 
     def __init__(self, upstream: str | None = None) -> None:
+        super().__init__("fault-proxy")
         self._upstream = urlsplit(upstream) if upstream else None
         self._rules: list[_Rule] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._definitions: dict[str, bytes] = {}
         self._never = asyncio.Event()  # kept, so that those who wait for it are, too
         self.requests: list[Request] = []
@@ -75,37 +72,17 @@ class FaultProxy:
         """The requests of this method with `part` in their path."""
         return [request for request in self.requests if request.method == method and part in request.path]
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
-        self._server = server.result(10)
-        self.endpoint_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
+    @property
+    def endpoint_url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _stop(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            try:
-                while (request := await _read_request(reader, writer)) is not None:
-                    self.requests.append(request)
-                    if not await self._answer(request, writer):
-                        return
-            finally:
-                writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """See `LoopbackServer`."""
+        while (request := await _read_request(reader, writer)) is not None:
+            self.requests.append(request)
+            if not await self._answer(request, writer):
+                return
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         """Answer the request; False where the connection ends with it."""
