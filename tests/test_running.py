@@ -33,11 +33,17 @@ def runtime(tmp_path, monkeypatch):
         yield Path(folder) / "run"
 
 
+def _hear_of_hangups():
+    """Also where these tests run under nohup, whose children ignore the signal."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def running(file="pipeline.toml", *more):
     """The command in the background, its log in run.log; stopped at the end."""
     with Path("run.log").open("wb") as log:
-        process = subprocess.Popen([*RUN, file, "--log-format", "json", *more], stderr=log, stdout=log)
+        command = [*RUN, file, "--log-format", "json", *more]
+        process = subprocess.Popen(command, stderr=log, stdout=log, preexec_fn=_hear_of_hangups)
     try:
         yield process
     finally:
