@@ -208,12 +208,12 @@ def compatibility(session: nox.Session) -> None:
     session.run("python", "-m", "releasing.compatibility")
 
 
-@nox.session(venv_backend="none", requires=["workspace"], default=False)
+@nox.session(default=False)
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities of whatever the distributions bring along."""
-    session.run(
-        "uvx", "pip-audit", "--skip-editable", "--path", str(next(BIN.parent.glob("lib/python*/site-packages")))
-    )
+    """Known vulnerabilities of whatever the distributions bring along; asks the registry of advisories."""
+    session.install("pip-audit>=2.9")
+    session.install(*(f"./{name}" for name in DISTRIBUTIONS))
+    session.run("pip-audit", "--local", "--skip-editable")
 
 
 if __name__ == "__main__":
