@@ -6,20 +6,28 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class Meter:
     """Begins when it is made: everything is imported and connected by then."""
 
     def __init__(self) -> None:
+        self._idle = _memory("VmRSS")
         self._before, self._began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
 
     def report(self) -> None:
         """Print what was used since then: processor seconds of all threads, wall seconds, bytes of growth."""
         now = resource.getrusage(resource.RUSAGE_SELF)
         used = now.ru_utime + now.ru_stime - self._before.ru_utime - self._before.ru_stime
-        grown = (now.ru_maxrss - self._before.ru_maxrss) * 1024
+        grown = _memory("VmHWM") - self._idle
         json.dump({"seconds": used, "wall": time.perf_counter() - self._began, "grown": grown}, sys.stdout)
+
+
+def _memory(field: str) -> int:
+    """A figure of Linux about this process, in bytes (proc(5)). `ru_maxrss` would begin with that of its parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def spread(values: Sequence[float]) -> str:
