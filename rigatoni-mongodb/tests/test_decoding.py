@@ -55,6 +55,12 @@ def test_a_namespace_behind_damage_is_an_error_that_says_so():
         {"operationType": None},
         {"ns": 7},
         {"ns": {"coll": "orders"}},
+        {"ns": {"db": 1, "coll": "orders"}},
+        {"ns": {"db": "shop", "coll": 5}},
+        {"fullDocument": 7},
+        {"documentKey": "x"},
+        {"fullDocumentBeforeChange": [1]},
+        {"txnNumber": float("inf"), "lsid": {}},
         {"clusterTime": "now"},
         {"updateDescription": 7},
         {"updateDescription": {"removedFields": 7}},
@@ -69,6 +75,26 @@ def test_an_event_of_an_odd_shape_is_a_value_error(change):
     odd = {key: value for key, value in (document | change).items() if value is not None}
     with pytest.raises(ValueError):
         DECODER.event(memoryview(bson.encode(odd)))
+
+
+def test_a_document_that_looks_like_a_reference_is_a_document():
+    """PyMongo decodes a document with `$ref` and `$id` as a `DBRef`, which is no mapping."""
+    document = {"$ref": "orders", "$id": 1, "_id": 2}
+    raw = bson.encode({"_id": {"_data": "82"}, "operationType": "insert", "fullDocument": document})
+    assert DECODER.event(memoryview(raw)).full_document == document
+
+
+@pytest.mark.parametrize("namespace", [{"db": 1, "coll": "orders"}, {"db": "shop", "coll": 5}], ids=str)
+def test_a_namespace_whose_names_are_no_texts_is_a_value_error(namespace):
+    with pytest.raises(ValueError):
+        DECODER.namespace(memoryview(bson.encode({"_id": {"_data": "82"}, "ns": namespace})))
+
+
+@pytest.mark.parametrize(
+    "data", ["82-1234567+1234567", "82 1234567 1234567", "820x123456_1234567", "82" + "\N{ARABIC-INDIC DIGIT ONE}" * 16]
+)
+def test_C8_a_token_that_only_resembles_a_mongods_is_opaque(data):
+    assert time_of_token({"_data": data}) is None
 
 
 @pytest.mark.parametrize("token", [b"\x02_data\0\xff\xff\xff\xff", b"\xee_data\0", b""], ids=repr)

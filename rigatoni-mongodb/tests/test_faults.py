@@ -168,6 +168,21 @@ async def test_Z16_a_cursor_that_ends_is_reported_and_the_stream_goes_on(open_so
     assert heard.kinds() == [Invalidated]
 
 
+async def test_Z16_a_cursor_that_the_opening_reply_ends_is_not_one_that_has_caught_up(open_source, read, heard):
+    ended = Damage(b"\x12id\0" + (1).to_bytes(8, "little"), b"\x12id\0" + bytes(8))
+    count, caught_up = 0, False
+    async with (
+        ScriptedServer(events=EVENTS, script=[ended], reply_events=10) as server,
+        open_source(NAME, uri=server.uri, start_at="2020-01-01T00:00:00Z") as source,
+        read(source, NAME) as reading,
+    ):
+        while not caught_up:
+            batch = await reading.next()
+            count, caught_up = count + len(batch), batch.caught_up
+    assert count == 25
+    assert heard.kinds() == [Invalidated]
+
+
 async def test_C4_a_required_image_names_the_collection_and_the_command(open_source, read):
     async with ScriptedServer(events=EVENTS, script=[None, Fail(47, message="no post-image")]) as server:
         with pytest.raises(ImageMissingError) as caught:

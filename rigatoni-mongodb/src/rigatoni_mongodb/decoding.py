@@ -1,12 +1,13 @@
 """Reading change events: a resume token and a cluster time straight from the bytes, or the whole event."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from struct import Struct
 from typing import Any
 
 import bson
-from bson import json_util
+from bson import DBRef, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_bson.walking import elements
@@ -24,6 +25,7 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeC
 """How events are decoded: a date beyond the year 9999 becomes a `DatetimeMS` instead of an error."""
 
 _TIMESTAMP = Struct("<II").unpack_from
+_TIME_IN_TOKEN = re.compile("82([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})").match
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _KNOWN = {
     *("_id", "operationType", "ns", "documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"),
@@ -53,12 +55,8 @@ def time_of_token(token: Mapping[str, Any]) -> Timestamp | None:
     Tokens of other servers are opaque: the caller checks whether the time is plausible.
     """
     data = token.get("_data")
-    if not isinstance(data, str) or not data.startswith("82") or len(data) < 18:
-        return None
-    try:
-        return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
-    except ValueError:
-        return None
+    found = _TIME_IN_TOKEN(data) if isinstance(data, str) else None
+    return Timestamp(int(found[1], 16), int(found[2], 16)) if found else None
 
 
 class ChangeEventDecoder:
@@ -103,11 +101,11 @@ class ChangeEventDecoder:
     def event(self, raw: memoryview) -> ChangeEvent:
         try:
             return self._event(bson.decode(raw, CODEC))
-        except (bson.errors.BSONError, KeyError, TypeError, AttributeError) as error:
+        except (bson.errors.BSONError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"not a change event: {error!r}") from None
 
     def _event(self, document: dict[str, Any]) -> ChangeEvent:
-        """Raises KeyError, TypeError, AttributeError or ValueError where the document is none."""
+        """Raises KeyError, TypeError, AttributeError, OverflowError or ValueError where the document is none."""
         namespace, time, update = document.get("ns"), document.get("clusterTime"), document.get("updateDescription")
         token, operation = document["_id"], document["operationType"]
         if not isinstance(token, dict):
@@ -115,10 +113,10 @@ class ChangeEventDecoder:
         return ChangeEvent(
             resume_token=token_text(token),
             operation=_OPERATIONS.get(operation, operation),
-            namespace=Namespace(namespace["db"], namespace.get("coll")) if namespace else None,
-            document_key=document.get("documentKey"),
-            full_document=document.get("fullDocument"),
-            full_document_before_change=document.get("fullDocumentBeforeChange"),
+            namespace=_named(namespace) if namespace else None,
+            document_key=_mapping(document, "documentKey"),
+            full_document=_mapping(document, "fullDocument"),
+            full_document_before_change=_mapping(document, "fullDocumentBeforeChange"),
             update_description=UpdateDescription(
                 update.get("updatedFields") or {},
                 tuple(update.get("removedFields") or ()),
@@ -138,10 +136,27 @@ class ChangeEventDecoder:
 def _namespace(document: bytes) -> Namespace:
     """The namespace of a raw document `{db, coll}`; streams hold few different ones."""
     try:
-        names = bson.decode(document)
-        return Namespace(names["db"], names.get("coll"))
+        return _named(bson.decode(document))
     except (bson.errors.BSONError, KeyError, TypeError) as error:
         raise ValueError(f"not a namespace: {error}") from None
+
+
+def _named(names: Mapping[str, Any]) -> Namespace:
+    """The namespace `{db, coll}`. Raises KeyError or TypeError where it is none: folders are made of these names."""
+    database, collection = names["db"], names.get("coll")
+    if not isinstance(database, str) or not isinstance(collection, (str, type(None))):
+        raise TypeError("the names of a namespace are texts")
+    return Namespace(database, collection)
+
+
+def _mapping(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """A document inside the event; a stage of the pipeline may have put something else there. Raises TypeError."""
+    value = document.get(name)
+    if isinstance(value, DBRef):
+        return dict(value.as_doc())
+    if value is not None and not isinstance(value, dict):
+        raise TypeError(f"its {name} is no document")
+    return value
 
 
 def _token(data: bytes, value: int, after: int) -> ResumeToken:

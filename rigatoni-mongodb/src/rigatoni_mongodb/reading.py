@@ -178,7 +178,7 @@ class Reader:
             self.position = high_water_mark(self.position, reply.token, token, reply.operation_time)
         elif len(reply.documents):
             return batches
-        caught_up = not len(reply.documents) and self._has_passed_target(reply)
+        caught_up = reply.alive and not len(reply.documents) and self._has_passed_target(reply)  # an end says nothing
         return [*batches, self._heartbeat(self.position, reply, caught_up=caught_up)]
 
     def _without_repeats(self, batches: list[EventBatch], *, caught_up: bool) -> list[EventBatch]:
