@@ -104,6 +104,15 @@ async def test_F6_a_damaged_opening_reply_is_one_that_did_not_arrive(open_source
     assert ids == list(range(25))
 
 
+async def test_F6_a_cursor_whose_namespace_was_damaged_is_opened_again(open_source, read, heard):
+    """PyMongo can neither ask such a cursor for more nor close it."""
+    damage = Damage(b"shop.orders\0", b"shop\0orders\0")
+    async with ScriptedServer(events=EVENTS, script=[damage], reply_events=10) as server:
+        ids, _ = await read_all(open_source, server, read=read)
+    assert ids == list(range(25))
+    assert heard.kinds() == [Resumed]
+
+
 @pytest.mark.parametrize("code", [10107, 8, 136])
 async def test_A14_an_error_without_label_is_raised_at_once(open_source, read, heard, code):
     async with ScriptedServer(events=EVENTS, script=[None, None, Fail(code)], reply_events=10) as server:

@@ -100,7 +100,8 @@ class PyMongoCursor:
 
     async def close(self) -> None:
         try:
-            await self._calls(self._cursor.close)
+            with _damage():
+                await self._calls(self._cursor.close)
         finally:
             await self._calls(self._session.end_session)
             self._calls.close()
