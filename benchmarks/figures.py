@@ -13,15 +13,20 @@ class Meter:
     """Begins when it is made: everything is imported and connected by then."""
 
     def __init__(self) -> None:
-        self._idle = _memory("VmRSS")
+        self._idle, self._early = _memory("VmRSS"), 0
         self._before, self._began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+
+    def look(self) -> None:
+        """Keep the growth so far, to be compared with that at the end."""
+        self._early = _memory("VmHWM") - self._idle
 
     def report(self) -> None:
         """Print what was used since then: processor seconds of all threads, wall seconds, bytes of growth."""
         now = resource.getrusage(resource.RUSAGE_SELF)
         used = now.ru_utime + now.ru_stime - self._before.ru_utime - self._before.ru_stime
         grown = _memory("VmHWM") - self._idle
-        json.dump({"seconds": used, "wall": time.perf_counter() - self._began, "grown": grown}, sys.stdout)
+        wall = time.perf_counter() - self._began
+        json.dump({"seconds": used, "wall": wall, "grown": grown, "grown_early": self._early}, sys.stdout)
 
 
 def _memory(field: str) -> int:

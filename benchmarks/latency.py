@@ -1,10 +1,13 @@
 """From the commit in MongoDB to durable at the destination: what a reader of the files waits for.
 
-    python -m benchmarks.latency --rate 1000 --seconds 10
+    python -m benchmarks.latency --rate 1000 --seconds 10 [--fed]
 
-A writer inserts at a steady rate into a MongoDB-compatible server; each document holds the time when its insert was
-acknowledged as durable would at the earliest be known: right before it was sent. The pipeline runs with
-`batch_timeout = 0.05`; after every batch the time when `write_batch` returned counts for each of its events.
+A writer inserts at a steady rate into a MongoDB-compatible server; each document holds the time right before it was
+sent. The pipeline runs with `batch_timeout = 0.05`; after every batch the time when `write_batch` returned counts for
+each of its events.
+
+No such server takes 50,000 inserts a second here: with `--fed`, the server that only feeds has event number n from
+n / rate seconds on, and this is the time of its commit.
 """
 
 import argparse
@@ -15,6 +18,9 @@ import sys
 import tempfile
 import threading
 import time
+from abc import abstractmethod
+from collections.abc import Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +33,46 @@ from rigatoni_core.settings import Settings
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_local.destination import LocalDestination
 from rigatoni_mongodb.source import MongoDBSource
+from rigatoni_mongodb.testing.feeder import feeder
 from rigatoni_mongodb.testing.server import mongodb_server
+
+READY = 2.0
+"""Seconds after which the pipeline waits for events."""
 
 
 class Measured(LocalDestination):
-    """Notes for each event how long it took to be durable."""
+    """Notes when each batch was durable."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        self.delays: list[float] = []
+        self.durable: list[tuple[float, Iterable[float]]] = []
 
     async def write_batch(self, events: EventBatch) -> Any:
         answer = await super().write_batch(events)
         if answer is None:
-            now = time.time()
-            self.delays += [now - event.full_document["sent"] for event in events]
+            self.durable.append((time.monotonic(), self.sent(events)))
         return answer
+
+    @abstractmethod
+    def sent(self, events: EventBatch) -> Iterable[float]:
+        """When each event was sent, by `time.monotonic()`; what this costs is not done at once."""
+
+
+class Written(Measured):
+    """Events of documents that say it."""
+
+    def sent(self, events: EventBatch) -> Iterable[float]:
+        return [event.full_document["sent"] for event in events if event.full_document]
+
+
+class Fed(Measured):
+    """Events whose tokens say their numbers."""
+
+    began = rate = 0.0
+
+    def sent(self, events: EventBatch) -> Iterable[float]:
+        first = int(json.loads(events.mark(0)[0])["_data"][-32:], 16)
+        return (self.began + number / self.rate for number in range(first, first + len(events)))
 
 
 def write(uri: str, rate: float, seconds: float) -> None:
@@ -53,30 +83,43 @@ def write(uri: str, rate: float, seconds: float) -> None:
             if count > passed * rate:
                 time.sleep(0.001)
                 continue
-            client.bench.latency.insert_many([{"sent": time.time(), "text": "x" * 200} for _ in range(chunk)])
+            client.bench.events.insert_many([{"sent": time.monotonic(), "text": "x" * 200} for _ in range(chunk)])
             count += chunk
 
 
-async def main(rate: float, seconds: float) -> None:
-    with tempfile.TemporaryDirectory() as place, mongodb_server(Path(place) / "mongodb") as uri:
-        destination = Measured(path=Path(place) / "lake", serializer=JsonSerializer())
+@contextmanager
+def written(place: Path, rate: float, seconds: float) -> Any:
+    destination = Written(path=place / "lake", serializer=JsonSerializer())
+    with mongodb_server(place / "mongodb") as uri:
+        writer = threading.Thread(target=lambda: (time.sleep(READY), write(uri, rate, seconds)))
+        writer.start()
+        yield destination, MongoDBSource(uri=Secret(uri), watch=["bench.events"])
+        writer.join()
+
+
+@contextmanager
+def fed(place: Path, rate: float, seconds: float) -> Any:
+    destination = Fed(path=place / "lake", serializer=JsonSerializer())
+    destination.rate, destination.began = rate, time.monotonic() + READY
+    with feeder(round(rate * seconds), rate=rate, began=destination.began) as uri:
+        yield destination, MongoDBSource(uri=Secret(uri), watch=["bench.events"], start_at="2023-01-01T00:00:00Z")
+
+
+async def main(rate: float, seconds: float, *, by_feeder: bool) -> None:
+    way = fed if by_feeder else written
+    with tempfile.TemporaryDirectory() as place, way(Path(place), rate, seconds) as (destination, source):
         pipeline = Pipeline(
             name="bench",
-            source=MongoDBSource(uri=Secret(uri), watch=["bench.latency"]),
+            source=source,
             destination=destination,
             state=MemoryStateStore(),
             settings=Settings(batch_timeout=0.05),
         )
         running = asyncio.create_task(pipeline.run())
-        await asyncio.sleep(1)
-        writer = threading.Thread(target=write, args=(uri, rate, seconds))
-        writer.start()
-        while writer.is_alive():
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1)
+        await asyncio.sleep(READY + seconds + 1)
         pipeline.stop()
         await running
-    delays = sorted(destination.delays)
+    delays = sorted(durable - sent for durable, times in destination.durable for sent in times)
     percentiles = {"p50": statistics.median(delays), "p99": delays[int(len(delays) * 0.99)]}
     json.dump({"events": len(delays), "rate": len(delays) / seconds, **percentiles}, sys.stdout)
 
@@ -85,5 +128,6 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rate", type=float, default=1000, help="inserts a second (default 1000)")
     arguments.add_argument("--seconds", type=float, default=10, help="how long (default 10)")
+    arguments.add_argument("--fed", action="store_true", help="by a server that only feeds")
     options = arguments.parse_args()
-    asyncio.run(main(options.rate, options.seconds))
+    asyncio.run(main(options.rate, options.seconds, by_feeder=options.fed))

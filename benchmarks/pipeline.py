@@ -1,15 +1,15 @@
 """A pipeline of ours in a process of its own. Prints its figures as JSON.
 
-    python -m benchmarks.pipeline --uri URI --events N [--streams 4] [--serializer json+zstd] [--s3 ENDPOINT] [--pure]
+    python -m benchmarks.pipeline --uri URI --events N [--streams 4] [--serializer json+zstd] [--s3 ENDPOINT]
+        [--slow SECONDS] [--pure]
 
-Without a URI its source is memory: the same events from one page that is never read twice over a wire.
+Without a URI its source is memory: replies that were all made before the clock starts, so feeding costs nothing.
 """
 
 import argparse
 import asyncio
 import sys
 import tempfile
-from array import array
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,12 +21,13 @@ arguments.add_argument("--events", type=int, required=True, help="of each stream
 arguments.add_argument("--streams", type=int, default=1)
 arguments.add_argument("--serializer", default="json+zstd", help="inner one first")
 arguments.add_argument("--s3", help="where an S3 store listens; else files")
+arguments.add_argument("--slow", type=float, default=0.0, help="seconds that the destination takes longer for a batch")
 arguments.add_argument("--pure", action="store_true", help="without the accelerator, though it is installed")
 options = arguments.parse_args()
 if options.pure:
     sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
 
-from rigatoni_bson.walking import offsets_of  # noqa: E402
+from rigatoni_bson.walking import documents_of, offsets_of  # noqa: E402
 from rigatoni_core.batch import EventBatch  # noqa: E402
 from rigatoni_core.builtin.memory import MemoryStateStore  # noqa: E402
 from rigatoni_core.catalog import Catalog  # noqa: E402
@@ -50,9 +51,9 @@ class MemorySource(Source):
     decoder: ClassVar[Any] = DECODER
 
     def __init__(self, streams: int, events: int) -> None:
-        self._streams, self._events = streams, events
+        self._streams = streams
         page = Page.of(REPLY, {"db": "bench", "coll": "events"}, 630)
-        self._page = page
+        self._replies = [page.at(start) for start in range(0, events, REPLY)]
 
     async def __aenter__(self) -> "MemorySource":
         return self
@@ -67,13 +68,11 @@ class MemorySource(Source):
         return Definition("", "bench", {})
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
-        from rigatoni_bson.walking import documents_of
-
         position = Position(ResumeToken('{"_data":"begin"}'), "bench", Timestamp(START, 0))
         yield EventBatch.heartbeat(stream, position, decoder=DECODER, source_time=Timestamp(START * 2, 0))
-        for start in range(0, self._events, REPLY):
-            documents = documents_of(memoryview(self._page.at(start)))
-            offsets: array[int] = offsets_of(documents)
+        for reply in self._replies:
+            documents = documents_of(memoryview(reply))
+            offsets = offsets_of(documents)
             batch = EventBatch.following(position, stream, documents, offsets, DECODER)
             position = batch.end
             yield batch
@@ -91,9 +90,16 @@ def serializer() -> Any:
     return made
 
 
+class SlowDestination(LocalDestination):
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        await asyncio.sleep(options.slow)
+        return await super().write_batch(events)
+
+
 def destination(folder: str) -> Any:
     if not options.s3:
-        return LocalDestination(path=Path(folder), serializer=serializer())
+        kind = SlowDestination if options.slow else LocalDestination
+        return kind(path=Path(folder), serializer=serializer())
     from rigatoni_s3.destination import S3Destination
 
     return S3Destination(
@@ -115,12 +121,20 @@ def source() -> Source:
 
 async def main(folder: str) -> None:
     pipeline = Pipeline(name="bench", source=source(), destination=destination(folder), state=MemoryStateStore())
-    meter = Meter()
+    meter, events = Meter(), options.events * options.streams
+    looking = asyncio.create_task(look(pipeline, meter, events // 10))
     report = await pipeline.run(once=True)
     meter.report()
-    total = pipeline.statistics.total
+    looking.cancel()
     assert report.ok, report
-    assert total.events == options.events * options.streams, total
+    assert pipeline.statistics.total.events == events, pipeline.statistics.total
+
+
+async def look(pipeline: Pipeline, meter: Meter, events: int) -> None:
+    """At memory, once so many events are delivered."""
+    while pipeline.statistics.total.events < events:
+        await asyncio.sleep(0.1)
+    meter.look()
 
 
 if __name__ == "__main__":

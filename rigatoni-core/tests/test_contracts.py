@@ -463,7 +463,13 @@ class AllOrNothing(Lines):
 @serializer_that_breaks("test_parts_of_a_batch_are_written_like_whole_ones")
 class FromTheStart(Lines):
     def serialize(self, events):
-        return bytes(events.buffer[: events.nbytes])
+        return bytes(events.whole.buffer[: events.nbytes])
+
+
+@serializer_that_breaks("test_the_bytes_do_not_depend_on_how_events_came_in_replies")
+class FirstReply(Lines):
+    def serialize(self, events):
+        return bytes(events.chunks[0].documents)
 
 
 @serializer_that_breaks("test_several_threads_may_use_it_at_once")

@@ -6,6 +6,9 @@
 /// Nesting beyond this is refused, as by the reference.
 pub const DEEPEST: usize = 250;
 
+/// Bytes of an empty document.
+const SMALLEST: usize = 5;
+
 pub mod kind {
     pub const DOUBLE: u8 = 0x01;
     pub const STRING: u8 = 0x02;
@@ -86,10 +89,16 @@ impl<'a> Elements<'a> {
     }
 }
 
+/// How long the document at the beginning of `raw` is, if all of it is there.
+pub fn size(raw: &[u8]) -> Option<usize> {
+    let size = usize::try_from(i32::from_le_bytes(*raw.first_chunk()?)).ok()?;
+    (size >= SMALLEST && size <= raw.len()).then_some(size)
+}
+
 /// The document at the beginning of `raw`, and what follows it.
 fn document(raw: &[u8]) -> Option<(Elements<'_>, &[u8])> {
-    let size = usize::try_from(i32::from_le_bytes(*raw.first_chunk()?)).ok()?;
-    if size < 5 || size > raw.len() || raw[size - 1] != 0 {
+    let size = size(raw)?;
+    if raw[size - 1] != 0 {
         return None;
     }
     Some((

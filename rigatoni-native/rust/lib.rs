@@ -12,6 +12,7 @@ mod event;
 mod json;
 mod numbers;
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -23,6 +24,24 @@ use json::Mode;
 /// The document between two offsets; `None` where they do not lie within the buffer in order.
 fn document<'a>(buffer: &'a [u8], start: u64, end: u64) -> Option<Elements<'a>> {
     Elements::of(buffer.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?)
+}
+
+/// Where each of the consecutive documents in `buffer` begins, and where the last one ends: 64-bit numbers of this
+/// machine. `None` where that can not be said of all of them.
+#[pyfunction]
+fn document_offsets<'py>(
+    py: Python<'py>,
+    buffer: &Bound<'py, PyBytes>,
+) -> Option<Bound<'py, PyBytes>> {
+    let raw = buffer.as_bytes();
+    let mut offsets = Vec::new();
+    let mut place = 0;
+    while place < raw.len() {
+        offsets.extend_from_slice(&(place as u64).to_ne_bytes());
+        place += bson::size(&raw[place..])?;
+    }
+    offsets.extend_from_slice(&(place as u64).to_ne_bytes());
+    Some(PyBytes::new(py, &offsets))
 }
 
 /// How many bytes the documents have together.
@@ -44,12 +63,12 @@ type Lines<'py> = (Bound<'py, PyBytes>, Vec<(usize, usize)>);
 fn json_lines<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,
-    offsets: Vec<u64>,
+    offsets: PyBuffer<u64>,
     mode: &str,
 ) -> PyResult<Lines<'py>> {
     let mode = Mode::named(mode)
         .ok_or_else(|| PyValueError::new_err(format!("there is no mode {mode:?}")))?;
-    let raw = buffer.as_bytes();
+    let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
     let (text, left) = py.detach(|| {
         let mut out = Vec::with_capacity(size(&offsets, raw) * 5 / 4);
         let mut left = Vec::new();
@@ -74,21 +93,21 @@ fn json_lines<'py>(
 fn csv_rows<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,
-    offsets: Vec<u64>,
+    offsets: PyBuffer<u64>,
     mode: &str,
     delimiter: &[u8],
     null: &[u8],
     spreadsheet_safe: bool,
 ) -> PyResult<Lines<'py>> {
     let mode = mode_named(mode)?;
-    let raw = buffer.as_bytes();
+    let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
     let (text, left) = py.detach(|| {
         let mut rows = csv::Rows::new(
             mode,
             delimiter,
             null,
             spreadsheet_safe,
-            raw.len() + raw.len() / 2,
+            size(&offsets, raw) * 3 / 2,
         );
         let mut left = Vec::new();
         for (index, pair) in offsets.windows(2).enumerate() {
@@ -115,11 +134,11 @@ type Rows<'py> = (Bound<'py, PyBytes>, Vec<usize>, Vec<(usize, usize)>);
 fn avro_rows<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,
-    offsets: Vec<u64>,
+    offsets: PyBuffer<u64>,
     mode: Option<&str>,
 ) -> PyResult<Rows<'py>> {
     let mode = mode.map(mode_named).transpose()?;
-    let raw = buffer.as_bytes();
+    let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
     let (text, ends, left) = py.detach(|| {
         let mut rows = avro::Rows::new(mode, size(&offsets, raw) * 5 / 4);
         let (mut ends, mut left) = (Vec::new(), Vec::new());
@@ -153,11 +172,11 @@ type Buffers<'py> = (
 fn arrow_columns<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,
-    offsets: Vec<u64>,
+    offsets: PyBuffer<u64>,
     mode: &str,
 ) -> PyResult<(Vec<Buffers<'py>>, Vec<usize>)> {
     let mode = mode_named(mode)?;
-    let raw = buffer.as_bytes();
+    let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
     let (columns, left) = py.detach(|| {
         let mut columns = columns::Columns::new(mode);
         let mut left = Vec::new();
@@ -202,6 +221,7 @@ fn mode_named(name: &str) -> PyResult<Mode> {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(arrow_columns, module)?)?;
     module.add_function(wrap_pyfunction!(avro_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(document_offsets, module)?)?;
     module.add_function(wrap_pyfunction!(json_lines, module)?)?;
     module.add_function(wrap_pyfunction!(csv_rows, module)?)
 }

@@ -7,10 +7,13 @@ from itertools import accumulate
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rigatoni_bson.accelerator import find_accelerator
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
+from rigatoni_bson.walking import offsets_of
 from rigatoni_bson.writing import JsonWriter
+from rigatoni_core.batch import Chunk
 from rigatoni_core.testing.batches import recorded_events
 from rigatoni_native import json_lines
 
@@ -21,7 +24,7 @@ def both(mode, documents):
     """The lines and the errors' texts by either way."""
     offsets = array("Q", accumulate(map(len, documents), initial=0))
     buffer = memoryview(b"".join(documents))
-    answers = [writer.lines(buffer, offsets) for writer in WRITERS[mode]]
+    answers = [writer.lines(Chunk(buffer, offsets)) for writer in WRITERS[mode]]
     return [(lines, {index: str(error) for index, error in errors.items()}) for lines, errors in answers]
 
 
@@ -93,6 +96,22 @@ def test_recorded_events_of_a_real_server_are_the_same_and_none_is_left_to_the_p
     assert json_lines(b"".join(documents), offsets, mode)[1] == []
 
 
+@settings(deadline=None, max_examples=300)
+@given(documents=st.lists(DAMAGED | DOCUMENTS, max_size=5), more=st.binary(max_size=6))
+@example(documents=[], more=b"")
+@example(documents=[b"\x05\0\0\0\0"], more=b"\x04\0\0\0")
+def test_documents_are_told_apart_at_the_same_places(documents, more):
+    found = []
+    for accelerator in (find_accelerator(), None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rigatoni_bson.walking._ACCELERATOR", accelerator)
+            try:
+                found.append(offsets_of(memoryview(b"".join([*documents, more]))))
+            except ValueError as error:
+                found.append(str(error))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("depth", [249, 250, 251, 400])
 def test_nesting_is_refused_at_the_same_depth(depth):
     raw = bson_document([])
@@ -104,11 +123,11 @@ def test_nesting_is_refused_at_the_same_depth(depth):
 
 @pytest.mark.parametrize("offsets", [[0, 10_000], [5, 0], [0, 2**63], [3]])
 def test_offsets_beyond_the_buffer_are_left_to_the_caller(offsets):
-    text, left = json_lines(b"\x05\0\0\0\0", offsets, "relaxed")
+    text, left = json_lines(b"\x05\0\0\0\0", array("Q", offsets), "relaxed")
     assert text == b""
     assert left == [(0, 0)] * (len(offsets) - 1)
 
 
 def test_an_unknown_mode_is_an_error():
     with pytest.raises(ValueError, match="strict"):
-        json_lines(b"", [0], "strict")
+        json_lines(b"", array("Q", [0]), "strict")

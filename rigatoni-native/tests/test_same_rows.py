@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Chunk, EventBatch
 from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
 from rigatoni_csv.serializer import CsvSerializer
@@ -36,7 +36,7 @@ def unchecked(events):
     """A batch of whatever bytes: nothing is read from them."""
     offsets = array("Q", accumulate(map(len, events), initial=0))
     buffer = memoryview(b"".join(events))
-    return EventBatch(STREAM, first=START, end=START, buffer=buffer, offsets=offsets, decoder=TestDecoder())
+    return EventBatch(STREAM, first=START, end=START, chunks=[Chunk(buffer, offsets)], decoder=TestDecoder())
 
 
 OPTIONS = st.fixed_dictionaries(

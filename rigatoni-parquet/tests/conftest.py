@@ -8,7 +8,7 @@ import duckdb
 import polars
 import pyarrow as pa
 import pytest
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Chunk, EventBatch
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder
 
 
@@ -37,7 +37,7 @@ def batch_of_any():
         raws = list(raws)
         offsets = [*accumulate(map(len, raws), initial=0)]
         buffer = memoryview(b"".join(raws))
-        return EventBatch(STREAM, first=START, end=START, buffer=buffer, offsets=offsets, decoder=TestDecoder())
+        return EventBatch(STREAM, first=START, end=START, chunks=[Chunk(buffer, offsets)], decoder=TestDecoder())
 
     return batch
 

@@ -87,15 +87,15 @@ class AvroSerializer(Serializer):
             written = list(self._pure_rows(EventColumns.of(events)))
             return b"".join(written), list(accumulate(map(len, written)))
         mode = None if self.mode == "bson" else self.mode
-        rows, ends, left = self._accelerator.avro_rows(*documents_for(events.buffer, events.offsets), mode)
+        rows, ends, left = self._accelerator.avro_rows(*documents_for(events.whole), mode)
         if not left:
             return rows, ends
         places = [index for index, _ in left]
         missing = list(self._pure_rows(EventColumns.of_raw([bytes(events.raw(index)) for index in places]), places))
-        sizes = [end - start for start, end in pairwise([0, *ends])]
-        for index, row in zip(places, missing, strict=True):
-            sizes.insert(index, len(row))
-        return completed(rows, left, missing), list(accumulate(sizes))
+        sizes = (end - start for start, end in pairwise([0, *ends]))
+        others = dict(zip(places, map(len, missing), strict=True))
+        lengths = (others[index] if index in others else next(sizes) for index in range(len(events)))
+        return completed(rows, left, missing), list(accumulate(lengths))
 
     def _pure_rows(self, columns: EventColumns, places: Sequence[int] | None = None) -> Iterator[bytes]:
         """The rows of these events, which stand at `places` in their batch. Raises `RejectedEventsError`."""

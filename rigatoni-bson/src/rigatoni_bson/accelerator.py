@@ -5,8 +5,10 @@ What is rare or damaged it leaves out; the pure path, which stays the reference,
 """
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
+
+from rigatoni_core.batch import Chunk
 
 Left = list[tuple[int, int]]
 """For each document that is left to the pure path, its index and where in the text it belongs."""
@@ -15,12 +17,14 @@ Left = list[tuple[int, int]]
 class Accelerator(Protocol):
     """What is used of `rigatoni_native`; its own documentation says what each does."""
 
-    def json_lines(self, buffer: bytes, offsets: Sequence[int], mode: str, /) -> tuple[bytes, Left]: ...
+    def document_offsets(self, buffer: bytes, /) -> bytes | None: ...
+
+    def json_lines(self, buffer: bytes, offsets: "array[int]", mode: str, /) -> tuple[bytes, Left]: ...
 
     def csv_rows(
         self,
         buffer: bytes,
-        offsets: Sequence[int],
+        offsets: "array[int]",
         mode: str,
         delimiter: bytes,
         null: bytes,
@@ -28,12 +32,10 @@ class Accelerator(Protocol):
         /,
     ) -> tuple[bytes, Left]: ...
 
-    def avro_rows(
-        self, buffer: bytes, offsets: Sequence[int], mode: str | None, /
-    ) -> tuple[bytes, list[int], Left]: ...
+    def avro_rows(self, buffer: bytes, offsets: "array[int]", mode: str | None, /) -> tuple[bytes, list[int], Left]: ...
 
     def arrow_columns(
-        self, buffer: bytes, offsets: Sequence[int], mode: str, /
+        self, buffer: bytes, offsets: "array[int]", mode: str, /
     ) -> tuple[list[tuple[bytes | None, bytes | None, bytes]], list[int]]: ...
 
 
@@ -47,12 +49,13 @@ def find_accelerator() -> Accelerator | None:
     return found
 
 
-def documents_for(buffer: memoryview, offsets: Sequence[int]) -> tuple[bytes, "array[int]"]:
+def documents_for(chunk: Chunk) -> tuple[bytes, "array[int]"]:
     """The documents as the accelerator takes them; no copy where the buffer is all of a `bytes` object."""
+    buffer, offsets = chunk.buffer, chunk.offsets
     if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes:
         return buffer.obj, offsets if isinstance(offsets, array) else array("Q", offsets)
     first = offsets[0]
-    return bytes(buffer[first : offsets[-1]]), array("Q", [offset - first for offset in offsets])
+    return bytes(chunk.documents), array("Q", [offset - first for offset in offsets])
 
 
 def completed(text: bytes, left: Left, missing: Iterable[bytes]) -> bytes:

@@ -8,7 +8,6 @@ columns of an event hold all of it.
 
 import enum
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import attrs
@@ -79,8 +78,7 @@ class EventColumns:
     @classmethod
     def of(cls, events: EventBatch) -> "EventColumns":
         """The columns of a batch."""
-        data, base = events.documents.tobytes(), events.offsets[0]
-        return cls.of_raw([data[start - base : end - base] for start, end in pairwise(events.offsets)])
+        return cls.of_raw([raw for chunk in events.chunks for raw in chunk.copies()])
 
     @classmethod
     def of_raw(cls, raws: Sequence[bytes]) -> "EventColumns":

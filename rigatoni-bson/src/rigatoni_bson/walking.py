@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import bson
 
+from rigatoni_bson.accelerator import find_accelerator
+
 _SMALLEST = 5
 """Bytes of an empty document."""
 
 INT32 = struct.Struct("<i").unpack_from
+
+_ACCELERATOR = find_accelerator()
 
 _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 _BEFORE = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
@@ -67,6 +71,10 @@ def offsets_of(documents: memoryview) -> "array[int]":
 
     Raises ValueError where a document says a size that none can have.
     """
+    if _ACCELERATOR is not None and isinstance(documents.obj, bytes) and len(documents.obj) == documents.nbytes:
+        found = _ACCELERATOR.document_offsets(documents.obj)
+        if found is not None:
+            return array("Q", found)
     offsets, position, end = array("Q"), 0, len(documents)
     append = offsets.append
     try:

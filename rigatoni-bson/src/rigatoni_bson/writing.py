@@ -3,7 +3,9 @@
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
+
+from rigatoni_core.batch import Chunk, EventBatch
 
 from rigatoni_bson.accelerator import completed, documents_for, find_accelerator
 from rigatoni_bson.decoded import Decoded
@@ -20,13 +22,16 @@ PIECE = 512 * 1024
 """Bytes of raw documents written at once where a file is made piece by piece: few calls, little memory."""
 
 
-def pieces_of(offsets: Sequence[int]) -> Iterator[range]:
-    """The documents between these offsets, by their numbers, in parts of about `PIECE` bytes."""
-    start = 0
-    while start < len(offsets) - 1:
-        stop = max(bisect_right(offsets, offsets[start] + PIECE) - 1, start + 1)
-        yield range(start, stop)
-        start = stop
+def pieces_of(events: EventBatch) -> Iterator[tuple[int, Chunk]]:
+    """The documents in pieces of at most about `PIECE` bytes, without a copy, each with the index of its first one."""
+    first = 0
+    for chunk in events.chunks:
+        start, offsets = 0, chunk.offsets
+        while start < len(chunk):
+            stop = max(bisect_right(offsets, offsets[start] + PIECE) - 1, start + 1)
+            yield first + start, chunk.cut(start, stop)
+            start = stop
+        first += len(chunk)
 
 
 class JsonWriter:
@@ -51,7 +56,7 @@ class JsonWriter:
         """For each raw document its JSON text in UTF-8 (no newline in it), or what is wrong with it."""
         if self._accelerator is not None and documents:
             offsets = array("Q", accumulate(map(len, documents), initial=0))
-            lines, malformed = self.lines(memoryview(b"".join(documents)), offsets)
+            lines, malformed = self.lines(Chunk(memoryview(b"".join(documents)), offsets))
             rest = iter(lines.split(b"\n"))
             return [malformed.get(index) or next(rest) for index in range(len(documents))]
         texts: list[bytes | MalformedEventError] = []
@@ -61,14 +66,14 @@ class JsonWriter:
             texts += [text or self._text(raw) for text, raw in zip(known, chunk, strict=True)]
         return texts
 
-    def lines(self, buffer: memoryview, offsets: Sequence[int]) -> tuple[bytes, dict[int, MalformedEventError]]:
-        """Documents `buffer[offsets[i]:offsets[i + 1]]` as lines that end in a newline; what is wrong with the others.
+    def lines(self, documents: Chunk) -> tuple[bytes, dict[int, MalformedEventError]]:
+        """The documents as lines that end in a newline; what is wrong with the others.
 
         The errors are by index; a document that has one has no line.
         """
         if self._accelerator is None:
-            return self._pure_lines(buffer, offsets)
-        whole, places = documents_for(buffer, offsets)
+            return self._pure_lines(documents)
+        whole, places = documents_for(documents)
         text, left = self._accelerator.json_lines(whole, places, self._mode)
         lines, malformed = [], dict[int, MalformedEventError]()
         for index, _ in left:
@@ -79,14 +84,12 @@ class JsonWriter:
             lines.append(line + b"\n" if line else line)
         return completed(text, left, lines) if left else text, malformed
 
-    def _pure_lines(self, buffer: memoryview, offsets: Sequence[int]) -> tuple[bytes, dict[int, MalformedEventError]]:
+    def _pure_lines(self, documents: Chunk) -> tuple[bytes, dict[int, MalformedEventError]]:
         lines: list[bytes] = []
         malformed: dict[int, MalformedEventError] = {}
-        for start in range(0, len(offsets) - 1, CHUNK):
-            places = offsets[start : start + CHUNK + 1]
-            chunk = buffer[places[0] : places[-1]].tobytes()
-            raws = [chunk[begin - places[0] : end - places[0]] for begin, end in pairwise(places)]
-            for index, line in enumerate(self.texts(raws), start):
+        for start in range(0, len(documents), CHUNK):
+            some = documents.cut(start, min(start + CHUNK, len(documents)))
+            for index, line in enumerate(self.texts(some.copies()), start):
                 if isinstance(line, MalformedEventError):
                     malformed[index] = line
                 else:

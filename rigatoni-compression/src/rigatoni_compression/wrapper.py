@@ -1,13 +1,16 @@
 """What `gzip` and `zstd` have in common: they take another serializer's bytes and compress them."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Protocol
 
 import attrs
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.errors import UnreadableError
+
+BLOCK = 128 * 1024
+"""Bytes that are compressed at once."""
 
 
 class Compressor(Protocol):
@@ -46,7 +49,7 @@ class Compressed(Serializer, Deserializer):
         """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
         inner, compressor = self.inner, self._compressor()
         pieces = inner.pieces(events) if isinstance(inner, Piecewise) else (inner.serialize(events),)
-        compressed = [compressor.compress(piece) for piece in pieces]
+        compressed = [compressor.compress(block) for block in _blocks(pieces)]
         return b"".join([*compressed, compressor.flush()])
 
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
@@ -62,6 +65,25 @@ class Compressed(Serializer, Deserializer):
     @abstractmethod
     def _compressor(self) -> Compressor:
         """For one frame, the same for the same content. Called from several threads at once."""
+
+
+def _blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The same bytes in blocks of one size: some compressors give other bytes where they are given other pieces."""
+    rest = b""
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        if rest:
+            missing = BLOCK - len(rest)
+            rest, view = rest + view[:missing], view[missing:]
+            if len(rest) < BLOCK:
+                continue
+            yield rest
+        whole = len(view) - len(view) % BLOCK
+        for start in range(0, whole, BLOCK):
+            yield view[start : start + BLOCK]
+        rest = bytes(view[whole:])
+    if rest:
+        yield rest
 
 
 def check_level(level: int, lowest: int, highest: int) -> None:

@@ -3,7 +3,10 @@
 from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol, overload
+
+import attrs
 
 from rigatoni_core.errors import DamagedEventError
 from rigatoni_core.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
@@ -32,13 +35,56 @@ class Decoder(Protocol):
         """
 
 
+_LARGE = 128 * 1024
+"""Bytes from which on a chunk is worth being worked on by itself: a copy of it costs more than one more round."""
+
+
+@attrs.frozen(eq=False)
+class Chunk:
+    """Raw documents one after another, as a source received them.
+
+    Document `i` is `buffer[offsets[i]:offsets[i + 1]]`; `offsets` has one number more than there are documents.
+    """
+
+    buffer: memoryview
+    offsets: Sequence[int]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the documents in bytes."""
+        return self.offsets[-1] - self.offsets[0]
+
+    @property
+    def documents(self) -> memoryview:
+        """The documents without what else the buffer holds, without a copy."""
+        return self.buffer[self.offsets[0] : self.offsets[-1]]
+
+    def raw(self, index: int) -> memoryview:
+        """Document `index` (0 to len - 1), without a copy."""
+        return self.buffer[self.offsets[index] : self.offsets[index + 1]]
+
+    def copies(self) -> list[bytes]:
+        """Each document."""
+        data, base = self.documents.tobytes(), self.offsets[0]
+        return [data[start - base : end - base] for start, end in pairwise(self.offsets)]
+
+    def cut(self, start: int, stop: int) -> "Chunk":
+        """The documents from `start` up to `stop`, without a copy."""
+        if (start, stop) == (0, len(self)):
+            return self
+        return Chunk(self.buffer, self.offsets[start : stop + 1])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
 class EventBatch(Sequence[ChangeEvent]):
     """Consecutive events of one stream, decoded only for those who look.
 
-    `buffer` holds the raw documents one after another as the source received them; document `i` is
-    `buffer[offsets[i]:offsets[i + 1]]`. `first` names the first event that was *read* (its token, its cluster time and
-    how many events of that cluster time came before it); `end` is the position after the last one. Both stay as they
-    are when rejected events are taken out, so what is named by them keeps its name.
+    `chunks` holds the raw documents as the source received them, each reply in its own buffer: who can work on one
+    after another needs no copy. `whole` is all of them in one. `first` names the first event that was *read* (its
+    token, its cluster time and how many events of that cluster time came before it); `end` is the position after the
+    last one. Both stay as they are when rejected events are taken out, so what is named by them keeps its name.
 
     A *heartbeat* is a batch without events (`first` is None): it only moves the position.
 
@@ -46,7 +92,10 @@ class EventBatch(Sequence[ChangeEvent]):
     was left to read at that time. `read` counts the events consumed, rejected ones included. `decoder` is the source's.
     """
 
-    __slots__ = ("buffer", "caught_up", "decoder", "end", "first", "offsets", "read", "source_time", "stream")
+    __slots__ = ("_size", "caught_up", "chunks", "decoder", "end", "first", "nbytes", "read", "source_time", "stream")
+
+    nbytes: int
+    """The size of the raw documents in bytes."""
 
     def __init__(
         self,
@@ -54,8 +103,7 @@ class EventBatch(Sequence[ChangeEvent]):
         *,
         first: Position | None,
         end: Position,
-        buffer: memoryview,
-        offsets: Sequence[int],
+        chunks: Sequence[Chunk],
         decoder: Decoder,
         source_time: Timestamp | None = None,
         caught_up: bool = False,
@@ -64,12 +112,13 @@ class EventBatch(Sequence[ChangeEvent]):
         self.stream = stream
         self.first = first
         self.end = end
-        self.buffer = buffer
-        self.offsets = offsets
+        self.chunks = chunks
         self.source_time = source_time
         self.caught_up = caught_up
-        self.read = len(offsets) - 1 if read is None else read
         self.decoder = decoder
+        self.nbytes = sum(chunk.nbytes for chunk in chunks)
+        self._size = sum(map(len, chunks))
+        self.read = self._size if read is None else read
 
     @classmethod
     def heartbeat(
@@ -86,8 +135,7 @@ class EventBatch(Sequence[ChangeEvent]):
             stream,
             first=None,
             end=position,
-            buffer=memoryview(b""),
-            offsets=(0,),
+            chunks=(),
             decoder=decoder,
             source_time=source_time,
             caught_up=caught_up,
@@ -119,8 +167,7 @@ class EventBatch(Sequence[ChangeEvent]):
             stream,
             first=first,
             end=after,
-            buffer=buffer,
-            offsets=offsets,
+            chunks=(Chunk(buffer, offsets),),
             decoder=decoder,
             source_time=source_time,
             caught_up=caught_up,
@@ -130,22 +177,15 @@ class EventBatch(Sequence[ChangeEvent]):
 
     @classmethod
     def join(cls, batches: Sequence["EventBatch"]) -> "EventBatch":
-        """One batch of consecutive ones; copies their bytes once, or not at all where there is only one."""
+        """One batch of consecutive ones. Only small chunks are copied, together: many of them would be slow to use."""
         if len(batches) == 1:
             return batches[0]
-        offsets, base = array("Q"), 0
-        for batch in batches:
-            start = batch.offsets[0]
-            offsets.extend(offset - start + base for offset in batch.offsets[:-1])
-            base += batch.nbytes
-        offsets.append(base)
         last = batches[-1]
         return cls(
             last.stream,
             first=next((batch.first for batch in batches if batch.first), None),
             end=last.end,
-            buffer=memoryview(b"".join(batch.documents for batch in batches)),
-            offsets=offsets,
+            chunks=_merged([chunk for batch in batches for chunk in batch.chunks]),
             decoder=last.decoder,
             source_time=last.source_time,
             caught_up=last.caught_up,
@@ -153,18 +193,22 @@ class EventBatch(Sequence[ChangeEvent]):
         )
 
     @property
-    def nbytes(self) -> int:
-        """The size of the raw documents in bytes."""
-        return self.offsets[-1] - self.offsets[0]
+    def whole(self) -> Chunk:
+        """All documents in one chunk; copies their bytes, with each call, where there are several."""
+        return self.chunks[0] if len(self.chunks) == 1 else _one(self.chunks)
 
     @property
     def documents(self) -> memoryview:
-        """The raw documents of this batch, one after another, without a copy."""
-        return self.buffer[self.offsets[0] : self.offsets[-1]]
+        """All raw documents one after another; copied as `whole` says."""
+        return self.whole.documents
 
     def raw(self, index: int) -> memoryview:
         """The raw document of event `index` (0 to len - 1), without a copy."""
-        return self.buffer[self.offsets[index] : self.offsets[index + 1]]
+        for chunk in self.chunks:
+            if index < len(chunk):
+                return chunk.raw(index)
+            index -= len(chunk)
+        raise IndexError(f"there is no such event in a batch of {len(self)}")
 
     def mark(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
         """The resume token and the cluster time of event `index`, without decoding the event.
@@ -196,7 +240,7 @@ class EventBatch(Sequence[ChangeEvent]):
         if time is None or time == self.first.cluster_time:
             return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
         ordinal = 1
-        while self.mark(index - ordinal)[1] == time:
+        while ordinal <= index and self.mark(index - ordinal)[1] == time:
             ordinal += 1
         return self.first.moved(token, time, ordinal)
 
@@ -206,29 +250,41 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def fitting(self, size: int, nbytes: int) -> int:
         """How many leading events fit into `size` events and `nbytes` bytes; may be none."""
-        by_bytes = bisect_right(self.offsets, self.offsets[0] + nbytes) - 1
-        return min(size, by_bytes, len(self))
+        fitting = 0
+        for chunk in self.chunks:
+            within = bisect_right(chunk.offsets, chunk.offsets[0] + nbytes) - 1
+            fitting += within
+            if within < len(chunk):
+                break
+            nbytes -= chunk.nbytes
+        return min(size, fitting)
 
     def without(self, rejected: Collection[int]) -> "EventBatch":
-        """The batch without the events at these indices; `first`, `end` and `read` stay, the rest is copied once."""
-        kept = [self.raw(index) for index in range(len(self)) if index not in rejected]
-        offsets = array("Q", [0])
-        for raw in kept:
-            offsets.append(offsets[-1] + len(raw))
+        """The batch without the events at these indices; `first`, `end` and `read` stay."""
+        borders = [-1, *sorted(rejected), len(self)]
+        chunks = [chunk for before, after in pairwise(borders) for chunk in self._between(before + 1, after)]
         return EventBatch(
             self.stream,
             first=self.first,
             end=self.end,
-            buffer=memoryview(b"".join(kept)),
-            offsets=offsets,
+            chunks=_merged(chunks),
             decoder=self.decoder,
             source_time=self.source_time,
             caught_up=self.caught_up,
             read=self.read,
         )
 
+    def _between(self, start: int, stop: int) -> list[Chunk]:
+        """The documents from `start` up to `stop`, without a copy."""
+        found = []
+        for chunk in self.chunks:
+            if max(start, 0) < min(stop, len(chunk)):
+                found.append(chunk.cut(max(start, 0), min(stop, len(chunk))))
+            start, stop = start - len(chunk), stop - len(chunk)
+        return found
+
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return self._size
 
     @overload
     def __getitem__(self, index: int) -> ChangeEvent: ...
@@ -247,8 +303,7 @@ class EventBatch(Sequence[ChangeEvent]):
                 self.stream,
                 first=self.position_at(start),
                 end=self.end if whole else self._position_after(stop - 1),
-                buffer=self.buffer,
-                offsets=self.offsets[start : stop + 1],
+                chunks=self._between(start, stop),
                 decoder=self.decoder,
                 source_time=self.source_time,
                 caught_up=self.caught_up and whole,
@@ -264,6 +319,24 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def __repr__(self) -> str:
         return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"
+
+
+def _merged(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    """The chunks; all in one where they are small, for many would be slow to use."""
+    if len(chunks) < 2 or sum(chunk.nbytes for chunk in chunks) >= len(chunks) * _LARGE:
+        return chunks
+    return (_one(chunks),)
+
+
+def _one(chunks: Sequence[Chunk]) -> Chunk:
+    """All documents of these chunks, copied."""
+    offsets, nbytes = array("Q"), 0
+    for chunk in chunks:
+        shift = nbytes - chunk.offsets[0]
+        offsets.extend(offset + shift for offset in chunk.offsets[:-1])
+        nbytes += chunk.nbytes
+    offsets.append(nbytes)
+    return Chunk(memoryview(b"".join(chunk.documents for chunk in chunks)), offsets)
 
 
 def _mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:

@@ -1,7 +1,7 @@
 """The serializer `csv`."""
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import attrs
@@ -10,7 +10,7 @@ from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.writing import pieces_of
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Chunk, EventBatch
 from rigatoni_core.contracts import Piecewise, Serializer
 from rigatoni_core.errors import RejectedEventsError
 
@@ -64,31 +64,27 @@ class CsvSerializer(Serializer, Piecewise):
         if self.header:
             yield self._delimiter.join(column.name.encode() for column in COLUMNS) + _END
         malformed: dict[int, Exception] = {}
-        for places in pieces_of(events.offsets):
-            yield self._rows(events, places, malformed)
+        for first, piece in pieces_of(events):
+            rows, wrong = self._rows(piece)
+            malformed |= {first + index: error for index, error in wrong.items()}
+            yield rows
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
-    def _rows(self, events: EventBatch, places: range, malformed: dict[int, Exception]) -> bytes:
-        """The rows of the events at these places, without the malformed ones."""
+    def _rows(self, events: Chunk) -> tuple[bytes, dict[int, MalformedEventError]]:
+        """A row for each event, and what is wrong with which of them; a malformed one's row has no meaning."""
         if self._accelerator is None:
-            return b"".join(self._pure_rows(events, places, malformed))
+            columns = EventColumns.of_raw(events.copies())
+            return b"".join(self._written(columns)), columns.errors
         text, left = self._accelerator.csv_rows(
-            *documents_for(events.buffer, events.offsets[places.start : places.stop + 1]),
-            self.mode,
-            self._delimiter,
-            self.null.encode(),
-            self.spreadsheet_safe,
+            *documents_for(events), self.mode, self._delimiter, self.null.encode(), self.spreadsheet_safe
         )
-        missing = self._pure_rows(events, [places[index] for index, _ in left], malformed) if left else []
-        return completed(text, left, missing) if left else text
-
-    def _pure_rows(self, events: EventBatch, places: Sequence[int], malformed: dict[int, Exception]) -> list[bytes]:
-        """A row for each of the events at these places; a malformed one is noted, and its row has no meaning."""
+        if not left:
+            return text, {}
+        places = [index for index, _ in left]
         columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
         rows = self._written(columns)
-        malformed |= {places[index]: error for index, error in columns.errors.items()}
-        return rows
+        return completed(text, left, rows), {places[index]: error for index, error in columns.errors.items()}
 
     def _written(self, columns: EventColumns) -> list[bytes]:
         """The row of each event; malformed ones are rejected in `columns`."""

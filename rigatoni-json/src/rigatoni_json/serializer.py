@@ -43,9 +43,9 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
     def pieces(self, events: EventBatch) -> Iterator[bytes]:
         """The lines of some hundred events after those of some hundred others."""
         malformed: dict[int, Exception] = {}
-        for places in pieces_of(events.offsets):
-            lines, wrong = self._writer.lines(events.buffer, events.offsets[places.start : places.stop + 1])
-            malformed |= {places[index]: error for index, error in wrong.items()}
+        for first, piece in pieces_of(events):
+            lines, wrong = self._writer.lines(piece)
+            malformed |= {first + index: error for index, error in wrong.items()}
             yield lines
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)

@@ -1,5 +1,6 @@
 """Tables by the accelerator: rows that it made, as Arrow arrays around its bytes, and the others in their places."""
 
+from array import array
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ TYPES |= {Kind.SECONDS: TIME, Kind.MILLISECONDS: TIME}
 
 
 def accelerated(
-    accelerator: Accelerator, buffer: bytes, offsets: Sequence[int], mode: str
+    accelerator: Accelerator, buffer: bytes, offsets: "array[int]", mode: str
 ) -> tuple[pa.Table, list[int]]:
     """The events between these offsets, and the indices of those that the table has no row for."""
     columns, left = accelerator.arrow_columns(buffer, offsets, mode)

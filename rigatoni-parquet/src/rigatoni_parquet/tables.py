@@ -45,7 +45,7 @@ def table_of(
 
 def accelerated_table_of(events: EventBatch, texts: ColumnTexts, mode: str, accelerator: Accelerator) -> pa.Table:
     """The same table without nested columns; `texts` writes in `mode` what the accelerator leaves out."""
-    buffer, offsets = documents_for(events.buffer, events.offsets)
+    buffer, offsets = documents_for(events.whole)
     tables: list[pa.Table] = []
     errors: dict[int, Exception] = {}
     for places in _chunks(events):

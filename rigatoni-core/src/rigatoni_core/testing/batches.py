@@ -103,6 +103,22 @@ def batch_of(
     return EventBatch.following(after, stream, memoryview(b"".join(raws)), offsets, TestDecoder())
 
 
+def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
+    """The same batch, as if its events had come in several replies: a new one begins at each of these indices."""
+    whole = batch.whole
+    borders = sorted({0, len(batch), *places})
+    return EventBatch(
+        batch.stream,
+        first=batch.first,
+        end=batch.end,
+        chunks=[whole.cut(start, stop) for start, stop in itertools.pairwise(borders)],
+        decoder=batch.decoder,
+        source_time=batch.source_time,
+        caught_up=batch.caught_up,
+        read=batch.read,
+    )
+
+
 def recorded_replies(path: Path) -> Iterator[RawBSONDocument]:
     """The whole server replies of a recording, one after another."""
     options: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)

@@ -1,18 +1,22 @@
 """A server that is never the bottleneck: change events without end, in replies that are encoded already.
 
     python -m rigatoni_mongodb.testing.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
+        [--rate 50000 --began SECONDS]
 
 Prints its URI and serves until it is ended. Each stream is the same endless sequence of inserts; of the events of one
 reply only the token, the `_id` and the cluster time differ from those of the reply before, and are written over in
-place. Once `--events` are served, replies are empty, so a reader that stops when it has caught up does.
+place. Once `--events` are served, replies are empty, so a reader that stops when it has caught up does. With a rate,
+event number n is there n / rate seconds after `--began`, a time of `time.monotonic()`.
 """
 
 import argparse
 import asyncio
+import math
 import random
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +30,7 @@ from rigatoni_mongodb.testing.wire import ScriptedServer
 START = 1_700_000_000
 PER_SECOND = 50_000
 BEGIN = "begin"
+STEP = 100
 WORDS = [f"{random.Random(number).getrandbits(40):x}" for number in range(2000)]  # noqa: S311 (no secret)
 
 
@@ -100,10 +105,10 @@ class Page:
 
     def at(self, start: int) -> bytes:
         """The reply whose first event has this number."""
-        for number, (text, time, one, other) in enumerate(self.places, start):
+        for number, (text, when, one, other) in enumerate(self.places, start):
             written = token(number).encode()
             self.array[text : text + len(written)] = written
-            struct.pack_into("<II", self.array, time, number % PER_SECOND + 1, START + number // PER_SECOND)
+            struct.pack_into("<II", self.array, when, number % PER_SECOND + 1, START + number // PER_SECOND)
             struct.pack_into("<q", self.array, one, number + (1 << 40))
             struct.pack_into("<q", self.array, other, number + (1 << 40))
         return bytes(self.array)
@@ -115,13 +120,25 @@ class Feeder(ScriptedServer):
 
     total: int
     document_bytes: int = 630
+    rate: float = math.inf
+    began: float = 0.0
     _pages: dict[tuple[str, int], Page] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.operation_time = time_of(self.total - 1)
 
+    async def _wait(self, command: dict[str, Any]) -> None:
+        """As a server does that has nothing for a getMore yet."""
+        served = self._cursors[command["getMore"]][1] if "getMore" in command else 0
+        end = time.monotonic() + command.get("maxTimeMS", 0) / 1000
+        while "getMore" in command and served == self._count() < self.total and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
     def _count(self) -> int:
-        return self.total
+        if self.rate == math.inf:
+            return self.total
+        # In steps, since each length of a reply has a page of its own.
+        return min(self.total, max(0, int((time.monotonic() - self.began) * self.rate)) // STEP * STEP)
 
     def _newest(self) -> int:
         return 0
@@ -140,7 +157,7 @@ class Feeder(ScriptedServer):
 
 
 @contextmanager
-def feeder(events: int, **options: int) -> Iterator[str]:
+def feeder(events: int, **options: float) -> Iterator[str]:
     """The URI of a feeder process that serves this many events on each stream; options as on the command line."""
     more = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "rigatoni_mongodb.testing.feeder", "--events", str(events), *more]
@@ -153,7 +170,13 @@ def feeder(events: int, **options: int) -> Iterator[str]:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    feeder = Feeder(total=options.events, document_bytes=options.document_bytes, reply_events=options.reply_events)
+    feeder = Feeder(
+        total=options.events,
+        document_bytes=options.document_bytes,
+        reply_events=options.reply_events,
+        rate=options.rate,
+        began=options.began,
+    )
     async with feeder:
         sys.stdout.write(f"{feeder.uri}\n")
         sys.stdout.flush()
@@ -165,6 +188,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000, help="events on each stream")
     parser.add_argument("--reply-events", type=int, default=1000, help="events in one reply")
     parser.add_argument("--document-bytes", type=int, default=630, help="size of the full document")
+    parser.add_argument("--rate", type=float, default=math.inf, help="events a second (default: all are there)")
+    parser.add_argument("--began", type=float, default=time.monotonic(), help="when the first one was there")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -138,6 +138,7 @@ class ScriptedServer:
                     code, body = struct.unpack_from("<i", body)[0], zlib.decompress(body[9:])
                     self.compressed += 1
                 command = bson.decode(body[5:]) if code == OP_MSG else {"hello": 1}
+                await self._wait(command)
                 action, answer = self._answer(command)
                 message = _message(request, answer, legacy=code != OP_MSG)
                 if self.compresses and code == OP_MSG and next(iter(command)) in ("aggregate", "getMore"):
@@ -156,6 +157,9 @@ class ScriptedServer:
             pass  # the client went away
         finally:
             writer.close()
+
+    async def _wait(self, command: dict[str, Any]) -> None:
+        """Until it is time to answer this command; here at once."""
 
     def _answer(self, command: dict[str, Any]) -> tuple[Action, bytes]:
         name = next(iter(command))

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import HealthCheck, given, settings
 
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.batch import Chunk, EventBatch
 from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.errors import RejectedEventsError, UnreadableError
 from rigatoni_core.testing import strategies
-from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_core.testing.batches import batch_of, event_document, in_chunks
 from rigatoni_core.testing.contracts.obligations import (
     Obligations,
     broken,
@@ -63,17 +63,23 @@ class SerializerContract(Obligations):
             read = list(serializer.deserialize(content))
             promised(len(read) == len(written), f"deserialize gives {len(written)} documents, not {len(read)}")
 
+    def test_the_bytes_do_not_depend_on_how_events_came_in_replies(self, make: Make) -> None:
+        whole = batch_of([event_document(number, fullDocument={"text": "a b" * number}) for number in range(1200)])
+        expected = bytes(make().serialize(whole))
+        for places in ([1], [600], range(0, 1200, 7), [1199]):
+            found = bytes(make().serialize(in_chunks(whole, places)))
+            promised(found == expected, "the same events in several chunks give the same bytes")
+
     def test_a_damaged_event_is_rejected_and_its_neighbours_are_not(self, make: Make) -> None:
         good = batch_of([event_document(number) for number in range(3)])
-        buffer = bytearray(good.buffer)
-        start, stop = good.offsets[1], good.offsets[2]
+        buffer, offsets = bytearray(good.whole.buffer), good.whole.offsets
+        start, stop = offsets[1], offsets[2]
         buffer[start + 4 : stop] = b"\x7e" * (stop - start - 4)  # a type that BSON does not know
         damaged = EventBatch(
             good.stream,
             first=good.first,
             end=good.end,
-            buffer=memoryview(bytes(buffer)),
-            offsets=good.offsets,
+            chunks=[Chunk(memoryview(bytes(buffer)), offsets)],
             decoder=good.decoder,
         )
         serializer = make()
