@@ -3,6 +3,8 @@
 //! `None` stands for everything that is not plainly right. Whoever calls leaves such a document to the reference
 //! implementation in Python, which finds out what is wrong, or that nothing is.
 
+use crate::text;
+
 /// Nesting beyond this is refused, as by the reference.
 pub const DEEPEST: usize = 250;
 
@@ -60,10 +62,15 @@ impl<'a> Elements<'a> {
         self.rest.is_empty()
     }
 
+    /// The type of the next element, and what follows it: its name, a zero, its value.
+    pub fn start(&self) -> Option<(u8, &'a [u8])> {
+        self.rest.split_first().map(|(&kind, rest)| (kind, rest))
+    }
+
     /// The next element. After its value was taken, go on with `after`.
     pub fn next(&self) -> Option<Element<'a>> {
-        let (&kind, rest) = self.rest.split_first()?;
-        let end = memchr::memchr(0, rest)?;
+        let (kind, rest) = self.start()?;
+        let end = text::zero(rest)?;
         Some(Element {
             kind,
             name: &rest[..end],
@@ -110,6 +117,11 @@ fn document(raw: &[u8]) -> Option<(Elements<'_>, &[u8])> {
 }
 
 impl<'a> Value<'a> {
+    /// The value at the beginning of `rest`.
+    pub fn at(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
     pub fn bytes<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
@@ -146,14 +158,16 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A string with its length before and a zero behind it.
-    pub fn string(&mut self) -> Option<&'a str> {
+    /// A string with its length before and a zero behind it, whether it is UTF-8 or not.
+    pub fn text(&mut self) -> Option<&'a [u8]> {
         let size = usize::try_from(self.i32()?).ok()?;
         let (&last, text) = self.slice(size)?.split_last()?;
-        if last != 0 {
-            return None;
-        }
-        std::str::from_utf8(text).ok()
+        (last == 0).then_some(text)
+    }
+
+    /// A string.
+    pub fn string(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.text()?).ok()
     }
 
     /// A text that ends at the next zero.

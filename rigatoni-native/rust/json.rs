@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::bson::{DEEPEST, Elements, Value, kind};
-use crate::numbers;
+use crate::{numbers, text};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -90,21 +90,20 @@ impl Writer<'_> {
         depth: usize,
     ) -> Option<()> {
         while !elements.is_empty() {
-            let mut element = elements.next()?;
-            let name = std::str::from_utf8(element.name).ok()?;
-            if name.starts_with('$')
-                && self.mode != Mode::Plain
-                && (RESERVED.contains(&name) || name == UNDEFINED)
-            {
-                return None;
+            let (type_, named) = elements.start()?;
+            if named.first() == Some(&b'$') && self.mode != Mode::Plain {
+                let name = std::str::from_utf8(&named[..text::zero(named)?]).ok()?;
+                if RESERVED.contains(&name) || name == UNDEFINED {
+                    return None;
+                }
             }
             if !std::mem::take(first) {
                 self.out.push(b',');
             }
-            self.text(name);
+            let mut value = Value::at(text::name(self.out, named)?);
             self.out.push(b':');
-            self.value(element.kind, &mut element.value, depth)?;
-            elements.after(&element.value);
+            self.value(type_, &mut value, depth)?;
+            elements.after(&value);
         }
         Some(())
     }
@@ -137,7 +136,7 @@ impl Writer<'_> {
         let plain = self.mode == Mode::Plain;
         let canonical = self.mode == Mode::Canonical;
         match type_ {
-            kind::STRING => self.text(value.string()?),
+            kind::STRING => text::bytes(self.out, value.text()?)?,
             kind::DOCUMENT => self.document(value.document()?, depth + 1)?,
             kind::ARRAY => self.array(value.document()?, depth + 1)?,
             kind::OBJECT_ID => {
@@ -326,7 +325,7 @@ impl Writer<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        string(self.out, text);
+        text::string(self.out, text);
     }
 }
 
@@ -335,48 +334,4 @@ fn base64(out: &mut Vec<u8>, data: &[u8]) {
     out.resize(start + data.len().div_ceil(3) * 4, 0);
     let written = STANDARD.encode_slice(data, &mut out[start..]);
     debug_assert_eq!(written, Ok(out.len() - start));
-}
-
-/// What stands for each byte in a JSON string: 0 itself, `u` a `\u00xx`, else the letter after the backslash.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 32 {
-        table[byte] = b'u';
-        byte += 1;
-    }
-    table[0x08] = b'b';
-    table[0x09] = b't';
-    table[0x0A] = b'n';
-    table[0x0C] = b'f';
-    table[0x0D] = b'r';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table
-};
-
-/// A JSON string, escaped as orjson does (RFC 8259, section 7: only what must be).
-pub fn string(out: &mut Vec<u8>, text: &str) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    for chunk in text.as_bytes().chunks(32) {
-        // The compiler looks at a whole chunk at once, which pays: hardly any holds something to escape.
-        if !chunk.iter().fold(false, |found, &byte| {
-            found | (byte < b' ') | (byte == b'"') | (byte == b'\\')
-        }) {
-            out.extend_from_slice(chunk);
-            continue;
-        }
-        for &byte in chunk {
-            match ESCAPES[usize::from(byte)] {
-                0 => out.push(byte),
-                b'u' => {
-                    out.extend_from_slice(b"\\u00");
-                    numbers::hex(out, &[byte]);
-                }
-                letter => out.extend_from_slice(&[b'\\', letter]),
-            }
-        }
-    }
-    out.push(b'"');
 }

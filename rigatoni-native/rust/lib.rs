@@ -11,6 +11,7 @@ mod csv;
 mod event;
 mod json;
 mod numbers;
+mod text;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;

@@ -56,6 +56,20 @@ def test_single_texts_are_the_same(mode, documents):
     assert accelerated == pure
 
 
+@settings(deadline=None, max_examples=1000)
+@given(
+    text=st.binary(max_size=100).map(lambda some: bytes(b"abcdefgh"[byte % 8] for byte in some)),
+    odd=st.sampled_from([b"", b'"', b"\\", b"\n", b"\x01", b"\x1f", b" ", b"\x7f", "é".encode(), b"\xff", b"$"]),
+    place=st.integers(0, 100),
+)
+def test_every_text_is_the_same_wherever_in_it_something_is_to_escape(text, odd, place):
+    """Texts are copied in pieces of 4 to 32 bytes, names in pieces of 8."""
+    whole = text[:place] + odd + text[place:]
+    value = struct.pack("<i", len(whole) + 1) + whole + b"\0"
+    accelerated, pure = both("relaxed", [bson_document([(whole, 0x02, value)])])
+    assert accelerated == pure
+
+
 @pytest.mark.parametrize("mode", MODES)
 @settings(deadline=None, max_examples=300)
 @given(number=st.floats() | st.floats(width=32) | st.integers(-(10**19), 10**19).map(float))

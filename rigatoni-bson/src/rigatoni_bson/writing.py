@@ -18,7 +18,7 @@ CHUNK = 512
 """Documents worked on at once: enough for columns, few enough that the garbage collector does not notice."""
 
 
-PIECE = 512 * 1024
+PIECE = 256 * 1024
 """Bytes of raw documents written at once where a file is made piece by piece: few calls, little memory."""
 
 
