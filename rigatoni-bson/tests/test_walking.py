@@ -4,6 +4,10 @@ import itertools
 
 import bson
 import pytest
+from bson import Regex
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
 from rigatoni_bson.walking import documents_of, elements, offsets_of
 
 
@@ -23,6 +27,22 @@ def test_truncated_bytes_are_an_error_that_says_so(size):
     raw = bson.encode({"_id": {"_data": "8263"}, "text": "some text", "n": 1, "d": {"e": [1, 2]}})[:size]
     with pytest.raises(ValueError):
         list(elements(raw))
+
+
+@given(raw=DOCUMENTS | DAMAGED, key=st.text("ab", max_size=200), cut=st.integers(0, 300))
+@example(raw=bson.encode({"r": Regex("a" * 100, "i")}), key="k" * 63, cut=300)
+@example(raw=bson.encode({"r": Regex("a", "i")}), key="k" * 64, cut=300)
+def test_a_view_is_walked_like_bytes(raw, key, cut):
+    data = (b"\x00\x01\x00\x00\x08" + key.encode() + b"\0\1" + raw[4:])[:cut]
+    found = []
+    for document in (data, memoryview(data)):
+        places = []
+        try:
+            places += elements(document)
+        except ValueError:
+            places.append("not BSON")
+        found.append(places)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("size", [-5, -12, -(2**31)])

@@ -11,6 +11,9 @@ from rigatoni_bson.accelerator import find_accelerator
 _SMALLEST = 5
 """Bytes of an empty document."""
 
+_WINDOW = 64
+"""Bytes of a view that are looked at together; hardly any key is longer."""
+
 INT32 = struct.Struct("<i").unpack_from
 
 _ACCELERATOR = find_accelerator()
@@ -20,26 +23,26 @@ _BEFORE = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F:
 """Types that say their length -> how many bytes more than that they have."""
 
 
-def elements(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int, int]]:
+def elements(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, bytes, int, int]]:
     """The elements of the document at `start`: type, key, and where the value begins and ends.
 
-    Raises ValueError where the bytes are no BSON.
+    Of a view only the keys are copied. Raises ValueError where the bytes are no BSON.
     """
     try:
         position = start + 4
         end = start + INT32(data, start)[0] - 1
         while position < end:
             kind = data[position]
-            stop = data.index(0, position + 1)
+            stop = _zero(data, position + 1)
             value = stop + 1
             after = value + size_of(data, kind, value)
-            yield kind, data[position + 1 : stop], value, after
+            yield kind, bytes(data[position + 1 : stop]), value, after
             position = after
     except (IndexError, struct.error) as error:
         raise ValueError(f"not BSON at byte {start}: {error}") from None
 
 
-def size_of(data: bytes, kind: int, value: int) -> int:
+def size_of(data: bytes | memoryview, kind: int, value: int) -> int:
     """How many bytes the value at `value` says that it has, never less than none.
 
     Raises ValueError, IndexError or struct.error where that can not be said.
@@ -48,13 +51,24 @@ def size_of(data: bytes, kind: int, value: int) -> int:
     if fixed is not None:
         return fixed
     if kind == 0x0B:
-        return data.index(0, data.index(0, value) + 1) + 1 - value
+        return _zero(data, _zero(data, value) + 1) + 1 - value
     if kind not in _BEFORE:
         raise ValueError(f"unknown BSON type {kind:#x} at byte {value}")
     size = int(INT32(data, value)[0])
     if size < 0:
         raise ValueError(f"a value at byte {value} has a negative size")
     return size + _BEFORE[kind]
+
+
+def _zero(data: bytes | memoryview, start: int) -> int:
+    """Where the first zero from `start` on is. Raises ValueError where there is none."""
+    if isinstance(data, bytes):
+        return data.index(0, start)
+    for place in range(start, len(data), _WINDOW):
+        found = bytes(data[place : place + _WINDOW]).find(0)
+        if found >= 0:
+            return place + found
+    raise ValueError(f"not BSON at byte {start}: a text without an end")
 
 
 def documents_of(array_value: memoryview) -> memoryview:

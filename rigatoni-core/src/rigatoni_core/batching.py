@@ -150,7 +150,8 @@ class Batcher:
                     self._heartbeat = None
                 else:
                     self._heartbeat = reply
-                self._changed.set()
+                if len(self._chunks) <= 1 or self._is_complete():  # else nobody waits for it
+                    self._changed.set()
                 await self._room.wait()
 
     async def _change(self, deadline: float | None) -> None:

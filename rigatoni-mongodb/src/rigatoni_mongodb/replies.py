@@ -122,7 +122,7 @@ class PyMongoCursor:
             return [self._envelope(response)]
 
     def _envelope(self, response: Any) -> dict[str, Any]:
-        payload = bytes(response.raw_command_response())
+        payload = memoryview(response.raw_command_response())
         kept, cursor = bytearray(), None
         for kind, key, value, after in elements(payload):
             if key == b"cursor" and kind == 0x03:
@@ -136,13 +136,13 @@ class PyMongoCursor:
             raise ValueError("it succeeded and has no cursor")
         return reply
 
-    def _split(self, payload: bytes, start: int) -> dict[str, Any]:
+    def _split(self, payload: memoryview, start: int) -> dict[str, Any]:
         kept, found = bytearray(), False
         for kind, key, value, after in elements(payload, start):
             if key == b"nextBatch" and kind == 0x04:
                 found = True
                 if after - value > 5:
-                    self._batch = documents_of(memoryview(payload)[value:after])
+                    self._batch = documents_of(payload[value:after])
             else:
                 kept += _element(payload, kind, key, value, after)
         if not found:  # not the same as an empty one: its token stands after events that nobody has seen
@@ -162,7 +162,7 @@ def _damage() -> Iterator[None]:
         raise AutoReconnect(f"a damaged reply: {error!r}") from None
 
 
-def _element(payload: bytes, kind: int, key: bytes, value: int, after: int) -> bytes:
+def _element(payload: memoryview, kind: int, key: bytes, value: int, after: int) -> bytes:
     return bytes((kind,)) + key + b"\0" + payload[value:after]
 
 
