@@ -1,9 +1,10 @@
 //! Change events as columns in Arrow's layout (arrow.apache.org, "Arrow Columnar Format"): texts with 64-bit offsets,
 //! and 64-bit integers. The vocabulary is that of `rigatoni_bson.columns`.
 
-use crate::event::Event;
+use crate::bson::Elements;
+use crate::event::{Event, Field};
 use crate::json::{self, Mode};
-use crate::numbers;
+use crate::{nested, numbers};
 
 /// One column: `ends` and `text` of its texts, or its `numbers`; where `present` is false, the value is null.
 #[derive(Default)]
@@ -15,20 +16,6 @@ pub struct Column {
 }
 
 impl Column {
-    /// The validity bitmap, lowest bit first; `None` where no value is null.
-    pub fn validity(&self) -> Option<Vec<u8>> {
-        if self.present.iter().all(|present| *present) {
-            return None;
-        }
-        let bits = |chunk: &[bool]| {
-            chunk
-                .iter()
-                .rev()
-                .fold(0_u8, |byte, present| byte << 1 | u8::from(*present))
-        };
-        Some(self.present.chunks(8).map(bits).collect())
-    }
-
     fn number(&mut self, value: Option<i64>) {
         self.present.push(value.is_some());
         self.numbers.push(value.unwrap_or(0));
@@ -51,17 +38,33 @@ impl Column {
     }
 }
 
+/// The validity bitmap; `None` where no value is null.
+pub fn validity(present: &[bool]) -> Option<Vec<u8>> {
+    (!present.iter().all(|present| *present)).then(|| bitmap(present.iter().copied()))
+}
+
+/// Bits, the lowest first.
+pub fn bitmap(bits: impl ExactSizeIterator<Item = bool>) -> Vec<u8> {
+    let mut map = vec![0; bits.len().div_ceil(8)];
+    for (index, bit) in bits.enumerate() {
+        map[index / 8] |= u8::from(bit) << (index % 8);
+    }
+    map
+}
+
 /// All columns, in order.
 pub struct Columns {
     mode: Mode,
     rows: usize,
     pub columns: [Column; 14],
+    /// Of the document key and both images, in this order, those that are nested; their texts are then absent.
+    pub nested: [Option<nested::Column>; 3],
 }
 
 const NUMBERS: [usize; 4] = [4, 5, 6, 12];
 
 impl Columns {
-    pub fn new(mode: Mode) -> Self {
+    pub fn new(mode: Mode, nested: [Option<nested::Column>; 3]) -> Self {
         let mut columns: [Column; 14] = std::array::from_fn(|_| Column::default());
         for (index, column) in columns.iter_mut().enumerate() {
             if !NUMBERS.contains(&index) {
@@ -72,6 +75,7 @@ impl Columns {
             mode,
             rows: 0,
             columns,
+            nested,
         }
     }
 
@@ -80,10 +84,14 @@ impl Columns {
         let written = self.append(event);
         match written {
             Some(()) => self.rows += 1,
-            None => self
-                .columns
-                .iter_mut()
-                .for_each(|column| column.truncate(self.rows)),
+            None => {
+                for column in &mut self.columns {
+                    column.truncate(self.rows);
+                }
+                for column in self.nested.iter_mut().flatten() {
+                    column.truncate(self.rows);
+                }
+            }
         }
         written
     }
@@ -122,9 +130,19 @@ impl Columns {
             (7, &event.document_key),
             (8, &event.full_document),
             (9, &event.full_document_before_change),
-            (10, &event.update_description),
-            (11, &event.lsid),
         ] {
+            let Some(nested) = &mut self.nested[column - 7] else {
+                columns[column].text(|out| field.json(out, mode))?;
+                continue;
+            };
+            match field {
+                Field::Absent => nested.push_null(),
+                Field::Null => return None,
+                Field::Document(raw) => nested.document(Elements::of(raw)?)?,
+            }
+            columns[column].text(|_| Some(false))?;
+        }
+        for (column, field) in [(10, &event.update_description), (11, &event.lsid)] {
             columns[column].text(|out| field.json(out, mode))?;
         }
         columns[12].number(event.txn_number);

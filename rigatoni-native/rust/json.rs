@@ -116,9 +116,7 @@ impl Writer<'_> {
         let mut index = 0_u32;
         while !elements.is_empty() {
             let mut element = elements.next()?;
-            if self.mode == Mode::Canonical
-                && element.name != itoa::Buffer::new().format(index).as_bytes()
-            {
+            if self.mode == Mode::Canonical && !numbers::is_index(element.name, index) {
                 return None;
             }
             if index > 0 {
@@ -221,10 +219,7 @@ impl Writer<'_> {
             }
             return Some(());
         }
-        if value.is_nan()
-            && self.mode == Mode::Canonical
-            && value.to_bits() != 0x7FF8_0000_0000_0000
-        {
+        if value.is_nan() && self.mode == Mode::Canonical && value.to_bits() != numbers::NAN {
             return None;
         }
         let name = if value.is_nan() {

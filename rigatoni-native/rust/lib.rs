@@ -4,12 +4,15 @@
 //! the whole of the work, and does what the pure path in Python does, to the letter. What is rare or damaged is left
 //! to that path: its index is answered instead.
 
+mod arrow;
 mod avro;
 mod bson;
 mod columns;
 mod csv;
 mod event;
+mod findings;
 mod json;
+mod nested;
 mod numbers;
 mod text;
 
@@ -161,68 +164,16 @@ fn avro_rows<'py>(
     Ok((PyBytes::new(py, &text), ends, left))
 }
 
-/// A column's validity bitmap, its offsets where it holds texts, and its data.
-type Buffers<'py> = (
-    Option<Bound<'py, PyBytes>>,
-    Option<Bound<'py, PyBytes>>,
-    Bound<'py, PyBytes>,
-);
-
-/// The change events as columns in Arrow's layout, and the indices of those that are left out of all columns.
-#[pyfunction]
-fn arrow_columns<'py>(
-    py: Python<'py>,
-    buffer: &Bound<'py, PyBytes>,
-    offsets: PyBuffer<u64>,
-    mode: &str,
-) -> PyResult<(Vec<Buffers<'py>>, Vec<usize>)> {
-    let mode = mode_named(mode)?;
-    let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
-    let (columns, left) = py.detach(|| {
-        let mut columns = columns::Columns::new(mode);
-        let mut left = Vec::new();
-        for (index, pair) in offsets.windows(2).enumerate() {
-            if document(raw, pair[0], pair[1])
-                .and_then(Event::of)
-                .and_then(|event| columns.row(&event))
-                .is_none()
-            {
-                left.push(index);
-            }
-        }
-        (columns.columns, left)
-    });
-    let integers = |values: &[i64]| {
-        let raw: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        PyBytes::new(py, &raw)
-    };
-    let buffers = columns.iter().map(|column| {
-        let validity = column.validity().map(|bits| PyBytes::new(py, &bits));
-        if column.ends.is_empty() {
-            (validity, None, integers(&column.numbers))
-        } else {
-            (
-                validity,
-                Some(integers(&column.ends)),
-                PyBytes::new(py, &column.text),
-            )
-        }
-    });
-    Ok((buffers.collect(), left))
-}
-
 fn mode_named(name: &str) -> PyResult<Mode> {
     Mode::named(name).ok_or_else(|| PyValueError::new_err(format!("there is no mode {name:?}")))
 }
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(arrow_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(arrow::arrow_columns, module)?)?;
     module.add_function(wrap_pyfunction!(avro_rows, module)?)?;
     module.add_function(wrap_pyfunction!(document_offsets, module)?)?;
+    module.add_function(wrap_pyfunction!(arrow::document_findings, module)?)?;
     module.add_function(wrap_pyfunction!(json_lines, module)?)?;
     module.add_function(wrap_pyfunction!(csv_rows, module)?)
 }

@@ -53,6 +53,14 @@ pub fn double_repr(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(format!("{first}{separator}{rest}e{sign}{:02}", power.abs()).as_bytes());
 }
 
+/// The bits of the NaN that everybody makes; others may not survive on the way through Python.
+pub const NAN: u64 = 0x7FF8_0000_0000_0000;
+
+/// Whether it is the name of the array's element with this index.
+pub fn is_index(name: &[u8], index: u32) -> bool {
+    name == itoa::Buffer::new().format(index).as_bytes()
+}
+
 pub fn integer<I: itoa::Integer>(out: &mut Vec<u8>, value: I) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }

@@ -4,16 +4,30 @@ from array import array
 from itertools import accumulate
 
 import pytest
-from bson import encode
-from hypothesis import given, settings
+from bson import (
+    Binary,
+    Code,
+    DatetimeMS,
+    DBRef,
+    Decimal128,
+    Int64,
+    MinKey,
+    ObjectId,
+    Regex,
+    Timestamp,
+    encode,
+)
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rigatoni_avro.serializer import AvroSerializer
+from rigatoni_bson.accelerator import documents_for, find_accelerator
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
 from rigatoni_core.batch import Chunk, EventBatch
 from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_parquet.inference import Findings, inferred
 from rigatoni_parquet.serializer import ParquetSerializer
 
 
@@ -110,3 +124,106 @@ def test_a_long_batch_with_events_left_to_the_pure_path_gives_the_same_parquet_f
     accelerated, pure = both(ParquetSerializer, unchecked(events))
     assert accelerated == pure
     assert isinstance(pure, dict) == bool(damaged)
+
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-3, 3).map(Int64),
+    st.sampled_from([2**31, -(2**31) - 1, 2**53 + 1, 2**63 - 1]),
+    st.floats(),
+    st.sampled_from([-0.0, 3.0, 1e300, 2.0**63, -(2.0**63)]),
+    st.text(max_size=5),
+    st.integers(-(2**63), 2**63 - 1).map(DatetimeMS),
+    st.binary(min_size=12, max_size=12).map(ObjectId),
+    st.decimals(places=2, allow_nan=True).map(lambda number: Decimal128(str(number))),
+    st.binary(max_size=3),
+    st.binary(min_size=16, max_size=16).map(lambda data: Binary(data, 4)),
+    st.builds(Binary, st.binary(max_size=17), st.sampled_from([2, 4, 5, 128])),
+    st.builds(Timestamp, st.integers(0, 9), st.integers(0, 9)),
+    st.sampled_from([Regex("a", "i"), Code("x"), MinKey(), DBRef("c", 1)]),
+)
+NAMES = st.sampled_from(["_id", "a", "b", "c", "B", "", "$id"])
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=8
+)
+ALIKE = st.fixed_dictionaries(
+    {"_id": st.integers(0, 9)},
+    optional={
+        "a": st.text(max_size=3),
+        "b": st.lists(st.integers(0, 9) | st.floats(0, 9)),
+        "c": st.fixed_dictionaries({"a": st.booleans(), "b": st.lists(st.lists(st.integers(-9, 9)))}),
+    },
+)
+SCHEMA = """
+_id = "long"
+a = "{scalar}"
+b = ["{scalar}"]
+[c]
+a = "{scalar}"
+b = [["{scalar}"]]
+"""
+KINDS = ["string", "int", "long", "double", "bool", "date", "objectId", "decimal", "uuid", "binData", "decimal(9, 2)"]
+
+
+@st.composite
+def images(draw):
+    """A change event whose documents are drawn, of values of all kinds or nearly all alike."""
+    event = event_document(draw(st.integers(0, 10**6)))
+    documents = ALIKE | st.dictionaries(NAMES, VALUES, max_size=4)
+    event["fullDocument"] = draw(documents | st.none())
+    event["documentKey"] = {"_id": draw(SCALARS)}
+    if draw(st.booleans()):
+        event["fullDocumentBeforeChange"] = draw(documents)
+    return encode(event)
+
+
+@settings(deadline=None, max_examples=400)
+@given(events=st.lists(images() | EVENTS | DAMAGED, max_size=6), mode=st.sampled_from([*MODES]))
+def test_nested_columns_of_inferred_types_are_the_same(events, mode):
+    accelerated, pure = both(ParquetSerializer, unchecked(events), mode=mode, documents="nested")
+    assert accelerated == pure
+
+
+@pytest.mark.parametrize("scalar", KINDS)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=st.lists(images(), min_size=1, max_size=6))
+def test_nested_columns_of_given_types_are_the_same(tmp_path, scalar, events):
+    schema = tmp_path / "schema.toml"
+    schema.write_text(SCHEMA.format(scalar=scalar))
+    accelerated, pure = both(ParquetSerializer, unchecked(events), documents="nested", schema=schema)
+    assert accelerated == pure
+
+
+def test_nested_columns_of_recorded_events_are_the_same(recordings):
+    for path in sorted(recordings.glob("*.bson")):
+        accelerated, pure = both(ParquetSerializer, batch_of(recorded_events(path)), documents="nested")
+        assert accelerated == pure
+
+
+@pytest.mark.parametrize("damaged", [[], [511], [512, 1100]])
+def test_nested_columns_of_a_long_batch_are_the_same(damaged):
+    events = [encode(event_document(number)) for number in range(1200)]
+    for number in (0, 511, 512, 513, 700, 1199):
+        document = {"_id": number, "value": number, "rare": [1, None, {"a": 1}]}
+        events[number] = encode(event_document(number, fullDocument=document, fullDocumentBeforeChange={"b": number}))
+    for number in damaged:
+        events[number] = events[number][:-1] + b"\1"
+    accelerated, pure = both(ParquetSerializer, unchecked(events), documents="nested")
+    assert accelerated == pure
+    assert isinstance(pure, dict) == bool(damaged)
+
+
+def test_documents_that_are_alike_are_not_left_to_the_pure_path():
+    documents = [
+        {"_id": n, "a": "text", "b": [{"c": n * 0.5}], "d": Decimal128("1.5"), "e": ObjectId()} for n in range(9)
+    ]
+    batch = unchecked([encode(event_document(n, fullDocument=document)) for n, document in enumerate(documents)])
+    accelerator = find_accelerator()
+    places = documents_for(batch.whole)
+    _, found = accelerator.document_findings(*places, 512)
+    kind = inferred(Findings.of(found))
+    assert list(kind.fields) == [*documents[0]]
+    *_, left = accelerator.arrow_columns(*places, "relaxed", (None, kind.spelled(), None))
+    assert left == []

@@ -6,12 +6,16 @@ What is rare or damaged it leaves out; the pure path, which stays the reference,
 
 from array import array
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from rigatoni_core.batch import Chunk
 
 Left = list[tuple[int, int]]
 """For each document that is left to the pure path, its index and where in the text it belongs."""
+
+
+Buffers = tuple[bytes | None, bytes | None, bytes | None]
+"""A column in Arrow's layout: its validity bitmap, its offsets and its data, as far as it has them."""
 
 
 class Accelerator(Protocol):
@@ -35,8 +39,10 @@ class Accelerator(Protocol):
     def avro_rows(self, buffer: bytes, offsets: "array[int]", mode: str | None, /) -> tuple[bytes, list[int], Left]: ...
 
     def arrow_columns(
-        self, buffer: bytes, offsets: "array[int]", mode: str, /
-    ) -> tuple[list[tuple[bytes | None, bytes | None, bytes]], list[int]]: ...
+        self, buffer: bytes, offsets: "array[int]", mode: str, types: tuple[Any, Any, Any], /
+    ) -> tuple[list[Buffers], list[list[Buffers]], list[int]]: ...
+
+    def document_findings(self, buffer: bytes, offsets: "array[int]", together: int, /) -> tuple[Any, Any] | None: ...
 
 
 def find_accelerator() -> Accelerator | None:

@@ -1,5 +1,12 @@
 """Raw BSON to text without the interpreter: what `rigatoni_bson` uses when it is installed. Nobody else needs it."""
 
-from rigatoni_native._native import arrow_columns, avro_rows, csv_rows, document_offsets, json_lines
+from rigatoni_native._native import (
+    arrow_columns,
+    avro_rows,
+    csv_rows,
+    document_findings,
+    document_offsets,
+    json_lines,
+)
 
-__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_offsets", "json_lines"]
+__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_findings", "document_offsets", "json_lines"]

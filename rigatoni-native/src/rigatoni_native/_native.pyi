@@ -1,4 +1,5 @@
 from array import array
+from typing import Any
 
 def document_offsets(buffer: bytes) -> bytes | None:
     """Where each of the consecutive documents begins, and the end of the last one, as 64-bit numbers of this machine.
@@ -28,12 +29,29 @@ def avro_rows(buffer: bytes, offsets: array[int], mode: str | None) -> tuple[byt
     Answers the rows, where each of them ends, and what `json_lines` answers for events that are left to the caller.
     """
 
+Buffers = tuple[bytes | None, bytes | None, bytes | None]
+
 def arrow_columns(
-    buffer: bytes, offsets: array[int], mode: str
-) -> tuple[list[tuple[bytes | None, bytes | None, bytes]], list[int]]:
+    buffer: bytes, offsets: array[int], mode: str, types: tuple[Any, Any, Any]
+) -> tuple[list[Buffers], list[list[Buffers]], list[int]]:
     """The change events as the columns of `rigatoni_bson.columns`, in Arrow's layout; documents as JSON in `mode`.
 
     For each column: the validity bitmap (None where nothing is null), 64-bit offsets (None for numbers), and the data
-    (texts, or 64-bit integers; times in milliseconds). Then the indices of events that are left to the caller: no
-    column has a row for them.
+    (texts, or 64-bit integers; times in milliseconds).
+
+    `types` are those of `document_key`, `full_document` and `full_document_before_change`: None for JSON, or the type
+    of a nested column as `rigatoni_parquet` spells it (a name, a list of one type, a dict of fields). The second answer
+    has the nested columns, each with the columns within it behind it: bitmap, 32-bit offsets, data. The texts of these
+    columns are all null. Raises TypeError for a name that is no type here.
+
+    Then the indices of events that are left to the caller, such as those with a document that does not fit into its
+    type as a whole: no column has a row for them.
+    """
+
+def document_findings(buffer: bytes, offsets: array[int], together: int) -> tuple[Any, Any] | None:
+    """What the document keys hold, and what both images hold, of the change events, for types to be inferred.
+
+    Found in so many events `together` at a time: first the images after the change, then those before it. Either is
+    `(kinds, floats, large, fields, item)`, as `rigatoni_parquet.inference.Findings` explains; `fields` are pairs of a
+    name and such a tuple. None where only the caller can tell.
     """

@@ -1,11 +1,14 @@
 """Tables by the accelerator: rows that it made, as Arrow arrays around its bytes, and the others in their places."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-from rigatoni_bson.accelerator import Accelerator
+from rigatoni_bson.accelerator import Accelerator, Buffers
 from rigatoni_bson.columns import COLUMNS, Kind
+
+from rigatoni_parquet.nesting import IMAGES, KEY, REST
+from rigatoni_parquet.types import Array, Struct, Type
 
 TIME = pa.timestamp("ms", "UTC")
 TEXT = pa.large_string()  # the same text in Parquet, without a limit of 2 GiB per batch
@@ -14,18 +17,51 @@ TYPES |= {Kind.SECONDS: TIME, Kind.MILLISECONDS: TIME}
 """The types of columns whose documents are JSON texts."""
 
 
+Types = Mapping[str, Struct | None]
+"""The types of the nested columns; none of those are nested that are not in it."""
+
+
 def accelerated(
-    accelerator: Accelerator, buffer: bytes, offsets: "array[int]", mode: str
+    accelerator: Accelerator, buffer: bytes, offsets: "array[int]", mode: str, types: Types
 ) -> tuple[pa.Table, list[int]]:
     """The events between these offsets, and the indices of those that the table has no row for."""
-    columns, left = accelerator.arrow_columns(buffer, offsets, mode)
-    rows = len(offsets) - 1 - len(left)
+    spelled = tuple(kind.spelled() if (kind := types.get(name)) else None for name in (KEY, *IMAGES))
+    columns, nested, left = accelerator.arrow_columns(buffer, offsets, mode, spelled)  # type: ignore[arg-type]
+    rows, inner = len(offsets) - 1 - len(left), iter(nested)
     arrays: dict[str, pa.Array] = {}
-    for column, (validity, ends, data) in zip(COLUMNS, columns, strict=True):
-        parts = [validity, data] if ends is None else [validity, ends, data]
-        buffers = [None if part is None else pa.py_buffer(part) for part in parts]
-        arrays[column.name] = pa.Array.from_buffers(TYPES[column.kind], rows, buffers)
+    for column, buffers in zip(COLUMNS, columns, strict=True):
+        if kind := types.get(column.name):
+            arrays[column.name] = _array(kind.arrow, rows, iter(next(inner)))
+        name = column.name + REST if column.name in types else column.name
+        arrays[name] = _array(TYPES[column.kind], rows, iter([buffers]))
     return pa.table(arrays), left
+
+
+def is_known(kind: Type | None) -> bool:
+    """Whether the accelerator knows this type: all but decimals of a certain precision."""
+    match kind:
+        case Struct():
+            return all(map(is_known, kind.fields.values()))
+        case Array():
+            return is_known(kind.item)
+        case _:
+            return kind is None or not pa.types.is_decimal(kind.arrow)
+
+
+def _array(kind: pa.DataType, rows: int, columns: Iterator[Buffers]) -> pa.Array:
+    """The next column, and those within it, as an array around their bytes."""
+    validity, ends, data = next(columns)
+    parts, children = [validity], []
+    if pa.types.is_struct(kind):
+        children = [_array(field.type, rows, columns) for field in kind]
+    elif pa.types.is_list(kind):
+        assert ends is not None
+        parts.append(ends)
+        children = [_array(kind.value_type, int.from_bytes(ends[-4:], "little"), columns)]
+    else:
+        parts += [data] if ends is None else [ends, data]
+    buffers = [None if part is None else pa.py_buffer(part) for part in parts]
+    return pa.Array.from_buffers(kind, rows, buffers, children=children)
 
 
 def completed(table: pa.Table, missing: pa.Table, places: Sequence[int]) -> pa.Table:

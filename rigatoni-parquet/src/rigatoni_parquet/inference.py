@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import attrs
 from bson.binary import Binary
@@ -69,6 +69,18 @@ class Findings:
     """Whether an integer was found that a double may not hold."""
     fields: dict[str, "Findings"] = attrs.field(factory=dict)
     item: "Findings | None" = None
+
+    @classmethod
+    def of(cls, said: Any) -> Self:
+        """What the accelerator found, as it says it; nothing is noted any more."""
+        kinds, floats, large, fields, item = said
+        return cls(
+            kinds=Counter(dict(kinds)),
+            floats=floats,
+            large=large,
+            fields={name: cls.of(inner) for name, inner in fields},
+            item=cls.of(item) if item is not None else None,
+        )
 
     def note(self, values: Sequence[Any], depth: int = 0) -> None:
         """Look at these decoded values, which all stand in this place. May be called again for more."""

@@ -13,6 +13,10 @@ KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
 """The columns that can be nested. An update's description can not: its field names are paths, other ones each time."""
 
 
+REST = "_rest"
+"""The end of the name of the column that holds what a nested column does not."""
+
+
 @attrs.define(eq=False)
 class Nesting:
     """The nested columns of one file: of the types that `schema` says, or that the documents which it is shown have.
@@ -30,6 +34,10 @@ class Nesting:
     def documents(self, columns: EventColumns) -> dict[str, Documents]:
         """The documents of the nested columns, looked at; without a schema, all of them come before `types`."""
         return {name: Documents(columns.values[name], self._found.get(name)) for name in (KEY, *IMAGES)}
+
+    def take(self, keys: Findings, images: Findings) -> None:
+        """All documents were looked at already, elsewhere: this is what they hold."""
+        self._found = {KEY: keys, **dict.fromkeys(IMAGES, images)}
 
     def types(self) -> Mapping[str, Struct | None]:
         """The type of each nested column; None where there is nothing that a column could say."""

@@ -13,9 +13,9 @@ from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Serializer
 
-from rigatoni_parquet.nesting import IMAGES, KEY, Nesting
+from rigatoni_parquet.nesting import IMAGES, KEY, REST, Nesting
 from rigatoni_parquet.schemas import load_schema
-from rigatoni_parquet.tables import REST, accelerated_table_of, table_of
+from rigatoni_parquet.tables import accelerated_table_of, table_of
 from rigatoni_parquet.types import Struct
 
 Form = Literal["json", "nested"]
@@ -75,9 +75,10 @@ class ParquetSerializer(Serializer):
         """The batch as one complete file."""
         metadata = {"rigatoni.format": FORMAT, "rigatoni.mode": self.mode}
         nesting = Nesting(self._struct) if self.documents == "nested" else None
-        if self._accelerator is not None and nesting is None:
-            return self._written(accelerated_table_of(events, self._texts, self.mode, self._accelerator), metadata)
-        table, types = table_of(events, self._texts, nesting)
+        if self._accelerator is not None:
+            table, types = accelerated_table_of(events, self._texts, self.mode, nesting, self._accelerator)
+        else:
+            table, types = table_of(events, self._texts, nesting)
         if nesting:
             spelled = {name: kind.spelled() for name, kind in types.items() if kind}
             metadata["rigatoni.schema"] = json.dumps(spelled, ensure_ascii=False)

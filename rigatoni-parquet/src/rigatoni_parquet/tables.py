@@ -14,23 +14,18 @@ from rigatoni_bson.writing import CHUNK
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RejectedEventsError
 
-from rigatoni_parquet.buffers import TEXT, TYPES, accelerated, completed
+from rigatoni_parquet.buffers import TEXT, TYPES, Types, accelerated, completed, is_known
 from rigatoni_parquet.documents import Documents
-from rigatoni_parquet.nesting import Nesting
-from rigatoni_parquet.types import Struct
-
-REST = "_rest"
-"""The end of the name of the column that holds what a nested column does not."""
+from rigatoni_parquet.inference import Findings
+from rigatoni_parquet.nesting import REST, Nesting
 
 _DOCUMENTS = (Kind.TOKEN, Kind.DOCUMENT)
 
 
-def table_of(
-    events: EventBatch, texts: ColumnTexts, nesting: Nesting | None
-) -> tuple[pa.Table, Mapping[str, Struct | None]]:
+def table_of(events: EventBatch, texts: ColumnTexts, nesting: Nesting | None) -> tuple[pa.Table, Types]:
     """The events as a table, and the types of its nested columns. Raises `RejectedEventsError`."""
     parts = (_Part.of(events, places, nesting) for places in _chunks(events))
-    types: Mapping[str, Struct | None] = {}
+    types: Types = {}
     if nesting:
         if nesting.schema is None:  # the types are known when all documents were looked at
             parts = _drained(deque(parts))
@@ -43,19 +38,31 @@ def table_of(
     return _whole(tables, errors), types
 
 
-def accelerated_table_of(events: EventBatch, texts: ColumnTexts, mode: str, accelerator: Accelerator) -> pa.Table:
-    """The same table without nested columns; `texts` writes in `mode` what the accelerator leaves out."""
+def accelerated_table_of(
+    events: EventBatch, texts: ColumnTexts, mode: str, nesting: Nesting | None, accelerator: Accelerator
+) -> tuple[pa.Table, Types]:
+    """The same by the accelerator; `texts` writes in `mode` what it leaves out."""
     buffer, offsets = documents_for(events.whole)
+    types: Types = {}
+    if nesting:
+        if nesting.schema is None:
+            found = accelerator.document_findings(buffer, offsets, CHUNK)
+            if found is None:
+                return table_of(events, texts, nesting)
+            nesting.take(*map(Findings.of, found))
+        types = nesting.types()
+        if not all(map(is_known, types.values())):
+            return table_of(events, texts, nesting)
     tables: list[pa.Table] = []
     errors: dict[int, Exception] = {}
     for places in _chunks(events):
-        table, left = accelerated(accelerator, buffer, offsets[places.start : places.stop + 1], mode)
+        table, left = accelerated(accelerator, buffer, offsets[places.start : places.stop + 1], mode, types)
         if left:
-            part = _Part.of(events, [places[index] for index in left], None)
-            table = completed(table, part.table(texts, {}), left)
+            part = _Part.of(events, [places[index] for index in left], nesting)
+            table = completed(table, part.table(texts, types), left)
             errors |= part.errors()
         tables.append(table)
-    return _whole(tables, errors)
+    return _whole(tables, errors), types
 
 
 def _chunks(events: EventBatch) -> Iterator[range]:
@@ -82,7 +89,7 @@ class _Part:
         columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
         return cls(places, columns, nesting.documents(columns) if nesting else {})
 
-    def table(self, texts: ColumnTexts, types: Mapping[str, Struct | None]) -> pa.Table:
+    def table(self, texts: ColumnTexts, types: Types) -> pa.Table:
         """These events as a table. Damaged documents are rejected in `columns`."""
         arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
         for name, kind in ((column.name, column.kind) for column in COLUMNS):
