@@ -138,7 +138,7 @@ def floor(bench: Bench) -> None:
 def formats(bench: Bench) -> None:
     with feeder(bench.events) as uri:
         measured: dict[str, Measurement] = {"by hand: json+gzip": by_hand(uri, bench.events)}
-        for serializer in ("json", "json+gzip", "json+zstd", "csv+zstd", "avro", "parquet"):
+        for serializer in ("json", "json+gzip", "json+zstd", "csv+zstd", "avro", "parquet", "parquet, nested"):
             for path, flags in PATHS.items():
                 measured[f"{serializer}, {path}"] = ours(uri, bench.events, "--serializer", serializer, *flags)
         bench.alternate("formats", measured)

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
+NESTED = "parquet, nested"
+
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("--uri")
 arguments.add_argument("--events", type=int, required=True, help="of each stream")
 arguments.add_argument("--streams", type=int, default=1)
-arguments.add_argument("--serializer", default="json+zstd", help="inner one first")
+arguments.add_argument("--serializer", default="json+zstd", help=f"inner one first; or {NESTED!r}")
 arguments.add_argument("--s3", help="where an S3 store listens; else files")
 arguments.add_argument("--slow", type=float, default=0.0, help="seconds that the destination takes longer for a batch")
 arguments.add_argument("--pure", action="store_true", help="without the accelerator, though it is installed")
@@ -89,6 +91,8 @@ class MemorySource(Source):
 
 def serializer() -> Any:
     catalog, made = Catalog.discover(), None
+    if options.serializer == NESTED:
+        return catalog.get("serializer", "parquet")(documents="nested")
     for name in options.serializer.split("+"):
         made = catalog.get("serializer", name)(**({"inner": made} if made else {}))
     return made

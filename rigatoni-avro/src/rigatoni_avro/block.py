@@ -6,7 +6,7 @@ by one from dicts, which costs more; it reads these blocks back in the tests.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
@@ -36,13 +36,21 @@ def cells(values: Sequence[Any], kind: Kind) -> list[bytes]:
     return [_ABSENT if value is None else write(value) for value in values]
 
 
-def blocks(rows: bytes, ends: Sequence[int]) -> Iterator[Block]:
-    """The rows, which end at these places, cut into blocks."""
-    first, start = 0, 0
-    while first < len(ends):
-        last = min(bisect_left(ends, start + LARGEST), len(ends) - 1)
-        yield Block(last + 1 - first, BytesIO(rows[start : ends[last]]))
-        first, start = last + 1, ends[last]
+def blocks(pieces: Iterable[tuple[bytes, Sequence[int]]]) -> Iterator[Block]:
+    """The rows of all pieces, cut into blocks; of each piece also the places where its rows end."""
+    parts, size, count = list[memoryview](), 0, 0
+    for rows, ends in pieces:
+        first, start = 0, 0
+        while first < len(ends):
+            last = min(bisect_left(ends, start + LARGEST - size), len(ends) - 1)
+            parts.append(memoryview(rows)[start : ends[last]])
+            size, count = size + ends[last] - start, count + last + 1 - first
+            if size >= LARGEST:
+                yield Block(count, BytesIO(b"".join(parts)))
+                parts, size, count = [], 0, 0
+            first, start = last + 1, ends[last]
+    if count:
+        yield Block(count, BytesIO(b"".join(parts)))
 
 
 def _long(value: int) -> bytes:

@@ -12,8 +12,10 @@ from rigatoni_bson.accelerator import Accelerator, completed, documents_for, fin
 from rigatoni_bson.columns import COLUMNS, NULL, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
-from rigatoni_core.batch import EventBatch
+from rigatoni_bson.writing import pieces_of
+from rigatoni_core.batch import Chunk, EventBatch
 from rigatoni_core.contracts import Serializer
+from rigatoni_core.errors import RejectedEventsError
 
 from rigatoni_avro.block import blocks, cells
 from rigatoni_avro.schema import event_schema, fingerprint_of
@@ -67,7 +69,6 @@ class AvroSerializer(Serializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """All events of the batch as one object container file."""
-        rows, ends = self._rows(events)
         file = BytesIO()
         writer = Writer(
             file,
@@ -77,31 +78,45 @@ class AvroSerializer(Serializer):
             sync_marker=_sync_marker(events),
             compression_level=_LEVELS.get(self.codec),
         )
-        for block in blocks(rows, ends):
+        malformed: dict[int, MalformedEventError] = {}
+        for block in blocks(self._pieces(events, malformed)):
             writer.write_block(block)
+        if malformed:
+            raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
         return file.getvalue()
 
-    def _rows(self, events: EventBatch) -> tuple[bytes, Sequence[int]]:
-        """All rows, and where each of them ends. Raises `RejectedEventsError`."""
+    def _pieces(
+        self, events: EventBatch, malformed: dict[int, MalformedEventError]
+    ) -> Iterator[tuple[bytes, Sequence[int]]]:
+        """The rows of some hundred events after those of some hundred others, and where each of them ends."""
+        for first, piece in pieces_of(events):
+            rows, ends, wrong = self._rows(piece)
+            malformed |= {first + index: error for index, error in wrong.items()}
+            yield rows, ends
+
+    def _rows(self, events: Chunk) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
+        """All rows, where each of them ends, and what is wrong with which event; a malformed one's has no meaning."""
         if self._accelerator is None:
-            written = list(self._pure_rows(EventColumns.of(events)))
-            return b"".join(written), list(accumulate(map(len, written)))
+            columns = EventColumns.of_raw(events.copies())
+            written = self._pure_rows(columns)
+            return b"".join(written), list(accumulate(map(len, written))), columns.errors
         mode = None if self.mode == "bson" else self.mode
-        rows, ends, left = self._accelerator.avro_rows(*documents_for(events.whole), mode)
+        rows, ends, left = self._accelerator.avro_rows(*documents_for(events), mode)
         if not left:
-            return rows, ends
+            return rows, ends, {}
         places = [index for index, _ in left]
-        missing = list(self._pure_rows(EventColumns.of_raw([bytes(events.raw(index)) for index in places]), places))
+        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
+        missing = self._pure_rows(columns)
         sizes = (end - start for start, end in pairwise([0, *ends]))
         others = dict(zip(places, map(len, missing), strict=True))
         lengths = (others[index] if index in others else next(sizes) for index in range(len(events)))
-        return completed(rows, left, missing), list(accumulate(lengths))
+        errors = {places[index]: error for index, error in columns.errors.items()}
+        return completed(rows, left, missing), list(accumulate(lengths)), errors
 
-    def _pure_rows(self, columns: EventColumns, places: Sequence[int] | None = None) -> Iterator[bytes]:
-        """The rows of these events, which stand at `places` in their batch. Raises `RejectedEventsError`."""
+    def _pure_rows(self, columns: EventColumns) -> list[bytes]:
+        """The row of each event; malformed ones are rejected in `columns`."""
         written = [self._column(columns, column.name, column.kind) for column in COLUMNS]
-        columns.check(places)
-        return map(b"".join, zip(*written, strict=True))
+        return list(map(b"".join, zip(*written, strict=True)))
 
     def _column(self, columns: EventColumns, name: str, kind: Kind) -> list[bytes]:
         """A column in binary; malformed events are rejected in `columns`."""

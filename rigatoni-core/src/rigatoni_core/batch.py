@@ -195,7 +195,12 @@ class EventBatch(Sequence[ChangeEvent]):
     @property
     def whole(self) -> Chunk:
         """All documents in one chunk; copies their bytes, with each call, where there are several."""
-        return self.chunks[0] if len(self.chunks) == 1 else _one(self.chunks)
+        return self.part(0, len(self))
+
+    def part(self, start: int, stop: int) -> Chunk:
+        """The documents from `start` up to `stop` in one chunk; copied only where they lie in several."""
+        chunks = self._between(start, stop)
+        return chunks[0] if len(chunks) == 1 else _one(chunks)
 
     @property
     def documents(self) -> memoryview:

@@ -42,11 +42,10 @@ def accelerated_table_of(
     events: EventBatch, texts: ColumnTexts, mode: str, nesting: Nesting | None, accelerator: Accelerator
 ) -> tuple[pa.Table, Types]:
     """The same by the accelerator; `texts` writes in `mode` what it leaves out."""
-    buffer, offsets = documents_for(events.whole)
     types: Types = {}
     if nesting:
         if nesting.schema is None:
-            found = accelerator.document_findings(buffer, offsets, CHUNK)
+            found = accelerator.document_findings(*documents_for(events.whole), CHUNK)
             if found is None:
                 return table_of(events, texts, nesting)
             nesting.take(*map(Findings.of, found))
@@ -56,7 +55,8 @@ def accelerated_table_of(
     tables: list[pa.Table] = []
     errors: dict[int, Exception] = {}
     for places in _chunks(events):
-        table, left = accelerated(accelerator, buffer, offsets[places.start : places.stop + 1], mode, types)
+        chunk = events.part(places.start, places.stop)
+        table, left = accelerated(accelerator, *documents_for(chunk), mode, types)
         if left:
             part = _Part.of(events, [places[index] for index in left], nesting)
             table = completed(table, part.table(texts, types), left)
