@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from bson import decode, encode
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rigatoni_bson.columns import COLUMNS, NULL, EventColumns
 from rigatoni_bson.errors import MalformedEventError
@@ -30,7 +30,18 @@ def rows_of(columns):
     return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
+def namespaces(*documents):
+    """An event that says its namespace several times; None is one that is a text."""
+    values = [(b"ns", 0x02, bson_string(b"")) if names is None else (b"ns", 0x03, encode(names)) for names in documents]
+    return bson_document(values)
+
+
 @given(raws=st.lists(EVENTS, max_size=5))
+@example(raws=[namespaces({"db": "a"}, {"db": "a"}), namespaces({"db": "a"}, {}, {"db": "b"})])
+@example(raws=[namespaces({"db": "a"}, {"db": "a", "x": 1}), namespaces({"db": "a", "x": 1}, {"db": "a"})])
+@example(
+    raws=[namespaces({"db": "a"}, None), namespaces(None, {"coll": "b", "db": "a"}, {"db": 1}), namespaces({"x": 1})]
+)
 def test_Z11_C6_the_columns_of_an_event_hold_all_of_it(raws):
     rows = rows_of(EventColumns.of_raw(raws))
     assert list(map(elements_of_row, rows)) == list(map(elements_of_event, raws))

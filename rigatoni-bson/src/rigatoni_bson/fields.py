@@ -58,6 +58,8 @@ def row_of(raw: bytes) -> Row:
                 row[slot] = raw[value:after] if long or size else NULL
             else:
                 after = value + size_of(raw, raw[position], value)
+                if slot == _NAMESPACE and not _keeps_namespace(row):
+                    _keep(row, _head(slot) + row[slot])
                 _keep(row, raw[position:after])
             position, before = after, position
     except (ValueError, IndexError, struct.error):
@@ -72,6 +74,11 @@ def _keep(row: Row, element: bytes) -> None:
     if row[_UNKNOWN] is None:
         row[_UNKNOWN] = []
     row[_UNKNOWN].append(element)
+
+
+def _keeps_namespace(row: Row) -> bool:
+    """Whether a namespace is among what is kept; then all are: columns of two names do not tell which one they mean."""
+    return any(element.startswith(_head(_NAMESPACE)) for element in row[_UNKNOWN] or ())
 
 
 def values_of(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
@@ -90,7 +97,7 @@ def values_of(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
     if any(odd.values()):
         for row in rows:
             for slot, values in odd.items():
-                if row[slot] in values:
+                if row[slot] in values and not (slot == _NAMESPACE and _keeps_namespace(row)):
                     _keep(row, _head(slot) + row[slot])
         unknown = [row[_UNKNOWN] for row in rows]
         walls = [None if row in early_or_late else value for row, value in enumerate(walls)]

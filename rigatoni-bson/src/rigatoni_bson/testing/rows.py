@@ -47,13 +47,7 @@ def elements_of_row(row: Mapping[str, Any]) -> list[Element]:
         elif name == "txn_number":
             found.append((b"txnNumber", 0x12, struct.pack("<q", row[name])))
     names = [(b"db", row["database"]), (b"coll", row["collection"])]
-    namespace = [(name, 0x02, bson_string(text.encode())) for name, text in names if text is not None]
-    if row["database"] is not None and not any(_says_more(element, namespace) for element in rest):
-        found.append((b"ns", 0x03, bson_document(namespace)))
+    namespace = bson_document((name, 0x02, bson_string(text.encode())) for name, text in names if text is not None)
+    if row["database"] is not None and not any((name, kind) == (b"ns", 0x03) for name, kind, _ in rest):
+        found.append((b"ns", 0x03, namespace))
     return sorted(found)
-
-
-def _says_more(element: Element, namespace: list[Element]) -> bool:
-    """Whether it is a namespace that the columns could not hold all of: its names are in them, too."""
-    name, kind, value = element
-    return (name, kind) == (b"ns", 0x03) and {*namespace} <= {*elements_of_event(value)}
