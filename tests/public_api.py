@@ -18,6 +18,7 @@ SOURCE = ROOT / "rigatoni-core" / "src" / "rigatoni_core"
 LISTED = Path(__file__).with_suffix(".txt")
 MODULES = [
     "batch",
+    "chunks",
     "components",
     "contracts",
     "errors",

@@ -6,8 +6,9 @@ from itertools import accumulate
 import bson
 import pytest
 from rigatoni_bson.writing import PIECE, pieces_of
-from rigatoni_core.batch import Chunk, EventBatch
+from rigatoni_core.batch import EventBatch
 from rigatoni_core.catalog import Catalog
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, in_chunks
 

@@ -15,7 +15,7 @@ from rigatoni_bson.testing.strategies import EVENTS
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.walker import Walker
 from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
+from rigatoni_core.testing.batches import event_document, recorded_events
 
 RECORDINGS = Path(__file__).parents[2] / "tests" / "recordings" / "mongod-5.0.7"
 DOCUMENTS = ("resume_token", "document_key", "full_document", "full_document_before_change")
@@ -51,7 +51,7 @@ def test_every_recorded_event_comes_back():
     count = 0
     for path in sorted(RECORDINGS.glob("*.bson")):
         events = recorded_events(path)
-        rows = rows_of(EventColumns.of(batch_of(events)))
+        rows = rows_of(EventColumns.of_raw(events))
         assert list(map(elements_of_row, rows)) == list(map(elements_of_event, events))
         count += len(rows)
     assert count > 3000
@@ -96,7 +96,7 @@ def test_an_event_of_a_transaction_column_by_column():
 def test_null_is_not_absent():
     events = [event_document(0, fullDocument=None), event_document(1)]
     del events[1]["fullDocument"]
-    columns = EventColumns.of(batch_of(events))
+    columns = EventColumns.of_raw(list(map(encode, events)))
     assert columns.values["full_document"] == (NULL, None)
     assert CANONICAL.write(columns, "full_document") == [b"null", None]
 
@@ -156,6 +156,6 @@ def test_malformed_events_are_named_all_at_once_each_with_its_byte():
 
 
 def test_no_event_has_every_column():
-    columns = EventColumns.of(batch_of([]))
+    columns = EventColumns.of_raw([])
     assert [len(column) for column in columns.values.values()] == [0] * len(COLUMNS)
     columns.check()

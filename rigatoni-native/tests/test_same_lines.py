@@ -13,7 +13,7 @@ from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
 from rigatoni_bson.walking import offsets_of
 from rigatoni_bson.writing import JsonWriter
-from rigatoni_core.batch import Chunk
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.testing.batches import recorded_events
 from rigatoni_native import json_lines
 

@@ -23,7 +23,8 @@ from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_bson.accelerator import documents_for, find_accelerator
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
-from rigatoni_core.batch import Chunk, EventBatch
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.errors import RejectedEventsError
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
 from rigatoni_csv.serializer import CsvSerializer

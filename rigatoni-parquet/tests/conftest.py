@@ -8,7 +8,8 @@ import duckdb
 import polars
 import pyarrow as pa
 import pytest
-from rigatoni_core.batch import Chunk, EventBatch
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.testing.batches import START, STREAM, TestDecoder
 
 

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from rigatoni_core.batch import Chunk
+from rigatoni_core.chunks import Chunk
 
 Left = list[tuple[int, int]]
 """For each document that is left to the pure path, its index and where in the text it belongs."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import RejectedEventsError
 
 from rigatoni_bson.errors import MalformedEventError
@@ -74,11 +73,6 @@ class EventColumns:
     raws: Sequence[bytes]
     values: dict[str, Sequence[Any]]
     errors: dict[int, MalformedEventError]
-
-    @classmethod
-    def of(cls, events: EventBatch) -> "EventColumns":
-        """The columns of a batch."""
-        return cls.of_raw([raw for chunk in events.chunks for raw in chunk.copies()])
 
     @classmethod
     def of_raw(cls, raws: Sequence[bytes]) -> "EventColumns":

@@ -5,7 +5,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from rigatoni_core.batch import Chunk, EventBatch
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.chunks import Chunk
 
 from rigatoni_bson.accelerator import completed, documents_for, find_accelerator
 from rigatoni_bson.decoded import Decoded

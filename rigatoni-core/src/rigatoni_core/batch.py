@@ -1,13 +1,11 @@
 """A batch: consecutive change events of one stream, kept as the bytes that the server sent."""
 
-from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol, overload
 
-import attrs
-
+from rigatoni_core.chunks import Chunk, joined, merged
 from rigatoni_core.errors import DamagedEventError
 from rigatoni_core.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 
@@ -33,49 +31,6 @@ class Decoder(Protocol):
         It has the event's resume token, its cluster time, and its namespace where that can be read, `operation` as
         its operation, and these fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
         """
-
-
-_LARGE = 128 * 1024
-"""Bytes from which on a chunk is worth being worked on by itself: a copy of it costs more than one more round."""
-
-
-@attrs.frozen(eq=False)
-class Chunk:
-    """Raw documents one after another, as a source received them.
-
-    Document `i` is `buffer[offsets[i]:offsets[i + 1]]`; `offsets` has one number more than there are documents.
-    """
-
-    buffer: memoryview
-    offsets: Sequence[int]
-
-    @property
-    def nbytes(self) -> int:
-        """The size of the documents in bytes."""
-        return self.offsets[-1] - self.offsets[0]
-
-    @property
-    def documents(self) -> memoryview:
-        """The documents without what else the buffer holds, without a copy."""
-        return self.buffer[self.offsets[0] : self.offsets[-1]]
-
-    def raw(self, index: int) -> memoryview:
-        """Document `index` (0 to len - 1), without a copy."""
-        return self.buffer[self.offsets[index] : self.offsets[index + 1]]
-
-    def copies(self) -> list[bytes]:
-        """Each document."""
-        data, base = self.documents.tobytes(), self.offsets[0]
-        return [data[start - base : end - base] for start, end in pairwise(self.offsets)]
-
-    def cut(self, start: int, stop: int) -> "Chunk":
-        """The documents from `start` up to `stop`, without a copy."""
-        if (start, stop) == (0, len(self)):
-            return self
-        return Chunk(self.buffer, self.offsets[start : stop + 1])
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
 
 
 class EventBatch(Sequence[ChangeEvent]):
@@ -185,7 +140,7 @@ class EventBatch(Sequence[ChangeEvent]):
             last.stream,
             first=next((batch.first for batch in batches if batch.first), None),
             end=last.end,
-            chunks=_merged([chunk for batch in batches for chunk in batch.chunks]),
+            chunks=merged([chunk for batch in batches for chunk in batch.chunks]),
             decoder=last.decoder,
             source_time=last.source_time,
             caught_up=last.caught_up,
@@ -200,7 +155,7 @@ class EventBatch(Sequence[ChangeEvent]):
     def part(self, start: int, stop: int) -> Chunk:
         """The documents from `start` up to `stop` in one chunk; copied only where they lie in several."""
         chunks = self._between(start, stop)
-        return chunks[0] if len(chunks) == 1 else _one(chunks)
+        return chunks[0] if len(chunks) == 1 else joined(chunks)
 
     @property
     def documents(self) -> memoryview:
@@ -272,7 +227,7 @@ class EventBatch(Sequence[ChangeEvent]):
             self.stream,
             first=self.first,
             end=self.end,
-            chunks=_merged(chunks),
+            chunks=merged(chunks),
             decoder=self.decoder,
             source_time=self.source_time,
             caught_up=self.caught_up,
@@ -324,24 +279,6 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def __repr__(self) -> str:
         return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"
-
-
-def _merged(chunks: Sequence[Chunk]) -> Sequence[Chunk]:
-    """The chunks; all in one where they are small, for many would be slow to use."""
-    if len(chunks) < 2 or sum(chunk.nbytes for chunk in chunks) >= len(chunks) * _LARGE:
-        return chunks
-    return (_one(chunks),)
-
-
-def _one(chunks: Sequence[Chunk]) -> Chunk:
-    """All documents of these chunks, copied."""
-    offsets, nbytes = array("Q"), 0
-    for chunk in chunks:
-        shift = nbytes - chunk.offsets[0]
-        offsets.extend(offset + shift for offset in chunk.offsets[:-1])
-        nbytes += chunk.nbytes
-    offsets.append(nbytes)
-    return Chunk(memoryview(b"".join(chunk.documents for chunk in chunks)), offsets)
 
 
 def _mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:

@@ -10,7 +10,8 @@ from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.writing import pieces_of
-from rigatoni_core.batch import Chunk, EventBatch
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.contracts import Piecewise, Serializer
 from rigatoni_core.errors import RejectedEventsError
 

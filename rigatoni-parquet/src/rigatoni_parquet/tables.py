@@ -86,7 +86,11 @@ class _Part:
 
     @classmethod
     def of(cls, events: EventBatch, places: Sequence[int], nesting: Nesting | None) -> "_Part":
-        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
+        if isinstance(places, range):
+            raws = events.part(places.start, places.stop).copies()
+        else:
+            raws = [bytes(events.raw(index)) for index in places]
+        columns = EventColumns.of_raw(raws)
         return cls(places, columns, nesting.documents(columns) if nesting else {})
 
     def table(self, texts: ColumnTexts, types: Types) -> pa.Table:

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import HealthCheck, given, settings
 
-from rigatoni_core.batch import Chunk, EventBatch
+from rigatoni_core.batch import EventBatch
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.errors import RejectedEventsError, UnreadableError
 from rigatoni_core.testing import strategies
