@@ -100,8 +100,7 @@ impl Writer<'_> {
             if !std::mem::take(first) {
                 self.out.push(b',');
             }
-            let mut value = Value::at(text::name(self.out, named)?);
-            self.out.push(b':');
+            let mut value = Value::at(text::key(self.out, named)?);
             self.value(type_, &mut value, depth)?;
             elements.after(&value);
         }
@@ -130,6 +129,7 @@ impl Writer<'_> {
         Some(())
     }
 
+    #[inline(always)]
     fn value(&mut self, type_: u8, value: &mut Value<'_>, depth: usize) -> Option<()> {
         let plain = self.mode == Mode::Plain;
         let canonical = self.mode == Mode::Canonical;

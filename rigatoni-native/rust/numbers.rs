@@ -121,31 +121,26 @@ pub fn iso(out: &mut Vec<u8>, milliseconds: i64) {
         shifted_month - 9
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    padded::<4>(out, year);
-    out.push(b'-');
-    padded::<2>(out, month);
-    out.push(b'-');
-    padded::<2>(out, day);
-    out.push(b'T');
-    padded::<2>(out, rest / 3_600_000);
-    out.push(b':');
-    padded::<2>(out, rest / 60_000 % 60);
-    out.push(b':');
-    padded::<2>(out, rest / 1_000 % 60);
-    if rest % 1_000 != 0 {
-        out.push(b'.');
-        padded::<3>(out, rest % 1_000);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (place, value) in [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, rest / 3_600_000),
+        (14, rest / 60_000 % 60),
+        (17, rest / 1_000 % 60),
+        (20, rest % 1_000 / 10),
+    ] {
+        text[place] += (value / 10) as u8;
+        text[place + 1] += (value % 10) as u8;
     }
-    out.push(b'Z');
-}
-
-fn padded<const N: usize>(out: &mut Vec<u8>, mut value: i64) {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit += (value % 10) as u8;
-        value /= 10;
+    text[22] += (rest % 10) as u8;
+    out.extend_from_slice(&text);
+    if rest % 1_000 == 0 {
+        out.truncate(out.len() - ".000Z".len());
+        out.push(b'Z');
     }
-    out.extend_from_slice(&digits);
 }
 
 pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -24,10 +24,11 @@ pub fn bytes(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Append the name that begins `raw` and ends before its first zero, as a string. Answers what follows the zero.
+/// Append the name that begins `raw` and ends before its first zero, as a key: a string and a colon. Answers what
+/// follows the zero.
 ///
 /// `None` where there is no zero, or the name is not UTF-8.
-pub fn name<'a>(out: &mut Vec<u8>, raw: &'a [u8]) -> Option<&'a [u8]> {
+pub fn key<'a>(out: &mut Vec<u8>, raw: &'a [u8]) -> Option<&'a [u8]> {
     let start = out.len();
     out.push(b'"');
     let mut rest = raw;
@@ -41,7 +42,7 @@ pub fn name<'a>(out: &mut Vec<u8>, raw: &'a [u8]) -> Option<&'a [u8]> {
                 break;
             }
             out.truncate(out.len() - word.len() + length);
-            out.push(b'"');
+            out.extend_from_slice(b"\":");
             return Some(&rest[length + 1..]);
         }
         if odd != 0 {
@@ -52,6 +53,7 @@ pub fn name<'a>(out: &mut Vec<u8>, raw: &'a [u8]) -> Option<&'a [u8]> {
     out.truncate(start);
     let end = memchr::memchr(0, raw)?;
     bytes(out, &raw[..end])?;
+    out.push(b':');
     Some(&raw[end + 1..])
 }
 
