@@ -5,12 +5,14 @@
 Compared are the script that one would write by hand with PyMongo (`watch()`, json_util, gzip, files), our path without
 the accelerator, and with it. A server that is never the bottleneck feeds change events of about 876 bytes, 1,000 a
 reply, encoded beforehand. Rounds alternate, so that what else the machine does hits all alike; medians count. What is
-measured is the processor time of the reading process, user and system, all threads: it is what a core is busy with.
+measured is the processor time of the reading process, user and system, all threads: it is what a core is busy with. It
+has one core for itself, and the server the others, except where several streams share all of them.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -25,6 +27,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import attrs
 import zstandard
 from rigatoni_mongodb.testing.feeder import document, feeder
 
@@ -32,6 +35,16 @@ from benchmarks.figures import spread
 
 Measurement = Callable[[], float]
 NATIVE = importlib.util.find_spec("rigatoni_native") is not None
+
+
+def cores_now() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+ALL = cores_now()
+ONE = set(sorted(ALL)[:1])
+"""Where a process runs that has to do with one core; whoever feeds it, and all else, has the others."""
+
 PATHS = {"without the accelerator": ["--pure"], **({"with it": []} if NATIVE else {})}
 
 
@@ -48,9 +61,12 @@ def main() -> None:
     options = arguments.parse_args()
     rounds = options.rounds or (2 if options.quick else 3)
     bench = Bench(events=options.events or (20_000 if options.quick else 300_000), rounds=rounds)
-    for name, section in SECTIONS.items():
-        if not options.only or name in options.only.split(","):
-            section(bench)
+    names = options.only.split(",") if options.only else [*SECTIONS]
+    if unknown := set(names) - set(SECTIONS):
+        arguments.error(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    with using(ALL - ONE or ALL):
+        for name in names:
+            SECTIONS[name].measure(bench)
     if options.json:
         print(json.dumps(bench.figures, indent=2))
     elif options.output:
@@ -80,17 +96,33 @@ class Bench:
 
     def page(self) -> str:
         parts = [HEAD.format(about=about(), events=self.events, rounds=self.rounds)]
-        for name, title in TITLES.items():
+        for name, section in SECTIONS.items():
             if name in self.figures:
-                parts.append(f"## {title}\n\n{TABLES[name](self.figures[name])}")
+                parts.append(f"## {section.title}\n\n{section.table(self.figures[name])}")
         return "\n".join(parts)
 
 
-def process(*command: object) -> dict[str, float]:
-    """The figures that a process of ours prints."""
-    answer = subprocess.run([sys.executable, "-m", *map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
+def process(*command: object, cores: set[int] = ALL) -> dict[str, float]:
+    """The figures that a process of ours prints, which may use these cores."""
+    with using(cores):  # a process begins with those of its parent
+        answer = subprocess.run(
+            [sys.executable, "-m", *map(str, command)], check=True, stdout=subprocess.PIPE, text=True
+        )
     figures: dict[str, float] = json.loads(answer.stdout)
     return figures
+
+
+@contextmanager
+def using(cores: set[int]) -> Iterator[None]:
+    """Use only these cores meanwhile, where the system lets one choose."""
+    before = cores_now()
+    if cores:
+        os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        if before:
+            os.sched_setaffinity(0, before)
 
 
 def each(figures: dict[str, float], events: int) -> float:
@@ -101,7 +133,7 @@ def each(figures: dict[str, float], events: int) -> float:
 def by_hand(uri: str, events: int) -> Measurement:
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            return each(process("benchmarks.by_hand_stream", uri, events, folder), events)
+            return each(process("benchmarks.by_hand_stream", uri, events, folder, cores=ONE), events)
 
     return measure
 
@@ -109,7 +141,7 @@ def by_hand(uri: str, events: int) -> Measurement:
 def ours(uri: str | None, events: int, *more: object, streams: int = 1) -> Measurement:
     source = ["--uri", uri] if uri else []
     command = ["benchmarks.pipeline", *source, "--events", events, "--streams", streams, *more]
-    return lambda: each(process(*command), events * streams)
+    return lambda: each(process(*command, cores=ONE), events * streams)
 
 
 def floor(bench: Bench) -> None:
@@ -243,27 +275,6 @@ def latency(bench: Bench) -> None:
     bench.figures["latency"] = found
 
 
-SECTIONS = {
-    "floor": floor,
-    "formats": formats,
-    "s3": s3,
-    "streams": streams,
-    "memory": memory,
-    "sizes": sizes,
-    "collections": collections,
-    "latency": latency,
-}
-TITLES = {
-    "formats": "From the wire to files",
-    "s3": "From the wire to S3",
-    "streams": "Several streams, and memory",
-    "sizes": "Larger documents",
-    "collections": "Many collections",
-    "latency": "Latency",
-    "floor": "The floor",
-}
-
-
 def plain_table(figures: dict[str, list[float]]) -> str:
     rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
     return "\n".join(["| what | µs of processor time for an event |", "|---|---|", *rows, ""])
@@ -286,7 +297,7 @@ def formats_table(figures: dict[str, list[float]]) -> str:
     return "\n".join(["![Processor time for an event](benchmarks.svg)", "", head, "|---|---|---|---|---|", *rows, ""])
 
 
-def streams_table(figures: dict[str, list[float]]) -> str:
+def figures_table(figures: dict[str, list[float]]) -> str:
     rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
     return "\n".join(["| what | figure |", "|---|---|", *rows, ""])
 
@@ -300,15 +311,24 @@ def latency_table(figures: dict[str, dict[str, float]]) -> str:
     return "\n".join([note, "| inserts | p50 | p99 |", "|---|---|---|", *rows, ""])
 
 
-TABLES: dict[str, Callable[[Any], str]] = {
-    "floor": plain_table,
-    "formats": formats_table,
-    "s3": plain_table,
-    "streams": streams_table,
-    "memory": streams_table,
-    "sizes": plain_table,
-    "collections": plain_table,
-    "latency": latency_table,
+@attrs.frozen
+class Section:
+    """A part of the page: what measures, its title, and what makes a table of the figures."""
+
+    measure: Callable[["Bench"], None]
+    title: str
+    table: Callable[[Any], str]
+
+
+SECTIONS = {
+    "formats": Section(formats, "From the wire to files", formats_table),
+    "s3": Section(s3, "From the wire to S3", plain_table),
+    "streams": Section(streams, "Several streams", figures_table),
+    "memory": Section(memory, "Memory over many events", figures_table),
+    "sizes": Section(sizes, "Larger documents", plain_table),
+    "collections": Section(collections, "Many collections", plain_table),
+    "latency": Section(latency, "Latency", latency_table),
+    "floor": Section(floor, "The floor", plain_table),
 }
 
 HEAD = """\

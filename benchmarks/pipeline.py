@@ -31,7 +31,7 @@ options = arguments.parse_args()
 if options.pure:
     sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
 
-from rigatoni_bson.walking import documents_of, offsets_of  # noqa: E402
+from rigatoni_bson.walking import documents_of  # noqa: E402
 from rigatoni_core.batch import EventBatch  # noqa: E402
 from rigatoni_core.builtin.memory import MemoryStateStore  # noqa: E402
 from rigatoni_core.catalog import Catalog  # noqa: E402
@@ -78,8 +78,7 @@ class MemorySource(Source):
             page = self._pages[number % PAGES]
             page.number(number * REPLY, (0, REPLY - 1))
             documents = documents_of(memoryview(page.array))
-            offsets = offsets_of(documents)
-            batch = EventBatch.following(position, stream, documents, offsets, DECODER)
+            batch = EventBatch.following(position, stream, documents.buffer, documents.offsets, DECODER)
             position = batch.end
             yield batch
         while True:

@@ -1,25 +1,24 @@
 """Walking raw BSON: what is found equals what PyMongo finds, and damage is an error."""
 
-import itertools
-
 import bson
 import pytest
 from bson import Regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
-from rigatoni_bson.walking import documents_of, elements, offsets_of
+from rigatoni_bson.walking import chunk_of, documents_of, elements
 
 
 def test_an_array_becomes_consecutive_documents_with_and_without_the_c_extension(monkeypatch):
     documents = [bson.encode({"n": n}) for n in range(1234)]
     array = bson.encode({str(n): bson.decode(raw) for n, raw in enumerate(documents)})
     expected = b"".join(documents)
-    assert documents_of(memoryview(array)) == expected
-    monkeypatch.setattr(bson, "_cbson", None)
-    assert documents_of(memoryview(array)) == expected
-    offsets = offsets_of(memoryview(expected))
-    assert [expected[start:end] for start, end in itertools.pairwise(offsets)] == documents
+    for without in ((), ("rigatoni_bson.walking._ACCELERATOR",), ("bson._cbson",)):
+        for name in without:
+            monkeypatch.setattr(name, None)
+        found = documents_of(memoryview(array))
+        assert found.documents == expected
+        assert found.copies() == documents
 
 
 @pytest.mark.parametrize("size", range(5, 60, 3))
@@ -59,9 +58,9 @@ def test_a_document_of_an_impossible_size_is_an_error_and_never_goes_round_in_a_
     documents = bytearray(bson.encode({"n": 1}) * 2)
     documents[12:16] = size.to_bytes(4, "little", signed=True)
     with pytest.raises(ValueError, match=r"size|ends"):
-        offsets_of(memoryview(bytes(documents)))
+        chunk_of(bytes(documents))
 
 
 def test_documents_that_are_cut_off_are_an_error():
     with pytest.raises(ValueError, match="not BSON"):
-        offsets_of(memoryview(bson.encode({"n": 1}) + b"\x05\x00"))
+        chunk_of(bson.encode({"n": 1}) + b"\x05\x00")

@@ -6,6 +6,7 @@ import asyncio
 import bson
 import pytest
 from bson import encode
+from rigatoni_bson.walking import chunk_of
 from rigatoni_core.testing.batches import event_document
 from rigatoni_mongodb.errors import MongoDBUnavailableError
 from rigatoni_mongodb.fragments import STAGE, Joiner
@@ -76,7 +77,7 @@ async def test_a_fragment_out_of_its_place_is_a_damaged_reply(open_source, read)
 @pytest.mark.parametrize("place", [{}, {"fragment": "x", "of": 2}, {"fragment": 1}])
 def test_a_place_that_is_none_is_a_value_error(place):
     with pytest.raises(ValueError):
-        Joiner().joined(memoryview(encode({"_id": {}, "splitEvent": place})))
+        Joiner().joined(chunk_of(encode({"_id": {}, "splitEvent": place})))
 
 
 async def test_a_real_server_splits_and_the_event_comes_whole(open_source, read, database, client):

@@ -96,8 +96,29 @@ impl<'a> Elements<'a> {
     }
 }
 
+/// Move the documents of an array, which fills `raw`, to its beginning, one after another. Answers where each begins, and
+/// where the last one ends, as 64-bit numbers of this machine; `None` where it is no array of documents.
+pub fn gather(raw: &mut [u8]) -> Option<Vec<u8>> {
+    let (&closing, _) = raw.split_last()?;
+    if size(raw)? != raw.len() || closing != 0 {
+        return None;
+    }
+    let (mut from, end) = (4, raw.len() - 1);
+    let (mut offsets, mut written) = (Vec::new(), 0_usize);
+    while from < end {
+        let rest = raw[from..end].strip_prefix(&[kind::DOCUMENT])?;
+        let start = from + 1 + text::zero(rest)? + 1;
+        let size = size(&raw[start..end])?;
+        raw.copy_within(start..start + size, written);
+        offsets.extend_from_slice(&(written as u64).to_ne_bytes());
+        (from, written) = (start + size, written + size);
+    }
+    offsets.extend_from_slice(&(written as u64).to_ne_bytes());
+    Some(offsets)
+}
+
 /// How long the document at the beginning of `raw` is, if all of it is there.
-pub fn size(raw: &[u8]) -> Option<usize> {
+fn size(raw: &[u8]) -> Option<usize> {
     let size = usize::try_from(i32::from_le_bytes(*raw.first_chunk()?)).ok()?;
     (size >= SMALLEST && size <= raw.len()).then_some(size)
 }

@@ -30,22 +30,24 @@ fn document<'a>(buffer: &'a [u8], start: u64, end: u64) -> Option<Elements<'a>> 
     Elements::of(buffer.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?)
 }
 
-/// Where each of the consecutive documents in `buffer` begins, and where the last one ends: 64-bit numbers of this
-/// machine. `None` where that can not be said of all of them.
+/// Documents one after another, with something behind the last one, and their offsets: 64-bit numbers of this machine.
+type Documents<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// The documents of a BSON array. `None` where it is no such array.
+///
+/// The one copy of them on the way to a file: what a socket was read into can change, and `bytes` can not.
 #[pyfunction]
-fn document_offsets<'py>(
+fn documents_of<'py>(
     py: Python<'py>,
-    buffer: &Bound<'py, PyBytes>,
-) -> Option<Bound<'py, PyBytes>> {
-    let raw = buffer.as_bytes();
-    let mut offsets = Vec::new();
-    let mut place = 0;
-    while place < raw.len() {
-        offsets.extend_from_slice(&(place as u64).to_ne_bytes());
-        place += bson::size(&raw[place..])?;
-    }
-    offsets.extend_from_slice(&(place as u64).to_ne_bytes());
-    Some(PyBytes::new(py, &offsets))
+    array: PyBuffer<u8>,
+) -> PyResult<Option<Documents<'py>>> {
+    let mut offsets = None;
+    let documents = PyBytes::new_with(py, array.item_count(), |out| {
+        array.copy_to_slice(py, out)?;
+        offsets = bson::gather(out);
+        Ok(())
+    })?;
+    Ok(offsets.map(|offsets| (documents, PyBytes::new(py, &offsets))))
 }
 
 /// How many bytes the documents have together.
@@ -172,7 +174,7 @@ fn mode_named(name: &str) -> PyResult<Mode> {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(arrow::arrow_columns, module)?)?;
     module.add_function(wrap_pyfunction!(avro_rows, module)?)?;
-    module.add_function(wrap_pyfunction!(document_offsets, module)?)?;
+    module.add_function(wrap_pyfunction!(documents_of, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::document_findings, module)?)?;
     module.add_function(wrap_pyfunction!(json_lines, module)?)?;
     module.add_function(wrap_pyfunction!(csv_rows, module)?)

@@ -7,14 +7,14 @@ from itertools import accumulate
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from rigatoni_bson.accelerator import find_accelerator
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
-from rigatoni_bson.walking import offsets_of
+from rigatoni_bson.walking import documents_of
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.chunks import Chunk
 from rigatoni_core.testing.batches import recorded_events
+from rigatoni_native import documents_of as native_documents
 from rigatoni_native import json_lines
 
 WRITERS = {mode: (JsonWriter(mode), JsonWriter(mode, accelerated=False)) for mode in MODES}
@@ -111,19 +111,41 @@ def test_recorded_events_of_a_real_server_are_the_same_and_none_is_left_to_the_p
 
 
 @settings(deadline=None, max_examples=300)
-@given(documents=st.lists(DAMAGED | DOCUMENTS, max_size=5), more=st.binary(max_size=6))
-@example(documents=[], more=b"")
-@example(documents=[b"\x05\0\0\0\0"], more=b"\x04\0\0\0")
-def test_documents_are_told_apart_at_the_same_places(documents, more):
-    found = []
-    for accelerator in (find_accelerator(), None):
+@given(documents=st.lists(DOCUMENTS, max_size=12), view=st.booleans())
+def test_the_documents_of_an_array_are_the_same(documents, view):
+    array_ = array_of(documents)
+    data = memoryview(bytearray(b"before" + array_ + b"behind"))[6:-6] if view else memoryview(array_)
+    found = native_documents(data)
+    assert found is not None
+    assert Chunk(memoryview(found[0]), array("Q", found[1])).copies() == documents
+    assert data == array_  # what others may hold is not written to
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    documents=st.lists(DAMAGED | DOCUMENTS, max_size=4),
+    place=st.integers(0, 400),
+    byte=st.integers(0, 255),
+    cut=st.integers(0, 30),
+)
+@example(documents=[], place=0, byte=0, cut=5)
+@example(documents=[b"\x05\0\0\0\0"], place=4, byte=4, cut=0)
+@example(documents=[b"\x05\0\0\0\0"], place=7, byte=255, cut=0)
+def test_an_array_that_is_damaged_is_the_same_documents_or_left_to_the_caller(documents, place, byte, cut):
+    damaged = bytearray(array_of(documents))
+    if place < len(damaged):
+        damaged[place] = byte
+    damaged = damaged[: len(damaged) - cut]
+    found = native_documents(memoryview(damaged))
+    if found is not None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("rigatoni_bson.walking._ACCELERATOR", accelerator)
-            try:
-                found.append(offsets_of(memoryview(b"".join([*documents, more]))))
-            except ValueError as error:
-                found.append(str(error))
-    assert found[0] == found[1]
+            patch.setattr("rigatoni_bson.walking._ACCELERATOR", None)
+            pure = documents_of(memoryview(damaged))
+        assert Chunk(memoryview(found[0]), array("Q", found[1])).copies() == pure.copies()
+
+
+def array_of(documents):
+    return bson_document([(b"%d" % index, 0x03, raw) for index, raw in enumerate(documents)])
 
 
 @pytest.mark.parametrize("depth", [249, 250, 251, 400])

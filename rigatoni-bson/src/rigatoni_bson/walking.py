@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Iterator
 
 import bson
+from rigatoni_core.chunks import Chunk
 
 from rigatoni_bson.accelerator import find_accelerator
 
@@ -71,24 +72,26 @@ def _zero(data: bytes | memoryview, start: int) -> int:
     raise ValueError(f"not BSON at byte {start}: a text without an end")
 
 
-def documents_of(array_value: memoryview) -> memoryview:
-    """The documents of a BSON array, one after another, without the array's own bytes between them."""
+def documents_of(array_value: memoryview) -> Chunk:
+    """The documents of a BSON array, without the array's own bytes between them.
+
+    Raises ValueError where they can not be told apart.
+    """
+    found = _ACCELERATOR.documents_of(array_value) if _ACCELERATOR is not None else None
+    if found is not None:
+        return Chunk(memoryview(found[0]), array("Q", found[1]))
     convert = getattr(getattr(bson, "_cbson", None), "_array_of_documents_to_buffer", None)
     if convert is not None:  # PyMongo's C extension, as its own raw cursors use it
-        return memoryview(convert(array_value))
+        return chunk_of(convert(array_value))
     data = bytes(array_value)
-    return memoryview(b"".join(data[value:after] for _, _, value, after in elements(data)))
+    return chunk_of(b"".join(data[value:after] for _, _, value, after in elements(data)))
 
 
-def offsets_of(documents: memoryview) -> "array[int]":
-    """Where each of the consecutive documents begins, and the end of the last one.
+def chunk_of(documents: bytes) -> Chunk:
+    """These documents, one right after another, told apart by the sizes that they say.
 
     Raises ValueError where a document says a size that none can have.
     """
-    if _ACCELERATOR is not None and isinstance(documents.obj, bytes) and len(documents.obj) == documents.nbytes:
-        found = _ACCELERATOR.document_offsets(documents.obj)
-        if found is not None:
-            return array("Q", found)
     offsets, position, end = array("Q"), 0, len(documents)
     append = offsets.append
     try:
@@ -102,4 +105,4 @@ def offsets_of(documents: memoryview) -> "array[int]":
     if position > end:
         raise ValueError(f"the last document ends at byte {position} of {end}")
     append(position)
-    return offsets
+    return Chunk(memoryview(documents), offsets)

@@ -5,10 +5,9 @@ fields, a resume token of its own, and `splitEvent: {fragment, of}`. Here they b
 the last: going on after it goes on after the whole event.
 """
 
-from itertools import pairwise
-
 import bson
-from rigatoni_bson.walking import elements, offsets_of
+from rigatoni_bson.walking import chunk_of, elements
+from rigatoni_core.chunks import Chunk
 
 STAGE = "$changeStreamSplitLargeEvent"
 
@@ -28,21 +27,19 @@ class Joiner:
         """The cursor is gone: the server sends the event again from its first fragment."""
         self._fields.clear()
 
-    def joined(self, documents: memoryview) -> memoryview:
-        """The whole events in these consecutive documents and what was held before.
+    def joined(self, documents: Chunk) -> Chunk:
+        """The whole events in these documents and what was held before.
 
         Raises ValueError where a document can not be read, or a fragment does not follow the one before.
         """
-        offsets = offsets_of(documents)
         whole = []
-        for start, stop in pairwise(offsets):
-            raw = bytes(documents[start:stop])
+        for raw in documents.copies():
             place = _place(raw)
             if place is None:
                 whole.append(raw)
             elif (event := self._with(raw, *place)) is not None:
                 whole.append(event)
-        return memoryview(b"".join(whole))
+        return chunk_of(b"".join(whole))
 
     def _with(self, raw: bytes, number: int, count: int) -> bytes | None:
         if number != len(self._fields) + 1:

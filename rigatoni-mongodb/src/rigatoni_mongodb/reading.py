@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import attrs
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
-from rigatoni_bson.walking import offsets_of
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.errors import DamagedEventError, RigatoniError
 from rigatoni_core.events import Definition, Position, Stream, Timestamp
@@ -163,8 +162,8 @@ class Reader:
         try:
             documents = self.joiner.joined(reply.documents) if self.joiner else reply.documents
             if len(documents):
-                offsets, time = offsets_of(documents), reply.operation_time
-                batch = EventBatch.following(self.position, self.stream, documents, offsets, DECODER, source_time=time)
+                buffer, offsets, time = documents.buffer, documents.offsets, reply.operation_time
+                batch = EventBatch.following(self.position, self.stream, buffer, offsets, DECODER, source_time=time)
                 self.position = batch.end
                 batches = [batch]
         except (ValueError, DamagedEventError) as error:

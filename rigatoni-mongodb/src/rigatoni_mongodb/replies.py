@@ -6,6 +6,7 @@ array of events stays one piece of bytes (0.4 µs an event less than decoding it
 `_unpack_response` of PyMongo's cursors and is tested against each release that the package allows.
 """
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,23 +15,26 @@ import attrs
 import bson
 from pymongo.errors import AutoReconnect, InvalidOperation
 from pymongo.read_preferences import _ServerMode
-from rigatoni_bson.walking import documents_of, elements
+from rigatoni_bson.walking import INT32, documents_of, elements
+from rigatoni_core.chunks import Chunk
 from rigatoni_core.events import Timestamp
 
 from rigatoni_mongodb.driver import Calls, Driver
 
-EMPTY = memoryview(b"")
+EMPTY = Chunk(memoryview(b""), (0,))
+_NOTHING = b"\5\0\0\0\0"
+"""An empty array."""
 
 
 @attrs.frozen
 class Reply:
-    """One answer of the server: the events' raw documents one after another, and where the stream stands after them.
+    """One answer of the server: the events' raw documents, and where the stream stands after them.
 
     `token` is the post-batch resume token, None where the server sends none; `alive` is False when this was the
     cursor's last answer.
     """
 
-    documents: memoryview
+    documents: Chunk
     token: dict[str, Any] | None
     operation_time: Timestamp | None
     cluster_time: Timestamp | None
@@ -123,31 +127,22 @@ class PyMongoCursor:
 
     def _envelope(self, response: Any) -> dict[str, Any]:
         payload = memoryview(response.raw_command_response())
-        kept, cursor = bytearray(), None
-        for kind, key, value, after in elements(payload):
-            if key == b"cursor" and kind == 0x03:
-                cursor = self._split(payload, value)
-            else:
-                kept += _element(payload, kind, key, value, after)
-        reply: dict[str, Any] = bson.decode(_document(kept))
-        if cursor is not None:
-            reply["cursor"] = cursor
-        elif reply.get("ok") == 1:
-            raise ValueError("it succeeded and has no cursor")
-        return reply
-
-    def _split(self, payload: memoryview, start: int) -> dict[str, Any]:
-        kept, found = bytearray(), False
-        for kind, key, value, after in elements(payload, start):
-            if key == b"nextBatch" and kind == 0x04:
-                found = True
-                if after - value > 5:
-                    self._batch = documents_of(payload[value:after])
-            else:
-                kept += _element(payload, kind, key, value, after)
-        if not found:  # not the same as an empty one: its token stands after events that nobody has seen
+        cursor = _place(payload, 0, b"cursor", 0x03)
+        if cursor is None:
+            reply: dict[str, Any] = bson.decode(payload)
+            if reply.get("ok") == 1:
+                raise ValueError("it succeeded and has no cursor")
+            return reply
+        batch = _place(payload, cursor.start, b"nextBatch", 0x04)
+        if batch is None:  # not the same as an empty one: its token stands after events that nobody has seen
             raise ValueError("its cursor has no nextBatch")
-        return {"nextBatch": [], **bson.decode(_document(kept))}
+        kept = bytearray().join((payload[: batch.start], _NOTHING, payload[batch.stop :]))
+        for document in (0, cursor.start):
+            size = INT32(payload, document)[0] - (batch.stop - batch.start - len(_NOTHING))
+            struct.pack_into("<i", kept, document, size)
+        if batch.stop - batch.start > len(_NOTHING):
+            self._batch = documents_of(payload[batch.start : batch.stop])
+        return bson.decode(kept)
 
 
 @contextmanager
@@ -162,12 +157,12 @@ def _damage() -> Iterator[None]:
         raise AutoReconnect(f"a damaged reply: {error!r}") from None
 
 
-def _element(payload: memoryview, kind: int, key: bytes, value: int, after: int) -> bytes:
-    return bytes((kind,)) + key + b"\0" + payload[value:after]
-
-
-def _document(elements_: bytearray) -> bytes:
-    return (len(elements_) + 5).to_bytes(4, "little") + elements_ + b"\0"
+def _place(document: memoryview, start: int, name: bytes, kind: int) -> slice | None:
+    """Where the value of this name and type is in the document at `start`."""
+    found = (
+        slice(value, after) for type_, key, value, after in elements(document, start) if (type_, key) == (kind, name)
+    )
+    return next(found, None)
 
 
 def _timestamp(value: Any) -> Timestamp | None:

@@ -5,8 +5,8 @@ from rigatoni_native._native import (
     avro_rows,
     csv_rows,
     document_findings,
-    document_offsets,
+    documents_of,
     json_lines,
 )
 
-__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_findings", "document_offsets", "json_lines"]
+__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_findings", "documents_of", "json_lines"]

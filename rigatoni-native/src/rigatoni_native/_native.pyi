@@ -1,10 +1,11 @@
 from array import array
 from typing import Any
 
-def document_offsets(buffer: bytes) -> bytes | None:
-    """Where each of the consecutive documents begins, and the end of the last one, as 64-bit numbers of this machine.
+def documents_of(array: memoryview) -> tuple[bytes, bytes] | None:
+    """The documents of a BSON array, one right after another; something that means nothing is behind the last one.
 
-    None where a document says a size that it can not have.
+    Answers with them where each begins, and where the last one ends, as 64-bit numbers of this machine. None where it
+    is no array of documents, or one says a size that it can not have.
     """
 
 def json_lines(buffer: bytes, offsets: array[int], mode: str) -> tuple[bytes, list[tuple[int, int]]]:
