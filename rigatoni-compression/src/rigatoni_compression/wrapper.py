@@ -1,7 +1,7 @@
 """What `gzip` and `zstd` have in common: they take another serializer's bytes and compress them."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
 import attrs
@@ -9,14 +9,13 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.errors import UnreadableError
 
-BLOCK = 128 * 1024
-"""Bytes that are compressed at once."""
+Piece = bytes | memoryview
 
 
 class Compressor(Protocol):
     """Compresses one frame, piece by piece."""
 
-    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+    def compress(self, data: Piece, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
@@ -49,8 +48,12 @@ class Compressed(Serializer, Deserializer):
         """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
         inner, compressor = self.inner, self._compressor()
         pieces = inner.pieces(events) if isinstance(inner, Piecewise) else (inner.serialize(events),)
-        compressed = [compressor.compress(block) for block in _blocks(pieces)]
+        compressed = [compressor.compress(piece) for piece in self._even(pieces)]
         return b"".join([*compressed, compressor.flush()])
+
+    def _even(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
+        """The same bytes in other pieces, where what is compressed depends on the pieces."""
+        return pieces
 
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
         """What the inner serializer reads in the decompressed bytes. Raises `UnreadableError`, also where it can't."""
@@ -65,25 +68,6 @@ class Compressed(Serializer, Deserializer):
     @abstractmethod
     def _compressor(self) -> Compressor:
         """For one frame, the same for the same content. Called from several threads at once."""
-
-
-def _blocks(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The same bytes in blocks of one size: some compressors give other bytes where they are given other pieces."""
-    rest = b""
-    for piece in pieces:
-        view = memoryview(piece).cast("B")
-        if rest:
-            missing = BLOCK - len(rest)
-            rest, view = rest + view[:missing], view[missing:]
-            if len(rest) < BLOCK:
-                continue
-            yield rest
-        whole = len(view) - len(view) % BLOCK
-        for start in range(0, whole, BLOCK):
-            yield view[start : start + BLOCK]
-        rest = bytes(view[whole:])
-    if rest:
-        yield rest
 
 
 def check_level(level: int, lowest: int, highest: int) -> None:
