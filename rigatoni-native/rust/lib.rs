@@ -35,12 +35,9 @@ type Documents<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 /// The documents of a BSON array. `None` where it is no such array.
 ///
-/// The one copy of them on the way to a file: what a socket was read into can change, and `bytes` can not.
+/// They are copied: what a socket was read into may change while the interpreter is released, and `bytes` do not.
 #[pyfunction]
-fn documents_of<'py>(
-    py: Python<'py>,
-    array: PyBuffer<u8>,
-) -> PyResult<Option<Documents<'py>>> {
+fn documents_of<'py>(py: Python<'py>, array: PyBuffer<u8>) -> PyResult<Option<Documents<'py>>> {
     let mut offsets = None;
     let documents = PyBytes::new_with(py, array.item_count(), |out| {
         array.copy_to_slice(py, out)?;
