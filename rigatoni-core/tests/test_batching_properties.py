@@ -2,10 +2,11 @@
 
 import asyncio
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
+from rigatoni_core.errors import ShutdownError
 from rigatoni_core.options import ByteSize
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import STREAM, batch_of, event_document, in_chunks
@@ -47,6 +48,82 @@ def test_batches_are_the_replies_cut_anew(sizes, batch_size, batch_bytes, pause)
         whole = batch_of(DOCUMENTS[: sum(sizes)])
         assert tokens == [whole.mark(index)[0] for index in range(len(whole))]
         assert ends == sorted(set(ends))
+
+    run_virtual(main())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    batch_size=st.integers(1, 40),
+    pauses=st.tuples(st.floats(0, 3), st.floats(0, 3)),
+    ends=st.lists(st.none() | st.integers(1, 50), max_size=10),
+    stops=st.none() | st.integers(0, 8),
+)
+@example(sizes=[30, 30, 30], batch_size=10, pauses=(0, 1), ends=[None, 4, None, 25], stops=None)
+@example(sizes=[30, 30, 30], batch_size=10, pauses=(0, 1), ends=[], stops=2)
+def test_the_next_batch_is_prepared_early_and_nothing_changes_by_that(sizes, batch_size, pauses, ends, stops):
+    """Batches are written slowly, and some are found to end elsewhere: `ends` says after how many events."""
+    whole = batch_of(DOCUMENTS[: sum(sizes)] if sum(sizes) <= len(DOCUMENTS) else DOCUMENTS)
+
+    async def replies():
+        start = 0
+        for size in sizes:
+            if start < len(whole):
+                yield whole[start : start + size]
+            start += size
+            await asyncio.sleep(pauses[0])
+
+    async def main():
+        prepared, found, yielded = [], [], []
+        limits = Settings(batch_size=batch_size, batch_bytes=ByteSize(9000), max_buffered_bytes=ByteSize(20_000))
+        async with Batcher(replies(), limits, prepare=prepared.append) as batches:
+            async for batch in batches:
+                yielded.append(batch)
+                waiting = [other for other in prepared if not any(other is one for one in yielded)]
+                assert all(other.first.order > batch.first.order for other in waiting)
+                await asyncio.sleep(pauses[1])
+                end = ends[len(yielded) - 1] if len(yielded) <= len(ends) else None
+                if end is not None and len(found) + end <= len(whole):
+                    void = [other for other in prepared if other.first.order > batch.first.order]
+                    fixed = whole[: len(found) + end].end
+                    try:
+                        batch = await batches.recut(batch, fixed)
+                    except ShutdownError:
+                        assert stops is not None
+                        return
+                    assert batch.end == fixed
+                    prepared[:] = [other for other in prepared if other not in void]
+                found += raws(batch)
+                assert batches.buffered_bytes <= 20_000 + (30 + 50) * 300
+                if stops == len(yielded):
+                    batches.stop()
+        assert found == raws(whole)[: len(found)]
+        assert stops is not None or len(found) == len(whole)
+        assert all(any(other is batch for batch in yielded) for other in prepared[:-1])
+
+    run_virtual(main())
+
+
+def test_a_batch_is_prepared_only_when_it_is_full_and_another_one_in_flight():
+    prepared = []
+
+    async def replies():
+        yield batch_of(DOCUMENTS[:25])
+        await asyncio.Event().wait()
+
+    async def main():
+        async with Batcher(replies(), Settings(batch_size=10, batch_timeout=1.0), prepare=prepared.append) as batches:
+            await asyncio.sleep(0.5)
+            assert not prepared
+            await anext(batches)
+            assert [len(batch) for batch in prepared] == [10]
+            assert batches.buffered_bytes == batch_of(DOCUMENTS[:25]).nbytes
+            second = await anext(batches)
+            assert second is prepared[0]
+            assert raws(second) == raws(batch_of(DOCUMENTS[:25]))[10:20]
+            assert len(await anext(batches)) == 5
+            assert len(prepared) == 1
 
     run_virtual(main())
 

@@ -21,6 +21,7 @@ from rigatoni_core.contracts import (
     Listener,
     Managed,
     PositionKeeper,
+    Preparer,
     Serializer,
 )
 from rigatoni_core.errors import DestinationError, RejectedEventsError, Transient, UnreadableError
@@ -382,6 +383,23 @@ class LeakingDestination(Leaking, ListDestination):
 class Buffering(ListDestination):
     async def write_batch(self, events):
         return None
+
+
+@destination_that_breaks("test_what_was_prepared_is_written_in_its_turn_or_void")
+@attrs.define(eq=False)
+class Hasty(ListDestination, Preparer):
+    """Writes what it made early, though the batch that begins with that event is another one by now."""
+
+    made: dict = attrs.field(factory=dict)
+
+    def prepare(self, events):
+        self.made[events.first.resume_token] = self.serializer.serialize(events)
+
+    async def write_batch(self, events):
+        fixed = await super().write_batch(events)
+        if (lines := self.made.pop(events.first.resume_token, None)) is not None:
+            self.shelf.batches[events.stream.key][events.first.resume_token] = (events.end, lines)
+        return fixed
 
 
 @destination_that_breaks("test_a_batch_that_comes_again_is_as_declared")

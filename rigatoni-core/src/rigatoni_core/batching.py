@@ -24,6 +24,7 @@ class Batcher:
     Iterate it inside its `async with`. A batch is yielded as soon as one limit is reached; a heartbeat only when no
     event before it is left. When the source fails, what was gathered is yielded first, then its error is raised.
     `eager` ends a batch also as soon as the source has caught up. `budget` bounds what all streams hold together.
+    `prepare` is told of the next batch as soon as it is full, while the one before is still in flight.
     """
 
     def __init__(
@@ -34,13 +35,16 @@ class Batcher:
         cut: Callable[[EventBatch], int] = len,
         eager: bool = False,
         budget: Budget | None = None,
+        prepare: Callable[[EventBatch], None] | None = None,
     ) -> None:
         self._budget = budget
+        self._prepare = prepare
         self._replies = replies
         self._settings = settings
         self._cut = cut
         self._eager = eager
         self._chunks: deque[tuple[EventBatch, float]] = deque()  # with the time of arrival
+        self._ahead: tuple[EventBatch, float] | None = None  # the next batch, if it is prepared already
         self._heartbeat: EventBatch | None = None  # always after all chunks
         self._events = 0
         self._bytes = 0
@@ -77,7 +81,7 @@ class Batcher:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of raw documents held at present, the batch in flight included."""
-        return self._bytes + self._in_flight
+        return self._bytes + self._in_flight + (self._ahead[0].nbytes if self._ahead else 0)
 
     @property
     def waited(self) -> float:
@@ -93,9 +97,12 @@ class Batcher:
             self._changed.clear()
             if self._finished:
                 raise StopAsyncIteration
-            if self._events and self._is_complete():
+            if self._ahead or (self._events and self._is_complete()):
                 self._finished = self._stopping
-                return self._take()
+                (batch, self._newest), self._ahead = self._ahead or self._take(), None
+                self._fly(batch.nbytes)
+                self._look_ahead()
+                return batch
             if not self._events and self._heartbeat is not None:
                 heartbeat, self._heartbeat = self._heartbeat, None
                 self._newest = self._clock()
@@ -112,6 +119,9 @@ class Batcher:
         """
         parts: list[EventBatch] = []
         part = batch
+        if self._ahead:  # it will begin elsewhere
+            (ahead, since), self._ahead = self._ahead, None
+            self._put_back(ahead, since)
         while True:
             index = part.index_of(fixed.resume_token)
             if index is not None:
@@ -150,6 +160,7 @@ class Batcher:
                     self._heartbeat = None
                 else:
                     self._heartbeat = reply
+                self._look_ahead()
                 if len(self._chunks) <= 1 or self._is_complete():  # else nobody waits for it
                     self._changed.set()
                 await self._room.wait()
@@ -164,19 +175,32 @@ class Batcher:
     def _is_complete(self) -> bool:
         """Whether the gathered events, at least one, should go now."""
         return (
-            self._events >= self._settings.batch_size
-            or self._bytes >= self._settings.batch_bytes
+            self._is_full()
             or self._stopping
             or self._reader.done()
             or self._clock() >= cast("float", self._deadline())
             or (self._eager and self._heartbeat is not None and self._heartbeat.caught_up)
         )
 
+    def _is_full(self) -> bool:
+        return self._events >= self._settings.batch_size or self._bytes >= self._settings.batch_bytes
+
+    def _look_ahead(self) -> None:
+        """Take the next batch already where nothing that comes can change it, and only while one is in flight."""
+        if self._prepare is None or self._ahead or self._stopping or not self._in_flight or not self._is_full():
+            return
+        self._ahead = self._take()
+        self._count(0, 0)
+        self._prepare(self._ahead[0])
+
     def _deadline(self) -> float | None:
         return self._chunks[0][1] + self._settings.batch_timeout if self._chunks else None
 
-    def _take(self) -> EventBatch:
-        """The next batch, off the gathered chunks: at least one event, at most what the limits allow."""
+    def _take(self) -> tuple[EventBatch, float]:
+        """The next batch, off the gathered chunks: at least one event, at most what the limits allow. And since when.
+
+        That is when its newest event came.
+        """
         events, nbytes = self._settings.batch_size, int(self._settings.batch_bytes)
         parts: list[EventBatch] = []
         since = self._chunks[0][1]
@@ -199,9 +223,7 @@ class Batcher:
         if together < len(batch):
             self._put_back(batch[together:], since)
             batch = batch[:together]
-        self._newest = since
-        self._fly(batch.nbytes)
-        return batch
+        return batch, since
 
     def _put_back(self, rest: EventBatch, since: float | None = None) -> None:
         self._chunks.appendleft((rest, self._clock() if since is None else since))

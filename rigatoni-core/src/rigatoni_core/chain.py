@@ -197,6 +197,15 @@ def is_same_place(one: Position, other: Position) -> bool:
     return one.resume_token == other.resume_token or one.order == other.order
 
 
+Contents = list[tuple[Part, bytes | memoryview]]
+"""The files of a batch, and what each contains."""
+
+
+def contents_of(layout: Layout, parts: Sequence[Part]) -> Contents:
+    """Each file with its content. Raises what `serialized` raises."""
+    return list(zip(parts, serialized(layout, parts), strict=True))
+
+
 def serialized(layout: Layout, parts: Sequence[Part]) -> list[bytes | memoryview]:
     """The content of each file. Raises one `RejectedEventsError` for all, by index in the batch."""
     contents, rejected, remedy = [], dict[int, Exception](), ""

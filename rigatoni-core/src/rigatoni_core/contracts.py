@@ -149,6 +149,19 @@ class BatchCutter(ABC):
         """How many leading events (1 to len) may share a batch. Must be cheap where all may; no I/O."""
 
 
+class Preparer(ABC):
+    """Optional ability of a destination: what of the work on a batch needs no order is begun before its turn."""
+
+    @abstractmethod
+    def prepare(self, events: EventBatch) -> None:
+        """Begin what can be done of this batch while those before it are being written. Returns at once.
+
+        Nothing of it may be visible, and nothing is raised: what can not be written is for `write_batch` to say. That
+        is called with this very batch when its turn comes, unless its first event then belongs to another batch: what
+        was prepared is void then. At most one batch after the one in flight is prepared.
+        """
+
+
 class ReadBack(ABC):
     """Optional ability of a destination: it gives back the documents that were written into it."""
 

@@ -12,28 +12,34 @@ T = TypeVar("T")
 
 
 class Lane:
-    """Runs calls one after another on one thread of its own.
+    """Runs calls one after another on one thread of its own; `width` of them at once, where that is more.
 
     A call that hangs holds up this lane only: other lanes go on, and the process can exit, since the thread is a
     daemon. (The threads of `asyncio.to_thread` are few, shared by all, and waited for at exit.) A call whose caller
     gave up while it waited for its turn is not begun.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, width: int = 1) -> None:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._width = width
+        for _ in range(width):
+            Thread(target=self._run, name=name, daemon=True).start()
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call's result. Cancelling does not end a call that has begun: it must be harmless if it ends late."""
+        return await asyncio.wrap_future(self.begin(call))
+
+    def begin(self, call: Callable[[], T]) -> Future[T]:
+        """Where the call's result will be."""
         future: Future[T] = Future()
         context = contextvars.copy_context()
         self._calls.put((future, lambda: context.run(call)))
-        return await asyncio.wrap_future(future)
+        return future
 
     def close(self) -> None:
-        """End the thread after the calls it has; does not wait."""
-        self._calls.put(None)
+        """End the threads after the calls they have; does not wait."""
+        for _ in range(self._width):
+            self._calls.put(None)
 
     def _run(self) -> None:
         while (item := self._calls.get()) is not None:

@@ -12,7 +12,7 @@ from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
 from rigatoni_core.budget import Budget
 from rigatoni_core.checkpoint import CheckpointKeeper
-from rigatoni_core.contracts import BatchCutter, Destination, PositionKeeper, Source, StateStore
+from rigatoni_core.contracts import BatchCutter, Destination, PositionKeeper, Preparer, Source, StateStore
 from rigatoni_core.errors import (
     CorruptCheckpointError,
     LeaseLostError,
@@ -124,6 +124,7 @@ class Worker:
             cut=self._cut,
             eager=self._once,
             budget=self._budget,
+            prepare=self.destination.prepare if isinstance(self.destination, Preparer) else None,
         ) as batches:
             self._batches, done = batches, False
             if self.retry.stopping:

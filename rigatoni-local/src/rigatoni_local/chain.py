@@ -18,19 +18,21 @@ is the old chain's end. Who still works with the old definition finds the new on
 Everything here blocks: call it from a thread, one call at a time for each `Chain`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.chain import (
     BatchRecord,
+    Contents,
     DefinitionRecord,
     PartRecord,
+    contents_of,
     is_same_place,
     later,
     missing_contents,
-    serialized,
 )
 from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
 from rigatoni_core.events import Definition, Gap, Position, Stream
@@ -185,8 +187,8 @@ class Chain:
 
     # --- writing
 
-    def write(self, events: EventBatch) -> Position | None:
-        """See `Destination.write_batch`."""
+    def write(self, events: EventBatch, contents: Callable[[], Contents] | None = None) -> Position | None:
+        """See `Destination.write_batch`. `contents` answers what `made` answers, where that was begun before."""
         if events.first is None:
             return None  # a heartbeat: nothing was read, nothing is named
         definition = self._definition
@@ -196,14 +198,16 @@ class Chain:
             with files.locked(self._lock, exclusive=False):
                 if self._definition_path(definition.number + 1).exists():
                     raise self._replaced(definition)
-                return self._write(definition, events, events.first)
+                return self._write(definition, events, events.first, contents or partial(made, self.layout, events))
         except FileNotFoundError as error:
             raise LocalFolderGoneError(f"{self.folder} vanished: {error}") from error
 
-    def _write(self, definition: DefinitionRecord, events: EventBatch, first: Position) -> Position | None:
+    def _write(
+        self, definition: DefinitionRecord, events: EventBatch, first: Position, contents: Callable[[], Contents]
+    ) -> Position | None:
         sidecar = self._sidecar(definition, first)
         found = self._found(sidecar, definition, first)
-        if found is None and self._create(sidecar, definition, events):
+        if found is None and self._create(sidecar, definition, events, contents()):
             return None
         if found is None and (found := self._found(sidecar, definition, first)) is None:
             raise LocalFolderGoneError(f"{sidecar} vanished")
@@ -221,19 +225,17 @@ class Chain:
             raise ForeignObjectError(f"{sidecar} is the record of another batch than that of {self.stream}")
         return record
 
-    def _create(self, sidecar: Path, definition: DefinitionRecord, events: EventBatch) -> bool:
+    def _create(self, sidecar: Path, definition: DefinitionRecord, events: EventBatch, contents: Contents) -> bool:
         """Write the batch; False where somebody else has just fixed its end."""
-        parts = self.layout.parts(events)
-        contents = serialized(self.layout, parts)
-        described = tuple(PartRecord.of(part, alone=len(parts) == 1) for part in parts)
+        described = tuple(PartRecord.of(part, alone=len(contents) == 1) for part, _ in contents)
         record = BatchRecord.of(definition, events, described)
         with ExitStack() as stack:
             arbiter = stack.enter_context(files.staged(record.dump(), self._temporary))
-            temporaries = [stack.enter_context(files.staged(content, self._temporary)) for content in contents]
+            temporaries = [stack.enter_context(files.staged(content, self._temporary)) for _, content in contents]
             self._refuse_strangers(sidecar, record)
             if not self._tree.publish(arbiter, sidecar):
                 return False
-            for part, temporary in zip(parts, temporaries, strict=True):
+            for (part, _), temporary in zip(contents, temporaries, strict=True):
                 self._tree.publish(temporary, self.folder / part.path)
         return True
 
@@ -252,6 +254,11 @@ class Chain:
         for part, content in zip(missing, missing_contents(record, missing, events, self.layout), strict=True):
             with files.staged(content, self._temporary) as temporary:
                 self._tree.publish(temporary, self.folder / part.path)
+
+
+def made(layout: Layout, events: EventBatch) -> Contents:
+    """The files of a batch. Raises `RejectedEventsError`."""
+    return contents_of(layout, layout.parts(events))
 
 
 def _batch_record(sidecar: Path) -> BatchRecord:

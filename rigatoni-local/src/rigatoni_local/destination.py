@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import attrs
 from rigatoni_core.batch import EventBatch
+from rigatoni_core.chain import Contents
 from rigatoni_core.contracts import (
     Advisor,
     BatchCutter,
@@ -15,9 +16,11 @@ from rigatoni_core.contracts import (
     Destination,
     DestinationMetadata,
     PositionKeeper,
+    Preparer,
     ReadBack,
     Serializer,
 )
+from rigatoni_core.early import EarlyWork
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
 from rigatoni_core.options import texts
@@ -26,7 +29,7 @@ from rigatoni_core.settings import Settings
 from rigatoni_core.threads import Lane, on_own_thread
 
 from rigatoni_local import files
-from rigatoni_local.chain import Chain
+from rigatoni_local.chain import Chain, made
 from rigatoni_local.errors import LocalBusyError, translated
 from rigatoni_local.reading import written
 
@@ -37,7 +40,7 @@ BEGIN_TIMEOUT = 15.0
 
 
 @attrs.define(kw_only=True)
-class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack):
+class LocalDestination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor, ReadBack):
     """Writes each batch as one file (one per partition) below `path`; see `rigatoni_local.chain` for how."""
 
     path: Annotated[Path, "The folder; it is created if missing. A local file system with hard links and file locks"]
@@ -52,10 +55,12 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBa
     ] = attrs.field(default="", validator=check_partitions)
     _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
+    _early: EarlyWork[Contents] = attrs.field(init=False, repr=False, eq=False)
+
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
 
     def __attrs_post_init__(self) -> None:
-        _ = self._layout  # refuses what does not go together
+        self._early = EarlyWork("rigatoni-local early", partial(made, self._layout))  # which may not go together
 
     async def __aenter__(self) -> Self:
         """Create the folder, and make sure that its file system can do what the protocol needs."""
@@ -70,7 +75,12 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBa
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """Write the batch durably, or say where an earlier run fixed its end."""
-        return await self._run(events.stream, "write a batch", lambda chain: chain.write(events))
+        contents = self._early.result(events)
+        return await self._run(events.stream, "write a batch", lambda chain: chain.write(events, contents))
+
+    def prepare(self, events: EventBatch) -> None:
+        """Serialize it."""
+        self._early.begin(events)
 
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
         """The documents of every file, by the records beside them."""
@@ -130,6 +140,7 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBa
         for lane, _ in self._lanes.values():
             lane.close()
         self._lanes.clear()
+        self._early.close()
 
     @property
     def _layout(self) -> Layout:

@@ -24,17 +24,19 @@ Everything here blocks: call it from a thread, one call at a time for each `Chai
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.chain import (
     BatchRecord,
+    Contents,
     DefinitionRecord,
     PartRecord,
+    contents_of,
     is_same_place,
     later,
     missing_contents,
-    serialized,
 )
 from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
 from rigatoni_core.events import Definition, Gap, Position, Stream
@@ -174,8 +176,8 @@ class Chain(Holdings):
 
     # --- writing
 
-    def write(self, events: EventBatch) -> Position | None:
-        """See `Destination.write_batch`."""
+    def write(self, events: EventBatch, contents: Callable[[], Contents] | None = None) -> Position | None:
+        """See `Destination.write_batch`. `contents` answers what `made` answers, where that was begun before."""
         if events.first is None:
             return None  # a heartbeat: nothing was read, nothing is named
         definition = self._definition
@@ -185,51 +187,43 @@ class Chain(Holdings):
         if together < len(events):
             return events[:together].end  # a batch never lies in two partitions of time
         try:
-            return self._write(definition, events, events.first)
+            return self._write(definition, events, events.first, contents or partial(made, self.layout, events))
         except BaseException:
             self._looking = True  # it may be there all the same
             raise
 
-    def _write(self, definition: DefinitionRecord, events: EventBatch, first: Position) -> Position | None:
+    def _write(
+        self, definition: DefinitionRecord, events: EventBatch, first: Position, contents: Callable[[], Contents]
+    ) -> Position | None:
         only = self.layout.only_path(first, self.stream)
         lead = only or f"_rigatoni/leads/{definition.number}/{stem(first)}"
-        prepared: list[tuple[Part, bytes | memoryview]] | None = None
+        made_now: Contents | None = None
         for _ in range(ROUNDS):
             if self._looking and (found := self._found(lead, definition, first)):
                 if not is_same_place(found.end, events.end):
                     return found.end
                 self._complete(found, lead, events)
                 return None
-            if prepared is None:
-                prepared = self._prepared(events, only)
-            if self._create(lead, definition, events, prepared):
+            if made_now is None:
+                made_now = contents()
+            if self._create(lead, definition, events, made_now):
                 self._looking, self._end = False, events.end
                 return None
             self._looking = True
         raise S3ConflictError(f"{self}{lead} is in the way, and then it is not")
 
-    def _prepared(self, events: EventBatch, only: str | None) -> list[tuple[Part, bytes | memoryview]]:
-        parts = [Part(only, range(len(events)), events)] if only else self.layout.parts(events)
-        return list(zip(parts, serialized(self.layout, parts), strict=True))
-
-    def _create(
-        self,
-        lead: str,
-        definition: DefinitionRecord,
-        events: EventBatch,
-        prepared: list[tuple[Part, bytes | memoryview]],
-    ) -> bool:
+    def _create(self, lead: str, definition: DefinitionRecord, events: EventBatch, contents: Contents) -> bool:
         """Write the batch; False where somebody has fixed its end before."""
-        alone = len(prepared) == 1 and prepared[0][0].path == lead
-        parts = tuple(PartRecord.of(part, alone=alone or len(prepared) == 1) for part, _ in prepared)
+        alone = len(contents) == 1 and contents[0][0].path == lead
+        parts = tuple(PartRecord.of(part, alone=alone or len(contents) == 1) for part, _ in contents)
         metadata = self._described(BatchRecord.of(definition, events, parts))
         if self._is_closed(definition):
             raise self._closed(definition)
-        content, media_type = (prepared[0][1], self._media_type) if alone else (b"", "application/octet-stream")
+        content, media_type = (contents[0][1], self._media_type) if alone else (b"", "application/octet-stream")
         if not self._bucket.create(self._key(lead), content, media_type=media_type, metadata=metadata):
             return False
         if not alone:
-            for part, content in prepared:
+            for part, content in contents:
                 self._add(part.path, content, lead)
         return True
 
@@ -279,3 +273,9 @@ class Chain(Holdings):
                 f"{after.anchor.cluster_time} on"
             )
         return DefinitionChangedError(text)
+
+
+def made(layout: Layout, events: EventBatch) -> Contents:
+    """The objects of a batch. Raises `RejectedEventsError`."""
+    only = layout.only_path(events.first, events.stream) if events.first is not None else None
+    return contents_of(layout, [Part(only, range(len(events)), events)] if only else layout.parts(events))

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import attrs
 from attrs import validators
 from rigatoni_core.batch import EventBatch
+from rigatoni_core.chain import Contents
 from rigatoni_core.contracts import (
     Advisor,
     BatchCutter,
@@ -16,9 +17,11 @@ from rigatoni_core.contracts import (
     Destination,
     DestinationMetadata,
     PositionKeeper,
+    Preparer,
     ReadBack,
     Serializer,
 )
+from rigatoni_core.early import EarlyWork
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.layout import Layout, check_partitions
 from rigatoni_core.options import ByteSize, Secret, texts
@@ -28,7 +31,7 @@ from rigatoni_core.threads import Lane
 
 from rigatoni_s3.access import Access
 from rigatoni_s3.bucket import Bucket, check_part_size
-from rigatoni_s3.chain import Chain
+from rigatoni_s3.chain import Chain, made
 from rigatoni_s3.errors import S3UnsupportedError, translated
 from rigatoni_s3.probing import is_atomic, probe
 from rigatoni_s3.reading import written
@@ -43,7 +46,7 @@ def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: st
 
 
 @attrs.define(kw_only=True)
-class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack):
+class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor, ReadBack):
     """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_s3.chain` for how."""
 
     bucket: Annotated[str, "The bucket; it must exist"] = attrs.field(validator=validators.min_len(1))
@@ -108,11 +111,13 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack)
     _bucket: Bucket | None = attrs.field(init=False, default=None, repr=False, eq=False)
     _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
+    _early: EarlyWork[Contents] = attrs.field(init=False, repr=False, eq=False)
+
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
     limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 16 * 2**20, "batch_timeout": 60.0}
 
     def __attrs_post_init__(self) -> None:
-        _ = self._layout  # refuses what does not go together
+        self._early = EarlyWork("rigatoni-s3 early", partial(made, self._layout))  # which may not go together
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key go together: set both, or neither")
         if self.sse_kms_key_id and not (self.sse or "").startswith("aws:kms"):
@@ -129,7 +134,12 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack)
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """Write the batch durably, or say where it has to end."""
-        return await self._run(events.stream, lambda chain: chain.write(events))
+        contents = self._early.result(events)
+        return await self._run(events.stream, lambda chain: chain.write(events, contents))
+
+    def prepare(self, events: EventBatch) -> None:
+        """Serialize it."""
+        self._early.begin(events)
 
     async def last_committed(self, stream: Stream) -> Position | None:
         """The end of the newest complete batch in the bucket; lists the stream's objects."""
@@ -183,6 +193,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Advisor, ReadBack)
         for lane, _ in self._lanes.values():
             lane.close()
         self._lanes.clear()
+        self._early.close()
 
     @property
     def _layout(self) -> Layout:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Delivery, Destination, PositionKeeper
+from rigatoni_core.contracts import Delivery, Destination, PositionKeeper, Preparer
 from rigatoni_core.errors import DestinationError, RejectedEventsError
 from rigatoni_core.events import Definition, ResumeToken, Stream
 from rigatoni_core.testing.batches import START, STREAM, batch_of, event_document
@@ -164,6 +164,27 @@ class DestinationContract(Obligations):
             await bounded(destination.flush(), "flush")
             written = list(await place.written(STREAM))
             promised(written == tokens(batch.without({1, 3})), "the batch without them is written")
+
+    async def test_what_was_prepared_is_written_in_its_turn_or_void(self, place: Place) -> None:
+        if not isinstance(place.make(), Preparer):
+            return  # it promises nothing of that kind
+        async with place.make() as destination:
+            assert isinstance(destination, Preparer)
+            await begin(destination)
+            batches = [events(first, first + 4) for first in (0, 4, 8)]
+            for batch, following in zip(batches, [*batches[1:], events(12, 16)], strict=True):
+                destination.prepare(following)
+                await bounded(destination.write_batch(batch), "write_batch")
+                await bounded(destination.flush(), "flush")
+            await self.check(place, destination.metadata().delivery, 12)
+            await deliver(destination, 12, 15)  # where it ends elsewhere after all
+            await self.check(place, destination.metadata().delivery, 15)
+            if any(isinstance(value, TokenLines) for _, value in options_of(destination)):
+                poisoned = batch_of([TokenLines.poisoned(15), event_document(16)], after=events(0, 15).end)
+                destination.prepare(poisoned)
+                with pytest.raises(RejectedEventsError):
+                    await bounded(destination.write_batch(poisoned), "write_batch")
+            destination.prepare(events(15, 20))  # nobody asks for it any more
 
     async def test_an_outage_is_transient_and_loses_nothing(self, place: Place) -> None:
         if place.outage is None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import attrs
 
 from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import BatchCutter, Delivery, Destination, DestinationMetadata, PositionKeeper
+from rigatoni_core.contracts import BatchCutter, Delivery, Destination, DestinationMetadata, PositionKeeper, Preparer
 from rigatoni_core.errors import DefinitionChangedError, DestinationError, ForeignObjectError, Transient
 from rigatoni_core.events import Definition, Gap, Position, Stream
 from rigatoni_core.testing.simulation.bucket import Appended, Bucket, DefinitionObject, Lead
@@ -22,7 +22,7 @@ class OvertakenError(DestinationError, Transient):
 
 
 @attrs.define(kw_only=True, eq=False)
-class ChainDestination(Destination, PositionKeeper, BatchCutter):
+class ChainDestination(Destination, PositionKeeper, BatchCutter, Preparer):
     """Objects are created only if absent and named by their batch's first event; the lead is put first.
 
     A definition of a new number begins where the newest complete batch ends. Should an owner of the old one get a
@@ -37,6 +37,9 @@ class ChainDestination(Destination, PositionKeeper, BatchCutter):
     _fresh: set[Stream] = attrs.field(factory=set, init=False)
 
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
+
+    def prepare(self, events: EventBatch) -> None:
+        """Nothing can be done early here; but batches are taken early because of it."""
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""

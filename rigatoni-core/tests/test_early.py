@@ -1,0 +1,103 @@
+"""Work that is begun before its turn: the same results, whoever does it, and never more than is kept."""
+
+import threading
+
+import pytest
+from rigatoni_core.early import EarlyWork
+from rigatoni_core.events import Stream
+from rigatoni_core.testing.batches import batch_of, event_document
+
+BATCHES = [batch_of([event_document(number)]) for number in range(5)]
+
+
+@pytest.fixture
+def made():
+    opened = []
+
+    def make(work):
+        opened.append(EarlyWork("test early", work))
+        return opened[-1]
+
+    yield make
+    for early in opened:
+        early.close()
+
+
+def test_what_was_begun_is_done_once_on_another_thread(made):
+    threads = []
+
+    def work(events):
+        threads.append(threading.current_thread().name)
+        return len(events)
+
+    early = made(work)
+    early.begin(BATCHES[0])
+    while not threads:
+        pass
+    assert early.result(BATCHES[0])() == 1
+    assert threads == ["test early"]
+
+
+def test_what_was_not_begun_is_done_by_whoever_asks(made):
+    early = made(lambda _: threading.current_thread())
+    early.begin(BATCHES[0])
+    assert early.result(BATCHES[1])() is threading.current_thread()
+    equal = batch_of([event_document(0)])
+    assert early.result(equal)() is threading.current_thread(), "another batch, though it is equal"
+
+
+def test_what_no_thread_was_free_for_is_done_by_whoever_asks(made, monkeypatch):
+    monkeypatch.setattr("rigatoni_core.early._cores", lambda: 1)
+    started, busy, done = threading.Event(), threading.Event(), []
+
+    def work(events):
+        if events is BATCHES[0]:
+            started.set()
+            assert busy.wait(10)
+        done.append(events)
+        return threading.current_thread()
+
+    early = made(work)
+    early.begin(BATCHES[0])
+    assert started.wait(10)
+    early.begin(BATCHES[1])
+    assert early.result(BATCHES[1])() is threading.current_thread()
+    waits = early.result(BATCHES[0])
+    busy.set()
+    assert waits().name == "test early"
+    assert done == [BATCHES[1], BATCHES[0]]
+
+
+def test_what_fails_early_fails_when_its_turn_comes(made):
+    def work(_):
+        raise ValueError("bad event")
+
+    early = made(work)
+    early.begin(BATCHES[0])
+    with pytest.raises(ValueError, match="bad event"):
+        early.result(BATCHES[0])()
+
+
+def test_of_a_stream_only_the_newest_are_kept(made, monkeypatch):
+    monkeypatch.setattr("rigatoni_core.early._cores", lambda: 1)
+    busy, done = threading.Event(), []
+
+    def work(events):
+        assert busy.wait(10)
+        done.append(events)
+
+    early = made(work)
+    other = batch_of([event_document(9)], stream=Stream("p", "another"))
+    for batch in (other, *BATCHES):
+        early.begin(batch)
+    busy.set()
+    for batch in (other, *BATCHES[-2:]):
+        early.result(batch)()
+    assert not set(map(id, done)) & set(map(id, BATCHES[:-2]))
+
+
+def test_after_closing_everything_is_done_by_whoever_asks(made):
+    early = made(lambda _: threading.current_thread())
+    early.begin(BATCHES[0])
+    early.close()
+    assert early.result(BATCHES[0])() is threading.current_thread()
