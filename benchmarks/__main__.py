@@ -185,7 +185,7 @@ def s3(bench: Bench) -> None:
 
 
 def streams(bench: Bench) -> None:
-    """Processor time and memory with one and with four streams; and how much quicker four are on two cores."""
+    """Processor time and memory with one and with four streams; and how much quicker more cores make them."""
     events = bench.events
     found: dict[str, Any] = defaultdict(list)
     with feeder(events) as uri:
@@ -202,12 +202,15 @@ def streams(bench: Bench) -> None:
     for _ in range(bench.rounds):
         for path, flags in PATHS.items():
             rates = {}
-            for count in (1, 4):
-                say(f"streams from memory: {count}, {path}")
-                figures = process("benchmarks.pipeline", "--events", events, "--streams", count, *flags)
-                rates[count] = events * count / figures["wall"]
-            found[f"events/s of 1 stream, from memory, {path}"].append(rates[1])
-            found[f"4 streams from memory are quicker, {path}: times"].append(rates[4] / rates[1])
+            for count, cores in ((1, ONE), (1, ALL), (4, ALL)):
+                say(f"streams from memory: {count}, on {len(cores)} cores, {path}")
+                figures = process("benchmarks.pipeline", "--events", events, "--streams", count, *flags, cores=cores)
+                rates[count, len(cores)] = events * count / figures["wall"]
+            alone = rates.pop((1, len(ONE)))
+            found[f"from memory, 1 stream on one core, {path}: events/s"].append(alone)
+            for (count, cores), rate in rates.items():
+                name = f"from memory, {count} stream{'s' if count > 1 else ''} on {cores} cores, {path}"
+                found[f"{name}: times that"].append(rate / alone)
     bench.figures["streams"] = dict(found)
 
 

@@ -54,7 +54,7 @@ class Settings:
         attrs.field(default=5.0, validator=_positive)
     )
     max_buffered_bytes: Annotated[ByteSize, "A worker stops reading while it holds this many bytes of events"] = (
-        attrs.field(default=ByteSize(32 * 2**20), validator=_positive)
+        attrs.field(default=ByteSize(24 * 2**20), validator=_positive)
     )
     max_total_buffered_bytes: Annotated[
         ByteSize, "So do all workers together; the greater one counts where it is less than max_buffered_bytes"

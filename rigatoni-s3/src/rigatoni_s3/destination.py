@@ -114,7 +114,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
     _early: EarlyWork[Contents] = attrs.field(init=False, repr=False, eq=False)
 
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
-    limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 16 * 2**20, "batch_timeout": 60.0}
+    limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 12 * 2**20, "batch_timeout": 60.0}
 
     def __attrs_post_init__(self) -> None:
         self._early = EarlyWork("rigatoni-s3 early", partial(made, self._layout))  # which may not go together
