@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
+from rigatoni_core.contracts import Preparer
 from rigatoni_core.errors import ShutdownError
 from rigatoni_core.options import ByteSize
 from rigatoni_core.settings import Settings
@@ -75,17 +76,18 @@ def test_the_next_batch_is_prepared_early_and_nothing_changes_by_that(sizes, bat
             await asyncio.sleep(pauses[0])
 
     async def main():
-        prepared, found, yielded = [], [], []
+        preparer, found, yielded = Preparing(), [], []
+        prepared = preparer.batches
         limits = Settings(batch_size=batch_size, batch_bytes=ByteSize(9000), max_buffered_bytes=ByteSize(20_000))
-        async with Batcher(replies(), limits, prepare=prepared.append) as batches:
+        async with Batcher(replies(), limits, preparer=preparer) as batches:
             async for batch in batches:
                 yielded.append(batch)
-                waiting = [other for other in prepared if not any(other is one for one in yielded)]
+                waiting = [other for other in prepared if other is not batch]
                 assert all(other.first.order > batch.first.order for other in waiting)
+                prepared[:] = waiting
                 await asyncio.sleep(pauses[1])
                 end = ends[len(yielded) - 1] if len(yielded) <= len(ends) else None
                 if end is not None and len(found) + end <= len(whole):
-                    void = [other for other in prepared if other.first.order > batch.first.order]
                     fixed = whole[: len(found) + end].end
                     try:
                         batch = await batches.recut(batch, fixed)
@@ -93,27 +95,41 @@ def test_the_next_batch_is_prepared_early_and_nothing_changes_by_that(sizes, bat
                         assert stops is not None
                         return
                     assert batch.end == fixed
-                    prepared[:] = [other for other in prepared if other not in void]
                 found += raws(batch)
                 assert batches.buffered_bytes <= 20_000 + (30 + 50) * 300
                 if stops == len(yielded):
                     batches.stop()
         assert found == raws(whole)[: len(found)]
         assert stops is not None or len(found) == len(whole)
-        assert all(any(other is batch for batch in yielded) for other in prepared[:-1])
+        assert not prepared
 
     run_virtual(main())
 
 
+class Preparing(Preparer):
+    """What is prepared and neither yielded nor discarded."""
+
+    def __init__(self):
+        self.batches = []
+
+    def prepare(self, events):
+        self.batches.append(events)
+
+    def discard(self, stream):
+        assert stream == STREAM
+        self.batches.clear()
+
+
 def test_a_batch_is_prepared_only_when_it_is_full_and_another_one_in_flight():
-    prepared = []
+    preparer = Preparing()
+    prepared = preparer.batches
 
     async def replies():
         yield batch_of(DOCUMENTS[:25])
         await asyncio.Event().wait()
 
     async def main():
-        async with Batcher(replies(), Settings(batch_size=10, batch_timeout=1.0), prepare=prepared.append) as batches:
+        async with Batcher(replies(), Settings(batch_size=10, batch_timeout=1.0), preparer=preparer) as batches:
             await asyncio.sleep(0.5)
             assert not prepared
             await anext(batches)
@@ -124,6 +140,7 @@ def test_a_batch_is_prepared_only_when_it_is_full_and_another_one_in_flight():
             assert raws(second) == raws(batch_of(DOCUMENTS[:25]))[10:20]
             assert len(await anext(batches)) == 5
             assert len(prepared) == 1
+        assert not prepared
 
     run_virtual(main())
 

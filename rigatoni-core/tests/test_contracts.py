@@ -395,6 +395,9 @@ class Hasty(ListDestination, Preparer):
     def prepare(self, events):
         self.made[events.first.resume_token] = self.serializer.serialize(events)
 
+    def discard(self, stream):
+        pass
+
     async def write_batch(self, events):
         fixed = await super().write_batch(events)
         if (lines := self.made.pop(events.first.resume_token, None)) is not None:

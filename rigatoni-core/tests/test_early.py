@@ -1,6 +1,8 @@
 """Work that is begun before its turn: the same results, whoever does it, and never more than is kept."""
 
+import gc
 import threading
+from functools import partial
 
 import pytest
 from rigatoni_core.early import EarlyWork
@@ -78,22 +80,29 @@ def test_what_fails_early_fails_when_its_turn_comes(made):
         early.result(BATCHES[0])()
 
 
-def test_of_a_stream_only_the_newest_are_kept(made, monkeypatch):
+def test_what_is_discarded_is_let_go_and_not_done_any_more(made, monkeypatch):
     monkeypatch.setattr("rigatoni_core.early._cores", lambda: 1)
-    busy, done = threading.Event(), []
+    started, busy, done = threading.Event(), threading.Event(), []
 
     def work(events):
+        started.set()
         assert busy.wait(10)
         done.append(events)
 
     early = made(work)
     other = batch_of([event_document(9)], stream=Stream("p", "another"))
-    for batch in (other, *BATCHES):
+    void = batch_of([event_document(0)])
+    for batch in (other, void):
         early.begin(batch)
+    assert started.wait(10)
+    early.discard(void.stream)
+    early.discard(void.stream)
     busy.set()
-    for batch in (other, *BATCHES[-2:]):
-        early.result(batch)()
-    assert not set(map(id, done)) & set(map(id, BATCHES[:-2]))
+    early.result(other)()
+    early.begin(other)
+    early.result(other)()  # whatever was before it in the queue is done with
+    assert done == [other, other]
+    assert not [holder for holder in gc.get_referrers(void) if isinstance(holder, tuple | list | partial)]
 
 
 def test_after_closing_everything_is_done_by_whoever_asks(made):

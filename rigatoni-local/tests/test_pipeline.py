@@ -1,5 +1,7 @@
 """Core's own loop with this destination: state lost, configuration changed, batches cut, poison put aside."""
 
+import threading
+
 import attrs
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_core.builtin.memory import MemoryStateStore
@@ -7,6 +9,7 @@ from rigatoni_core.pipeline import Pipeline
 from rigatoni_core.settings import Settings
 from rigatoni_core.testing.batches import event_document
 from rigatoni_core.testing.scripted import Log, ScriptedSource
+from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.destination import LocalDestination
 
 HOUR = 1_700_049_600  # 2023-11-15 12:00:00 UTC
@@ -59,3 +62,32 @@ async def test_J2_J5_H7_the_state_is_lost_and_the_layout_changes_between_runs_of
             assert f"/date=2023-11-15/hour={hours:02}/" in place[token]
         else:
             assert f"/database=shop/collection={'ab'[number % 2]}/date=2023-11-15/" in place[token]
+
+
+class Meeting(TokenLines):
+    """The first two batches wait for each other while they are serialized."""
+
+    def __init__(self):
+        super().__init__()
+        self.meeting, self.met, self.threads = threading.Barrier(2, timeout=20), False, set()
+
+    def serialize(self, events):
+        if not self.met:
+            self.meeting.wait()
+            self.met = True
+        self.threads.add(threading.current_thread().name)
+        return super().serialize(events)
+
+
+async def test_a_stream_has_several_batches_in_work_and_they_stay_in_order(tmp_path, written):
+    log, serializer = Log([event_document(number) for number in range(60)]), Meeting()
+    report = await Pipeline(
+        name="lake",
+        source=ScriptedSource(logs={"shop.*": log}, reply_events=20, await_time=0.01, start=0),
+        destination=LocalDestination(path=tmp_path, serializer=serializer),
+        state=MemoryStateStore(),
+        settings=attrs.evolve(Settings(), batch_size=5, batch_timeout=0.01),
+    ).run(once=True)
+    assert report.ok, report
+    assert serializer.threads == {"rigatoni-local lake/shop.*", "rigatoni-local early"}
+    assert [token for tokens in written(tmp_path).values() for token in tokens] == log.tokens

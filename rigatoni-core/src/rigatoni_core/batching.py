@@ -13,8 +13,9 @@ from typing import Self, cast
 
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.budget import Budget
+from rigatoni_core.contracts import Preparer
 from rigatoni_core.errors import ChainError, ShutdownError
-from rigatoni_core.events import Position
+from rigatoni_core.events import Position, Stream
 from rigatoni_core.settings import Settings
 
 
@@ -24,7 +25,7 @@ class Batcher:
     Iterate it inside its `async with`. A batch is yielded as soon as one limit is reached; a heartbeat only when no
     event before it is left. When the source fails, what was gathered is yielded first, then its error is raised.
     `eager` ends a batch also as soon as the source has caught up. `budget` bounds what all streams hold together.
-    `prepare` is told of the next batch as soon as it is full, while the one before is still in flight.
+    `preparer` is told of the next batch as soon as it is full, while the one before is still in flight.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class Batcher:
         cut: Callable[[EventBatch], int] = len,
         eager: bool = False,
         budget: Budget | None = None,
-        prepare: Callable[[EventBatch], None] | None = None,
+        preparer: Preparer | None = None,
     ) -> None:
         self._budget = budget
-        self._prepare = prepare
+        self._preparer = preparer
+        self._prepares: Stream | None = None
         self._replies = replies
         self._settings = settings
         self._cut = cut
@@ -65,6 +67,7 @@ class Batcher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._reader.cancel()
+        self._discard()
         if self._budget is not None:
             self._budget.leave(self._open_or_close)
         await asyncio.wait([self._reader])
@@ -122,6 +125,7 @@ class Batcher:
         if self._ahead:  # it will begin elsewhere
             (ahead, since), self._ahead = self._ahead, None
             self._put_back(ahead, since)
+            self._discard()
         while True:
             index = part.index_of(fixed.resume_token)
             if index is not None:
@@ -187,11 +191,16 @@ class Batcher:
 
     def _look_ahead(self) -> None:
         """Take the next batch already where nothing that comes can change it, and only while one is in flight."""
-        if self._prepare is None or self._ahead or self._stopping or not self._in_flight or not self._is_full():
+        if self._preparer is None or self._ahead or self._stopping or not self._in_flight or not self._is_full():
             return
         self._ahead = self._take()
         self._count(0, 0)
-        self._prepare(self._ahead[0])
+        self._prepares = self._ahead[0].stream
+        self._preparer.prepare(self._ahead[0])
+
+    def _discard(self) -> None:
+        if self._preparer is not None and self._prepares is not None:
+            self._preparer.discard(self._prepares)
 
     def _deadline(self) -> float | None:
         return self._chunks[0][1] + self._settings.batch_timeout if self._chunks else None

@@ -156,10 +156,13 @@ class Preparer(ABC):
     def prepare(self, events: EventBatch) -> None:
         """Begin what can be done of this batch while those before it are being written. Returns at once.
 
-        Nothing of it may be visible, and nothing is raised: what can not be written is for `write_batch` to say. That
-        is called with this very batch when its turn comes, unless its first event then belongs to another batch: what
-        was prepared is void then. At most one batch after the one in flight is prepared.
+        Nothing of it may be visible, and nothing is raised: what can not be written is for `write_batch` to say, which
+        is called with this very batch when its turn comes. At most one batch after the one in flight is prepared.
         """
+
+    @abstractmethod
+    def discard(self, stream: Stream) -> None:
+        """What was prepared of this stream, if anything, is void: its events come in other batches, or later."""
 
 
 class ReadBack(ABC):

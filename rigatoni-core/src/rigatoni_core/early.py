@@ -7,12 +7,10 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from rigatoni_core.batch import EventBatch
+from rigatoni_core.events import Stream
 from rigatoni_core.threads import Lane
 
 T = TypeVar("T")
-
-_KEPT = 2
-"""Batches of a stream that may be begun at once: the one whose turn has just come, and the next."""
 
 
 class EarlyWork(Generic[T]):
@@ -28,13 +26,15 @@ class EarlyWork(Generic[T]):
         self._begun: dict[str, list[tuple[EventBatch, Future[T]]]] = {}  # by stream
 
     def begin(self, events: EventBatch) -> None:
-        """Begin with this batch as soon as a thread is free. Of one stream, only the newest ones are kept."""
+        """Begin with this batch as soon as a thread is free. It is kept until it is asked for or discarded."""
         self._lane = self._lane or Lane(self._name, _cores())
-        begun = self._begun.setdefault(events.stream.key, [])
-        begun.append((events, self._lane.begin(partial(self._work, events))))
-        for _, void in begun[:-_KEPT]:
-            void.cancel()
-        del begun[:-_KEPT]
+        future = self._lane.begin(partial(self._work, events))
+        self._begun.setdefault(events.stream.key, []).append((events, future))
+
+    def discard(self, stream: Stream) -> None:
+        """Nobody will ask for what was begun of this stream; what no thread has come to is not done."""
+        for _, future in self._begun.pop(stream.key, []):
+            future.cancel()
 
     def result(self, events: EventBatch) -> Callable[[], T]:
         """What answers the result, on whatever thread it is called: it waits for what was begun, or does it there.

@@ -124,7 +124,7 @@ class Worker:
             cut=self._cut,
             eager=self._once,
             budget=self._budget,
-            prepare=self.destination.prepare if isinstance(self.destination, Preparer) else None,
+            preparer=self.destination if isinstance(self.destination, Preparer) else None,
         ) as batches:
             self._batches, done = batches, False
             if self.retry.stopping:

@@ -82,6 +82,10 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Preparer, Advis
         """Serialize it."""
         self._early.begin(events)
 
+    def discard(self, stream: Stream) -> None:
+        """Forget what was serialized."""
+        self._early.discard(stream)
+
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
         """The documents of every file, by the records beside them."""
 

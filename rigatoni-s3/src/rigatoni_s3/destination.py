@@ -141,6 +141,10 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
         """Serialize it."""
         self._early.begin(events)
 
+    def discard(self, stream: Stream) -> None:
+        """Forget what was serialized."""
+        self._early.discard(stream)
+
     async def last_committed(self, stream: Stream) -> Position | None:
         """The end of the newest complete batch in the bucket; lists the stream's objects."""
         return await self._run(stream, Chain.last_committed)

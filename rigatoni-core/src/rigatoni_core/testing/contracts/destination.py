@@ -177,8 +177,10 @@ class DestinationContract(Obligations):
                 await bounded(destination.write_batch(batch), "write_batch")
                 await bounded(destination.flush(), "flush")
             await self.check(place, destination.metadata().delivery, 12)
-            await deliver(destination, 12, 15)  # where it ends elsewhere after all
+            await deliver(destination, 12, 15)  # it ends elsewhere after all
             await self.check(place, destination.metadata().delivery, 15)
+            destination.discard(STREAM)
+            destination.discard(STREAM)
             if any(isinstance(value, TokenLines) for _, value in options_of(destination)):
                 poisoned = batch_of([TokenLines.poisoned(15), event_document(16)], after=events(0, 15).end)
                 destination.prepare(poisoned)

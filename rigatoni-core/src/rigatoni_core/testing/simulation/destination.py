@@ -41,6 +41,9 @@ class ChainDestination(Destination, PositionKeeper, BatchCutter, Preparer):
     def prepare(self, events: EventBatch) -> None:
         """Nothing can be done early here; but batches are taken early because of it."""
 
+    def discard(self, stream: Stream) -> None:
+        """There is nothing."""
+
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""
         with self.ledger.writing(self.network, events):
