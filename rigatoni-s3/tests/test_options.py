@@ -40,7 +40,7 @@ def configured(tmp_path, *, settings="", options=""):
 
 def test_batches_are_larger_unless_the_pipeline_says_otherwise(tmp_path):
     limits = configured(tmp_path).settings
-    assert (limits.batch_size, limits.batch_bytes, limits.batch_timeout) == (100_000, 16 * MIB, 60.0)
+    assert (limits.batch_size, limits.batch_bytes, limits.batch_timeout) == (100_000, 12 * MIB, 60.0)
     chosen = configured(tmp_path, settings='batch_timeout = 5.0\nmax_buffered_bytes = "10 MiB"').settings
     assert (chosen.batch_size, chosen.batch_bytes, chosen.batch_timeout) == (100_000, 10 * MIB, 5.0)
 
