@@ -1,16 +1,18 @@
 """Whatever the limits and the order of arrival: batching neither loses, repeats nor reorders."""
 
 import asyncio
+from contextlib import suppress
 
+from bson import decode, encode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.batching import Batcher
 from rigatoni_core.contracts import Preparer
-from rigatoni_core.errors import ShutdownError
+from rigatoni_core.errors import DamagedEventError, ShutdownError
 from rigatoni_core.options import ByteSize
 from rigatoni_core.settings import Settings
-from rigatoni_core.testing.batches import STREAM, batch_of, event_document, in_chunks
+from rigatoni_core.testing.batches import STREAM, TestDecoder, batch_of, event_document, in_chunks
 from rigatoni_core.testing.clock import run_virtual
 
 DOCUMENTS = [event_document(number) for number in range(120)]
@@ -104,6 +106,67 @@ def test_the_next_batch_is_prepared_early_and_nothing_changes_by_that(sizes, bat
         assert not prepared
 
     run_virtual(main())
+
+
+class OfSound(TestDecoder):
+    """Can not read the events that say that they are damaged."""
+
+    def mark(self, raw):
+        if b"damaged" in bytes(raw):
+            raise ValueError("damaged")
+        return super().mark(raw)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    replies=st.lists(st.integers(3, 20), min_size=1, max_size=8),
+    batch_size=st.integers(1, 30),
+    damaged=st.integers(0, 7),
+    hour=st.integers(1, 40),
+    work=st.floats(0, 1),
+)
+@example(replies=[5, 5, 5, 5], batch_size=5, damaged=2, hour=7, work=1.0)
+@example(replies=[9, 9, 9], batch_size=10, damaged=1, hour=40, work=1.0)
+def test_an_event_that_can_not_be_cut_at_is_told_in_its_turn_and_leaves_no_hole(
+    replies, batch_size, damaged, hour, work
+):
+    """One event amid a reply has no token: nobody comes upon it before batches are cut. `hour` events make one."""
+    numbers, served = iter(range(200)), []
+    for index, size in enumerate(replies):
+        documents = [event_document(next(numbers)) for _ in range(size)]
+        if index == damaged:
+            documents[size // 2]["what"] = "damaged"
+        served.append(documents)
+
+    async def source():
+        after = batch_of([]).end
+        for documents in served:
+            made = batch_of(documents, after=after)
+            after = made.end
+            yield EventBatch(STREAM, first=made.first, end=made.end, chunks=made.chunks, decoder=OfSound())
+
+    def cut(batch):
+        """As for time partitions: looks at where one may end."""
+        place = next((index for index in range(1, len(batch)) if (number(batch.raw(index))) % hour == 0), None)
+        return len(batch) if place is None else batch[:place] and place
+
+    async def main():
+        found, limits = [], Settings(batch_size=batch_size)
+        with suppress(DamagedEventError):
+            async with Batcher(source(), limits, cut=cut, preparer=Preparing()) as batches:
+                async for batch in batches:
+                    await asyncio.sleep(work)
+                    found += raws(batch)
+        everything = [encode(document) for documents in served for document in documents]
+        assert found == everything[: len(found)]
+        bad = next((index for index, raw in enumerate(everything) if b"damaged" in raw), len(everything))
+        assert len(found) >= bad - batch_size
+
+    run_virtual(main())
+
+
+def number(raw):
+    return decode(raw)["clusterTime"].inc
 
 
 class Preparing(Preparer):

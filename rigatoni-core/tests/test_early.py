@@ -97,12 +97,29 @@ def test_what_is_discarded_is_let_go_and_not_done_any_more(made, monkeypatch):
     assert started.wait(10)
     early.discard(void.stream)
     early.discard(void.stream)
+    assert not holders(void), "though the thread is still busy with another one"
+    early.begin(void)
+    assert early.result(void) is not None
+    assert not holders(void, but=partial), "whoever asked has it now"
     busy.set()
     early.result(other)()
     early.begin(other)
     early.result(other)()  # whatever was before it in the queue is done with
     assert done == [other, other]
-    assert not [holder for holder in gc.get_referrers(void) if isinstance(holder, tuple | list | partial)]
+
+
+def holders(batch, but=()):
+    return [it for it in gc.get_referrers(batch) if isinstance(it, tuple | list | partial) and not isinstance(it, but)]
+
+
+def test_where_no_more_threads_are_allowed_all_is_done_by_whoever_asks(made, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    early = made(lambda _: threading.current_thread())
+    monkeypatch.setattr("rigatoni_core.threads.Thread.start", refuse)
+    early.begin(BATCHES[0])
+    assert early.result(BATCHES[0])() is threading.current_thread()
 
 
 def test_after_closing_everything_is_done_by_whoever_asks(made):

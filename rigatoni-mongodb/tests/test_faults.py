@@ -15,7 +15,17 @@ from rigatoni_mongodb.errors import (
     MongoDBUnavailableError,
     PrivilegeError,
 )
-from rigatoni_mongodb.testing.wire import Corrupt, Damage, Drip, Drop, Fail, Invalidate, ScriptedServer, together
+from rigatoni_mongodb.testing.wire import (
+    Corrupt,
+    Damage,
+    Drip,
+    Drop,
+    Fail,
+    Invalidate,
+    Rewrite,
+    ScriptedServer,
+    together,
+)
 
 NAME = "shop.orders"
 EVENTS = [encode(event_document(number)) for number in range(25)]
@@ -47,6 +57,12 @@ async def read_all(open_source, server, *, read, count=25, after=None, **options
         return ids, reading.position
 
 
+def impossible_sizes(reply):
+    """The cursor is too large for a size, and its array too small for one."""
+    cursor, array = reply.index(b"cursor\0") + 7, reply.index(b"nextBatch\0") + 10
+    return reply[:cursor] + b"\xff\xff\xff\x7f" + reply[cursor + 4 : array] + bytes(4) + reply[array + 4 :]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -57,11 +73,12 @@ async def read_all(open_source, server, *, read, count=25, after=None, **options
         Damage(b"\x04nextBatch\0", b"\x03nextBatch\0"),
         Damage(b"cursor\0", b"bursor\0"),
         Damage(b"\x03_id\0", b"\x03_xd\0"),  # the first event's resume token
+        Rewrite(impossible_sizes),
         Fail(43),
         Fail(10107, ("ResumableChangeStreamError",)),
         Fail(91, ("ResumableChangeStreamError",)),
     ],
-    ids=str,
+    ids=lambda fault: "impossible sizes" if isinstance(fault, Rewrite) else str(fault),
 )
 @pytest.mark.parametrize("at", [1, 2, 3])
 async def test_A13_a_resumable_fault_is_resumed_once_without_loss(open_source, read, heard, fault, at):

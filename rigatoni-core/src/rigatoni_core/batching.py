@@ -67,10 +67,10 @@ class Batcher:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._reader.cancel()
-        self._discard()
         if self._budget is not None:
             self._budget.leave(self._open_or_close)
         await asyncio.wait([self._reader])
+        self._discard()
         if not self._reader.cancelled():
             self._reader.exception()  # raised to the iterating side already, or of no interest any more
 
@@ -190,10 +190,16 @@ class Batcher:
         return self._events >= self._settings.batch_size or self._bytes >= self._settings.batch_bytes
 
     def _look_ahead(self) -> None:
-        """Take the next batch already where nothing that comes can change it, and only while one is in flight."""
+        """Take the next batch already where nothing that comes can change it, and only while one is in flight.
+
+        Where it can not be taken, whoever iterates finds out why, in its turn.
+        """
         if self._preparer is None or self._ahead or self._stopping or not self._in_flight or not self._is_full():
             return
-        self._ahead = self._take()
+        try:
+            self._ahead = self._take()
+        except Exception:
+            return
         self._count(0, 0)
         self._prepares = self._ahead[0].stream
         self._preparer.prepare(self._ahead[0])
@@ -211,27 +217,27 @@ class Batcher:
         That is when its newest event came.
         """
         events, nbytes = self._settings.batch_size, int(self._settings.batch_bytes)
-        parts: list[EventBatch] = []
-        since = self._chunks[0][1]
-        while self._chunks:
-            chunk, arrived = self._chunks[0]
+        chunks, parts = self._chunks.copy(), list[EventBatch]()
+        since = chunks[0][1]
+        while chunks:
+            chunk, arrived = chunks.popleft()
             fitting = chunk.fitting(events, nbytes) or (0 if parts else 1)
             if fitting:
                 parts.append(chunk[:fitting])
                 since = arrived
             if fitting < len(chunk):
-                if fitting:
-                    self._chunks[0] = (chunk[fitting:], since)
+                chunks.appendleft((chunk[fitting:] if fitting else chunk, arrived))
                 break
-            self._chunks.popleft()
             events -= len(chunk)
             nbytes -= chunk.nbytes
         batch = EventBatch.join(parts)
-        self._count(-len(batch), -batch.nbytes)
         together = self._cut(batch)
         if together < len(batch):
-            self._put_back(batch[together:], since)
+            chunks.appendleft((batch[together:], since))
             batch = batch[:together]
+        self._chunks = chunks  # only now: a damaged event, found while cutting, must not leave a hole
+        self._events -= len(batch)
+        self._bytes -= batch.nbytes
         return batch, since
 
     def _put_back(self, rest: EventBatch, since: float | None = None) -> None:
@@ -253,7 +259,7 @@ class Batcher:
     def _open_or_close(self) -> None:
         """Reading goes on while there is room; with nothing gathered there is always room for one reply."""
         together = self._budget is None or self._budget.has_room
-        if not self._chunks or (together and self.buffered_bytes < self._settings.max_buffered_bytes):
+        if not (self._chunks or self._ahead) or (together and self.buffered_bytes < self._settings.max_buffered_bytes):
             self._room.set()
         else:
             self._room.clear()

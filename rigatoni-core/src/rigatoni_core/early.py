@@ -6,11 +6,29 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Generic, TypeVar
 
+import attrs
+
 from rigatoni_core.batch import EventBatch
 from rigatoni_core.events import Stream
 from rigatoni_core.threads import Lane
 
 T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class _Begun(Generic[T]):
+    """A batch that was begun; `waiting` holds it for the thread that will come to it."""
+
+    events: EventBatch
+    waiting: list[EventBatch]
+    future: Future[T]
+
+    def cancel(self) -> bool:
+        """Whether no thread has come to it; none will, and none holds the batch."""
+        cancelled = self.future.cancel()
+        if cancelled:
+            self.waiting.clear()
+        return cancelled
 
 
 class EarlyWork(Generic[T]):
@@ -23,31 +41,34 @@ class EarlyWork(Generic[T]):
         self._name = name
         self._work = work
         self._lane: Lane | None = None
-        self._begun: dict[str, list[tuple[EventBatch, Future[T]]]] = {}  # by stream
+        self._begun: dict[str, list[_Begun[T]]] = {}  # by stream
 
     def begin(self, events: EventBatch) -> None:
         """Begin with this batch as soon as a thread is free. It is kept until it is asked for or discarded."""
-        self._lane = self._lane or Lane(self._name, _cores())
-        future = self._lane.begin(partial(self._work, events))
-        self._begun.setdefault(events.stream.key, []).append((events, future))
+        if self._lane is None:
+            try:
+                self._lane = Lane(self._name, _cores())
+            except RuntimeError:  # no more threads are allowed: all is done in its turn
+                return
+        waiting = [events]
+        future = self._lane.begin(lambda: self._work(waiting.pop()))
+        self._begun.setdefault(events.stream.key, []).append(_Begun(events, waiting, future))
 
     def discard(self, stream: Stream) -> None:
         """Nobody will ask for what was begun of this stream; what no thread has come to is not done."""
-        for _, future in self._begun.pop(stream.key, []):
-            future.cancel()
+        for begun in self._begun.pop(stream.key, []):
+            begun.cancel()
 
     def result(self, events: EventBatch) -> Callable[[], T]:
         """What answers the result, on whatever thread it is called: it waits for what was begun, or does it there.
 
         Raises what `work` raises.
         """
-        begun = self._begun.get(events.stream.key, [])
-        for index, (batch, future) in enumerate(begun):
-            if batch is events:
-                del begun[index]
-                if not future.cancel():  # else no thread was free for it
-                    return future.result
-                break
+        all_begun = self._begun.get(events.stream.key, [])
+        for begun in all_begun:
+            if begun.events is events:
+                all_begun.remove(begun)
+                return partial(self._work, events) if begun.cancel() else begun.future.result
         return partial(self._work, events)
 
     def close(self) -> None:

@@ -22,8 +22,12 @@ class Lane:
     def __init__(self, name: str, width: int = 1) -> None:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._width = width
-        for _ in range(width):
-            Thread(target=self._run, name=name, daemon=True).start()
+        try:
+            for _ in range(width):
+                Thread(target=self._run, name=name, daemon=True).start()
+        except RuntimeError:  # the system allows no more of them
+            self.close()
+            raise
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call's result. Cancelling does not end a call that has begun: it must be harmless if it ends late."""

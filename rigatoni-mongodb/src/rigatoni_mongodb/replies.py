@@ -153,7 +153,15 @@ def _damage() -> Iterator[None]:
     """
     try:
         yield
-    except (bson.errors.BSONError, InvalidOperation, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        bson.errors.BSONError,
+        struct.error,
+        InvalidOperation,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise AutoReconnect(f"a damaged reply: {error!r}") from None
 
 
