@@ -174,7 +174,9 @@ class Pipeline:
         )
 
     def _objects(self) -> list[Path]:
-        return list((self.folder / "lake").rglob("*.ndjson.zst"))
+        """What is there now; unlike `rglob`, `walk` does not mind folders that vanish meanwhile, as a probe's do."""
+        found = os.walk(self.folder / "lake")
+        return [Path(folder, name) for folder, _, names in found for name in names if name.endswith(".ndjson.zst")]
 
     def _wait_for(self, condition, seconds: float) -> None:
         deadline = time.monotonic() + seconds
