@@ -127,3 +127,29 @@ def test_after_closing_everything_is_done_by_whoever_asks(made):
     early.begin(BATCHES[0])
     early.close()
     assert early.result(BATCHES[0])() is threading.current_thread()
+
+
+def test_while_all_cores_have_work_nothing_is_begun_early(made, monkeypatch):
+    monkeypatch.setattr("rigatoni_core.early._cores", lambda: 2)
+    together, busy = threading.Barrier(3, timeout=10), threading.Event()
+
+    def work(events):
+        if events in BATCHES[:2]:
+            together.wait()
+            assert busy.wait(10)
+        return threading.current_thread()
+
+    early = made(work)
+    turns = [threading.Thread(target=early.result(batch)) for batch in BATCHES[:2]]
+    for turn in turns:
+        turn.start()
+    together.wait()
+    early.begin(BATCHES[2])
+    assert early.result(BATCHES[2])() is threading.current_thread()
+    busy.set()
+    for turn in turns:
+        turn.join()
+    early.begin(BATCHES[3])
+    while early.begin(BATCHES[4]) is None and (found := early.result(BATCHES[4])()) is threading.current_thread():
+        pass  # no thread had come to it yet
+    assert found.name == "test early"

@@ -41,17 +41,20 @@ class EarlyWork(Generic[T]):
         self._name = name
         self._work = work
         self._lane: Lane | None = None
+        self._at_work: set[object] = set()  # one for each batch that some thread is at
         self._begun: dict[str, list[_Begun[T]]] = {}  # by stream
 
     def begin(self, events: EventBatch) -> None:
-        """Begin with this batch as soon as a thread is free. It is kept until it is asked for or discarded."""
+        """Begin with this batch, unless all cores have work already. It is kept until it is asked for or discarded."""
+        if len(self._at_work) >= max(_cores(), 2):
+            return
         if self._lane is None:
             try:
                 self._lane = Lane(self._name, _cores())
             except RuntimeError:  # no more threads are allowed: all is done in its turn
                 return
         waiting = [events]
-        future = self._lane.begin(lambda: self._work(waiting.pop()))
+        future = self._lane.begin(lambda: self._do(waiting.pop()))
         self._begun.setdefault(events.stream.key, []).append(_Begun(events, waiting, future))
 
     def discard(self, stream: Stream) -> None:
@@ -68,8 +71,16 @@ class EarlyWork(Generic[T]):
         for begun in all_begun:
             if begun.events is events:
                 all_begun.remove(begun)
-                return partial(self._work, events) if begun.cancel() else begun.future.result
-        return partial(self._work, events)
+                return partial(self._do, events) if begun.cancel() else begun.future.result
+        return partial(self._do, events)
+
+    def _do(self, events: EventBatch) -> T:
+        turn = object()
+        self._at_work.add(turn)
+        try:
+            return self._work(events)
+        finally:
+            self._at_work.discard(turn)
 
     def close(self) -> None:
         """End the threads; does not wait."""
