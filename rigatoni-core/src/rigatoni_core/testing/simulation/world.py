@@ -261,7 +261,7 @@ class World:
         if event is WorldEvent.STATE_LOST or old is None:
             at_once(self.store.clear_resume_token(stream, fencing_token=sys.maxsize))
         else:
-            self.store._checkpoints[stream.key] = old
+            account.record = self.store._checkpoints[stream.key] = old  # which may be at the end
 
     def _put_foreign(self, account: Account) -> None:
         log, number, bucket = account.log, self.ledger.durable(account), account.bucket
