@@ -6,7 +6,16 @@ import sys
 import time
 
 from hypothesis import given, settings
-from rigatoni_core.testing.simulation.schedule import Fault, FaultKind, Life, Schedule, Server, random_schedule
+from rigatoni_core.testing.simulation.schedule import (
+    Fault,
+    FaultKind,
+    Happening,
+    Life,
+    Schedule,
+    Server,
+    WorldEvent,
+    random_schedule,
+)
 from rigatoni_core.testing.simulation.shrink import explain, shrink
 from rigatoni_core.testing.simulation.strategies import schedules
 from rigatoni_core.testing.simulation.world import Parts, simulate
@@ -36,6 +45,14 @@ def test_a_schedule_has_always_the_same_story():
 @given(schedules())
 def test_schedules_of_hypothesis_break_no_promise(schedule):
     outcome = simulate(schedule)
+    assert not outcome.violations, outcome.violations
+
+
+def test_a_checkpoint_that_is_restored_when_all_is_saved_needs_no_other():
+    """Hypothesis found it: nothing was left to do for the last run, and the ledger expected it to save."""
+    life = Life(begins=72.0, ends=1.0, batch_size=5, batch_bytes=300, batch_timeout=1.0)
+    restored = Happening(at=73.0, stream="shop.orders", event=WorldEvent.STATE_RESTORED)
+    outcome = simulate(Schedule(0, seconds=80.0, lives=(life,), faults=(), happenings=(restored,)))
     assert not outcome.violations, outcome.violations
 
 
