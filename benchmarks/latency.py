@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.options import Secret
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import Settings
+from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_local.destination import LocalDestination
 from rigatoni_mongodb.source import MongoDBSource
@@ -71,7 +71,7 @@ class Fed(Measured):
     began = rate = 0.0
 
     def sent(self, events: EventBatch) -> Iterable[float]:
-        first = int(json.loads(events.mark(0)[0])["_data"][-32:], 16)
+        first = int(json.loads(events.token_and_time(0)[0])["_data"][-32:], 16)
         return (self.began + number / self.rate for number in range(first, first + len(events)))
 
 

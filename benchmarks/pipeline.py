@@ -32,13 +32,13 @@ if options.pure:
     sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
 
 from rigatoni_bson.walking import documents_of  # noqa: E402
-from rigatoni_core.batch import EventBatch  # noqa: E402
+from rigatoni_core.api.batch import EventBatch  # noqa: E402
+from rigatoni_core.api.contracts import Source  # noqa: E402
+from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp  # noqa: E402
+from rigatoni_core.api.options import Secret  # noqa: E402
 from rigatoni_core.builtin.memory import MemoryStateStore  # noqa: E402
-from rigatoni_core.catalog import Catalog  # noqa: E402
-from rigatoni_core.contracts import Source  # noqa: E402
-from rigatoni_core.events import Definition, Position, ResumeToken, Stream, Timestamp  # noqa: E402
-from rigatoni_core.options import Secret  # noqa: E402
-from rigatoni_core.pipeline import Pipeline  # noqa: E402
+from rigatoni_core.engine.pipeline import Pipeline  # noqa: E402
+from rigatoni_core.plugins.catalog import Catalog  # noqa: E402
 from rigatoni_local.destination import LocalDestination  # noqa: E402
 from rigatoni_mongodb.reading import DECODER  # noqa: E402
 from rigatoni_mongodb.source import MongoDBSource  # noqa: E402
@@ -78,7 +78,7 @@ class MemorySource(Source):
             page = self._pages[number % PAGES]
             page.number(number * REPLY, (0, REPLY - 1))
             documents = documents_of(memoryview(page.array))
-            batch = EventBatch.following(position, stream, documents.buffer, documents.offsets, DECODER)
+            batch = EventBatch.from_reply(position, stream, documents.buffer, documents.offsets, DECODER)
             position = batch.end
             yield batch
         while True:

@@ -21,11 +21,11 @@ from bson import Int64, ObjectId, Timestamp, decode, encode
 from rigatoni_avro.serializer import AvroSerializer, Codec
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.testing.batches import batch_of
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import batch_of
 
 ROUNDS = 5
 BATCH = 5000

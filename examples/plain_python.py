@@ -10,10 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from rigatoni_core.contracts import Listener
-from rigatoni_core.notices import BatchWritten, Notice, WorkerFailed
-from rigatoni_core.options import Secret
-from rigatoni_core.pipeline import Pipeline
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.notices import BatchWritten, Notice, WorkerFailed
+from rigatoni_core.api.options import Secret
+from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_file_state.store import FileStateStore
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_local.destination import LocalDestination

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load
-from rigatoni_core.pipeline import Pipeline
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.plugins.catalog import Catalog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse

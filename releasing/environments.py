@@ -36,7 +36,7 @@ class Environment:
         self.run("python", "-m", "pip", "install", "-q", *found, *map(str, requirements))
 
     def install_for_tests(self, wheel: Path, wheels: Path) -> None:
-        """The wheel with what its tests need: its extra `testing`, core's, the servers. `wheels` has all the others."""
+        """The wheel with what its tests need: its extra `testing`, the testing kit, the servers; `wheels` has these."""
         core = wheel if wheel.name.startswith("rigatoni_core-") else next(wheels.glob("rigatoni_core-*.whl"))
         others = [path for path in wheels.glob("*.whl") if path != core]
         self.install(f"{wheel}{_extra(wheel)}", f"{core}[testing]", *others, "pytest-xdist", "cyclonedx-bom>=7,<8")

@@ -16,44 +16,38 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "rigatoni-core" / "src" / "rigatoni_core"
 LISTED = Path(__file__).with_suffix(".txt")
-MODULES = [
-    "batch",
-    "chunks",
-    "components",
-    "contracts",
-    "errors",
-    "events",
-    "group",
-    "hookspecs",
-    "notices",
-    "options",
-    "pipeline",
-    "records",
-    "settings",
-    "threads",
-    "testing/batches",
-    "testing/contracts/destination",
-    "testing/contracts/lease",
-    "testing/contracts/listener",
-    "testing/contracts/plugin",
-    "testing/contracts/serializer",
-    "testing/contracts/source",
-    "testing/contracts/state",
-    "testing/notices",
-    "testing/scripted",
-    "testing/serializers",
-    "testing/strategies",
-]
+TESTING = ROOT / "rigatoni-testing" / "src" / "rigatoni_testing"
+MODULES = {
+    **{f"rigatoni_core.api.{path.stem}": path for path in sorted((SOURCE / "api").glob("[a-z]*.py"))},
+    **{f"rigatoni_core.engine.{name}": SOURCE / "engine" / f"{name}.py" for name in ("group", "pipeline")},
+    **{
+        f"rigatoni_testing.{name.replace('/', '.')}": TESTING / f"{name}.py"
+        for name in (
+            "batches",
+            "contracts/destination",
+            "contracts/lease",
+            "contracts/listener",
+            "contracts/plugin",
+            "contracts/serializer",
+            "contracts/source",
+            "contracts/state",
+            "notices",
+            "scripted",
+            "serializers",
+            "strategies",
+        )
+    },
+}
 
 
 def listing() -> str:
     """The whole API, one line for each name."""
-    return "\n".join(line for module in MODULES for line in _module(module)) + "\n"
+    return "\n".join(line for name, path in MODULES.items() for line in _module(name, path)) + "\n"
 
 
-def _module(name: str) -> Iterator[str]:
-    tree = ast.parse((SOURCE / f"{name}.py").read_text(encoding="utf-8"))
-    yield f"rigatoni_core.{name.replace('/', '.')}"
+def _module(name: str, path: Path) -> Iterator[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield name
     yield from _names(tree.body, "  ")
 
 

@@ -22,18 +22,18 @@ import pytest
 import zstandard
 from bson import json_util
 from pymongo import MongoClient
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.options import Secret
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load
-from rigatoni_core.deadletters import DeadLetter
-from rigatoni_core.options import Secret
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.replay import kept_letters
-from rigatoni_core.testing.batches import START, STREAM, batch_of, event_document
+from rigatoni_core.engine.dead_letters import DeadLetter
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.engine.replay import kept_letters
+from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_mongodb.reading import DECODER
 from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_mongodb.testing.wire import ScriptedServer
+from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 
 CONFIGURATION = """\
 [pipeline]
@@ -65,7 +65,7 @@ path = "state"
 PICKY = """
 import os, sys
 import rigatoni_json.serializer as s
-from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.api.errors import RejectedEventsError
 real = s.JsonSerializer.pieces
 def picky(self, events):
     bad = {i: ValueError("private %s" % os.environ["MONGODB_URI"]) for i, event in enumerate(events)
@@ -314,7 +314,7 @@ async def test_D5_damaged_bytes_from_the_wire_are_one_letter_whatever_the_format
 @pytest.mark.parametrize("name", ["csv", "avro", "parquet"])
 def test_every_format_carries_dead_letters_whole(name):
     raw = damaged(3)
-    batch = EventBatch.following(START, STREAM, memoryview(raw), (0, len(raw)), DECODER)
+    batch = EventBatch.from_reply(START, STREAM, memoryview(raw), (0, len(raw)), DECODER)
     letter = DeadLetter.of(batch, 0, ValueError("no"), plugin="acme", attempt=1, redact=str)
     content = Catalog.discover().get("serializer", name)().serialize(batch_of([letter.document(DECODER)]))
     if name == "csv":

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.api.settings import Settings
 from rigatoni_core.cli.app import WRONG
-from rigatoni_core.pipeline import CLOSE_TIMEOUT
-from rigatoni_core.settings import Settings
+from rigatoni_core.engine.pipeline import CLOSE_TIMEOUT
+from rigatoni_core.plugins.catalog import Catalog
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))

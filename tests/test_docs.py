@@ -15,20 +15,22 @@ from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.catalog import KINDS, Catalog
+from rigatoni_core.api.bus import listening, publish
+from rigatoni_core.api.contracts import Delivery
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import WorkerFailed, WorkerStarting
+from rigatoni_core.api.settings import Settings
 from rigatoni_core.config import load, load_all, options_of, plugin_lists, structure
-from rigatoni_core.contracts import Delivery
-from rigatoni_core.deadletters import DeadLetter
-from rigatoni_core.events import Stream
-from rigatoni_core.notices import WorkerFailed, WorkerStarting, listening, publish
-from rigatoni_core.settings import Settings
-from rigatoni_core.soundness import documented
-from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_core.engine.dead_letters import DeadLetter
+from rigatoni_core.plugins.catalog import KINDS, Catalog
+from rigatoni_core.plugins.plugin_checks import documented
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_testing.batches import batch_of, event_document
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
 CATALOG = Catalog.discover()
+LIBRARIES = {"rigatoni-bson", "rigatoni-native", "rigatoni-objects", "rigatoni-testing"}  # they provide no component
 COMPONENTS = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
 
 
@@ -81,7 +83,7 @@ def test_every_distribution_is_complete(folder):
     for path in (folder / "README.md", folder / "CHANGELOG.md", package / "py.typed", folder / "tests"):
         assert path.exists(), path
     assert f"({folder.name}/README.md)" in (ROOT / "README.md").read_text()
-    if folder.name not in ("rigatoni-core", "rigatoni-bson", "rigatoni-native"):  # libraries provide no component
+    if folder.name != "rigatoni-core" and folder.name not in LIBRARIES:
         assert project["entry-points"]["rigatoni"] == {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"}
 
 
@@ -225,7 +227,7 @@ def test_queries_over_csv_files_work(path, serializer, expected, tmp_path, monke
 
 def test_the_command_and_the_list_of_plugins_import_nothing_heavy():
     code = (
-        "import sys\nfrom rigatoni_core.catalog import Catalog\nassert len(Catalog.discover().plugins) > 3\n"
+        "import sys\nfrom rigatoni_core.plugins.catalog import Catalog\nassert len(Catalog.discover().plugins) > 3\n"
         "import rigatoni_core.cli.plugins\n"
         "heavy = {'pymongo', 'bson', 'boto3', 'pyarrow', 'redis', 'orjson', 'zstandard', 'rich', 'structlog',"
         "'prometheus_client', 'opentelemetry'}\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
-from rigatoni_core.options import Secret
-from rigatoni_core.testing.servers import free_port
+from rigatoni_core.api.options import Secret
 from rigatoni_mongodb.source import MongoDBSource
+from rigatoni_testing.servers import free_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

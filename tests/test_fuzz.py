@@ -13,20 +13,20 @@ import bson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rigatoni_core.catalog import Catalog
-from rigatoni_core.chain import BatchRecord, DefinitionRecord, PartRecord
+from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RigatoniError, StateStoreError
+from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 from rigatoni_core.cli.sockets import NoAnswerError, folder, running
 from rigatoni_core.config import load_all
-from rigatoni_core.deadletters import DeadLetter, marked
-from rigatoni_core.errors import ChainError, DestinationError, ForeignObjectError, RigatoniError, StateStoreError
-from rigatoni_core.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.options import Secret
-from rigatoni_core.records import dump_checkpoint, load_checkpoint
-from rigatoni_core.testing.batches import TestDecoder, batch_of, event_document
-from rigatoni_core.testing.strategies import damaged
+from rigatoni_core.engine.dead_letters import DeadLetter, marked
+from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_mongodb.decoding import ChangeEventDecoder, token_document
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.wire import Rewrite, ScriptedServer
+from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
+from rigatoni_testing.batches import TestDecoder, batch_of, event_document
+from rigatoni_testing.strategies import damaged
 
 STREAM = Stream("p", "shop.orders")
 POSITION = Position(ResumeToken('{"_data":"8265"}'), "f", Timestamp(1_700_000_000, 2), 3, "rs0")
@@ -77,7 +77,7 @@ def test_H3_a_damaged_record_of_a_batch(content):
         assert BatchRecord.parse(content, "record") == BATCH
 
 
-@given(damaged(LETTER.document(TestDecoder()), LETTER.mark(TestDecoder())))
+@given(damaged(LETTER.document(TestDecoder()), LETTER.token_and_time(TestDecoder())))
 def test_D5_a_damaged_dead_letter(content):
     try:
         document = bson.decode(content)
@@ -91,7 +91,7 @@ def test_D5_a_damaged_dead_letter(content):
 @given(damaged(*EVENTS))
 def test_C6_a_damaged_event(content):
     decoder = ChangeEventDecoder()
-    for read in (decoder.mark, decoder.namespace, decoder.event):
+    for read in (decoder.token_and_time, decoder.namespace, decoder.event):
         with suppress(ValueError):
             read(memoryview(content))
 

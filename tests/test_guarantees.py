@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from rigatoni_core import notices
+from rigatoni_core.api import notices
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")

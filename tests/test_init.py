@@ -7,9 +7,9 @@ import sys
 import tomllib
 
 import pytest
-from rigatoni_core.catalog import Catalog
 from rigatoni_core.config import load, options_of
 from rigatoni_core.config.writing import Writer
+from rigatoni_core.plugins.catalog import Catalog
 
 CATALOG = Catalog.discover()
 VALUES = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}

@@ -11,10 +11,10 @@ EVENTS = 240_000  # of about 876 bytes each: 200 MB
 STOPPED = """
 import asyncio, json, resource, sys
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata
-from rigatoni_core.options import Secret
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import Settings
+from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata
+from rigatoni_core.api.options import Secret
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.api.settings import Settings
 from rigatoni_mongodb.source import MongoDBSource
 
 def megabytes():

@@ -6,11 +6,11 @@ from itertools import accumulate
 import bson
 import pytest
 from rigatoni_bson.writing import PIECE, pieces_of
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.catalog import Catalog
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, in_chunks
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.segments import Segment
+from rigatoni_core.plugins.catalog import Catalog
+from rigatoni_testing.batches import START, STREAM, TestDecoder, batch_of, event_document, in_chunks
 
 SERIALIZERS = ("json", "csv", "avro", "parquet")
 
@@ -26,8 +26,8 @@ def events_of(sizes):
 def unchecked(raws, kind=bytes):
     """A batch of whatever bytes, in a buffer of this kind."""
     offsets = array("Q", accumulate(map(len, raws), initial=0))
-    chunks = [Chunk(memoryview(kind(b"".join(raws))), offsets)]
-    return EventBatch(STREAM, first=START, end=START, chunks=chunks, decoder=TestDecoder())
+    chunks = [Segment(memoryview(kind(b"".join(raws))), offsets)]
+    return EventBatch(STREAM, first=START, end=START, segments=chunks, decoder=TestDecoder())
 
 
 def test_pieces_are_all_events_in_order_none_much_larger_than_it_must_be():

@@ -20,7 +20,7 @@ main()
 """
 
 STEPS = {
-    "after reading": "import rigatoni_core.worker as w; w.Worker._deliver = lambda *_: os.kill(os.getpid(), 9)",
+    "after reading": "import rigatoni_core.engine.worker as w; w.Worker._deliver = lambda *_: os.kill(os.getpid(), 9)",
     "while serialising": (
         "import rigatoni_json.serializer as s; s.JsonSerializer.pieces = lambda *_: os.kill(os.getpid(), 9)"
     ),
@@ -31,7 +31,7 @@ STEPS = {
         "o.link = link"
     ),
     "before the checkpoint": (
-        "import rigatoni_core.checkpoint as c; c.CheckpointKeeper.advance = lambda *_: os.kill(os.getpid(), 9)"
+        "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_: os.kill(os.getpid(), 9)"
     ),
     "during the checkpoint": (
         "from pathlib import Path; real = Path.replace; count = []\n"

@@ -10,10 +10,10 @@ ROOT = Path(__file__).parent.parent
 SAMPLE = """
 from typing import Annotated, ClassVar
 import attrs
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, Serializer
-from rigatoni_core.events import ChangeEvent, Position
-from rigatoni_core.options import Secret
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, Serializer
+from rigatoni_core.api.events import ChangeEvent, Position
+from rigatoni_core.api.options import Secret
 
 @attrs.define(kw_only=True)
 class Acme(Destination):

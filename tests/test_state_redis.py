@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from rigatoni_core.errors import LeaseLostError
-from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.options import Secret
+from rigatoni_core.api.errors import LeaseLostError
+from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.options import Secret
 from rigatoni_redis_state.store import RedisStateStore
 from rigatoni_redis_state.testing.server import redis_url
 

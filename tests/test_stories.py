@@ -20,9 +20,9 @@ import pytest
 import zstandard
 from bson import DatetimeMS
 from pymongo import MongoClient
-from rigatoni_core.testing.batches import event_document
 from rigatoni_mongodb.testing.server import free_port, server_program
 from rigatoni_mongodb.testing.wire import Fail, ScriptedServer
+from rigatoni_testing.batches import event_document
 
 RUN = ("run", "pipeline.toml", "--once", "--log-format", "human")
 

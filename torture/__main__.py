@@ -27,10 +27,10 @@ from urllib.parse import urlsplit
 
 from pymongo import MongoClient
 from redis import Redis
-from rigatoni_core.testing.proxy import TcpProxy
 from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_mongodb.testing.workload import Proof, Writer
 from rigatoni_redis_state.testing.server import RedisServer
+from rigatoni_testing.proxy import TcpProxy
 
 from torture.instances import COMMAND, Instance
 from torture.lakes import LAKES, Lake

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from rigatoni_core.testing.proxy import TcpProxy
 from rigatoni_s3.testing.server import S3Server, s3_server
+from rigatoni_testing.proxy import TcpProxy
 
 DISK = 256  # MiB; an hour writes about a quarter of it
 

@@ -1,9 +1,9 @@
 """The listener keeps its contract."""
 
 import pytest
-from rigatoni_core.testing.contracts import ListenerContract, PluginContract
-from rigatoni_core.testing.notices import one_of_each
 from rigatoni_template.listener import TemplateListener
+from rigatoni_testing.contracts import ListenerContract, PluginContract
+from rigatoni_testing.notices import one_of_each
 
 
 class TestTemplateListener(ListenerContract):

@@ -1,8 +1,8 @@
 """The serializer keeps its contract."""
 
 import pytest
-from rigatoni_core.testing.contracts import PluginContract, SerializerContract
 from rigatoni_template.serializer import TemplateSerializer
+from rigatoni_testing.contracts import PluginContract, SerializerContract
 
 
 class TestTemplateSerializer(SerializerContract):

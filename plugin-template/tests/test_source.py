@@ -3,10 +3,10 @@
 from functools import partial
 
 import pytest
-from rigatoni_core.errors import PositionLostError
-from rigatoni_core.events import Position, ResumeToken, Stream
-from rigatoni_core.testing.contracts import Origin, PluginContract, SourceContract
+from rigatoni_core.api.errors import PositionLostError
+from rigatoni_core.api.events import Position, ResumeToken, Stream
 from rigatoni_template.source import TemplateSource
+from rigatoni_testing.contracts import Origin, PluginContract, SourceContract
 
 
 class TestTemplateSource(SourceContract):

@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
-from rigatoni_core.testing.contracts import PluginContract, StateStoreContract
 from rigatoni_template.state import TemplateStateStore
+from rigatoni_testing.contracts import PluginContract, StateStoreContract
 
 
 class TestTemplateState(StateStoreContract):

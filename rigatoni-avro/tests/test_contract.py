@@ -2,7 +2,7 @@
 
 import pytest
 from rigatoni_avro.serializer import AvroSerializer
-from rigatoni_core.testing.contracts import PluginContract, SerializerContract
+from rigatoni_testing.contracts import PluginContract, SerializerContract
 
 
 class TestAvro(SerializerContract):

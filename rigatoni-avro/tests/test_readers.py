@@ -17,7 +17,7 @@ from rigatoni_bson.modes import Canonical
 from rigatoni_bson.testing.rows import elements_of_event, elements_of_row
 from rigatoni_bson.testing.strategies import EVENTS
 from rigatoni_bson.walker import Walker
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST, *LAST = (encode(event_document(number)) for number in range(3))

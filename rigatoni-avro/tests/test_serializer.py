@@ -20,10 +20,10 @@ from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_bson.columns import COLUMNS, Kind
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 CODECS = ("null", "deflate", "snappy", "zstandard")
@@ -143,7 +143,7 @@ def test_the_fingerprint_is_the_specifications_and_the_readmes(mode):
 SAME = """
 import hashlib, sys
 from rigatoni_avro.serializer import AvroSerializer
-from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_testing.batches import batch_of, event_document
 events = [event_document(number, operationType=f"operation {number % 7}") for number in range(100)]
 for codec in ("null", "deflate", "snappy", "zstandard"):
     print(hashlib.sha256(AvroSerializer(codec=codec).serialize(batch_of(events))).hexdigest())

@@ -14,8 +14,8 @@ from rigatoni_bson.testing.rows import elements_of_event, elements_of_row
 from rigatoni_bson.testing.strategies import EVENTS
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.walker import Walker
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import event_document, recorded_events
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_testing.batches import event_document, recorded_events
 
 RECORDINGS = Path(__file__).parents[2] / "tests" / "recordings" / "mongod-5.0.7"
 DOCUMENTS = ("resume_token", "document_key", "full_document", "full_document_before_change")

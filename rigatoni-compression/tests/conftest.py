@@ -2,8 +2,8 @@
 
 import attrs
 import pytest
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
 
 
 @attrs.define(kw_only=True, eq=False)

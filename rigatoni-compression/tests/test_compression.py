@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_testing.batches import batch_of, event_document
 
 BATCH = batch_of([event_document(number, note="x" * (number % 50)) for number in range(1000)])
 CONTENT = bytes(BATCH.documents)

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.testing.contracts import PluginContract, SerializerContract
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.contracts import PluginContract, SerializerContract
 
 
 class TestCompression(SerializerContract):

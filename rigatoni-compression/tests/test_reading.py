@@ -4,9 +4,9 @@ import attrs
 import pytest
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.contracts import Deserializer, Serializer
-from rigatoni_core.errors import UnreadableError
-from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_core.api.contracts import Deserializer, Serializer
+from rigatoni_core.api.errors import UnreadableError
+from rigatoni_testing.batches import batch_of, event_document
 
 KINDS = [GzipSerializer, ZstdSerializer]
 BATCH = batch_of([event_document(number) for number in range(300)])

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 HOOK = """
-from rigatoni_core.hookspecs import Component, hookimpl
-from rigatoni_core.contracts import Serializer
+from rigatoni_core.api.hookspecs import Component, hookimpl
+from rigatoni_core.api.contracts import Serializer
 import attrs
 @attrs.define
 class Fine(Serializer):
@@ -30,7 +30,7 @@ HOSTILE = {
     "hook-raises": HOOK.format(body='yield Component("half", lambda: Fine); raise ValueError("halfway")'),
     "not-records": HOOK.format(body="yield 42"),
     "not-iterable": HOOK.format(body="return 42"),
-    "unknown-hook": "from rigatoni_core.hookspecs import hookimpl\n@hookimpl\ndef rigatoni_nonsense(): return []",
+    "unknown-hook": "from rigatoni_core.api.hookspecs import hookimpl\n@hookimpl\ndef rigatoni_nonsense(): return []",
     "odd-name": HOOK.format(body='yield Component("../evil", lambda: Fine)'),
     "endless": HOOK.format(
         body='n = 0\n    while True:\n        n += 1\n        yield Component(f"n{n}", lambda: Fine)'

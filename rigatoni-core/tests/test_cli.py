@@ -8,11 +8,11 @@ import sys
 import time
 
 import pytest
+from rigatoni_core.api.events import Stream, Timestamp
+from rigatoni_core.api.notices import BatchWritten, Retrying
+from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.cli.output import duration, time_in_words
 from rigatoni_core.cli.progress import Progress
-from rigatoni_core.events import Stream, Timestamp
-from rigatoni_core.notices import BatchWritten, Retrying
-from rigatoni_core.statistics import Statistics
 
 SENTINEL = "sentinel-s3cret"
 
@@ -21,11 +21,11 @@ import asyncio
 from typing import Annotated, Literal
 
 import attrs
-from rigatoni_core.contracts import Advisor, Serializer, Source
-from rigatoni_core.errors import SourceError, Transient
-from rigatoni_core.events import Definition
-from rigatoni_core.hookspecs import Component, hookimpl
-from rigatoni_core.options import Secret
+from rigatoni_core.api.contracts import ConfigLinter, Serializer, Source
+from rigatoni_core.api.errors import SourceError, Transient
+from rigatoni_core.api.events import Definition
+from rigatoni_core.api.hookspecs import Component, hookimpl
+from rigatoni_core.api.options import Secret
 
 
 class ShakyError(SourceError, Transient):
@@ -33,7 +33,7 @@ class ShakyError(SourceError, Transient):
 
 
 @attrs.define(kw_only=True)
-class ToySource(Source, Advisor):
+class ToySource(Source, ConfigLinter):
     """Two events, then it waits, fails or hangs."""
 
     uri: Annotated[Secret, "Where"]
@@ -58,8 +58,8 @@ class ToySource(Source, Advisor):
         return ("a toy is no database",)
 
     async def read(self, stream, *, after):
-        from rigatoni_core.batch import EventBatch
-        from rigatoni_core.testing.batches import START, TestDecoder, batch_of, event_document
+        from rigatoni_core.api.batch import EventBatch
+        from rigatoni_testing.batches import START, TestDecoder, batch_of, event_document
 
         yield EventBatch.heartbeat(stream, after or START, decoder=TestDecoder())
         if after is None or after == START:

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 import attrs
 import pytest
-from rigatoni_core.catalog import Catalog, Plugin, Provided
-from rigatoni_core.components import Component
+from rigatoni_core.api.components import Component
+from rigatoni_core.api.contracts import Serializer, Source
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.options import ByteSize, Secret, parse_size
 from rigatoni_core.config import InvalidConfigurationError, load, load_all, options_of, parse_override
 from rigatoni_core.config.documents import overridden
-from rigatoni_core.contracts import Serializer, Source
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.options import ByteSize, Secret, parse_size
+from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
 
 
 @attrs.define(kw_only=True)

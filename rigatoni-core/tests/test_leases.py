@@ -5,15 +5,15 @@ from contextlib import suppress
 
 import attrs
 import pytest
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.errors import DestinationError, LeaseLostError, StateStoreError, Transient
+from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream
+from rigatoni_core.api.notices import LeaseLost, LeaseNotRenewed, RepeatsPossible, WorkerStarted
+from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.contracts import Listener
-from rigatoni_core.errors import DestinationError, LeaseLostError, StateStoreError, Transient
-from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream
-from rigatoni_core.notices import LeaseLost, LeaseNotRenewed, RepeatsPossible, WorkerStarted
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import HANG, FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import HANG, FlakyStateStore, Log, RecordingDestination, ScriptedSource
 
 STREAM = Stream("p", "a.b")
 

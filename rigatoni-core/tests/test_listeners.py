@@ -5,18 +5,18 @@ from typing import Annotated, Any
 
 import attrs
 import pytest
-from rigatoni_core import notices
-from rigatoni_core.catalog import Catalog, Plugin, Provided
-from rigatoni_core.components import Component
+from rigatoni_core.api import bus
+from rigatoni_core.api.components import Component
+from rigatoni_core.api.contracts import Listener, Managed, Serializer
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.notices import WorkerStarted, WorkerStarting
 from rigatoni_core.config.faults import InvalidConfigurationError
 from rigatoni_core.config.file import structure
 from rigatoni_core.config.lines import line_of, lines_of
-from rigatoni_core.contracts import Listener, Managed, Serializer
-from rigatoni_core.errors import RigatoniError
-from rigatoni_core.notices import WorkerStarted, WorkerStarting
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
 
 
 @attrs.define(kw_only=True)
@@ -95,7 +95,7 @@ def pipeline(diary, destination=None):
 
 @pytest.fixture
 def unreported(monkeypatch):
-    monkeypatch.setattr(notices, "_reported", set())
+    monkeypatch.setattr(bus, "_reported", set())
 
 
 def test_listeners_are_an_array_of_tables():
@@ -165,7 +165,7 @@ def test_the_faults_of_a_listener_harm_nobody_and_are_reported_once(fault, unrep
 
 
 def test_a_listener_that_is_closed_does_not_hold_up_the_end_for_ever(monkeypatch):
-    monkeypatch.setattr("rigatoni_core.pipeline.CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr("rigatoni_core.engine.pipeline.CLOSE_TIMEOUT", 0.1)
 
     class Hanging(Diary):
         async def __aexit__(self, *_):

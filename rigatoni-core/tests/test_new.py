@@ -6,7 +6,7 @@ import sys
 import tomllib
 
 import pytest
-from rigatoni_core.catalog import KINDS
+from rigatoni_core.plugins.catalog import KINDS
 
 
 def new(folder, *arguments):

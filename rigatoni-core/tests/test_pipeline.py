@@ -4,13 +4,13 @@ import asyncio
 
 import attrs
 import pytest
+from rigatoni_core.api.errors import DestinationError
+from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.config import PipelineConfiguration
-from rigatoni_core.errors import DestinationError
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import Settings
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import Log, RecordingDestination, ScriptedSource
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import Log, RecordingDestination, ScriptedSource
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -5,9 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rigatoni_core.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp, escaped
-from rigatoni_core.records import dump_checkpoint, load_checkpoint, sealed, unseal
+from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
+from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp, escaped
+from rigatoni_core.api.records import dump_checkpoint, load_checkpoint, sealed, unseal
 
 STREAM = Stream("p", "shop.orders")
 

@@ -3,22 +3,22 @@
 import attrs
 import pytest
 from bson import decode
-from rigatoni_core.contracts import ReadBack
-from rigatoni_core.deadletters import DeadLetter
-from rigatoni_core.errors import (
+from rigatoni_core.api.contracts import ReadBack
+from rigatoni_core.api.errors import (
     ConfigurationError,
     DestinationError,
     RejectedEventsError,
     Transient,
     UnreadableError,
 )
-from rigatoni_core.events import Stream
-from rigatoni_core.replay import Replayer, kept_letters
-from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.sidestream import SideStream
-from rigatoni_core.testing.batches import TestDecoder, batch_of, event_document
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import Bucket, BucketDestination, RecordingDestination
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.settings import RetrySettings, Settings
+from rigatoni_core.engine.dead_letters import DeadLetter
+from rigatoni_core.engine.replay import Replayer, kept_letters
+from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_testing.batches import TestDecoder, batch_of, event_document
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import Bucket, BucketDestination, RecordingDestination
 
 STREAM = Stream("p", "shop.orders")
 DECODER = TestDecoder()
@@ -97,7 +97,7 @@ def test_trouble_is_retried_and_what_is_rejected_again_waits_and_holds_up_nobody
     async def main():
         class Picky(BucketDestination):
             async def write_batch(self, events):
-                if events.mark(0)[0] == LETTERS[1].position.resume_token:
+                if events.token_and_time(0)[0] == LETTERS[1].position.resume_token:
                     raise RejectedEventsError({0: ValueError("private")})
                 return await BucketDestination.write_batch(self, events)
 

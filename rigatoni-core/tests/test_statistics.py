@@ -5,11 +5,11 @@ from collections import Counter
 
 import attrs
 import pytest
-from rigatoni_core import statistics
-from rigatoni_core.errors import DestinationError, LeaseLostError, StateStoreError, Transient
-from rigatoni_core.events import Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.metrics import DISTRIBUTIONS, FIGURES
-from rigatoni_core.notices import (
+from rigatoni_core.api import statistics
+from rigatoni_core.api.errors import DestinationError, LeaseLostError, StateStoreError, Transient
+from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES
+from rigatoni_core.api.notices import (
     BatchRead,
     BatchWritten,
     CheckpointFailed,
@@ -24,11 +24,11 @@ from rigatoni_core.notices import (
     WorkerStarting,
     WorkerStopped,
 )
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import Settings
-from rigatoni_core.statistics import Statistics, StreamStatistics
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.statistics import Statistics, StreamStatistics
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
 
 STREAM = Stream("p", "shop.orders")
 

@@ -7,8 +7,8 @@ import time
 HUNG = """
 import asyncio, sys
 from rigatoni_core.builtin.stdout import StdoutDestination
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RigatoniError
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RigatoniError
 
 class Much(Serializer):
     media_type, suffix = "text/plain", ".txt"

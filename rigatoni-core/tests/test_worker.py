@@ -3,20 +3,20 @@
 import asyncio
 
 import pytest
-from rigatoni_core.errors import (
+from rigatoni_core.api.errors import (
     DestinationError,
     PositionLostError,
     SourceError,
     StateStoreError,
     Transient,
 )
-from rigatoni_core.events import Stream
-from rigatoni_core.notices import Notice, RepeatsPossible, Retrying, WorkerStarted
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.records import dump_checkpoint, load_checkpoint
-from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import (
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Notice, RepeatsPossible, Retrying, WorkerStarted
+from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.api.settings import RetrySettings, Settings
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import (
     HANG,
     Bucket,
     BucketDestination,
@@ -570,7 +570,7 @@ def test_H3_an_earlier_runs_batch_with_another_end_is_cut_or_read_on_to():
 
 def OldCheckpoint(source, log):
     """A state store that was restored from a backup taken before the first batch."""
-    from rigatoni_core.events import Checkpoint
+    from rigatoni_core.api.events import Checkpoint
 
     state = FlakyStateStore()
     state._checkpoints["p/a.b"] = Checkpoint(source._mark(log, 0))

@@ -1,8 +1,8 @@
 """What the testing kit asks of every serializer."""
 
 import pytest
-from rigatoni_core.testing.contracts import PluginContract, SerializerContract
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_testing.contracts import PluginContract, SerializerContract
 
 
 class TestCsv(SerializerContract):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from rigatoni_bson.columns import COLUMNS
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 PROGRAMS = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), shutil.which("initdb")]
 INITDB = next((Path(path) for path in PROGRAMS if path), None)

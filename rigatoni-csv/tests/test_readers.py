@@ -17,8 +17,8 @@ from rigatoni_bson.testing.rows import elements_of_event, elements_of_row
 from rigatoni_bson.testing.strategies import EVENTS
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 ABSENT = "\\N"
 FIRST, *LAST = (encode(event_document(number)) for number in range(3))

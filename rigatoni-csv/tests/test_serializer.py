@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rigatoni_bson.columns import COLUMNS
 from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import batch_of, event_document
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_csv.plugin import rigatoni_serializers
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.batches import batch_of, event_document
 
 MODES = ("relaxed", "canonical", "plain")
 

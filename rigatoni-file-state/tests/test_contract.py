@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
-from rigatoni_core.testing.contracts import PluginContract, StateStoreContract
 from rigatoni_file_state.store import FileStateStore
+from rigatoni_testing.contracts import PluginContract, StateStoreContract
 
 
 class TestFileState(StateStoreContract):

@@ -9,8 +9,8 @@ import sys
 import threading
 
 import pytest
-from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
-from rigatoni_core.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
+from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
 from rigatoni_file_state.errors import FileStateError, StateFolderFullError, StateFolderGoneError, StateFolderInUseError
 from rigatoni_file_state.store import FileStateStore
 
@@ -45,7 +45,7 @@ async def test_I1_a_crash_between_write_and_rename_keeps_the_old_value(tmp_path)
     code = """
 import asyncio, os, sys
 from pathlib import Path
-from rigatoni_core.events import *
+from rigatoni_core.api.events import *
 from rigatoni_file_state.store import FileStateStore
 
 async def main():

@@ -12,8 +12,8 @@ from rigatoni_bson.modes import Canonical
 from rigatoni_bson.testing.reading import bson_document, bson_string, document_of
 from rigatoni_bson.testing.strategies import DOCUMENTS
 from rigatoni_bson.walker import Walker
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 WALKER = Walker(Canonical())
 

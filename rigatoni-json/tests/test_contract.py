@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
-from rigatoni_core.testing.contracts import PluginContract, SerializerContract
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.contracts import PluginContract, SerializerContract
 
 
 class TestJson(SerializerContract):

@@ -10,10 +10,10 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.decimal128 import Decimal128
 from rigatoni_bson.dates import iso
 from rigatoni_bson.testing.reading import bson_document, bson_string
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
+from rigatoni_core.api.contracts import Serializer
 from rigatoni_json.plugin import rigatoni_serializers
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 MODES = ("relaxed", "canonical", "plain")
 DATE = struct.pack("<q", 1_714_564_805_120)

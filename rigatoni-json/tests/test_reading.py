@@ -1,10 +1,10 @@
 """What the serializer wrote is read back: dead letters above all, in every mode."""
 
 import pytest
-from rigatoni_core.deadletters import DeadLetter, marked
-from rigatoni_core.errors import UnreadableError
-from rigatoni_core.testing.batches import TestDecoder, batch_of, event_document
+from rigatoni_core.api.errors import UnreadableError
+from rigatoni_core.engine.dead_letters import DeadLetter, marked
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 
 MODES = ["relaxed", "canonical", "plain"]
 DECODER = TestDecoder()
@@ -21,7 +21,7 @@ def letter_of(document):
 def test_a_dead_letter_comes_back_as_it_was(mode, document):
     letter = letter_of(document)
     serializer = JsonSerializer(mode=mode)
-    content = serializer.serialize(batch_of([letter.document(DECODER), letter.mark(DECODER)]))
+    content = serializer.serialize(batch_of([letter.document(DECODER), letter.token_and_time(DECODER)]))
     kept, mark = serializer.deserialize(content)
     assert DeadLetter.read(kept) == letter
     assert marked(mark) == letter.key

@@ -18,9 +18,9 @@ from rigatoni_bson.shapes import Shapes
 from rigatoni_bson.testing.reading import bson_document, bson_string
 from rigatoni_bson.testing.strategies import DOCUMENTS, NAMES, NOT_UTF8, UTF8
 from rigatoni_bson.walker import Walker
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
+from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_json.serializer import JsonSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 EVERY = {name: mode() for name, mode in MODES.items()}
 WALKERS = {name: Walker(mode) for name, mode in EVERY.items()}

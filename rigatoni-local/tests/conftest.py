@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rigatoni_core.events import Definition, ResumeToken
-from rigatoni_core.testing.batches import event_document
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.events import Definition, ResumeToken
 from rigatoni_local.destination import LocalDestination
+from rigatoni_testing.batches import event_document
+from rigatoni_testing.serializers import TokenLines
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from rigatoni_core.testing.contracts import DestinationContract, Place, PluginContract
-from rigatoni_core.testing.serializers import TokenLines
 from rigatoni_local.destination import LocalDestination
+from rigatoni_testing.contracts import DestinationContract, Place, PluginContract
+from rigatoni_testing.serializers import TokenLines
 
 
 class TestLocal(DestinationContract):

@@ -4,13 +4,13 @@ import threading
 
 import attrs
 from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import Settings
-from rigatoni_core.testing.batches import event_document
-from rigatoni_core.testing.scripted import Log, ScriptedSource
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_local.destination import LocalDestination
+from rigatoni_testing.batches import event_document
+from rigatoni_testing.scripted import Log, ScriptedSource
+from rigatoni_testing.serializers import TokenLines
 
 HOUR = 1_700_049_600  # 2023-11-15 12:00:00 UTC
 

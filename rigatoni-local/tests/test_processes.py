@@ -7,15 +7,15 @@ import sys
 import time
 
 import pytest
-from rigatoni_core.chain import BatchRecord
-from rigatoni_core.events import Definition, Stream
-from rigatoni_core.layout import Layout
-from rigatoni_core.testing.batches import START, batch_of, event_document
+from rigatoni_core.api.events import Definition, Stream
 from rigatoni_local import destination as module
 from rigatoni_local import files
 from rigatoni_local.chain import Chain
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalBusyError
+from rigatoni_objects.file_layout import FileLayout
+from rigatoni_objects.records import BatchRecord
+from rigatoni_testing.batches import START, batch_of, event_document
 
 EVENTS = 60
 STREAM = Stream("lake", "shop.*")
@@ -29,11 +29,11 @@ WRITER = """
 import sys
 from pathlib import Path
 
-from rigatoni_core.events import Definition, Stream
-from rigatoni_core.testing.batches import START, batch_of, event_document
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.events import Definition, Stream
+from rigatoni_testing.batches import START, batch_of, event_document
+from rigatoni_testing.serializers import TokenLines
 from rigatoni_local.chain import Chain
-from rigatoni_core.layout import Layout
+from rigatoni_objects.file_layout import FileLayout
 
 folder, limit, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 documents = [
@@ -41,8 +41,8 @@ documents = [
     for number in range(count)
 ]
 whole = batch_of(documents, stream=Stream("lake", "shop.*"))
-tokens = [whole.mark(index)[0] for index in range(count)]
-chain = Chain(folder, whole.stream, Layout(TokenLines(), ("namespace",)))
+tokens = [whole.token_and_time(index)[0] for index in range(count)]
+chain = Chain(folder, whole.stream, FileLayout(TokenLines(), ("namespace",)))
 position = chain.begin(Definition("", "fingerprint", {}), chain.last_committed() or START)
 index = tokens.index(position.resume_token) + 1 if position != START else 0
 print("ready", flush=True)
@@ -81,7 +81,7 @@ def ended(process):
 def check_chain(folder, written):
     """One linear chain of batches over all events, each event in exactly one file."""
     whole = batch_of(DOCUMENTS, stream=STREAM)
-    tokens = [whole.mark(index)[0] for index in range(EVENTS)]
+    tokens = [whole.token_and_time(index)[0] for index in range(EVENTS)]
     records = (folder / STREAM.key / "_rigatoni" / "batches" / "0").rglob("*.json")
     here = 0
     for path in sorted(records, key=lambda path: path.name):
@@ -122,7 +122,7 @@ with files.locked(Path(sys.argv[1]), exclusive=False):
     print("held", flush=True)
     sys.stdin.readline()
 """
-    Chain(tmp_path, STREAM, Layout(None)).begin(DEFINITION, START)
+    Chain(tmp_path, STREAM, FileLayout(None)).begin(DEFINITION, START)
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / STREAM.key / "_rigatoni" / "lock")],
         stdin=subprocess.PIPE,
@@ -136,7 +136,7 @@ with files.locked(Path(sys.argv[1]), exclusive=False):
 
 
 async def test_I3_a_paused_owner_holds_up_nobody_who_takes_over(tmp_path, paused):
-    chain = Chain(tmp_path, STREAM, Layout(None))
+    chain = Chain(tmp_path, STREAM, FileLayout(None))
     assert chain.begin(DEFINITION, START) == START
     assert chain.write(batch_of(DOCUMENTS[:3], stream=STREAM).without({0, 1, 2})) is None
     assert paused.poll() is None
@@ -164,7 +164,7 @@ def test_J5_a_running_old_instance_stops_at_its_next_write(tmp_path, serializer,
     deadline = time.monotonic() + 20
     while not written(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.001)
-    new = Chain(tmp_path, STREAM, Layout(serializer, ()))
+    new = Chain(tmp_path, STREAM, FileLayout(serializer, ()))
     position = new.begin(Definition("", "changed", {}), START)
     whole = batch_of(DOCUMENTS, stream=STREAM)
     index = whole.index_of(position.resume_token)
@@ -172,13 +172,13 @@ def test_J5_a_running_old_instance_stops_at_its_next_write(tmp_path, serializer,
     assert b"DefinitionChangedError" in complaint
     assert new.write(whole[index + 1 :]) is None
     found = [token for batch in written(tmp_path).values() for token in batch]
-    assert sorted(found) == sorted(whole.mark(number)[0] for number in range(EVENTS))
+    assert sorted(found) == sorted(whole.token_and_time(number)[0] for number in range(EVENTS))
 
 
 def test_a_file_that_appears_while_a_batch_is_looked_at_is_durable_before_it_counts(tmp_path, serializer, monkeypatch):
     """Another owner links the file right after this one synced the folder, and dies before it syncs it itself."""
     batch = batch_of(DOCUMENTS[:3], stream=STREAM)
-    one, other = (Chain(tmp_path, STREAM, Layout(serializer, ())) for _ in range(2))
+    one, other = (Chain(tmp_path, STREAM, FileLayout(serializer, ())) for _ in range(2))
     one.begin(DEFINITION, START)
     assert one.write(batch) is None
     (part,) = tmp_path.rglob("*.txt")
@@ -201,7 +201,7 @@ def test_a_file_that_appears_while_a_batch_is_looked_at_is_durable_before_it_cou
 
 
 def test_a_definition_that_another_process_left_is_durable_before_it_counts(tmp_path, monkeypatch):
-    one, other = (Chain(tmp_path, STREAM, Layout(None)) for _ in range(2))
+    one, other = (Chain(tmp_path, STREAM, FileLayout(None)) for _ in range(2))
     one.begin(DEFINITION, START)
     other.begin(DEFINITION, START)
     real, synced = files.sync_folder, []

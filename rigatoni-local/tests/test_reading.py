@@ -2,13 +2,13 @@
 
 import attrs
 import pytest
-from rigatoni_core.contracts import Deserializer
-from rigatoni_core.errors import ChainError, UnreadableError
-from rigatoni_core.events import Stream
-from rigatoni_core.sidestream import SideStream
-from rigatoni_core.testing.batches import START, batch_of
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.contracts import Deserializer
+from rigatoni_core.api.errors import ChainError, UnreadableError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.engine.single_event_writer import SideStream
 from rigatoni_local.destination import LocalDestination
+from rigatoni_testing.batches import START, batch_of
+from rigatoni_testing.serializers import TokenLines
 
 ORDERS, USERS, OTHER = Stream("lake", "shop.orders"), Stream("lake", "shop.users"), Stream("lake.else", "shop.users")
 
@@ -34,7 +34,7 @@ async def read(destination, pipeline="lake", found=None):
 
 
 def tokens(batch):
-    return [batch.mark(index)[0] for index in range(len(batch))]
+    return [batch.token_and_time(index)[0] for index in range(len(batch))]
 
 
 async def test_all_streams_of_one_pipeline_come_back_each_in_its_order(tmp_path, readable, definition, event):

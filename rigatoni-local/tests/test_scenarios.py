@@ -11,15 +11,15 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.folders import Folders, Place
-from rigatoni_core.layout import stem
-from rigatoni_core.records import sealed, unseal
-from rigatoni_core.testing.batches import START, STREAM, batch_of
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
+from rigatoni_core.api.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.records import sealed, unseal
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError, UnfinishedBatchError
+from rigatoni_objects.file_layout import stem
+from rigatoni_objects.path_template import PathTemplate, Place
+from rigatoni_testing.batches import START, STREAM, batch_of
+from rigatoni_testing.serializers import TokenLines
 
 WIDE = Stream("lake", "shop.*")
 NOON = 1_700_049_600  # 2023-11-15 12:00:00 UTC
@@ -31,7 +31,7 @@ def flat(files):
 
 
 def tokens_of(batch):
-    return [batch.mark(index)[0] for index in range(len(batch))]
+    return [batch.token_and_time(index)[0] for index in range(len(batch))]
 
 
 async def test_H3_the_same_batch_twice_is_one_file(destination, definition, event, written):
@@ -206,7 +206,7 @@ def test_J6_names_sort_as_positions_do_and_are_distinct(one, other):
 
 @given(st.lists(st.builds(Namespace, st.text(max_size=80), st.none() | st.text(max_size=80)), min_size=2, max_size=2))
 def test_A11_folders_of_namespaces_are_distinct_and_confined(namespaces):
-    template = Folders.of(("namespace", "hour"), "")
+    template = PathTemplate.of(("namespace", "hour"), "")
     folders = [template.folder(Place(Timestamp(NOON, 1), namespace)) for namespace in namespaces]
     for folder in folders:
         levels = folder.removesuffix("/").split("/")

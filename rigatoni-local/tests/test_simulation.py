@@ -22,14 +22,14 @@ from bson import encode
 from bson.timestamp import Timestamp as BsonTimestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rigatoni_core.chain import BatchRecord, DefinitionRecord
-from rigatoni_core.errors import DefinitionChangedError
-from rigatoni_core.events import Definition, Position, Stream
-from rigatoni_core.layout import Layout
-from rigatoni_core.testing.batches import START, batch_of, event_document
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.errors import DefinitionChangedError
+from rigatoni_core.api.events import Definition, Position, Stream
 from rigatoni_local.chain import Chain
 from rigatoni_local.errors import UnfinishedBatchError
+from rigatoni_objects.file_layout import FileLayout
+from rigatoni_objects.records import BatchRecord, DefinitionRecord
+from rigatoni_testing.batches import START, batch_of, event_document
+from rigatoni_testing.serializers import TokenLines
 
 STREAM = Stream("lake", "shop.*")
 
@@ -185,7 +185,7 @@ class World:
         self.layouts = layouts
         self.raws = self._events(length)
         self.whole = batch_of(self.raws, stream=STREAM)
-        self.tokens = [self.whole.mark(index)[0] for index in range(length)]
+        self.tokens = [self.whole.token_and_time(index)[0] for index in range(length)]
         self.checkpoints: list[Position] = []
         self.machine = Machine()
         self.writers: list[Writer] = []
@@ -219,7 +219,7 @@ class World:
         now = self.position(self.chance.randrange(3))
 
         def run() -> None:
-            chain = Chain(self.folder, STREAM, Layout(TokenLines(), self.layouts[layout]))
+            chain = Chain(self.folder, STREAM, FileLayout(TokenLines(), self.layouts[layout]))
             position = checkpoint or chain.last_committed() or now
             try:
                 position = chain.begin(Definition("", f"layout {layout}", {}), position)

@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 import pytest
 from pymongo import MongoClient
-from rigatoni_core.events import Stream
-from rigatoni_core.options import Secret
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.server import mongodb_server
 

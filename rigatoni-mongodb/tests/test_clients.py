@@ -7,12 +7,13 @@ import pytest
 from bson import encode
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
-from rigatoni_core.events import Stream
-from rigatoni_core.notices import Resumed, listening
-from rigatoni_core.testing.batches import event_document
+from rigatoni_core.api.bus import listening
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Resumed
 from rigatoni_mongodb.errors import ImageMissingError, MongoDBUnavailableError
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.wire import Corrupt, Drop, Fail, ScriptedServer
+from rigatoni_testing.batches import event_document
 
 NAME = "shop.orders"
 EVENTS = [encode(event_document(number)) for number in range(25)]

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import pytest
 import trustme
 from pymongo import MongoClient
-from rigatoni_core.options import Secret
-from rigatoni_core.testing.servers import free_port
+from rigatoni_core.api.options import Secret
 from rigatoni_mongodb.errors import AuthenticationError, MongoDBConfigurationError, MongoDBUnavailableError
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.server import mongodb_server, server_program
+from rigatoni_testing.servers import free_port
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 from functools import partial
 
 import pytest
-from rigatoni_core.options import Secret
-from rigatoni_core.testing.contracts import Origin, PluginContract, SourceContract
+from rigatoni_core.api.options import Secret
 from rigatoni_mongodb.source import MongoDBSource
+from rigatoni_testing.contracts import Origin, PluginContract, SourceContract
 
 
 class TestMongoDB(SourceContract):

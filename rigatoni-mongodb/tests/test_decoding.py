@@ -4,11 +4,11 @@ from pathlib import Path
 
 import bson
 import pytest
-from rigatoni_core.events import Position, ResumeToken, Timestamp
-from rigatoni_core.testing.batches import recorded_events
+from rigatoni_core.api.events import Position, ResumeToken, Timestamp
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_document, token_text
 from rigatoni_mongodb.starting import high_water_mark
 from rigatoni_mongodb.watching import Watch, parse_watches
+from rigatoni_testing.batches import recorded_events
 
 RECORDINGS = sorted(
     (Path(__file__).parents[2] / "tests" / "recordings" / "mongod-5.0.7").glob("*.bson"), key=lambda path: path.name
@@ -24,7 +24,7 @@ def test_the_recordings_are_there():
 def test_marks_equal_what_a_full_decode_says():
     for raw in EVENTS:
         document = bson.decode(raw, bson.CodecOptions(datetime_conversion=bson.DatetimeConversion.DATETIME_AUTO))
-        token, time = DECODER.mark(memoryview(raw))
+        token, time = DECODER.token_and_time(memoryview(raw))
         assert token == token_text(document["_id"])
         assert token_document(token) == document["_id"]
         assert time == Timestamp(document["clusterTime"].time, document["clusterTime"].inc)
@@ -32,7 +32,7 @@ def test_marks_equal_what_a_full_decode_says():
 
 def test_C8_the_time_inside_a_mongods_token_is_the_events_cluster_time():
     for raw in EVENTS:
-        token, time = DECODER.mark(memoryview(raw))
+        token, time = DECODER.token_and_time(memoryview(raw))
         assert time_of_token(token_document(token)) == time
 
 
@@ -102,14 +102,16 @@ def test_a_token_that_is_none_is_a_value_error(token):
     document = (len(token) + 5).to_bytes(4, "little") + token + b"\0"
     raw = b"\x03_id\0" + document
     with pytest.raises(ValueError):
-        DECODER.mark(memoryview((len(raw) + 5).to_bytes(4, "little") + raw + b"\0")[: -2 if not token else None])
+        DECODER.token_and_time(
+            memoryview((len(raw) + 5).to_bytes(4, "little") + raw + b"\0")[: -2 if not token else None]
+        )
 
 
 def test_what_is_derived_from_an_event_stands_at_its_place():
     fields = {"deadLetter": {"event": b"\x00\x01", "attempt": 1, "position": {"cluster_time": [1, 2]}, "none": None}}
     for raw in EVENTS:
-        derived = DECODER.derive(memoryview(raw), "deadLetter", fields)
-        assert DECODER.mark(memoryview(derived)) == DECODER.mark(memoryview(raw))
+        derived = DECODER.synthesize(memoryview(raw), "deadLetter", fields)
+        assert DECODER.token_and_time(memoryview(derived)) == DECODER.token_and_time(memoryview(raw))
         event = DECODER.event(memoryview(derived))
         assert event.namespace == DECODER.event(memoryview(raw)).namespace
         assert event.operation == "deadLetter"
@@ -118,15 +120,15 @@ def test_what_is_derived_from_an_event_stands_at_its_place():
 
 def test_what_is_derived_from_a_damaged_event_keeps_its_token_and_time():
     raw = EVENTS[0][:-40] + b"\xee" * 39 + b"\0"
-    derived = DECODER.derive(memoryview(raw), "deadLetter", {"event": raw})
-    assert DECODER.mark(memoryview(derived)) == DECODER.mark(memoryview(EVENTS[0]))
+    derived = DECODER.synthesize(memoryview(raw), "deadLetter", {"event": raw})
+    assert DECODER.token_and_time(memoryview(derived)) == DECODER.token_and_time(memoryview(EVENTS[0]))
     assert bson.decode(derived)["event"] == raw
 
 
 def test_events_keep_every_field():
     for raw in EVENTS:
         event = DECODER.event(memoryview(raw))
-        assert event.resume_token == DECODER.mark(memoryview(raw))[0]
+        assert event.resume_token == DECODER.token_and_time(memoryview(raw))[0]
         assert event.operation in raw.decode("latin-1")
 
 
@@ -173,8 +175,8 @@ def test_overlapping_watches_are_refused(names):
 
 
 def test_J11_what_makes_a_second_reading_differ_is_said(open_source):
-    from rigatoni_core.events import Stream
-    from rigatoni_core.settings import Settings
+    from rigatoni_core.api.events import Stream
+    from rigatoni_core.api.settings import Settings
 
     stream = Stream("p", "shop.orders")
     certain = open_source("shop.orders", full_document="updateLookup", uri="mongodb://x/")

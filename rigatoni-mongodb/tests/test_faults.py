@@ -3,10 +3,10 @@
 import attrs
 import pytest
 from bson import decode, encode
-from rigatoni_core.errors import PositionLostError
-from rigatoni_core.events import Stream
-from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, listening
-from rigatoni_core.testing.batches import event_document
+from rigatoni_core.api.bus import listening
+from rigatoni_core.api.errors import PositionLostError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Invalidated, RepeatsPossible, Resumed
 from rigatoni_mongodb.errors import (
     EventTooLargeError,
     IllegalPipelineError,
@@ -26,6 +26,7 @@ from rigatoni_mongodb.testing.wire import (
     ScriptedServer,
     together,
 )
+from rigatoni_testing.batches import event_document
 
 NAME = "shop.orders"
 EVENTS = [encode(event_document(number)) for number in range(25)]

@@ -7,10 +7,10 @@ import bson
 import pytest
 from bson import encode
 from rigatoni_bson.walking import chunk_of
-from rigatoni_core.testing.batches import event_document
 from rigatoni_mongodb.errors import MongoDBUnavailableError
 from rigatoni_mongodb.fragments import STAGE, Joiner
 from rigatoni_mongodb.testing.wire import Drop, ScriptedServer
+from rigatoni_testing.batches import event_document
 
 NAME = "shop.orders"
 OPTIONS = {"start_at": "2020-01-01T00:00:00Z", "pipeline": [{STAGE: {}}]}

@@ -14,11 +14,12 @@
 import bson
 import pytest
 from bson import encode
-from rigatoni_core.notices import Resumed, listening
-from rigatoni_core.testing.batches import event_document
+from rigatoni_core.api.bus import listening
+from rigatoni_core.api.notices import Resumed
 from rigatoni_mongodb.decoding import token_document
 from rigatoni_mongodb.errors import MongoDBError, MongoDBUnavailableError
 from rigatoni_mongodb.testing.wire import Fail, Rewrite, ScriptedServer, together
+from rigatoni_testing.batches import event_document
 
 NAME = "shop.orders"
 EVENTS = [encode(event_document(number)) for number in range(25)]

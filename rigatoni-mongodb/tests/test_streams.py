@@ -3,10 +3,11 @@
 import attrs
 import pytest
 from bson import Int64
-from rigatoni_core.errors import PositionLostError
-from rigatoni_core.events import Operation, ResumeToken, Stream, Timestamp
-from rigatoni_core.notices import Invalidated, RepeatsPossible, listening
-from rigatoni_core.settings import Settings
+from rigatoni_core.api.bus import listening
+from rigatoni_core.api.errors import PositionLostError
+from rigatoni_core.api.events import Operation, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.notices import Invalidated, RepeatsPossible
+from rigatoni_core.api.settings import Settings
 from rigatoni_mongodb.errors import (
     AuthenticationError,
     IllegalPipelineError,

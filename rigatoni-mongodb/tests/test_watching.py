@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from rigatoni_core.events import Stream
-from rigatoni_core.notices import Invalidated, listening
+from rigatoni_core.api.bus import listening
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Invalidated
 from rigatoni_mongodb.watching import Watch, parse_watches
 
 

@@ -12,10 +12,10 @@ from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
 from rigatoni_bson.walking import documents_of
 from rigatoni_bson.writing import JsonWriter
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.testing.batches import recorded_events
+from rigatoni_core.api.segments import Segment
 from rigatoni_native import documents_of as native_documents
 from rigatoni_native import json_lines
+from rigatoni_testing.batches import recorded_events
 
 WRITERS = {mode: (JsonWriter(mode), JsonWriter(mode, accelerated=False)) for mode in MODES}
 
@@ -24,7 +24,7 @@ def both(mode, documents):
     """The lines and the errors' texts by either way."""
     offsets = array("Q", accumulate(map(len, documents), initial=0))
     buffer = memoryview(b"".join(documents))
-    answers = [writer.lines(Chunk(buffer, offsets)) for writer in WRITERS[mode]]
+    answers = [writer.lines(Segment(buffer, offsets)) for writer in WRITERS[mode]]
     return [(lines, {index: str(error) for index, error in errors.items()}) for lines, errors in answers]
 
 
@@ -117,7 +117,7 @@ def test_the_documents_of_an_array_are_the_same(documents, view):
     data = memoryview(bytearray(b"before" + array_ + b"behind"))[6:-6] if view else memoryview(array_)
     found = native_documents(data)
     assert found is not None
-    assert Chunk(memoryview(found[0]), array("Q", found[1])).copies() == documents
+    assert Segment(memoryview(found[0]), array("Q", found[1])).copies() == documents
     assert data == array_  # what others may hold is not written to
 
 
@@ -141,7 +141,7 @@ def test_an_array_that_is_damaged_is_the_same_documents_or_left_to_the_caller(do
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("rigatoni_bson.walking._ACCELERATOR", None)
             pure = documents_of(memoryview(damaged))
-        assert Chunk(memoryview(found[0]), array("Q", found[1])).copies() == pure.copies()
+        assert Segment(memoryview(found[0]), array("Q", found[1])).copies() == pure.copies()
 
 
 def array_of(documents):

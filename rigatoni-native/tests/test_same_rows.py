@@ -23,13 +23,13 @@ from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_bson.accelerator import documents_for, find_accelerator
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.segments import Segment
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_parquet.inference import Findings, inferred
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
 
 
 def both(make, events, **options):
@@ -51,7 +51,7 @@ def unchecked(events):
     """A batch of whatever bytes: nothing is read from them."""
     offsets = array("Q", accumulate(map(len, events), initial=0))
     buffer = memoryview(b"".join(events))
-    return EventBatch(STREAM, first=START, end=START, chunks=[Chunk(buffer, offsets)], decoder=TestDecoder())
+    return EventBatch(STREAM, first=START, end=START, segments=[Segment(buffer, offsets)], decoder=TestDecoder())
 
 
 OPTIONS = st.fixed_dictionaries(

@@ -1,8 +1,8 @@
 """What the testing kit asks of every listener."""
 
 import pytest
-from rigatoni_core.testing.contracts import ListenerContract, PluginContract
 from rigatoni_otel.listener import OtelListener
+from rigatoni_testing.contracts import ListenerContract, PluginContract
 
 
 class TestOtel(ListenerContract):

@@ -9,13 +9,13 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pymongo import MongoClient
-from rigatoni_core.errors import DestinationError, Transient
-from rigatoni_core.metrics import DISTRIBUTIONS, FIGURES
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_core.api.errors import DestinationError, Transient
+from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES
+from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_otel.listener import OtelListener
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
 
 SENTINEL = "s3nt1nel-sw0rdf1sh"
 

@@ -9,13 +9,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from rigatoni_core.errors import DestinationError, LeaseLostError, RejectedEventsError, StateStoreError, Transient
-from rigatoni_core.events import Stream
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.testing.batches import event_document
-from rigatoni_core.testing.clock import run_virtual
-from rigatoni_core.testing.scripted import (
+from rigatoni_core.api.errors import DestinationError, LeaseLostError, RejectedEventsError, StateStoreError, Transient
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.settings import RetrySettings, Settings
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_otel.listener import OtelListener
+from rigatoni_testing.batches import event_document
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.scripted import (
     HANG,
     Bucket,
     BucketDestination,
@@ -24,7 +25,6 @@ from rigatoni_core.testing.scripted import (
     RecordingDestination,
     ScriptedSource,
 )
-from rigatoni_otel.listener import OtelListener
 
 SENTINEL = "s3nt1nel-sw0rdf1sh"
 STREAM = Stream("p", "shop.orders")

@@ -8,9 +8,9 @@ import duckdb
 import polars
 import pyarrow as pa
 import pytest
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.testing.batches import START, STREAM, TestDecoder
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.segments import Segment
+from rigatoni_testing.batches import START, STREAM, TestDecoder
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def batch_of_any():
         raws = list(raws)
         offsets = [*accumulate(map(len, raws), initial=0)]
         buffer = memoryview(b"".join(raws))
-        return EventBatch(STREAM, first=START, end=START, chunks=[Chunk(buffer, offsets)], decoder=TestDecoder())
+        return EventBatch(STREAM, first=START, end=START, segments=[Segment(buffer, offsets)], decoder=TestDecoder())
 
     return batch
 

@@ -22,11 +22,11 @@ from rigatoni_bson.testing.reading import document_of
 from rigatoni_bson.testing.rows import elements_of_event, elements_of_row
 from rigatoni_bson.testing.strategies import EVENTS
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.testing.batches import batch_of, event_document, recorded_events
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_parquet.plugin import rigatoni_serializers
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 RAW = CodecOptions(RawBSONDocument)
 COMPRESSIONS = ("zstd", "snappy", "gzip", "none")
@@ -145,7 +145,7 @@ def test_parts_of_batches(read, documents):
 @pytest.mark.parametrize("documents", ["json", "nested"])
 def test_the_calling_thread_does_all_the_work(documents):
     code = (
-        "import os, sys\nfrom rigatoni_core.testing.batches import batch_of, event_document\n"
+        "import os, sys\nfrom rigatoni_testing.batches import batch_of, event_document\n"
         "from rigatoni_parquet.serializer import ParquetSerializer\n"
         "batch = batch_of([event_document(number) for number in range(5000)])\n"
         "before = len(os.listdir('/proc/self/task'))\n"

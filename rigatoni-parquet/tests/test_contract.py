@@ -1,8 +1,8 @@
 """What the testing kit asks of every serializer."""
 
 import pytest
-from rigatoni_core.testing.contracts import PluginContract, SerializerContract
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.contracts import PluginContract, SerializerContract
 
 
 class TestParquet(SerializerContract):

@@ -27,9 +27,9 @@ from rigatoni_bson.columns import NULL, EventColumns
 from rigatoni_bson.modes import Relaxed
 from rigatoni_bson.testing.strategies import DOCUMENTS
 from rigatoni_bson.writing import JsonWriter
-from rigatoni_core.testing.batches import event_document, recorded_events
 from rigatoni_parquet.scalars import FURTHEST_DATE, SCALARS
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import event_document, recorded_events
 
 RELAXED = Relaxed()
 WRITER = JsonWriter("relaxed")

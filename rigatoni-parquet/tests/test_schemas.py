@@ -13,12 +13,12 @@ import pytest
 from bson import Decimal128, Int64, ObjectId, Timestamp
 from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
-from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_parquet.errors import SchemaFileError
 from rigatoni_parquet.inference import MOST_COLUMNS, MOST_NAMES, Findings
 from rigatoni_parquet.inference import inferred as inferred_type
 from rigatoni_parquet.schemas import DEEPEST, load_schema
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import batch_of, event_document
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 NESTED = ParquetSerializer(documents="nested")

@@ -5,8 +5,8 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import batch_of, event_document
 
 SECOND = 1_700_000_000
 

@@ -21,8 +21,8 @@ from bson import (
 )
 from bson.raw_bson import RawBSONDocument
 from rigatoni_bson.testing.reading import bson_document, bson_string
-from rigatoni_core.testing.batches import batch_of, event_document
 from rigatoni_parquet.serializer import ParquetSerializer
+from rigatoni_testing.batches import batch_of, event_document
 
 OID, UUID = ObjectId("000102030405060708090a0b"), Binary(bytes(range(16)), 4)
 DATE = datetime(2024, 5, 1, 12, 0, 5, 120_000, UTC)

@@ -7,10 +7,10 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.testing.scripted import FlakyStateStore, RecordingDestination, ScriptedSource
+from rigatoni_core.api.settings import RetrySettings, Settings
+from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_prometheus.listener import PrometheusListener
+from rigatoni_testing.scripted import FlakyStateStore, RecordingDestination, ScriptedSource
 
 
 class Client:

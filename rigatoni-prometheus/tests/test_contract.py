@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
-from rigatoni_core.testing.contracts import ListenerContract, PluginContract
 from rigatoni_prometheus.listener import PrometheusListener
+from rigatoni_testing.contracts import ListenerContract, PluginContract
 
 
 class TestPrometheus(ListenerContract):

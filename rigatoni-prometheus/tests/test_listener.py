@@ -8,14 +8,14 @@ import urllib.request
 import attrs
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
-from rigatoni_core.errors import DestinationError, StateStoreError, Transient
-from rigatoni_core.events import Position, ResumeToken, Stream
-from rigatoni_core.notices import LeaseAwaited, Retrying, WorkerFailed, WorkerStarted, WorkerStarting, WorkerStopped
-from rigatoni_core.testing.batches import event_document
-from rigatoni_core.testing.scripted import FlakyStateStore, Log, RecordingDestination
+from rigatoni_core.api.errors import DestinationError, StateStoreError, Transient
+from rigatoni_core.api.events import Position, ResumeToken, Stream
+from rigatoni_core.api.notices import LeaseAwaited, Retrying, WorkerFailed, WorkerStarted, WorkerStarting, WorkerStopped
 from rigatoni_prometheus import health
 from rigatoni_prometheus.errors import PortTakenError, PrometheusError
 from rigatoni_prometheus.listener import PrometheusListener
+from rigatoni_testing.batches import event_document
+from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination
 
 SENTINEL = "s3nt1nel-sw0rdf1sh"
 

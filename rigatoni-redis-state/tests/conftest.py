@@ -4,8 +4,8 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from rigatoni_core.events import Checkpoint, Position, ResumeToken, Timestamp
-from rigatoni_core.options import Secret
+from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Timestamp
+from rigatoni_core.api.options import Secret
 from rigatoni_redis_state.store import RedisStateStore
 from rigatoni_redis_state.testing.server import redis_url
 

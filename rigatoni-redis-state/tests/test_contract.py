@@ -1,7 +1,7 @@
 """What the testing kit asks of every state store and lease keeper."""
 
 import pytest
-from rigatoni_core.testing.contracts import LeaseContract, PluginContract, StateStoreContract
+from rigatoni_testing.contracts import LeaseContract, PluginContract, StateStoreContract
 
 
 class TestRedisState(StateStoreContract, LeaseContract):

@@ -8,13 +8,12 @@ from urllib.parse import quote
 
 import pytest
 from redis import exceptions as redis
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.api.errors import StateStoreError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.settings import Settings
 from rigatoni_core.config import InvalidConfigurationError, structure
-from rigatoni_core.errors import StateStoreError
-from rigatoni_core.events import Stream
-from rigatoni_core.options import Secret
-from rigatoni_core.settings import Settings
-from rigatoni_core.testing.servers import free_port
+from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_redis_state.errors import (
     ACL,
     RedisConfigurationError,
@@ -29,6 +28,7 @@ from rigatoni_redis_state.errors import (
 )
 from rigatoni_redis_state.store import RedisStateStore
 from rigatoni_redis_state.testing.server import RedisServer
+from rigatoni_testing.servers import free_port
 
 STREAM = Stream("p", "shop.orders")
 SECRET = "sentinel-secret"
@@ -70,9 +70,9 @@ async def test_the_recommended_acl_user_can_do_everything(guarded, checkpoint, d
         assert await store.load_resume_token(STREAM) is not None
         await store.clear_resume_token(STREAM, fencing_token=lease.fencing_token)
         await store.release(lease)
-        await store.want(STREAM, ttl=30)
-        assert await store.wanted(STREAM)
-        assert await store.present("p", owner="one", ttl=30) == 1
+        await store.request_handover(STREAM, ttl=30)
+        assert await store.handover_requested(STREAM)
+        assert await store.heartbeat("p", owner="one", ttl=30) == 1
     looker = RedisStateStore(url=Secret(url))
     async with looker.looking():
         assert await looker.holder(STREAM) is None

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 from redis.crc import key_slot
-from rigatoni_core.errors import LeaseLostError
-from rigatoni_core.events import Stream
+from rigatoni_core.api.errors import LeaseLostError
+from rigatoni_core.api.events import Stream
 from rigatoni_redis_state.scripts import Keys
 
 STREAM = Stream("p", "shop.orders")
@@ -117,24 +117,24 @@ async def test_whoever_looks_sees_the_owner_and_the_record_and_changes_nothing(m
 
 async def test_instances_are_counted_until_they_leave_or_their_time_is_over(make_store, client):
     async with make_store() as one, make_store() as two:
-        assert await one.present("p", owner="one", ttl=30) == 1
-        assert await one.present("p", owner="one", ttl=30) == 1
-        assert await two.present("p", owner="two", ttl=0.3) == 2
-        assert await two.present("q", owner="two", ttl=30) == 1
-        while await one.present("p", owner="one", ttl=30) == 2:
+        assert await one.heartbeat("p", owner="one", ttl=30) == 1
+        assert await one.heartbeat("p", owner="one", ttl=30) == 1
+        assert await two.heartbeat("p", owner="two", ttl=0.3) == 2
+        assert await two.heartbeat("q", owner="two", ttl=30) == 1
+        while await one.heartbeat("p", owner="one", ttl=30) == 2:
             await asyncio.sleep(0.02)
-        assert await two.present("p", owner="two", ttl=30) == 2
-        assert await one.present("p", owner="one", ttl=0) == 1
-        assert await two.present("p", owner="two", ttl=0) == 0
+        assert await two.heartbeat("p", owner="two", ttl=30) == 2
+        assert await one.heartbeat("p", owner="one", ttl=0) == 1
+        assert await two.heartbeat("p", owner="two", ttl=0) == 0
         assert not await client.exists(f"{one.prefix}{{p}}:instances")
 
 
 async def test_a_stream_is_wanted_until_it_is_granted_or_the_time_is_over(store):
-    assert not await store.wanted(STREAM)
-    await store.want(STREAM, ttl=30)
-    assert await store.wanted(STREAM)
+    assert not await store.handover_requested(STREAM)
+    await store.request_handover(STREAM, ttl=30)
+    assert await store.handover_requested(STREAM)
     await store.acquire(STREAM, owner="one", ttl=30)
-    assert not await store.wanted(STREAM)
-    await store.want(STREAM, ttl=0.05)
-    while await store.wanted(STREAM):
+    assert not await store.handover_requested(STREAM)
+    await store.request_handover(STREAM, ttl=0.05)
+    while await store.handover_requested(STREAM):
         await asyncio.sleep(0.01)

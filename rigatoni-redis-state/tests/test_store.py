@@ -5,9 +5,9 @@ import json
 
 import pytest
 from redis.asyncio import Redis
-from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
-from rigatoni_core.events import Stream
-from rigatoni_core.options import Secret
+from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
 from rigatoni_redis_state.errors import (
     RedisForeignKeyError,
     RedisMemoryError,

@@ -8,15 +8,15 @@ from tempfile import TemporaryDirectory
 import pytest
 import trustme
 from redis.crc import key_slot
-from rigatoni_core.errors import LeaseLostError, Transient
-from rigatoni_core.events import Stream
-from rigatoni_core.options import Secret
-from rigatoni_core.settings import Settings
-from rigatoni_core.testing.servers import free_port
+from rigatoni_core.api.errors import LeaseLostError, Transient
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.settings import Settings
 from rigatoni_redis_state.errors import RedisConfigurationError, RedisUnavailableError
 from rigatoni_redis_state.scripts import Keys
 from rigatoni_redis_state.store import RedisStateStore
 from rigatoni_redis_state.testing.server import RedisServer
+from rigatoni_testing.servers import free_port
 
 STREAM = Stream("p", "shop.orders")
 
@@ -152,7 +152,7 @@ async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failove
             assert None not in await asyncio.gather(
                 *(store.acquire(Stream("p", f"many.{number}"), owner="one", ttl=300) for number in range(100))
             )
-            assert await store.present("p", owner="one", ttl=30) == 1
+            assert await store.heartbeat("p", owner="one", ttl=30) == 1
             with admins[0] as first:
                 while first.wait(1, 1000) < 1:
                     pass

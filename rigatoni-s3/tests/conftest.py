@@ -8,15 +8,15 @@ from typing import Any
 
 import attrs
 import pytest
-from rigatoni_core.events import Definition, ResumeToken
-from rigatoni_core.options import Secret
-from rigatoni_core.testing.batches import event_document
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.events import Definition, ResumeToken
+from rigatoni_core.api.options import Secret
 from rigatoni_s3 import destination as module
 from rigatoni_s3.access import Access
 from rigatoni_s3.destination import S3Destination
 from rigatoni_s3.testing.proxy import FaultProxy
 from rigatoni_s3.testing.server import S3Server, s3_server
+from rigatoni_testing.batches import event_document
+from rigatoni_testing.serializers import TokenLines
 
 _NUMBERS = itertools.count()
 

@@ -1,8 +1,8 @@
 """What the testing kit asks of every destination."""
 
 import pytest
-from rigatoni_core.testing.contracts import DestinationContract, Place, PluginContract
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_testing.contracts import DestinationContract, Place, PluginContract
+from rigatoni_testing.serializers import TokenLines
 
 
 class TestS3(DestinationContract):

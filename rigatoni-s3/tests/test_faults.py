@@ -6,10 +6,8 @@ import contextlib
 import attrs
 import pytest
 from botocore.exceptions import ClientError
-from rigatoni_core.events import Stream
-from rigatoni_core.options import Secret
-from rigatoni_core.testing.batches import START, STREAM, batch_of
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
 from rigatoni_s3.errors import (
     S3AccessError,
     S3BucketError,
@@ -20,13 +18,15 @@ from rigatoni_s3.errors import (
     translated,
 )
 from rigatoni_s3.testing.proxy import Answer
+from rigatoni_testing.batches import START, STREAM, batch_of
+from rigatoni_testing.serializers import TokenLines
 
 MIB = 2**20
 LARGE = {"multipart_threshold": 5 * MIB, "multipart_part_size": 5 * MIB}
 
 
 def tokens_of(batch):
-    return [batch.mark(index)[0] for index in range(len(batch))]
+    return [batch.token_and_time(index)[0] for index in range(len(batch))]
 
 
 @pytest.fixture

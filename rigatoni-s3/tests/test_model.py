@@ -17,15 +17,15 @@ from bson import encode
 from bson.timestamp import Timestamp as BsonTimestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chain import BatchRecord, DefinitionRecord
-from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
-from rigatoni_core.events import Definition, Position, Stream
-from rigatoni_core.layout import Layout
-from rigatoni_core.testing.batches import START, batch_of, event_document
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError
+from rigatoni_core.api.events import Definition, Position, Stream
+from rigatoni_objects.file_layout import FileLayout
+from rigatoni_objects.records import BatchRecord, DefinitionRecord
 from rigatoni_s3.chain import Chain
 from rigatoni_s3.errors import DefinitionSettlingError, S3Error, S3UnavailableError, UnfinishedBatchError
+from rigatoni_testing.batches import START, batch_of, event_document
+from rigatoni_testing.serializers import TokenLines
 
 STREAM = Stream("lake", "shop.*")
 EVENTS = 14
@@ -141,7 +141,7 @@ class World:
         self.layouts, self.chain = layouts, chain
         self.raws = self._events()
         self.whole = batch_of(self.raws, stream=STREAM)
-        self.tokens = [self.whole.mark(index)[0] for index in range(EVENTS)]
+        self.tokens = [self.whole.token_and_time(index)[0] for index in range(EVENTS)]
         self.checkpoints: list[Position] = []
         self.forced: int | None = None
         self.ending = False
@@ -168,7 +168,7 @@ class World:
         now = self.whole[: self.chance.randrange(1, 3)].end if self.chance.random() < 0.5 else START
 
         def run() -> None:
-            chain = self.chain(self.store, "", STREAM, Layout(TokenLines(), self.layouts[layout]), settle_time=0.0)  # type: ignore[arg-type]
+            chain = self.chain(self.store, "", STREAM, FileLayout(TokenLines(), self.layouts[layout]), settle_time=0.0)  # type: ignore[arg-type]
             position = checkpoint
             for _ in range(30):
                 try:

@@ -1,15 +1,15 @@
 """Options: as a file spells them, and as they arrive at the store."""
 
 import pytest
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.options import Secret
 from rigatoni_core.config import load
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.options import Secret
-from rigatoni_core.testing.batches import START, STREAM, batch_of
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_s3.access import Access
 from rigatoni_s3.destination import S3Destination
 from rigatoni_s3.testing.proxy import FaultProxy
+from rigatoni_testing.batches import START, STREAM, batch_of
+from rigatoni_testing.serializers import TokenLines
 
 MIB = 2**20
 FILE = """\

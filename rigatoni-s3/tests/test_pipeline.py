@@ -3,12 +3,12 @@
 import asyncio
 
 from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.pipeline import Pipeline
-from rigatoni_core.settings import RetrySettings, Settings
-from rigatoni_core.testing.batches import event_document
-from rigatoni_core.testing.scripted import Log, ScriptedSource
+from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_s3.testing.proxy import Answer
+from rigatoni_testing.batches import event_document
+from rigatoni_testing.scripted import Log, ScriptedSource
 
 HOUR = 1_700_049_600  # 2023-11-15 12:00:00 UTC
 RETRY = RetrySettings(retry_delay=0.02, max_retry_delay=0.1, max_retries=30)

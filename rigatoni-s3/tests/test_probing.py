@@ -1,12 +1,12 @@
 """What is found out at the start: rights, and whether the store creates objects only if absent, atomically."""
 
 import pytest
-from rigatoni_core.contracts import Delivery
-from rigatoni_core.events import Definition
-from rigatoni_core.testing.batches import START, STREAM, batch_of
+from rigatoni_core.api.contracts import Delivery
+from rigatoni_core.api.events import Definition
 from rigatoni_s3.destination import S3Destination
 from rigatoni_s3.errors import S3AccessError, S3BucketError, S3UnsupportedError
 from rigatoni_s3.testing.proxy import Answer
+from rigatoni_testing.batches import START, STREAM, batch_of
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ async def test_without_conditional_put_names_are_looked_for_first_and_the_level_
         assert await it.write_batch(whole[:3]) == whole[:2].end
         assert await it.write_batch(whole[2:]) is None
     assert not [request for request in proxy.requests if "if-none-match" in request.headers]
-    assert [token for tokens in place.written().values() for token in tokens] == [whole.mark(n)[0] for n in range(4)]
+    assert [token for tokens in place.written().values() for token in tokens] == [
+        whole.token_and_time(n)[0] for n in range(4)
+    ]
 
 
 @pytest.mark.parametrize(("conditional_put", "raised"), [("auto", False), (True, True)])

@@ -3,14 +3,14 @@
 import attrs
 import bson
 import pytest
-from rigatoni_core.contracts import Deserializer, Serializer
-from rigatoni_core.deadletters import DeadLetter
-from rigatoni_core.errors import UnreadableError
-from rigatoni_core.events import Stream
-from rigatoni_core.replay import Replayer, kept_letters
-from rigatoni_core.settings import Settings
-from rigatoni_core.sidestream import SideStream
-from rigatoni_core.testing.batches import TestDecoder, batch_of
+from rigatoni_core.api.contracts import Deserializer, Serializer
+from rigatoni_core.api.errors import UnreadableError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.dead_letters import DeadLetter
+from rigatoni_core.engine.replay import Replayer, kept_letters
+from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_testing.batches import TestDecoder, batch_of
 
 DECODER = TestDecoder()
 STREAMS = [Stream("lake", "shop.*"), Stream("lake", "shop.users")]

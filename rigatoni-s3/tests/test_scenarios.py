@@ -5,12 +5,12 @@ import json
 
 import attrs
 import pytest
-from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.events import Definition, Gap, Stream
-from rigatoni_core.layout import stem
-from rigatoni_core.testing.batches import START, STREAM, batch_of
-from rigatoni_core.testing.serializers import TokenLines
+from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
+from rigatoni_core.api.events import Definition, Gap, Stream
+from rigatoni_objects.file_layout import stem
 from rigatoni_s3.errors import DefinitionSettlingError, S3KeyTooLongError, UnfinishedBatchError
+from rigatoni_testing.batches import START, STREAM, batch_of
+from rigatoni_testing.serializers import TokenLines
 
 WIDE = Stream("lake", "shop.*")
 NOON = 1_700_049_600  # 2023-11-15 12:00:00 UTC
@@ -23,7 +23,7 @@ def flat(objects):
 
 
 def tokens_of(batch):
-    return [batch.mark(index)[0] for index in range(len(batch))]
+    return [batch.token_and_time(index)[0] for index in range(len(batch))]
 
 
 def lead(batch):

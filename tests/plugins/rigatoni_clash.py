@@ -1,6 +1,6 @@
 """A foreign plugin whose destination has the name of one of ours."""
 
-from rigatoni_core.hookspecs import Component, hookimpl
+from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load():

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 import attrs
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, Serializer
-from rigatoni_core.events import Position, token_hash
-from rigatoni_core.threads import Lane
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, Serializer
+from rigatoni_core.api.events import Position, token_hash
+from rigatoni_core.api.executor import DaemonExecutor
 
 from rigatoni_template.errors import TemplateError, translated
 
@@ -19,12 +19,12 @@ class TemplateDestination(Destination):
 
     path: Annotated[Path, "The folder that files are written to; it is created"]
     serializer: Annotated[Serializer, "What turns a batch into a file's content"]
-    _lane: Lane | None = attrs.field(init=False, default=None, repr=False)
+    _lane: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False)
 
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def __aenter__(self) -> Self:
-        self._lane = Lane("rigatoni-template")  # blocking calls stay off the event loop
+        self._lane = DaemonExecutor("rigatoni-template")  # blocking calls stay off the event loop
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:

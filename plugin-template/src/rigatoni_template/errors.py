@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rigatoni_core import errors
+from rigatoni_core.api import errors
 
 # --- destination
 

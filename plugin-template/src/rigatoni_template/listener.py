@@ -4,9 +4,9 @@ import logging
 from typing import Annotated
 
 import attrs
-from rigatoni_core.contracts import Listener
-from rigatoni_core.errors import error_id
-from rigatoni_core.notices import GapRecorded, Notice, WorkerFailed, WorkerFailing
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.errors import error_id
+from rigatoni_core.api.notices import GapRecorded, Notice, WorkerFailed, WorkerFailing
 
 from rigatoni_template.errors import TemplateListenerError
 

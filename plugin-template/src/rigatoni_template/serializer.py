@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import attrs
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
-from rigatoni_core.events import token_hash
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.events import token_hash
 
 from rigatoni_template.errors import TemplateUnreadableError
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import attrs
-from rigatoni_core.batch import Decoder, EventBatch
-from rigatoni_core.contracts import Source
-from rigatoni_core.errors import PositionLostError
-from rigatoni_core.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.threads import on_own_thread
+from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.contracts import Source
+from rigatoni_core.api.errors import PositionLostError
+from rigatoni_core.api.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.executor import on_own_thread
 
 from rigatoni_template.errors import reading
 
@@ -25,7 +25,7 @@ _MOST = 1024**2  # bytes that are read at once
 class LineDecoder:
     """A raw document is `<offset of the line's end> <operation> <JSON>`; the offset is the resume token."""
 
-    def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+    def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """The file knows no time."""
         return ResumeToken(bytes(raw).split(b" ", 1)[0].decode()), None
 
@@ -33,9 +33,9 @@ class LineDecoder:
         """All lines are of one stream."""
         return Namespace("lines")
 
-    def derive(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+    def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         """See `Decoder`; bytes become their base64 text."""
-        return f"{self.mark(raw)[0]} {operation} {json.dumps(fields, default=_base64)}".encode()
+        return f"{self.token_and_time(raw)[0]} {operation} {json.dumps(fields, default=_base64)}".encode()
 
     def event(self, raw: memoryview) -> ChangeEvent:
         """Raises ValueError where the line is no JSON document."""
@@ -76,7 +76,7 @@ class TemplateSource(Source):
             raws = await on_own_thread("rigatoni-template", partial(self._raws, int(position.resume_token)))
             if raws:
                 offsets = list(accumulate(map(len, raws), initial=0))
-                batch = EventBatch.following(position, stream, memoryview(b"".join(raws)), offsets, self.decoder)
+                batch = EventBatch.from_reply(position, stream, memoryview(b"".join(raws)), offsets, self.decoder)
                 position = batch.end
                 yield batch
             else:

@@ -7,11 +7,11 @@ from types import TracebackType
 from typing import Annotated, Self, TypeVar
 
 import attrs
-from rigatoni_core.contracts import StateStore
-from rigatoni_core.errors import LeaseLostError
-from rigatoni_core.events import Checkpoint, Stream
-from rigatoni_core.records import dump_checkpoint, load_checkpoint
-from rigatoni_core.threads import Lane
+from rigatoni_core.api.contracts import StateStore
+from rigatoni_core.api.errors import LeaseLostError
+from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.executor import DaemonExecutor
+from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 
 from rigatoni_template.errors import TemplateStateError, asking
 
@@ -31,11 +31,11 @@ class TemplateStateStore(StateStore):
     """Checkpoints in one table, by the stream's key."""
 
     path: Annotated[Path, "The SQLite database; it is created"]
-    _lane: Lane | None = attrs.field(init=False, default=None, repr=False)
+    _lane: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False)
     _database: sqlite3.Connection | None = attrs.field(init=False, default=None, repr=False)
 
     async def __aenter__(self) -> Self:
-        lane = Lane("rigatoni-template")
+        lane = DaemonExecutor("rigatoni-template")
         try:
             self._database = await lane.run(self._open)
         except BaseException:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rigatoni_core.hookspecs import Component, hookimpl
+from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_avro() -> type[Any]:

@@ -13,10 +13,10 @@ from rigatoni_bson.columns import COLUMNS, NULL, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.writing import pieces_of
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.contracts import Serializer
-from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_avro.block import blocks, cells
 from rigatoni_avro.schema import event_schema, fingerprint_of
@@ -95,7 +95,7 @@ class AvroSerializer(Serializer):
             malformed |= {first + index: error for index, error in wrong.items()}
             yield rows, ends
 
-    def _rows(self, events: Chunk) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
+    def _rows(self, events: Segment) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
         """All rows, where each of them ends, and what is wrong with which event; a malformed one's has no meaning."""
         if self._accelerator is None:
             columns = EventColumns.of_raw(events.copies())

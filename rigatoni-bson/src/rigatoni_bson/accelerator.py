@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from rigatoni_core.chunks import Chunk
+from rigatoni_core.api.segments import Segment
 
 Left = list[tuple[int, int]]
 """For each document that is left to the pure path, its index and where in the text it belongs."""
@@ -55,7 +55,7 @@ def find_accelerator() -> Accelerator | None:
     return found
 
 
-def documents_for(chunk: Chunk) -> tuple[bytes, "array[int]"]:
+def documents_for(chunk: Segment) -> tuple[bytes, "array[int]"]:
     """The documents as the accelerator takes them; no copy where the buffer is all of a `bytes` object."""
     buffer, offsets = chunk.buffer, chunk.offsets
     if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
-from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.api.errors import RejectedEventsError
 
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.fields import NULL, WIDTH, Row, row_of, values_of

@@ -1,6 +1,6 @@
 """The errors of this distribution."""
 
-from rigatoni_core.errors import RigatoniError
+from rigatoni_core.api.errors import RigatoniError
 
 
 class MalformedEventError(RigatoniError):

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterator
 
 import bson
-from rigatoni_core.chunks import Chunk
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_bson.accelerator import find_accelerator
 
@@ -72,14 +72,14 @@ def _zero(data: bytes | memoryview, start: int) -> int:
     raise ValueError(f"not BSON at byte {start}: a text without an end")
 
 
-def documents_of(array_value: memoryview) -> Chunk:
+def documents_of(array_value: memoryview) -> Segment:
     """The documents of a BSON array, without the array's own bytes between them.
 
     Raises ValueError where they can not be told apart.
     """
     found = _ACCELERATOR.documents_of(array_value) if _ACCELERATOR is not None else None
     if found is not None:
-        return Chunk(memoryview(found[0]), array("Q", found[1]))
+        return Segment(memoryview(found[0]), array("Q", found[1]))
     convert = getattr(getattr(bson, "_cbson", None), "_array_of_documents_to_buffer", None)
     if convert is not None:  # PyMongo's C extension, as its own raw cursors use it
         return chunk_of(convert(array_value))
@@ -87,7 +87,7 @@ def documents_of(array_value: memoryview) -> Chunk:
     return chunk_of(b"".join(data[value:after] for _, _, value, after in elements(data)))
 
 
-def chunk_of(documents: bytes) -> Chunk:
+def chunk_of(documents: bytes) -> Segment:
     """These documents, one right after another, told apart by the sizes that they say.
 
     Raises ValueError where a document says a size that none can have.
@@ -105,4 +105,4 @@ def chunk_of(documents: bytes) -> Chunk:
     if position > end:
         raise ValueError(f"the last document ends at byte {position} of {end}")
     append(position)
-    return Chunk(memoryview(documents), offsets)
+    return Segment(memoryview(documents), offsets)

@@ -5,8 +5,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chunks import Chunk
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_bson.accelerator import completed, documents_for, find_accelerator
 from rigatoni_bson.decoded import Decoded
@@ -23,10 +23,10 @@ PIECE = 256 * 1024
 """Bytes of raw documents written at once where a file is made piece by piece: few calls, little memory."""
 
 
-def pieces_of(events: EventBatch) -> Iterator[tuple[int, Chunk]]:
+def pieces_of(events: EventBatch) -> Iterator[tuple[int, Segment]]:
     """The documents in pieces of at most about `PIECE` bytes, without a copy, each with the index of its first one."""
     first = 0
-    for chunk in events.chunks:
+    for chunk in events.segments:
         start, offsets = 0, chunk.offsets
         while start < len(chunk):
             stop = max(bisect_right(offsets, offsets[start] + PIECE) - 1, start + 1)
@@ -57,7 +57,7 @@ class JsonWriter:
         """For each raw document its JSON text in UTF-8 (no newline in it), or what is wrong with it."""
         if self._accelerator is not None and documents:
             offsets = array("Q", accumulate(map(len, documents), initial=0))
-            lines, malformed = self.lines(Chunk(memoryview(b"".join(documents)), offsets))
+            lines, malformed = self.lines(Segment(memoryview(b"".join(documents)), offsets))
             rest = iter(lines.split(b"\n"))
             return [malformed.get(index) or next(rest) for index in range(len(documents))]
         texts: list[bytes | MalformedEventError] = []
@@ -67,7 +67,7 @@ class JsonWriter:
             texts += [text or self._text(raw) for text, raw in zip(known, chunk, strict=True)]
         return texts
 
-    def lines(self, documents: Chunk) -> tuple[bytes, dict[int, MalformedEventError]]:
+    def lines(self, documents: Segment) -> tuple[bytes, dict[int, MalformedEventError]]:
         """The documents as lines that end in a newline; what is wrong with the others.
 
         The errors are by index; a document that has one has no line.
@@ -85,7 +85,7 @@ class JsonWriter:
             lines.append(line + b"\n" if line else line)
         return completed(text, left, lines) if left else text, malformed
 
-    def _pure_lines(self, documents: Chunk) -> tuple[bytes, dict[int, MalformedEventError]]:
+    def _pure_lines(self, documents: Segment) -> tuple[bytes, dict[int, MalformedEventError]]:
         lines: list[bytes] = []
         malformed: dict[int, MalformedEventError] = {}
         for start in range(0, len(documents), CHUNK):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import attrs
 from isal import isal_zlib
-from rigatoni_core.errors import UnreadableError
+from rigatoni_core.api.errors import UnreadableError
 
 from rigatoni_compression.wrapper import Compressed, Compressor, Piece, check_level
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
 import attrs
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
-from rigatoni_core.errors import UnreadableError
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Deserializer, Piecewise, Serializer
+from rigatoni_core.api.errors import UnreadableError
 
 Piece = bytes | memoryview
 

@@ -4,7 +4,7 @@ import threading
 from typing import Annotated
 
 import attrs
-from rigatoni_core.errors import UnreadableError
+from rigatoni_core.api.errors import UnreadableError
 from zstandard import ZstdCompressionParameters, ZstdCompressor, ZstdDecompressor, ZstdError
 
 from rigatoni_compression.wrapper import Compressed, Compressor, check_level

@@ -10,10 +10,10 @@ from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.writing import pieces_of
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.contracts import Piecewise, Serializer
-from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Piecewise, Serializer
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_csv.cells import Cells
 
@@ -72,7 +72,7 @@ class CsvSerializer(Serializer, Piecewise):
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
-    def _rows(self, events: Chunk) -> tuple[bytes, dict[int, MalformedEventError]]:
+    def _rows(self, events: Segment) -> tuple[bytes, dict[int, MalformedEventError]]:
         """A row for each event, and what is wrong with which of them; a malformed one's row has no meaning."""
         if self._accelerator is None:
             columns = EventColumns.of_raw(events.copies())

@@ -12,7 +12,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rigatoni_core.errors import StateStoreError, Transient
+from rigatoni_core.api.errors import StateStoreError, Transient
 
 
 class FileStateError(StateStoreError):

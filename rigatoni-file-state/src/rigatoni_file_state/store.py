@@ -9,11 +9,11 @@ from typing import Annotated, Self
 
 import attrs
 from filelock import FileLock, Timeout
-from rigatoni_core.contracts import StateInspector, StateStore
-from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
-from rigatoni_core.events import Checkpoint, Stream
-from rigatoni_core.records import dump_checkpoint, load_checkpoint
-from rigatoni_core.threads import Lane, on_own_thread
+from rigatoni_core.api.contracts import StateInspector, StateStore
+from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
+from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.executor import DaemonExecutor, on_own_thread
+from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 
 from rigatoni_file_state import files
 from rigatoni_file_state.errors import FileStateError, StateFolderGoneError, StateFolderInUseError, translated
@@ -29,7 +29,7 @@ class FileStateStore(StateStore, StateInspector):
 
     path: Annotated[Path, "The folder that holds the records; it is created"]
     _lock: FileLock | None = attrs.field(init=False, default=None, repr=False)
-    _lanes: dict[str, Lane] = attrs.field(init=False, factory=dict, repr=False)
+    _lanes: dict[str, DaemonExecutor] = attrs.field(init=False, factory=dict, repr=False)
 
     async def __aenter__(self) -> Self:
         """Create the folder and lock it. Raises `StateFolderInUseError` naming the process that uses it."""
@@ -82,7 +82,7 @@ class FileStateStore(StateStore, StateInspector):
                 change()
 
         if stream.key not in self._lanes:
-            self._lanes[stream.key] = Lane(f"rigatoni-file-state {stream}")
+            self._lanes[stream.key] = DaemonExecutor(f"rigatoni-file-state {stream}")
         await self._lanes[stream.key].run(attempt)
 
     # --- what runs in threads

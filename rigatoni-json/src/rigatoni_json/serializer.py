@@ -9,9 +9,9 @@ from bson.codec_options import DatetimeConversion
 from bson.json_util import JSONOptions
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.writing import JsonWriter, pieces_of
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Deserializer, Piecewise, Serializer
-from rigatoni_core.errors import RejectedEventsError, UnreadableError
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Deserializer, Piecewise, Serializer
+from rigatoni_core.api.errors import RejectedEventsError, UnreadableError
 
 _READING = JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 

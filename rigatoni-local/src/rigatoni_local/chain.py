@@ -23,8 +23,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chain import (
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_objects.file_layout import FileLayout, day, stem
+from rigatoni_objects.records import (
     BatchRecord,
     Contents,
     DefinitionRecord,
@@ -34,9 +37,6 @@ from rigatoni_core.chain import (
     later,
     missing_contents,
 )
-from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
-from rigatoni_core.events import Definition, Gap, Position, Stream
-from rigatoni_core.layout import Layout, day, stem
 
 from rigatoni_local import files
 from rigatoni_local.errors import LocalError, LocalFolderGoneError, UnfinishedBatchError
@@ -45,7 +45,7 @@ from rigatoni_local.errors import LocalError, LocalFolderGoneError, UnfinishedBa
 class Chain:
     """One stream's batches below the folder `root`, and which definition this run works with."""
 
-    def __init__(self, root: Path, stream: Stream, layout: Layout) -> None:
+    def __init__(self, root: Path, stream: Stream, layout: FileLayout) -> None:
         self.stream = stream
         self.layout = layout
         self.folder = root / stream.key
@@ -256,7 +256,7 @@ class Chain:
                 self._tree.publish(temporary, self.folder / part.path)
 
 
-def made(layout: Layout, events: EventBatch) -> Contents:
+def made(layout: FileLayout, events: EventBatch) -> Contents:
     """The files of a batch. Raises `RejectedEventsError`."""
     return contents_of(layout, layout.parts(events))
 

@@ -7,26 +7,26 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import attrs
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chain import Contents
-from rigatoni_core.contracts import (
-    Advisor,
-    BatchCutter,
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import (
+    BatchSplitter,
+    ConfigLinter,
     Delivery,
     Destination,
     DestinationMetadata,
     PositionKeeper,
-    Preparer,
+    Prefetching,
     ReadBack,
     Serializer,
 )
-from rigatoni_core.early import EarlyWork
-from rigatoni_core.events import Definition, Gap, Position, Stream
-from rigatoni_core.layout import Layout, check_partitions
-from rigatoni_core.options import texts
-from rigatoni_core.readback import documents_of
-from rigatoni_core.settings import Settings
-from rigatoni_core.threads import Lane, on_own_thread
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.executor import DaemonExecutor, on_own_thread
+from rigatoni_core.api.options import texts
+from rigatoni_core.api.settings import Settings
+from rigatoni_objects.file_layout import FileLayout, check_partitions
+from rigatoni_objects.prefetch import PrefetchPool
+from rigatoni_objects.records import Contents
+from rigatoni_objects.scan import documents_of
 
 from rigatoni_local import files
 from rigatoni_local.chain import Chain, made
@@ -40,7 +40,7 @@ BEGIN_TIMEOUT = 15.0
 
 
 @attrs.define(kw_only=True)
-class LocalDestination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor, ReadBack):
+class LocalDestination(Destination, PositionKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
     """Writes each batch as one file (one per partition) below `path`; see `rigatoni_local.chain` for how."""
 
     path: Annotated[Path, "The folder; it is created if missing. A local file system with hard links and file locks"]
@@ -53,14 +53,14 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Preparer, Advis
     folder_template: Annotated[
         str, "Folders of your own instead, such as `{database}/{collection}/{year}/{month}/{day}`"
     ] = attrs.field(default="", validator=check_partitions)
-    _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+    _lanes: dict[str, tuple[DaemonExecutor, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
-    _early: EarlyWork[Contents] = attrs.field(init=False, repr=False, eq=False)
+    _early: PrefetchPool[Contents] = attrs.field(init=False, repr=False, eq=False)
 
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
 
     def __attrs_post_init__(self) -> None:
-        self._early = EarlyWork("rigatoni-local early", partial(made, self._layout))  # which may not go together
+        self._early = PrefetchPool("rigatoni-local early", partial(made, self._layout))  # which may not go together
 
     async def __aenter__(self) -> Self:
         """Create the folder, and make sure that its file system can do what the protocol needs."""
@@ -136,7 +136,7 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Preparer, Advis
         )
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """See `Layout.advice`."""
+        """See `FileLayout.advice`."""
         return self._layout.advice(settings)
 
     async def close(self) -> None:
@@ -147,12 +147,15 @@ class LocalDestination(Destination, PositionKeeper, BatchCutter, Preparer, Advis
         self._early.close()
 
     @property
-    def _layout(self) -> Layout:
-        return Layout(self.serializer, self.partition_by, self.folder_template)
+    def _layout(self) -> FileLayout:
+        return FileLayout(self.serializer, self.partition_by, self.folder_template)
 
     async def _run(self, stream: Stream, what: str, call: Callable[[Chain], T]) -> T:
         if stream.key not in self._lanes:
-            self._lanes[stream.key] = (Lane(f"rigatoni-local {stream}"), Chain(self.path, stream, self._layout))
+            self._lanes[stream.key] = (
+                DaemonExecutor(f"rigatoni-local {stream}"),
+                Chain(self.path, stream, self._layout),
+            )
         lane, chain = self._lanes[stream.key]
 
         def attempt() -> T:

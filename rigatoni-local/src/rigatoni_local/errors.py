@@ -14,7 +14,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rigatoni_core.errors import DestinationError, Transient
+from rigatoni_core.api.errors import DestinationError, Transient
 
 
 class LocalError(DestinationError):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from rigatoni_core.chain import BatchRecord
-from rigatoni_core.events import Stream
+from rigatoni_core.api.events import Stream
+from rigatoni_objects.records import BatchRecord
 
 
 def written(root: Path, pipeline: str) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from bson import DBRef, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_bson.walking import elements
-from rigatoni_core.events import (
+from rigatoni_core.api.events import (
     ChangeEvent,
     Namespace,
     Operation,
@@ -62,7 +62,7 @@ def time_of_token(token: Mapping[str, Any]) -> Timestamp | None:
 class ChangeEventDecoder:
     """The decoder that this source hands to its batches."""
 
-    def mark(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+    def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         data = bytes(raw)
         token, time = None, None
         for kind, key, value, after in elements(data):
@@ -84,8 +84,8 @@ class ChangeEventDecoder:
                 return _namespace(data[value:after])
         return None
 
-    def derive(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
-        token, time = self.mark(raw)
+    def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        token, time = self.token_and_time(raw)
         document: dict[str, Any] = {"_id": token_document(token), "operationType": operation}
         if time is not None:
             document["clusterTime"] = BsonTimestamp(time.seconds, time.increment)

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from pymongo import AsyncMongoClient, MongoClient
-from rigatoni_core.threads import Lane
+from rigatoni_core.api.executor import DaemonExecutor
 
 Client = AsyncMongoClient[Any] | MongoClient[Any]
 
@@ -36,7 +36,7 @@ class Calls:
     """
 
     def __init__(self, *, blocking: bool) -> None:
-        self._lane = Lane("rigatoni-mongodb") if blocking else None
+        self._lane = DaemonExecutor("rigatoni-mongodb") if blocking else None
 
     async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._lane is None:

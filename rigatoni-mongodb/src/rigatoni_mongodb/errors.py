@@ -10,7 +10,7 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
 )
-from rigatoni_core.errors import PositionLostError, RigatoniError, SourceError, Transient
+from rigatoni_core.api.errors import PositionLostError, RigatoniError, SourceError, Transient
 
 
 class MongoDBError(SourceError):

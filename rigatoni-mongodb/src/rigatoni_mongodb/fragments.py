@@ -7,7 +7,7 @@ the last: going on after it goes on after the whole event.
 
 import bson
 from rigatoni_bson.walking import chunk_of, elements
-from rigatoni_core.chunks import Chunk
+from rigatoni_core.api.segments import Segment
 
 STAGE = "$changeStreamSplitLargeEvent"
 
@@ -27,7 +27,7 @@ class Joiner:
         """The cursor is gone: the server sends the event again from its first fragment."""
         self._fields.clear()
 
-    def joined(self, documents: Chunk) -> Chunk:
+    def joined(self, documents: Segment) -> Segment:
         """The whole events in these documents and what was held before.
 
         Raises ValueError where a document can not be read, or a fragment does not follow the one before.

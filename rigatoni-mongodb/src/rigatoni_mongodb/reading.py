@@ -8,10 +8,11 @@ from contextlib import suppress
 
 import attrs
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.errors import DamagedEventError, RigatoniError
-from rigatoni_core.events import Definition, Position, Stream, Timestamp
-from rigatoni_core.notices import Invalidated, RepeatsPossible, Resumed, publish
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.errors import DamagedEventError, RigatoniError
+from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.api.notices import Invalidated, RepeatsPossible, Resumed
 
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
 from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable
@@ -163,7 +164,7 @@ class Reader:
             documents = self.joiner.joined(reply.documents) if self.joiner else reply.documents
             if len(documents):
                 buffer, offsets, time = documents.buffer, documents.offsets, reply.operation_time
-                batch = EventBatch.following(self.position, self.stream, buffer, offsets, DECODER, source_time=time)
+                batch = EventBatch.from_reply(self.position, self.stream, buffer, offsets, DECODER, source_time=time)
                 self.position = batch.end
                 batches = [batch]
         except (ValueError, DamagedEventError) as error:
@@ -191,7 +192,7 @@ class Reader:
             return []
         held = EventBatch.join(self._held)
         for index in range(len(held)):
-            token, time = held.mark(index)
+            token, time = held.token_and_time(index)
             if token == dropping.resume_token:
                 self._dropping, self._held = None, []
                 return [held[index + 1 :]] if index + 1 < len(held) else []
@@ -200,7 +201,7 @@ class Reader:
                 break
         if not caught_up:
             return []  # all events so far have that cluster time: the token may still come
-        if held.mark(0)[1] == dropping.cluster_time:
+        if held.token_and_time(0)[1] == dropping.cluster_time:
             reason = "the stream's definition changed, and the event of the saved position is not in it any more"
             publish(RepeatsPossible(stream=self.stream, reason=reason))
         self._dropping, self._held = None, []

@@ -16,12 +16,12 @@ import bson
 from pymongo.errors import AutoReconnect, InvalidOperation
 from pymongo.read_preferences import _ServerMode
 from rigatoni_bson.walking import INT32, documents_of, elements
-from rigatoni_core.chunks import Chunk
-from rigatoni_core.events import Timestamp
+from rigatoni_core.api.events import Timestamp
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_mongodb.driver import Calls, Driver
 
-EMPTY = Chunk(memoryview(b""), (0,))
+EMPTY = Segment(memoryview(b""), (0,))
 _NOTHING = b"\5\0\0\0\0"
 """An empty array."""
 
@@ -34,7 +34,7 @@ class Reply:
     cursor's last answer.
     """
 
-    documents: Chunk
+    documents: Segment
     token: dict[str, Any] | None
     operation_time: Timestamp | None
     cluster_time: Timestamp | None

@@ -13,12 +13,12 @@ from bson import json_util
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
-from rigatoni_core.batch import Decoder, EventBatch
-from rigatoni_core.contracts import Advisor, Examiner, Positioner, Source
-from rigatoni_core.errors import RigatoniError
-from rigatoni_core.events import Definition, Position, Stream, Timestamp
-from rigatoni_core.options import Secret, texts
-from rigatoni_core.settings import Settings
+from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.api.options import Secret, texts
+from rigatoni_core.api.settings import Settings
 
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
 from rigatoni_mongodb.errors import NotAReplicaSetError, translate
@@ -59,7 +59,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, Advisor, Examiner, Positioner):
+class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner):
     """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
 
     uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
@@ -165,7 +165,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         return Definition(self._deployment, fingerprint, details, self._uncertain())
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """Filters that drop deletes, options of the URI that the driver does not know. See `Advisor`."""
+        """Filters that drop deletes, options of the URI that the driver does not know. See `ConfigLinter`."""
         stages = [json_util.dumps(stage["$match"]) for stage in self.pipeline if "$match" in stage]
         dropping = [stage for stage in stages if '"fullDocument' in stage and '"operationType"' not in stage]
         filters = (
@@ -175,7 +175,7 @@ class MongoDBSource(Source, Advisor, Examiner, Positioner):
         return (*uri_advice(self.uri.reveal()), *(filters if dropping else ()))
 
     async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
-        """Whether the images that are required are recorded. See `Examiner`."""
+        """Whether the images that are required are recorded. See `HealthCheck`."""
         if "required" not in (self.full_document, self.full_document_before_change):
             return ()
         assert self._driver is not None

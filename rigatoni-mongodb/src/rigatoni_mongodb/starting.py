@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from bson import json_util
 from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_core.events import Definition, Position, ResumeToken, Timestamp
+from rigatoni_core.api.events import Definition, Position, ResumeToken, Timestamp
 
 from rigatoni_mongodb.decoding import time_of_token, token_document, token_text
 from rigatoni_mongodb.errors import MongoDBConfigurationError, MongoDBPositionLostError

@@ -6,8 +6,8 @@ used; ours begin with `rigatoni.`. No attribute holds a text of an error, a resu
 
 from importlib import metadata
 
-from rigatoni_core.errors import error_id
-from rigatoni_core.events import Stream
+from rigatoni_core.api.errors import error_id
+from rigatoni_core.api.events import Stream
 
 SCOPE = "rigatoni"
 """The name of the instrumentation scope."""

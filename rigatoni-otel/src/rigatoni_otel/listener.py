@@ -6,8 +6,8 @@ from typing import Annotated, Self
 import attrs
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
-from rigatoni_core.contracts import Listener, Managed
-from rigatoni_core.notices import Notice
+from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.notices import Notice
 
 from rigatoni_otel.instruments import Instruments
 from rigatoni_otel.spans import BatchSpans

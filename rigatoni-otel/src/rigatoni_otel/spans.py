@@ -11,10 +11,10 @@ from contextvars import Token
 import attrs
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider, set_span_in_context
-from rigatoni_core.events import Stream
-from rigatoni_core.notices import (
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import (
     BatchRead,
-    BatchRecut,
+    BatchRealigned,
     BatchWritten,
     CheckpointFailed,
     CheckpointSaved,
@@ -59,7 +59,7 @@ class BatchSpans:
         match notice:
             case Retrying():
                 batch.span.add_event("rigatoni.retry", {"rigatoni.attempt": notice.attempt, **of_error(notice.error)})
-            case BatchRecut():
+            case BatchRealigned():
                 batch.span.add_event("rigatoni.recut", {"messaging.batch.message_count": notice.events})
             case EventsRejected():
                 batch.span.add_event("rigatoni.rejected", {"messaging.batch.message_count": notice.events})

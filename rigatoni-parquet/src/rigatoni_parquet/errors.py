@@ -1,6 +1,6 @@
 """The errors of this distribution."""
 
-from rigatoni_core.errors import ConfigurationError
+from rigatoni_core.api.errors import ConfigurationError
 
 
 class SchemaFileError(ConfigurationError):

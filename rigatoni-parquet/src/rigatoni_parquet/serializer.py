@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rigatoni_bson.accelerator import Accelerator, find_accelerator
 from rigatoni_bson.texts import ColumnTexts
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Serializer
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
 
 from rigatoni_parquet.nesting import IMAGES, KEY, REST, Nesting
 from rigatoni_parquet.schemas import load_schema

@@ -11,8 +11,8 @@ from rigatoni_bson.columns import COLUMNS, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.writing import CHUNK
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.errors import RejectedEventsError
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import RejectedEventsError
 
 from rigatoni_parquet.buffers import TEXT, TYPES, Types, accelerated, completed, is_known
 from rigatoni_parquet.documents import Documents

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rigatoni_core.errors import ListenerError
+from rigatoni_core.api.errors import ListenerError
 
 
 class PrometheusError(ListenerError):

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Self
 
 import attrs
 from attrs import validators
-from rigatoni_core.contracts import Listener, Managed
-from rigatoni_core.notices import Notice
-from rigatoni_core.statistics import Statistics
-from rigatoni_core.threads import Lane
+from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.executor import DaemonExecutor
+from rigatoni_core.api.notices import Notice
+from rigatoni_core.api.statistics import Statistics
 
 from rigatoni_prometheus.registry import Histograms, registry_of
 from rigatoni_prometheus.server import MetricsServer
@@ -44,7 +44,7 @@ class PrometheusListener(Listener, Managed):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._server is not None:
-            lane = Lane("rigatoni-prometheus closes")
+            lane = DaemonExecutor("rigatoni-prometheus closes")
             await lane.run(self._server.close)
             lane.close()
 

@@ -8,7 +8,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from rigatoni_core.options import Secret
+from rigatoni_core.api.options import Secret
 
 from rigatoni_redis_state.address import Address
 from rigatoni_redis_state.errors import translated

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from redis import exceptions as redis
 from redis.asyncio.sentinel import MasterNotFoundError
-from rigatoni_core.errors import StateStoreError, Transient
+from rigatoni_core.api.errors import StateStoreError, Transient
 
 ACL = (
     "ACL SETUSER rigatoni on >PASSWORD ~rigatoni:* resetchannels -@all +eval +get +set +del +incr +exists +pexpire "

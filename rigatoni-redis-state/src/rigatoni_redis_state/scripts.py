@@ -6,7 +6,7 @@ that restarted or took over knows no scripts, and a save is hundreds of bytes an
 """
 
 import attrs
-from rigatoni_core.events import Stream, escaped
+from rigatoni_core.api.events import Stream, escaped
 
 
 @attrs.frozen

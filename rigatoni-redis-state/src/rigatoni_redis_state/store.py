@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Annotated, Any, Self
 
 import attrs
-from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, Roster, StateInspector, StateStore
-from rigatoni_core.errors import CorruptCheckpointError, LeaseLostError
-from rigatoni_core.events import Checkpoint, Stream
-from rigatoni_core.options import Secret
-from rigatoni_core.records import dump_checkpoint, load_checkpoint
-from rigatoni_core.settings import Settings
+from rigatoni_core.api.contracts import ConfigLinter, Lease, LeaseKeeper, Membership, StateInspector, StateStore
+from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
+from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.api.settings import Settings
 
 from rigatoni_redis_state import scripts
 from rigatoni_redis_state.advice import advice
@@ -35,7 +35,7 @@ def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: in
 
 
 @attrs.define(kw_only=True, eq=False)
-class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
+class RedisStateStore(StateStore, LeaseKeeper, Membership, StateInspector, ConfigLinter):
     """Checkpoints and leases in Redis 6.2 and newer, or Valkey. Nothing but a lease ever expires.
 
     A save is refused once a later lease was granted, whether its owner has saved anything yet or not. It is as durable
@@ -101,7 +101,7 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
         return held.decode().partition(" ")[2] if held else None
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """What the server may do to checkpoints; known once the store is entered. See `Advisor`."""
+        """What the server may do to checkpoints; known once the store is entered. See `ConfigLinter`."""
         return self._advice
 
     # --- checkpoints
@@ -167,21 +167,21 @@ class RedisStateStore(StateStore, LeaseKeeper, Roster, StateInspector, Advisor):
         key = self._keys(lease.stream).lease
         await self._run(scripts.RELEASE, [key], [_text(lease)], f"give up the lease of {lease.stream}")
 
-    async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
-        """How many instances of the pipeline are there. See `Roster`."""
+    async def heartbeat(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        """How many instances of the pipeline are there. See `Membership`."""
         key = scripts.instances(self.prefix, pipeline)
         found = await self._run(
             scripts.PRESENT, [key], [owner, round(ttl * 1000)], f"count the instances of {pipeline}"
         )
         return int(found)
 
-    async def want(self, stream: Stream, *, ttl: float) -> None:
-        """Note that somebody waits for the stream. See `Roster`."""
+    async def request_handover(self, stream: Stream, *, ttl: float) -> None:
+        """Note that somebody waits for the stream. See `Membership`."""
         async with self._asking(f"ask for {stream}") as client:
             await client.set(self._keys(stream).wanted, 1, px=_ms(ttl))
 
-    async def wanted(self, stream: Stream) -> bool:
-        """Whether somebody waits for the stream. See `Roster`."""
+    async def handover_requested(self, stream: Stream) -> bool:
+        """Whether somebody waits for the stream. See `Membership`."""
         async with self._asking(f"see who waits for {stream}") as client:
             return await client.get(self._keys(stream).wanted) is not None
 

@@ -7,7 +7,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, CredentialProvider, DeferredRefreshableCredentials
-from rigatoni_core.options import Secret
+from rigatoni_core.api.options import Secret
 
 
 @attrs.frozen(kw_only=True)

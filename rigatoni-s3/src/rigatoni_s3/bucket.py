@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 from botocore.exceptions import BotoCoreError, ClientError
-from rigatoni_core.errors import UnreadableError
+from rigatoni_core.api.errors import UnreadableError
 
 from rigatoni_s3.errors import code_of, status_of, translated
 

@@ -27,8 +27,11 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chain import (
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_objects.file_layout import FileLayout, Part, stem
+from rigatoni_objects.records import (
     BatchRecord,
     Contents,
     DefinitionRecord,
@@ -38,9 +41,6 @@ from rigatoni_core.chain import (
     later,
     missing_contents,
 )
-from rigatoni_core.errors import DefinitionChangedError, ForeignObjectError
-from rigatoni_core.events import Definition, Gap, Position, Stream
-from rigatoni_core.layout import Layout, Part, stem
 
 from rigatoni_s3.bucket import Bucket
 from rigatoni_s3.errors import (
@@ -65,7 +65,9 @@ _JSON = "application/json"
 class Chain(Holdings):
     """One stream's batches below a prefix of a bucket, and which definition this run works with."""
 
-    def __init__(self, bucket: Bucket, prefix: str, stream: Stream, layout: Layout, settle_time: float = 60.0) -> None:
+    def __init__(
+        self, bucket: Bucket, prefix: str, stream: Stream, layout: FileLayout, settle_time: float = 60.0
+    ) -> None:
         super().__init__(bucket, prefix, stream)
         self.layout = layout
         self._settle_time = settle_time
@@ -275,7 +277,7 @@ class Chain(Holdings):
         return DefinitionChangedError(text)
 
 
-def made(layout: Layout, events: EventBatch) -> Contents:
+def made(layout: FileLayout, events: EventBatch) -> Contents:
     """The objects of a batch. Raises `RejectedEventsError`."""
     only = layout.only_path(events.first, events.stream) if events.first is not None else None
     return contents_of(layout, [Part(only, range(len(events)), events)] if only else layout.parts(events))

@@ -8,26 +8,26 @@ from urllib.parse import urlencode
 
 import attrs
 from attrs import validators
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.chain import Contents
-from rigatoni_core.contracts import (
-    Advisor,
-    BatchCutter,
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import (
+    BatchSplitter,
+    ConfigLinter,
     Delivery,
     Destination,
     DestinationMetadata,
     PositionKeeper,
-    Preparer,
+    Prefetching,
     ReadBack,
     Serializer,
 )
-from rigatoni_core.early import EarlyWork
-from rigatoni_core.events import Definition, Gap, Position, Stream
-from rigatoni_core.layout import Layout, check_partitions
-from rigatoni_core.options import ByteSize, Secret, texts
-from rigatoni_core.readback import documents_of
-from rigatoni_core.settings import Settings
-from rigatoni_core.threads import Lane
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.executor import DaemonExecutor
+from rigatoni_core.api.options import ByteSize, Secret, texts
+from rigatoni_core.api.settings import Settings
+from rigatoni_objects.file_layout import FileLayout, check_partitions
+from rigatoni_objects.prefetch import PrefetchPool
+from rigatoni_objects.records import Contents
+from rigatoni_objects.scan import documents_of
 
 from rigatoni_s3.access import Access
 from rigatoni_s3.bucket import Bucket, check_part_size
@@ -46,7 +46,7 @@ def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: st
 
 
 @attrs.define(kw_only=True)
-class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor, ReadBack):
+class S3Destination(Destination, PositionKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
     """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_s3.chain` for how."""
 
     bucket: Annotated[str, "The bucket; it must exist"] = attrs.field(validator=validators.min_len(1))
@@ -109,15 +109,15 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
         float, "Seconds that a changed definition waits for requests of instances that still have the old one"
     ] = attrs.field(default=60.0, validator=validators.ge(0))
     _bucket: Bucket | None = attrs.field(init=False, default=None, repr=False, eq=False)
-    _lanes: dict[str, tuple[Lane, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+    _lanes: dict[str, tuple[DaemonExecutor, Chain]] = attrs.field(init=False, factory=dict, repr=False, eq=False)
 
-    _early: EarlyWork[Contents] = attrs.field(init=False, repr=False, eq=False)
+    _early: PrefetchPool[Contents] = attrs.field(init=False, repr=False, eq=False)
 
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
     limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 12 * 2**20, "batch_timeout": 60.0}
 
     def __attrs_post_init__(self) -> None:
-        self._early = EarlyWork("rigatoni-s3 early", partial(made, self._layout))  # which may not go together
+        self._early = PrefetchPool("rigatoni-s3 early", partial(made, self._layout))  # which may not go together
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key go together: set both, or neither")
         if self.sse_kms_key_id and not (self.sse or "").startswith("aws:kms"):
@@ -125,7 +125,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
 
     async def __aenter__(self) -> Self:
         """Connect, and find out what the store and these credentials can do. Raises what is missing, with a remedy."""
-        lane = Lane("rigatoni-s3")
+        lane = DaemonExecutor("rigatoni-s3")
         try:
             self._bucket = await lane.run(self._connect)
         finally:
@@ -165,7 +165,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
         return self._layout.cut(events)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """See `Layout.advice`."""
+        """See `FileLayout.advice`."""
         return self._layout.advice(settings, least=30.0)
 
     def metadata(self) -> DestinationMetadata:
@@ -200,8 +200,8 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
         self._early.close()
 
     @property
-    def _layout(self) -> Layout:
-        return Layout(self.serializer, self.partition_by, self.folder_template)
+    def _layout(self) -> FileLayout:
+        return FileLayout(self.serializer, self.partition_by, self.folder_template)
 
     @property
     def _partitions(self) -> str:
@@ -253,7 +253,7 @@ class S3Destination(Destination, PositionKeeper, BatchCutter, Preparer, Advisor,
         assert self._bucket is not None, "the destination was not entered"
         if stream.key not in self._lanes:
             chain = Chain(self._bucket, self.prefix, stream, self._layout, self.settle_time)
-            self._lanes[stream.key] = (Lane(f"rigatoni-s3 {stream}"), chain)
+            self._lanes[stream.key] = (DaemonExecutor(f"rigatoni-s3 {stream}"), chain)
         lane, chain = self._lanes[stream.key]
         return await lane.run(partial(call, chain))
 

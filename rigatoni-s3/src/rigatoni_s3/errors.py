@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from botocore import exceptions as boto
-from rigatoni_core.errors import DestinationError, Transient
+from rigatoni_core.api.errors import DestinationError, Transient
 
 
 class S3Error(DestinationError):

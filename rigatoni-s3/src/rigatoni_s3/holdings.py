@@ -4,10 +4,10 @@ import heapq
 import re
 from collections.abc import Iterator, Mapping
 
-from rigatoni_core.chain import BatchRecord, DefinitionRecord, PartRecord
-from rigatoni_core.errors import ForeignObjectError
-from rigatoni_core.events import Position, Stream
-from rigatoni_core.layout import Layout, stem
+from rigatoni_core.api.errors import ForeignObjectError
+from rigatoni_core.api.events import Position, Stream
+from rigatoni_objects.file_layout import FileLayout, stem
+from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
 
 from rigatoni_s3.bucket import Bucket
 from rigatoni_s3.errors import S3ConflictError
@@ -122,7 +122,7 @@ def closing_path(number: int) -> str:
     return f"_rigatoni/closing-{number}.json"
 
 
-def _with_layout_of(definition: DefinitionRecord) -> Layout:
+def _with_layout_of(definition: DefinitionRecord) -> FileLayout:
     """A layout with the folders that the definition had."""
     layout = definition.layout
-    return Layout(None, tuple(layout.get("partition_by", ())), str(layout.get("folder_template", "")))  # type: ignore[arg-type]
+    return FileLayout(None, tuple(layout.get("partition_by", ())), str(layout.get("folder_template", "")))  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Which objects there are, in the order of their events: for those who read them back."""
 
-from rigatoni_core.events import Stream
+from rigatoni_core.api.events import Stream
 
 from rigatoni_s3.bucket import Bucket
 from rigatoni_s3.holdings import STEM

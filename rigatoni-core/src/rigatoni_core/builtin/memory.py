@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import attrs
 
-from rigatoni_core.contracts import Advisor, Lease, LeaseKeeper, Roster, StateStore
-from rigatoni_core.errors import LeaseLostError
-from rigatoni_core.events import Checkpoint, Stream
-from rigatoni_core.settings import Settings
+from rigatoni_core.api.contracts import ConfigLinter, Lease, LeaseKeeper, Membership, StateStore
+from rigatoni_core.api.errors import LeaseLostError
+from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.settings import Settings
 
 
 @attrs.define(kw_only=True)
-class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
+class MemoryStateStore(StateStore, LeaseKeeper, Membership, ConfigLinter):
     """Checkpoints and leases in a dictionary. Several pipelines of one process may share one store."""
 
     durable: ClassVar[bool] = False
@@ -57,16 +57,16 @@ class MemoryStateStore(StateStore, LeaseKeeper, Roster, Advisor):
         if held is not None and held.fencing_token == lease.fencing_token:
             del self._leases[lease.stream.key]
 
-    async def present(self, pipeline: str, *, owner: str, ttl: float) -> int:
+    async def heartbeat(self, pipeline: str, *, owner: str, ttl: float) -> int:
         now = asyncio.get_running_loop().time()
         until = {**self._instances.get(pipeline, {}), owner: now + ttl}
         self._instances[pipeline] = {other: end for other, end in until.items() if end > now}
         return len(self._instances[pipeline])
 
-    async def want(self, stream: Stream, *, ttl: float) -> None:
+    async def request_handover(self, stream: Stream, *, ttl: float) -> None:
         self._wanted[stream.key] = asyncio.get_running_loop().time() + ttl
 
-    async def wanted(self, stream: Stream) -> bool:
+    async def handover_requested(self, stream: Stream) -> bool:
         return self._wanted.get(stream.key, 0.0) > asyncio.get_running_loop().time()
 
     def advice(self, settings: Settings) -> tuple[str, ...]:

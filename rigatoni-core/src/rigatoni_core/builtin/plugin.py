@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from rigatoni_core.hookspecs import Component, hookimpl
+from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_memory() -> type[Any]:

@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Self
 
 import attrs
 
-from rigatoni_core.batch import EventBatch
-from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, Serializer
-from rigatoni_core.errors import DestinationError
-from rigatoni_core.events import Position
-from rigatoni_core.threads import Lane
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, Serializer
+from rigatoni_core.api.errors import DestinationError
+from rigatoni_core.api.events import Position
+from rigatoni_core.api.executor import DaemonExecutor
 
 
 @attrs.define(kw_only=True)
@@ -19,12 +19,12 @@ class StdoutDestination(Destination):
 
     serializer: Annotated[Serializer, "How events become bytes"]
 
-    _lane: Lane | None = attrs.field(init=False, default=None, repr=False, eq=False)
+    _lane: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False, eq=False)
 
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def __aenter__(self) -> Self:
-        self._lane = Lane("rigatoni-stdout")  # one for all streams: their lines do not mix
+        self._lane = DaemonExecutor("rigatoni-stdout")  # one for all streams: their lines do not mix
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.notices import Notice, WorkerStarted
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
-from rigatoni_core.contracts import Listener
-from rigatoni_core.notices import Notice, WorkerStarted
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

@@ -13,7 +13,7 @@ import click
 from rigatoni_core.cli.output import as_json, complain, error_record, error_word, fail, say
 
 if TYPE_CHECKING:
-    from rigatoni_core.errors import RigatoniError
+    from rigatoni_core.api.errors import RigatoniError
 
 DONE, WORKER_FAILED, WRONG, CAN_NOT_START, ABANDONED, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
@@ -101,7 +101,7 @@ def rigatoni() -> None:
 
 def command() -> int:
     """Run what the arguments say; the exit code."""
-    from rigatoni_core.errors import ConfigurationError, PluginError, RigatoniError
+    from rigatoni_core.api.errors import ConfigurationError, PluginError, RigatoniError
 
     try:
         return int(rigatoni.main(prog_name="rigatoni", standalone_mode=False) or DONE)

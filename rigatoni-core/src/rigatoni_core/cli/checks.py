@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
+from rigatoni_core.api.contracts import HealthCheck, StateInspector
+from rigatoni_core.api.errors import PipelineTimeoutError, RigatoniError
+from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
-from rigatoni_core.contracts import Examiner, StateInspector
-from rigatoni_core.errors import PipelineTimeoutError, RigatoniError
-from rigatoni_core.events import Position, Stream
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
@@ -107,7 +107,7 @@ class Checks:
             found.guarantee, found.conditions = level, conditions
         for kind in ("source", "destination"):
             component = getattr(self._configuration, kind)
-            if isinstance(component, Examiner) and kind not in found.errors:
+            if isinstance(component, HealthCheck) and kind not in found.errors:
                 found.errors.setdefault(place, []).extend(await self._try(place, component.examine(stream)) or ())
 
     def _where(self, stream: Stream, position: Position | None) -> str:

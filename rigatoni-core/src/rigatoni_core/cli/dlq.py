@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rigatoni_core.api.errors import ConfigurationError, UnreadableError
 from rigatoni_core.cli.app import CAN_NOT_START, WORKER_FAILED
 from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table, time_in_words
-from rigatoni_core.errors import ConfigurationError, UnreadableError
 
 if TYPE_CHECKING:
+    from rigatoni_core.api.contracts import Destination
     from rigatoni_core.config import PipelineConfiguration
-    from rigatoni_core.contracts import Destination
-    from rigatoni_core.deadletters import DeadLetter
+    from rigatoni_core.engine.dead_letters import DeadLetter
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ def _print(records: list[dict[str, Any]]) -> None:
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def show(file: Path, overrides: tuple[str, ...], letter: str, stream: str | None, raw: bool, json_: bool) -> None:
     """Shows the dead LETTER (its id, or the beginning of it) of the pipeline in FILE, with all that the error says."""
-    from rigatoni_core.catalog import printable
+    from rigatoni_core.plugins.catalog import printable
 
     configuration = configuration_of(file, overrides)
     ((found, replayed),) = _chosen(configuration, stream, (letter,))
@@ -141,7 +141,7 @@ async def _plan(configuration: "PipelineConfiguration", wanted: "list[DeadLetter
 async def _replay(
     configuration: "PipelineConfiguration", wanted: "list[DeadLetter]", json_: bool
 ) -> "list[tuple[DeadLetter, str | None]]":
-    from rigatoni_core.replay import Replayer
+    from rigatoni_core.engine.replay import Replayer
 
     outcomes: list[tuple[DeadLetter, str | None]] = []
     dead_letters = _dead_letters(configuration)
@@ -176,7 +176,7 @@ def _read(
     """
     import asyncio
 
-    from rigatoni_core.replay import kept_letters
+    from rigatoni_core.engine.replay import kept_letters
 
     dead_letters, found = _dead_letters(configuration), list[T]()
 
@@ -214,7 +214,7 @@ def _chosen(
 
 def _record(letter: "DeadLetter", replayed: bool, configuration: "PipelineConfiguration") -> dict[str, Any]:
     """A letter as plain values, without the event's content and the error's text: these may be long and private."""
-    from rigatoni_core.catalog import printable
+    from rigatoni_core.plugins.catalog import printable
 
     time = letter.position.cluster_time
     operation = namespace = None

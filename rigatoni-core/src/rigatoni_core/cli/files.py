@@ -12,7 +12,7 @@ from rigatoni_core.cli.output import hide
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
 
-_CHOSEN = "rigatoni_core.pipeline"
+_CHOSEN = "rigatoni_core.engine.pipeline"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -38,7 +38,7 @@ def takes_file(function: Function) -> Function:
 
 def configuration_of(file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
     """The one pipeline that the file describes or `--pipeline` names; none of its secrets is printed from now on."""
-    from rigatoni_core.errors import ConfigurationError
+    from rigatoni_core.api.errors import ConfigurationError
 
     found = configurations_of(file, overrides)
     if len(found) > 1:
@@ -51,8 +51,8 @@ def configuration_of(file: Path, overrides: Sequence[str] = ()) -> "PipelineConf
 
 def configurations_of(file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
     """The pipelines of a file or folder, or the one that `--pipeline` names; none of their secrets is printed."""
+    from rigatoni_core.api.errors import ConfigurationError
     from rigatoni_core.config import load_all, parse_override
-    from rigatoni_core.errors import ConfigurationError
 
     configurations = load_all(file, installed.catalog(file), [parse_override(text) for text in overrides])
     for configuration in configurations:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from rigatoni_core.contracts import Delivery, Destination, Source
-from rigatoni_core.events import Stream
+from rigatoni_core.api.contracts import Delivery, Destination, Source
+from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

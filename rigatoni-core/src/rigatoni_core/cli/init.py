@@ -10,9 +10,9 @@ from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import complain, say
 
 if TYPE_CHECKING:
-    from rigatoni_core.catalog import Catalog
     from rigatoni_core.config import KeyPath
     from rigatoni_core.config.writing import Missing
+    from rigatoni_core.plugins.catalog import Catalog
 
 _COMPONENTS = {
     "source": ("source",),
@@ -36,9 +36,9 @@ def init(file: Path, name: str | None, given: tuple[str, ...], **chosen: str | N
 
     On a terminal it asks for what is not given. Secrets are not written: the file names environment variables.
     """
+    from rigatoni_core.api.errors import ConfigurationError
     from rigatoni_core.config import parse_override
     from rigatoni_core.config.writing import Writer
-    from rigatoni_core.errors import ConfigurationError
 
     if file.exists():
         raise ConfigurationError(f"{file} exists already; nothing was changed", remedy="Name another file.")
@@ -68,7 +68,7 @@ def _asks() -> bool:
 
 
 def _incomplete(catalog: "Catalog", missing: "list[Missing]") -> Exception:
-    from rigatoni_core.errors import ConfigurationError
+    from rigatoni_core.api.errors import ConfigurationError
 
     lines = []
     for each in missing:
@@ -110,7 +110,7 @@ def _check(text: str, catalog: "Catalog") -> list[str]:
 
 
 def _write(file: Path, text: str) -> None:
-    from rigatoni_core.errors import ConfigurationError
+    from rigatoni_core.api.errors import ConfigurationError
 
     try:
         with file.open("x", encoding="utf-8") as target:

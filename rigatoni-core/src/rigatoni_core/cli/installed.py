@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rigatoni_core.catalog import Catalog
+    from rigatoni_core.plugins.catalog import Catalog
 
 ALLOW, DENY = "RIGATONI_PLUGINS_ALLOW", "RIGATONI_PLUGINS_DENY"
 """Names of distributions, separated by commas. With `ALLOW` set only these, never those of `DENY`; core always."""
@@ -13,7 +13,7 @@ ALLOW, DENY = "RIGATONI_PLUGINS_ALLOW", "RIGATONI_PLUGINS_DENY"
 
 def catalog(file: Path | None = None) -> "Catalog":
     """The installed plugins, less those that the environment or the table `[plugins]` of the file leaves out."""
-    from rigatoni_core.catalog import Catalog
+    from rigatoni_core.plugins.catalog import Catalog
 
     allow, deny = os.environ.get(ALLOW), _names(os.environ.get(DENY, ""))
     if file is None:

@@ -11,11 +11,10 @@ from typing import Any
 import attrs
 import structlog
 
-from rigatoni_core.cli.output import redacted, time_in_words
-from rigatoni_core.contracts import Listener
-from rigatoni_core.errors import RigatoniError
-from rigatoni_core.events import Gap, Position, Stream, Timestamp
-from rigatoni_core.notices import (
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
+from rigatoni_core.api.notices import (
     BatchRead,
     BatchWritten,
     CheckpointFailed,
@@ -33,6 +32,7 @@ from rigatoni_core.notices import (
     WorkerStarted,
     WorkerStarting,
 )
+from rigatoni_core.cli.output import redacted, time_in_words
 
 SUMMARY_INTERVAL = 10.0
 """Seconds between two summaries of a stream that is busy; single batches are logged on level debug."""

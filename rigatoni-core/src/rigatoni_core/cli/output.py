@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rigatoni_core.errors import RigatoniError
+from rigatoni_core.api.errors import RigatoniError
 
 if TYPE_CHECKING:
-    from rigatoni_core.events import Timestamp
+    from rigatoni_core.api.events import Timestamp
 
 _redactions: list[Callable[[str], str]] = []
 

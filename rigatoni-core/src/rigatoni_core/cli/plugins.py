@@ -11,7 +11,7 @@ from rigatoni_core.cli.app import WRONG
 from rigatoni_core.cli.output import as_json, bold, say, table
 
 if TYPE_CHECKING:
-    from rigatoni_core.catalog import Catalog, Kind, Plugin
+    from rigatoni_core.plugins.catalog import Catalog, Kind, Plugin
 
 
 @click.group()
@@ -55,7 +55,7 @@ def check(name: str | None, file: Path | None, json_: bool) -> None:
     That a hook imports nothing heavy and that the README's table has every option as the class has it are checked, too.
     Exits with 2 where something is wrong.
     """
-    from rigatoni_core.errors import BrokenPluginError
+    from rigatoni_core.api.errors import BrokenPluginError
 
     catalog = installed.catalog(file)
     checked = [plugin for plugin in catalog.plugins if name in (None, plugin.name, plugin.distribution)]
@@ -79,7 +79,7 @@ def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
     """What is wrong with one plugin."""
     import attrs
 
-    from rigatoni_core.soundness import unsound
+    from rigatoni_core.plugins.plugin_checks import unsound
 
     faults = [attrs.asdict(fault) for fault in unsound(catalog, plugin)]
     return {"plugin": plugin.name, "distribution": f"{plugin.distribution} {plugin.version}", "faults": faults}
@@ -91,9 +91,9 @@ def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
 @click.option("--into", type=click.Path(path_type=Path), help="The folder to make; DISTRIBUTION unless given.")
 def new(distribution: str, kind: "Kind", into: Path | None) -> None:
     """Writes a plugin of your own, named DISTRIBUTION ("rigatoni-acme"): it runs, its tests pass."""
-    from rigatoni_core.catalog import KINDS, printable
+    from rigatoni_core.api.errors import ConfigurationError
     from rigatoni_core.cli.template import NAME, NewPlugin
-    from rigatoni_core.errors import ConfigurationError
+    from rigatoni_core.plugins.catalog import KINDS, printable
 
     if kind not in KINDS:
         raise click.BadParameter(f"{printable(kind)} is none of {', '.join(KINDS)}", param_hint="--kind")

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rigatoni_core.api.statistics import Statistics, StreamStatistics
 from rigatoni_core.cli.output import duration, redacted
-from rigatoni_core.statistics import Statistics, StreamStatistics
 
 _WINDOW = 5.0  # seconds that rates are averaged over
 _TROUBLED = ("retrying", "failing", "failed")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rigatoni_core.config.options import fields_of
+from rigatoni_core.plugins.component_options import fields_of
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

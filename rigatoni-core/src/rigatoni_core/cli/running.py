@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.statistics import StreamStatistics
 from rigatoni_core.cli.announcing import Announcer
 from rigatoni_core.cli.app import ABANDONED, BUG, CAN_NOT_START, DONE, WORKER_FAILED, fail_on_bug
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
 from rigatoni_core.cli.reloading import refusal
 from rigatoni_core.cli.sockets import answering
-from rigatoni_core.errors import RigatoniError
-from rigatoni_core.group import PipelineGroup
-from rigatoni_core.pipeline import Pipeline, PipelineReport, signals
-from rigatoni_core.statistics import StreamStatistics
+from rigatoni_core.engine.group import PipelineGroup
+from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rigatoni_core.errors import ConfigurationError, RigatoniError
+from rigatoni_core.api.errors import ConfigurationError, RigatoniError
 
 TIMEOUT = 5.0
 """Seconds to wait for an answer: a healthy event loop answers at once."""

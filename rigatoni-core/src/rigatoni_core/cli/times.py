@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.events import Timestamp
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.events import Timestamp
 
 
 def parse_time(option: str, text: str) -> Timestamp:

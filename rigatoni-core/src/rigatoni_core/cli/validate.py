@@ -54,7 +54,7 @@ def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: flo
 
 
 def _load(file: Path, overrides: tuple[str, ...], json_: bool) -> "Sequence[PipelineConfiguration]":
-    from rigatoni_core.errors import ConfigurationError
+    from rigatoni_core.api.errors import ConfigurationError
 
     try:
         return configurations_of(file, overrides)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import click
 
-from rigatoni_core.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, Listener, Positioner, Source
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.events import ChangeEvent, Checkpoint, Stream, Timestamp
+from rigatoni_core.api.notices import Invalidated, Notice, Retrying, WorkerFailing
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.cli.output import warn
 from rigatoni_core.cli.times import parse_time
-from rigatoni_core.contracts import Delivery, Destination, DestinationMetadata, Listener, Positioner, Source
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.events import ChangeEvent, Checkpoint, Stream, Timestamp
-from rigatoni_core.notices import Invalidated, Notice, Retrying, WorkerFailing
-from rigatoni_core.pipeline import Pipeline
+from rigatoni_core.engine.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
+from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.config.faults import KeyPath
 from rigatoni_core.config.given import Override
 from rigatoni_core.config.lines import line_of, lines_of
-from rigatoni_core.errors import ConfigurationError
 
 _DEEPEST = 100
 """Levels of tables and lists in a file; no option needs a tenth of it."""

@@ -1,15 +1,14 @@
 """What is wrong with a configuration: each fault with its key path, all of them in one error."""
 
 import difflib
-import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
 from cattrs.errors import AttributeValidationNote, BaseValidationError, IterableValidationNote
 
-from rigatoni_core.errors import ConfigurationError, RigatoniError
+from rigatoni_core.api.errors import ConfigurationError, RigatoniError
+from rigatoni_core.plugins.component_options import spelled_key
 
 KeyPath = tuple[str | int, ...]
 """Keys of tables and indices of lists, from the top of the file."""
@@ -84,7 +83,7 @@ def spelled(path: KeyPath) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += "." + (step if re.fullmatch(r"[A-Za-z0-9_-]+", step) else json.dumps(step))
+            text += "." + spelled_key(step)
     return text.removeprefix(".")
 
 

@@ -6,18 +6,18 @@ from typing import Annotated, Any
 
 import attrs
 
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.events import SIDES
+from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.config import plugins
 from rigatoni_core.config.documents import Document, documents, overridden
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
 from rigatoni_core.config.given import Override
-from rigatoni_core.config.options import fields_of
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
-from rigatoni_core.contracts import Destination, Listener, Source, StateStore
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.events import SIDES
-from rigatoni_core.settings import RetrySettings, Settings
+from rigatoni_core.plugins.catalog import Catalog
+from rigatoni_core.plugins.component_options import fields_of
 
 
 @attrs.frozen(kw_only=True)

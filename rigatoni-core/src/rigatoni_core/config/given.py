@@ -5,10 +5,10 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.options import Secret
 from rigatoni_core.config.faults import KeyPath
-from rigatoni_core.config.options import bare
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.options import Secret
+from rigatoni_core.plugins.component_options import bare
 
 Override = tuple[KeyPath, "Given"]
 """A key path from the pipeline's table on, and its value."""

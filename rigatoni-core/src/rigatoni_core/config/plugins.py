@@ -6,9 +6,9 @@ from typing import Any
 
 import attrs
 
-from rigatoni_core.catalog import canonical
 from rigatoni_core.config.documents import Document, documents
 from rigatoni_core.config.faults import Fault, KeyPath, nearest
+from rigatoni_core.plugins.catalog import canonical
 
 KEYS = ("allow", "deny")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from rigatoni_core.api.options import Secret
 from rigatoni_core.config.faults import KeyPath, Refused, nearest
-from rigatoni_core.options import Secret
 
 _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s/]+)@")
 _PARAMETER = re.compile(r"[?&][^=&\s]*(?:password|secret|token|key)[^=&\s]*=([^&\s]+)", re.IGNORECASE)

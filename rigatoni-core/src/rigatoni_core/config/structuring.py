@@ -19,13 +19,13 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
-from rigatoni_core.catalog import Catalog
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.options import ByteSize, Secret, parse_size
 from rigatoni_core.config.faults import Refused, in_words, nearest
 from rigatoni_core.config.given import Given
-from rigatoni_core.config.options import CONTRACTS, bare, fields_of, help_of, key_of, words_of
 from rigatoni_core.config.secrets import Redaction, read_secret
-from rigatoni_core.errors import RigatoniError
-from rigatoni_core.options import ByteSize, Secret, parse_size
+from rigatoni_core.plugins.catalog import Catalog
+from rigatoni_core.plugins.component_options import CONTRACTS, bare, fields_of, help_of, key_of, words_of
 
 
 class Structuring:

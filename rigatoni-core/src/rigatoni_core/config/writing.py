@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 import attrs
 
-from rigatoni_core.catalog import CORE, Catalog, Kind
+from rigatoni_core.api.options import Secret
 from rigatoni_core.config.faults import KeyPath, spelled
 from rigatoni_core.config.file import PipelineTable
 from rigatoni_core.config.given import Given
-from rigatoni_core.config.options import (
+from rigatoni_core.plugins.catalog import CORE, Catalog, Kind
+from rigatoni_core.plugins.component_options import (
     CONTRACTS,
     bare,
     fields_of,
@@ -22,7 +23,6 @@ from rigatoni_core.config.options import (
     spelled_value,
     words_of,
 )
-from rigatoni_core.options import Secret
 
 HEAD = """\
 # A pipeline of Rigatoni. A line such as "#batch_size = ..." shows a default: remove the sign to change it.

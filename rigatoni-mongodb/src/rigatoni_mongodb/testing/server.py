@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from rigatoni_core.testing.servers import free_port
+from rigatoni_testing.servers import free_port
 
 PROGRAM = "secantusd-py"
 

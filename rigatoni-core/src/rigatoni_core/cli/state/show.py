@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.cli.app import CAN_NOT_START
 from rigatoni_core.cli.files import configurations_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words
-from rigatoni_core.errors import RigatoniError
 
 if TYPE_CHECKING:
+    from rigatoni_core.api.events import Checkpoint, Definition, Gap, Stream
     from rigatoni_core.config import PipelineConfiguration
-    from rigatoni_core.events import Checkpoint, Definition, Gap, Stream
 
 SOURCE_TIMEOUT = 10.0
 """Seconds to ask the source how the stream is defined now; without an answer the rest is shown."""
@@ -49,8 +49,8 @@ def show(file: Path, overrides: tuple[str, ...], stream: str | None, offline: bo
 async def _load(
     configuration: "PipelineConfiguration", stream: str | None, offline: bool, tokens: bool
 ) -> list[dict[str, Any]]:
+    from rigatoni_core.api.contracts import StateInspector
     from rigatoni_core.cli.state.opened import looking, streams_of
-    from rigatoni_core.contracts import StateInspector
 
     state, records = configuration.state, []
     streams = await streams_of(configuration, stream)
@@ -81,7 +81,7 @@ async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -
 
 def _described(checkpoint: "Checkpoint | None", now: "Definition | None", tokens: bool) -> dict[str, Any]:
     """A checkpoint as plain values. A token may hold a document's _id: unasked, only its hash is shown."""
-    from rigatoni_core.events import token_hash
+    from rigatoni_core.api.events import token_hash
 
     if checkpoint is None:
         return {"position": None}

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
+from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.cli.output import say
 from rigatoni_core.cli.top.history import History
-from rigatoni_core.errors import ConfigurationError
 
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost", "[::1]")

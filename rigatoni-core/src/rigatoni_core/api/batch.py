@@ -1,0 +1,288 @@
+"""A batch: consecutive change events of one stream, kept as the bytes that the server sent."""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Protocol, overload
+
+from rigatoni_core.api.errors import DamagedEventError
+from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.segments import Segment, joined, merged
+
+
+class Decoder(Protocol):
+    """How a source's raw documents are read; the source hands it to its batches, core knows no byte format."""
+
+    def event(self, raw: memoryview) -> ChangeEvent:
+        """The whole event, decoded. Raises ValueError where the bytes can not be read."""
+
+    def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        """Only the event's resume token and cluster time, as cheaply as possible.
+
+        Raises ValueError where the token can not be read.
+        """
+
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        """Only the event's namespace, as cheaply as possible. Raises ValueError where the bytes can not be read."""
+
+    def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """A raw document of this format that stands for the event, whatever state the rest of the event is in.
+
+        It has the event's resume token, its cluster time, and its namespace where that can be read, `operation` as
+        its operation, and these fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
+        """
+
+
+class EventBatch(Sequence[ChangeEvent]):
+    """Consecutive events of one stream, decoded only for those who look.
+
+    `segments` holds the raw documents as the source received them, each reply in its own buffer: who can work on one
+    after another needs no copy. `whole` is all of them in one. `first` names the first event that was *read* (its
+    token, its cluster time and how many events of that cluster time came before it); `end` is the position after the
+    last one. Both stay as they are when rejected events are taken out, so what is named by them keeps its name.
+
+    A *heartbeat* is a batch without events (`first` is None): it only moves the position.
+
+    `source_time` is the server's own time when it answered; `caught_up` is True when the source knows that nothing
+    was left to read at that time. `read` counts the events consumed, rejected ones included. `decoder` is the source's.
+    """
+
+    __slots__ = ("_size", "caught_up", "decoder", "end", "first", "nbytes", "read", "segments", "source_time", "stream")
+
+    nbytes: int
+    """The size of the raw documents in bytes."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        first: Position | None,
+        end: Position,
+        segments: Sequence[Segment],
+        decoder: Decoder,
+        source_time: Timestamp | None = None,
+        caught_up: bool = False,
+        read: int | None = None,
+    ) -> None:
+        self.stream = stream
+        self.first = first
+        self.end = end
+        self.segments = segments
+        self.source_time = source_time
+        self.caught_up = caught_up
+        self.decoder = decoder
+        self.nbytes = sum(segment.nbytes for segment in segments)
+        self._size = sum(map(len, segments))
+        self.read = self._size if read is None else read
+
+    @classmethod
+    def heartbeat(
+        cls,
+        stream: Stream,
+        position: Position,
+        *,
+        decoder: Decoder,
+        source_time: Timestamp | None = None,
+        caught_up: bool = False,
+    ) -> "EventBatch":
+        """A batch without events that says: nothing before `position` is still to come."""
+        return cls(
+            stream,
+            first=None,
+            end=position,
+            segments=(),
+            decoder=decoder,
+            source_time=source_time,
+            caught_up=caught_up,
+        )
+
+    @classmethod
+    def from_reply(
+        cls,
+        after: Position,
+        stream: Stream,
+        buffer: memoryview,
+        offsets: Sequence[int],
+        decoder: Decoder,
+        *,
+        source_time: Timestamp | None = None,
+        caught_up: bool = False,
+    ) -> "EventBatch":
+        """The batch of the events in `buffer` (at least one), which come right after the position `after`.
+
+        Only the first and the last event are looked at, unless several share the last one's cluster time. Raises
+        `DamagedEventError` where one of these has no resume token.
+        """
+        token, time = _mark(decoder, stream, buffer[offsets[0] : offsets[1]])
+        if time is None:  # a server that sends no cluster time: the order goes on from the last known one
+            time = after.cluster_time
+        ordinal = after.ordinal if time == after.cluster_time else 0
+        first = after.moved(token, time, ordinal)
+        batch = cls(
+            stream,
+            first=first,
+            end=after,
+            segments=(Segment(buffer, offsets),),
+            decoder=decoder,
+            source_time=source_time,
+            caught_up=caught_up,
+        )
+        batch.end = batch._position_after(len(batch) - 1)
+        return batch
+
+    @classmethod
+    def join(cls, batches: Sequence["EventBatch"]) -> "EventBatch":
+        """One batch of consecutive ones. Small segments are copied into one: many of them would be slow to use."""
+        if len(batches) == 1:
+            return batches[0]
+        last = batches[-1]
+        return cls(
+            last.stream,
+            first=next((batch.first for batch in batches if batch.first), None),
+            end=last.end,
+            segments=merged([segment for batch in batches for segment in batch.segments]),
+            decoder=last.decoder,
+            source_time=last.source_time,
+            caught_up=last.caught_up,
+            read=sum(batch.read for batch in batches),
+        )
+
+    @property
+    def whole(self) -> Segment:
+        """All documents in one segment; copies their bytes, with each call, where there are several."""
+        return self.part(0, len(self))
+
+    def part(self, start: int, stop: int) -> Segment:
+        """The documents from `start` up to `stop` in one segment; copied only where they lie in several."""
+        segments = self._between(start, stop)
+        return segments[0] if len(segments) == 1 else joined(segments)
+
+    @property
+    def documents(self) -> memoryview:
+        """All raw documents one after another; copied as `whole` says."""
+        return self.whole.documents
+
+    def raw(self, index: int) -> memoryview:
+        """The raw document of event `index` (0 to len - 1), without a copy."""
+        for segment in self.segments:
+            if index < len(segment):
+                return segment.raw(index)
+            index -= len(segment)
+        raise IndexError(f"there is no such event in a batch of {len(self)}")
+
+    def token_and_time(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
+        """The resume token and the cluster time of event `index`, without decoding the event.
+
+        Raises `DamagedEventError` where the event has no resume token that can be read.
+        """
+        return _mark(self.decoder, self.stream, self.raw(index))
+
+    def namespace(self, index: int) -> Namespace | None:
+        """The namespace of event `index`, without decoding the event; None where it has none that can be read."""
+        try:
+            return self.decoder.namespace(self.raw(index))
+        except ValueError:
+            return None
+
+    def position_at(self, index: int) -> Position:
+        """What `first` would be if the batch began at event `index`."""
+        if index == 0 and self.first is not None:
+            return self.first
+        before = self._position_after(index - 1)
+        token, time = self.token_and_time(index)
+        ordinal = before.ordinal if time is None or time == before.cluster_time else 0
+        return before.moved(token, time or before.cluster_time, ordinal)
+
+    def _position_after(self, index: int) -> Position:
+        """The position after event `index`: counts back over the events that share its cluster time."""
+        assert self.first is not None
+        token, time = self.token_and_time(index)
+        if time is None or time == self.first.cluster_time:
+            return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
+        ordinal = 1
+        while ordinal <= index and self.token_and_time(index - ordinal)[1] == time:
+            ordinal += 1
+        return self.first.moved(token, time, ordinal)
+
+    def index_of(self, token: ResumeToken) -> int | None:
+        """The index of the event with this resume token; reads marks until it is found."""
+        return next((index for index in range(len(self)) if self.token_and_time(index)[0] == token), None)
+
+    def prefix_length(self, size: int, nbytes: int) -> int:
+        """How many leading events fit into `size` events and `nbytes` bytes; may be none."""
+        fitting = 0
+        for segment in self.segments:
+            within = bisect_right(segment.offsets, segment.offsets[0] + nbytes) - 1
+            fitting += within
+            if within < len(segment):
+                break
+            nbytes -= segment.nbytes
+        return min(size, fitting)
+
+    def without(self, rejected: Collection[int]) -> "EventBatch":
+        """The batch without the events at these indices; `first`, `end` and `read` stay."""
+        borders = [-1, *sorted(rejected), len(self)]
+        segments = [segment for before, after in pairwise(borders) for segment in self._between(before + 1, after)]
+        return EventBatch(
+            self.stream,
+            first=self.first,
+            end=self.end,
+            segments=merged(segments),
+            decoder=self.decoder,
+            source_time=self.source_time,
+            caught_up=self.caught_up,
+            read=self.read,
+        )
+
+    def _between(self, start: int, stop: int) -> list[Segment]:
+        """The documents from `start` up to `stop`, without a copy."""
+        found = []
+        for segment in self.segments:
+            if max(start, 0) < min(stop, len(segment)):
+                found.append(segment.cut(max(start, 0), min(stop, len(segment))))
+            start, stop = start - len(segment), stop - len(segment)
+        return found
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> ChangeEvent: ...
+    @overload
+    def __getitem__(self, index: slice) -> "EventBatch": ...
+    def __getitem__(self, index: int | slice) -> "ChangeEvent | EventBatch":
+        """An event, decoded; or the batch of a contiguous, non-empty slice, cut by offsets without a copy."""
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1 or start >= stop:
+                raise ValueError("a batch can only be cut into contiguous, non-empty parts")
+            if (start, stop) == (0, len(self)):
+                return self
+            whole = stop == len(self)
+            return EventBatch(
+                self.stream,
+                first=self.position_at(start),
+                end=self.end if whole else self._position_after(stop - 1),
+                segments=self._between(start, stop),
+                decoder=self.decoder,
+                source_time=self.source_time,
+                caught_up=self.caught_up and whole,
+            )
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"event {index} of a batch of {len(self)}")
+        return self.decoder.event(self.raw(index))
+
+    def __iter__(self) -> Iterator[ChangeEvent]:
+        return (self.decoder.event(self.raw(index)) for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"
+
+
+def _mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+    try:
+        return decoder.token_and_time(raw)
+    except ValueError as error:
+        raise DamagedEventError(f"{stream}: an event has no resume token that can be read: {error}") from None

@@ -1,0 +1,50 @@
+"""The bus between those that publish notices and the listeners that hear them.
+
+A source or the engine publishes: `publish(Resumed(stream=stream, reason="..."))`. The pipeline decides who hears it
+(logging, statistics, metrics) with `listening`; without a listener nothing happens.
+"""
+
+import contextvars
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.notices import Notice
+
+_listeners: contextvars.ContextVar[tuple[Listener, ...]] = contextvars.ContextVar("listeners", default=())
+_reported: set[type] = set()
+
+
+def publish(notice: Notice) -> None:
+    """Tell everyone who listens in this context. Never raises: a faulty listener is reported once, on stderr."""
+    for listener in _listeners.get():
+        try:
+            listener.notify(notice)
+        except Exception as error:
+            _report(listener, error)
+
+
+async def close(listener: Managed) -> None:
+    """Leave a listener that was entered. Never raises: the pipeline has done its work by then."""
+    try:
+        await listener.__aexit__(None, None, None)
+    except Exception as error:
+        _report(listener, error)
+
+
+@contextmanager
+def listening(listeners: Sequence[Listener]) -> Iterator[None]:
+    """Within this block, and in tasks and threads started from it, these listeners hear what is published."""
+    token = _listeners.set((*_listeners.get(), *listeners))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+def _report(listener: object, error: Exception) -> None:
+    """Say once of each kind of listener what it raised."""
+    if type(listener) not in _reported:
+        _reported.add(type(listener))
+        sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")

@@ -1,0 +1,339 @@
+"""What plugins promise: one small abstract class per kind of component, and one per optional ability.
+
+A component is an attrs class whose public fields *are* its options. Its constructor only stores and validates;
+`__aenter__` connects and `__aexit__` closes what was opened. Errors are translated into `rigatoni_core.api.errors`.
+"""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import attrs
+
+from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, Stream, Timestamp
+from rigatoni_core.api.notices import Notice
+from rigatoni_core.api.settings import Settings
+
+
+class Managed:
+    """Base of sources, destinations and state stores: an async context manager that may be entered once."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+class Source(Managed):
+    """Where change events come from. It only reads."""
+
+    decoder: ClassVar[Decoder]
+    """Reads its raw documents, also without a connection; the same that its batches carry."""
+
+    @abstractmethod
+    async def streams(self) -> Sequence[str]:
+        """The names of the streams to run, one worker each; distinct and not overlapping."""
+
+    @abstractmethod
+    def definition(self, stream: Stream) -> Definition:
+        """What defines this stream now. Called after `__aenter__`; does no I/O."""
+
+    @abstractmethod
+    def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+        """The stream from right after a position (None: from where a fresh stream begins), for ever.
+
+        The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is
+        what one answer of the server held; an answer without events is a heartbeat. Items are consecutive: none of
+        the events between two of them is left out. The position carries the fingerprint of `definition`; a position
+        with another one is never resumed by its token alone.
+
+        Raises `PositionLostError` where going on would skip changes, a `Transient` `SourceError` where entering
+        again may help, and any other `SourceError` where it can not.
+        """
+
+
+class Delivery(enum.Enum):
+    """What a destination promises about each event, weakest first."""
+
+    AT_LEAST_ONCE = "at-least-once"
+    SINGLE_WRITER_ONCE = "exactly once while one owner writes"
+    EFFECTIVELY_ONCE = "exactly once in effect"
+    TRANSACTIONAL = "exactly once, transactional"
+
+
+@attrs.frozen
+class DestinationMetadata:
+    """What a destination says of itself once it is entered: its level as probed, and under which conditions."""
+
+    description: str
+    delivery: Delivery
+    conditions: tuple[str, ...] = ()
+
+
+class Destination(Managed):
+    """Where batches go. One destination serves all workers of a pipeline; one write per stream is in flight."""
+
+    delivery: ClassVar[Delivery]
+    """The best level that this destination can reach; `metadata().delivery` is the one in force."""
+    limits: ClassVar[Mapping[str, float]] = {}
+    """Limits of batches that suit it, by their names in `Settings`: in force where the user sets none."""
+
+    @abstractmethod
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """Write the batch. It may hold no event (all were rejected): its range still counts as written.
+
+        Returns None when all of it is durable once `flush` returns. Returns a position where an earlier run fixed
+        another end for the batch that begins with this first event: the caller cuts the batch there (or reads on
+        until there) and calls again. May be called again with the same batch after any error or cancellation.
+
+        Raises `RejectedEventsError` naming all events that can never be written, before anything of the batch is
+        visible; a `Transient` `DestinationError` where trying again may help; any other where it can not.
+        """
+
+    async def flush(self) -> None:
+        """Make everything written before durable. Default: nothing to do."""
+
+    async def close(self) -> None:
+        """Release what was opened. Called by `__aexit__`; default: nothing to do."""
+
+    @abstractmethod
+    def metadata(self) -> DestinationMetadata:
+        """The guarantee in force and its conditions."""
+
+    def buffered_count(self) -> int:
+        """Events accepted and not yet durable: a figure to show, it decides nothing. Default 0."""
+        return 0
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class PositionKeeper(ABC):
+    """Optional ability of a destination: it knows by itself how far each stream has come."""
+
+    @abstractmethod
+    async def last_committed(self, stream: Stream) -> Position | None:
+        """The newest position up to which everything is durable here; None where the stream never wrote."""
+
+    @abstractmethod
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """Settle where the stream goes on, before its first write of this run.
+
+        `position` is where the caller would go on. Returns the position in force: another one where an earlier or
+        concurrent run has anchored the stream already, or where the definition (or the destination's own layout) has
+        changed since and the old one ends elsewhere. With `gap`, `position` is in force whatever was there.
+
+        Raises `DefinitionChangedError` where this caller's definition is older than the one in force.
+        """
+
+
+class BatchSplitter(ABC):
+    """Optional ability of a destination: some neighbouring events must not share a batch."""
+
+    @abstractmethod
+    def cut(self, events: EventBatch) -> int:
+        """How many leading events (1 to len) may share a batch. Must be cheap where all may; no I/O."""
+
+
+class Prefetching(ABC):
+    """Optional ability of a destination: what of the work on a batch needs no order is begun before its turn."""
+
+    @abstractmethod
+    def prepare(self, events: EventBatch) -> None:
+        """Begin what can be done of this batch while those before it are being written. Returns at once.
+
+        Nothing of it may be visible, and nothing is raised: what can not be written is for `write_batch` to say, which
+        is called with this very batch when its turn comes. At most one batch after the one in flight is prepared.
+        """
+
+    @abstractmethod
+    def discard(self, stream: Stream) -> None:
+        """What was prepared of this stream, if anything, is void: its events come in other batches, or later."""
+
+
+class ReadBack(ABC):
+    """Optional ability of a destination: it gives back the documents that were written into it."""
+
+    @abstractmethod
+    def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Every document of every stream of this pipeline, each stream's in its own order; as decoded values.
+
+        What can not be read is left out, and told by an `UnreadableError` after everything else was given.
+        """
+
+
+class StateStore(Managed):
+    """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return."""
+
+    durable: ClassVar[bool] = True
+    """Whether records outlive the process."""
+
+    @abstractmethod
+    async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        """Save the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
+
+    @abstractmethod
+    async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """The saved checkpoint, None where there is none. Raises `CorruptCheckpointError` and touches nothing."""
+
+    @abstractmethod
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        """Forget the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
+
+
+@attrs.frozen
+class Lease:
+    """The right to run a stream until `deadline` (seconds on the event loop's clock, taken before asking)."""
+
+    stream: Stream
+    owner: str
+    fencing_token: int
+    deadline: float
+
+
+class LeaseKeeper(ABC):
+    """Optional ability of a state store: at most one owner holds a stream. Core renews; plugins create no tasks."""
+
+    @abstractmethod
+    async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
+        """Grant the lease for `ttl` seconds with a fencing token higher than any before, or None while it is held."""
+
+    @abstractmethod
+    async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        """Extend the lease with the same fencing token. Raises `LeaseLostError` where it is not held any more."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Give the lease up; a lease that is not held any more is left alone."""
+
+
+class Membership(ABC):
+    """Optional ability of a lease keeper: the instances of a pipeline know how many they are, and share its streams."""
+
+    @abstractmethod
+    async def heartbeat(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        """Note that this owner is there for `ttl` seconds (0: no more). How many are there now, it included."""
+
+    @abstractmethod
+    async def request_handover(self, stream: Stream, *, ttl: float) -> None:
+        """Note for `ttl` seconds that somebody waits for the stream's lease and has room for it."""
+
+    @abstractmethod
+    async def handover_requested(self, stream: Stream) -> bool:
+        """Whether somebody waits; a grant of the lease ends it."""
+
+
+class Positioner(ABC):
+    """Optional ability of a source: it makes positions for people who repair. Both are called after `__aenter__`."""
+
+    @abstractmethod
+    def position_at(self, stream: Stream, time: Timestamp) -> Position:
+        """Right before the first event at this cluster time or later."""
+
+    @abstractmethod
+    def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
+        """Right after the event with this resume token, as the server or a person spells it.
+
+        `time` is the event's cluster time or an earlier one, where the token does not tell. Raises `SourceError` where
+        it is no token, or where neither tells the time.
+        """
+
+
+class StateInspector(ABC):
+    """Optional ability of a state store: it can be looked at while a pipeline uses it."""
+
+    @abstractmethod
+    def looking(self) -> AbstractAsyncContextManager[None]:
+        """To be entered instead of the store: `load_resume_token` and `holder` answer, nothing is locked or changed."""
+
+    @abstractmethod
+    async def holder(self, stream: Stream) -> str | None:
+        """Who has the right to run this stream now, in words; None where nobody has."""
+
+
+class ConfigLinter(ABC):
+    """Optional ability of any component: it knows what is allowed but seldom meant."""
+
+    @abstractmethod
+    def advice(self, settings: Settings) -> Sequence[str]:
+        """What is unwise about its options, or about these settings with it, and what is better. No I/O.
+
+        A component that looks at its server's settings while it is entered tells more after that: it is asked again.
+        """
+
+
+class HealthCheck(ABC):
+    """Optional ability of a source or destination: it looks for what would fail only later."""
+
+    @abstractmethod
+    async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
+        """What of this stream can not work although everything connects. Called after `__aenter__`; only reads."""
+
+
+class Serializer(ABC):
+    """Turns batches into bytes. Thread-safe: several batches may be in work at once."""
+
+    media_type: str
+    """The content type of the bytes, such as `application/x-ndjson`."""
+    content_encoding: str | None = None
+    """The content encoding around them, such as `gzip`, or None."""
+    suffix: str
+    """The file name's end, such as `.ndjson.zst`."""
+    compressed: bool = False
+    """Whether the format compresses by itself: compression around it would hide the file from its readers."""
+
+    @abstractmethod
+    def serialize(self, events: EventBatch) -> bytes | memoryview:
+        """All events of the batch as one file's content.
+
+        Raises `RejectedEventsError` that names every event that can not be represented, all at once.
+        """
+
+
+class Piecewise(ABC):
+    """Optional ability of a serializer: it writes a batch piece by piece, so that nobody has to hold the whole file."""
+
+    @abstractmethod
+    def pieces(self, events: EventBatch) -> Iterator[bytes]:
+        """What `serialize` answers, in consecutive pieces; the same for the same batch.
+
+        Raises `RejectedEventsError`, at the latest after the last piece: what came before is void then.
+        """
+
+
+class Deserializer(ABC):
+    """Optional ability of a serializer: it reads what it wrote."""
+
+    @abstractmethod
+    def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
+        """The documents in one file's content, by their own field names: texts, numbers, bytes, mappings, sequences.
+
+        Bytes may come as their base64 text, where the format has none. Raises `UnreadableError`.
+        """
+
+
+class Listener(ABC):
+    """Someone who is told what happens: logging, metrics, traces.
+
+    One that has something to open (a port, an exporter) derives from `Managed` too: the pipeline enters it before
+    everything else and closes it last. An error while it is entered stops the start, like any component's.
+    """
+
+    @abstractmethod
+    def notify(self, notice: Notice) -> None:
+        """Take note. Called in order for each stream, on the event loop: must not block.
+
+        An exception raised here is reported once, on stderr, and harms nobody.
+        """

@@ -1,0 +1,61 @@
+"""The hooks that a plugin may implement, each with a function that yields `Component` records.
+
+A plugin is a distribution with an entry point in the group `rigatoni`, which names a module::
+
+    # pyproject.toml
+    [project.entry-points.rigatoni]
+    acme = "rigatoni_acme.plugin"
+
+    # rigatoni_acme/plugin.py
+    from rigatoni_core.api.hookspecs import Component, hookimpl
+
+    def load_acme():
+        from rigatoni_acme.destination import AcmeDestination
+        return AcmeDestination
+
+    @hookimpl
+    def rigatoni_destinations():
+        yield Component("acme", load_acme, summary="Sends batches to Acme")
+
+The module that holds the hook imports nothing heavier than `rigatoni_core.api.hookspecs`. Whatever the component
+needs is imported by its `load` function, on first use.
+"""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from rigatoni_core.api.components import Component
+
+__all__ = ["GROUP", "Component", "hookimpl", "hookspec"]
+
+GROUP = "rigatoni"
+"""The entry-point group, and pluggy's project name."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def rigatoni_sources() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the sources: classes derived from `rigatoni_core.api.contracts.Source`."""
+
+
+@hookspec
+def rigatoni_destinations() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the destinations: classes derived from `rigatoni_core.api.contracts.Destination`."""
+
+
+@hookspec
+def rigatoni_states() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the state stores: classes derived from `rigatoni_core.api.contracts.StateStore`."""
+
+
+@hookspec
+def rigatoni_serializers() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the serializers: classes derived from `rigatoni_core.api.contracts.Serializer`."""
+
+
+@hookspec
+def rigatoni_listeners() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the listeners: classes derived from `rigatoni_core.api.contracts.Listener`."""

@@ -1,0 +1,180 @@
+"""Notices: what happens to a stream, as typed records. They hold no event data, no resume tokens and no secrets."""
+
+from typing import Literal
+
+import attrs
+
+from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
+
+
+@attrs.frozen(kw_only=True)
+class Notice:
+    """Something that happened to a stream."""
+
+    stream: Stream
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStarting(Notice):
+    """The worker is about to run: every stream of the pipeline has said this before the first one does anything."""
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStarted(Notice):
+    """The worker goes on from `position`, which it `resumed` or anchored afresh."""
+
+    position: Position
+    resumed: bool
+
+
+@attrs.frozen(kw_only=True)
+class BatchRead(Notice):
+    """The worker took up a batch, which ends at `end`; a heartbeat has no events.
+
+    `source_time` is the server's time when it answered, `waited` seconds ago. `buffered_bytes` are held in memory now,
+    this batch included.
+    """
+
+    events: int
+    bytes: int
+    end: Position
+    source_time: Timestamp | None
+    caught_up: bool
+    waited: float
+    buffered_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class BatchWritten(Notice):
+    """A batch is durable at the destination; the attempt that succeeded took `seconds`."""
+
+    events: int
+    bytes: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class BatchRealigned(Notice):
+    """An earlier run had fixed another end for this batch: it was cut or extended to `events`."""
+
+    events: int
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointSaved(Notice):
+    """The checkpoint stands at `position`, `events` since the stream began; saving it took `seconds`."""
+
+    position: Position
+    events: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class CheckpointFailed(Notice):
+    """The state store could not be written; the worker goes on and tries again with the next batch.
+
+    `unsaved` counts the failures in a row; this one came after `seconds`.
+    """
+
+    error: Exception
+    unsaved: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Retrying(Notice):
+    """Attempt number `attempt` failed; the next one starts in `delay` seconds."""
+
+    error: BaseException
+    attempt: int
+    delay: float
+
+
+@attrs.frozen(kw_only=True)
+class Resumed(Notice):
+    """The source opened the stream again by itself, without loss; `reason` says after what."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Invalidated(Notice):
+    """The watched collection or database was dropped or renamed; the stream goes on after it."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class RepeatsPossible(Notice):
+    """Some events may be delivered twice from here; `reason` says why this could not be avoided."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class GapRecorded(Notice):
+    gap: Gap
+
+
+@attrs.frozen(kw_only=True)
+class EventsRejected(Notice):
+    """`events` of a batch can not be written; `error` names the first, without its content.
+
+    `action` says what became of them: durable as a dead_letter, left out (skip), or the worker stops for it (stop).
+    """
+
+    events: int
+    error: Exception
+    action: Literal["dead_letter", "skip", "stop"]
+
+
+@attrs.frozen(kw_only=True)
+class LeaseAcquired(Notice):
+    fencing_token: int
+
+
+@attrs.frozen(kw_only=True)
+class LeaseAwaited(Notice):
+    """Another owner holds the stream; this worker stands by."""
+
+
+@attrs.frozen(kw_only=True)
+class LeaseNotRenewed(Notice):
+    """The state store could not be asked; it is asked again, and the lease is held for `remaining` seconds more."""
+
+    error: Exception
+    remaining: float
+
+
+@attrs.frozen(kw_only=True)
+class LeaseYielded(Notice):
+    """Another instance has fewer streams: the worker finishes its batch, saves, and leaves the stream to it."""
+
+
+@attrs.frozen(kw_only=True)
+class LeaseLost(Notice):
+    """The worker stops before its next write, and asks for the lease again."""
+
+    error: Exception
+
+
+@attrs.frozen(kw_only=True)
+class WorkerFailing(Notice):
+    """The worker can not work at present; it enters again in `delay` seconds."""
+
+    error: Exception
+    delay: float
+
+
+@attrs.frozen(kw_only=True)
+class WorkerFailed(Notice):
+    """The worker stopped for good; the others go on."""
+
+    error: BaseException
+
+
+@attrs.frozen(kw_only=True)
+class WorkerStopped(Notice):
+    """The worker ended as asked, at `position`."""
+
+    position: Position | None

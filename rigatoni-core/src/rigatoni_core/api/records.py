@@ -1,0 +1,126 @@
+"""Records as JSON, for people as for machines, that notice when they were damaged; first of all the checkpoint's.
+
+State stores save and load these bytes; destinations keep positions in the same shape.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
+from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
+
+FORMAT = 1
+"""The record's format version. A newer one is refused, never guessed at."""
+
+
+def position_record(position: Position) -> dict[str, Any]:
+    """A position as plain JSON values."""
+    time = position.cluster_time
+    return {
+        "resume_token": position.resume_token,
+        "cluster_time": [time.seconds, time.increment] if time else None,
+        "utc": datetime.fromtimestamp(time.seconds, UTC).isoformat() if time else None,
+        "ordinal": position.ordinal,
+        "fingerprint": position.fingerprint,
+        "deployment": position.deployment,
+    }
+
+
+def read_position(record: Mapping[str, Any]) -> Position:
+    """The position of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
+    time = record["cluster_time"]
+    token, fingerprint, deployment = record["resume_token"], record["fingerprint"], record["deployment"]
+    if not (isinstance(token, str) and isinstance(fingerprint, str) and isinstance(deployment, str)):
+        raise TypeError("a position's token, fingerprint and deployment are texts")
+    return Position(
+        ResumeToken(token),
+        fingerprint,
+        _timestamp(int(time[0]), int(time[1])) if time is not None else None,
+        int(record["ordinal"]),
+        deployment,
+    )
+
+
+def _timestamp(seconds: int, increment: int) -> Timestamp:
+    """A BSON timestamp: two unsigned numbers of 32 bits (BSON specification 1.1, bsonspec.org)."""
+    if not (0 <= seconds < 1 << 32 and 0 <= increment < 1 << 32):
+        raise ValueError(f"[{seconds}, {increment}] is no cluster time")
+    return Timestamp(seconds, increment)
+
+
+def gap_record(gap: Gap) -> dict[str, Any]:
+    """A gap as plain JSON values."""
+    return {
+        "cause": gap.cause,
+        "lost": position_record(gap.lost) if gap.lost else None,
+        "resumed": position_record(gap.resumed),
+    }
+
+
+def read_gap(record: Mapping[str, Any]) -> Gap:
+    """The gap of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
+    lost = read_position(record["lost"]) if record["lost"] else None
+    return Gap(record["cause"], lost, read_position(record["resumed"]))
+
+
+def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
+    """The record of a checkpoint: indented JSON in UTF-8 that ends in a newline."""
+    record = {
+        "format": FORMAT,
+        "pipeline": stream.pipeline,
+        "stream": stream.name,
+        "position": position_record(checkpoint.position),
+        "events": checkpoint.events,
+        "fencing_token": checkpoint.fencing_token,
+        "gaps": [gap_record(gap) for gap in checkpoint.gaps],
+    }
+    return json.dumps(sealed(record), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
+    """The checkpoint of a record found at `where` (a path or key, for messages).
+
+    Raises `CorruptCheckpointError` for anything that is not an intact record of this very stream, and
+    `StateStoreError` for a record of a newer format.
+    """
+    try:
+        record = json.loads(content)
+        intact, version = unseal(record), record["format"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptCheckpointError(f"{where} is not a checkpoint record: {error}") from None
+    if isinstance(version, int) and version > FORMAT:
+        raise StateStoreError(
+            f"{where} has record format {version}; this rigatoni-core reads up to {FORMAT}",
+            remedy="Upgrade rigatoni-core: the record was written by a newer one.",
+        )
+    if not intact:
+        raise CorruptCheckpointError(f"{where} was damaged: its checksum does not match its content")
+    try:
+        if (record["pipeline"], record["stream"]) != (stream.pipeline, stream.name):
+            raise ValueError(f"it belongs to the stream {record['pipeline']}/{record['stream']}")
+        return Checkpoint(
+            read_position(record["position"]),
+            int(record["events"]),
+            int(record["fencing_token"]),
+            tuple(map(read_gap, record["gaps"])),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise CorruptCheckpointError(f"{where} is not a checkpoint record of {stream}: {error}") from None
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of plain JSON values with its checksum as the last entry."""
+    return {**record, "checksum": _checksum(record)}
+
+
+def unseal(record: dict[str, Any]) -> bool:
+    """Take the checksum out of a record, and say whether it is that of the rest. Raises KeyError where it has none."""
+    return bool(record.pop("checksum") == _checksum(record))
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""Raw documents as they came: what a batch is gathered from."""
+
+from array import array
+from collections.abc import Sequence
+from itertools import pairwise
+
+import attrs
+
+_LARGE = 128 * 1024
+"""Bytes from which on a segment is worth being worked on by itself: a copy of it costs more than one more round."""
+
+
+@attrs.frozen(eq=False)
+class Segment:
+    """Raw documents one after another, as a source received them.
+
+    Document `i` is `buffer[offsets[i]:offsets[i + 1]]`; `offsets` has one number more than there are documents.
+    """
+
+    buffer: memoryview
+    offsets: Sequence[int]
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the documents in bytes."""
+        return self.offsets[-1] - self.offsets[0]
+
+    @property
+    def documents(self) -> memoryview:
+        """The documents without what else the buffer holds, without a copy."""
+        return self.buffer[self.offsets[0] : self.offsets[-1]]
+
+    def raw(self, index: int) -> memoryview:
+        """Document `index` (0 to len - 1), without a copy."""
+        return self.buffer[self.offsets[index] : self.offsets[index + 1]]
+
+    def copies(self) -> list[bytes]:
+        """Each document."""
+        data, base = self.documents.tobytes(), self.offsets[0]
+        return [data[start - base : end - base] for start, end in pairwise(self.offsets)]
+
+    def cut(self, start: int, stop: int) -> "Segment":
+        """The documents from `start` up to `stop`, without a copy."""
+        if (start, stop) == (0, len(self)):
+            return self
+        return Segment(self.buffer, self.offsets[start : stop + 1])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def merged(segments: Sequence[Segment]) -> Sequence[Segment]:
+    """The segments; all in one where they are small, for many would be slow to use."""
+    if len(segments) < 2 or sum(segment.nbytes for segment in segments) >= len(segments) * _LARGE:
+        return segments
+    return (joined(segments),)
+
+
+def joined(segments: Sequence[Segment]) -> Segment:
+    """All documents of these segments, copied."""
+    offsets, nbytes = array("Q"), 0
+    for segment in segments:
+        shift = nbytes - segment.offsets[0]
+        offsets.extend(offset + shift for offset in segment.offsets[:-1])
+        nbytes += segment.nbytes
+    offsets.append(nbytes)
+    return Segment(memoryview(b"".join(segment.documents for segment in segments)), offsets)

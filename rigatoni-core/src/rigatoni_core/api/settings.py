@@ -1,0 +1,128 @@
+"""How a pipeline works: limits, delays and policies, with their defaults. Units: events, bytes, seconds."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import attrs
+from attrs import validators
+
+from rigatoni_core.api.options import ByteSize
+
+
+def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be greater than 0, not {value}")
+
+
+def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name} must not be negative: {value}")
+
+
+@attrs.frozen(kw_only=True)
+class RetrySettings:
+    """How often and how long after each other a write is tried."""
+
+    max_retries: Annotated[int, "How often a failed write is tried again"] = attrs.field(
+        default=8, validator=_not_negative
+    )
+    retry_delay: Annotated[float, "Seconds before the first retry; doubles with each, plus jitter"] = attrs.field(
+        default=1.0, validator=_positive
+    )
+    max_retry_delay: Annotated[float, "Longest delay between two attempts, seconds"] = attrs.field(
+        default=30.0, validator=_positive
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_retry_delay < self.retry_delay:
+            raise ValueError(
+                f"max_retry_delay ({self.max_retry_delay}) is shorter than retry_delay ({self.retry_delay})"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The settings of a pipeline, for all its workers alike."""
+
+    batch_size: Annotated[int, "A batch is written at this many events"] = attrs.field(
+        default=10_000, validator=_positive
+    )
+    batch_bytes: Annotated[ByteSize, "A batch is written at this size of its raw documents"] = attrs.field(
+        default=ByteSize(8 * 2**20), validator=_positive
+    )
+    batch_timeout: Annotated[float, "A batch is written when its first event has waited this long, seconds"] = (
+        attrs.field(default=5.0, validator=_positive)
+    )
+    max_buffered_bytes: Annotated[ByteSize, "A worker stops reading while it holds this many bytes of events"] = (
+        attrs.field(default=ByteSize(24 * 2**20), validator=_positive)
+    )
+    max_total_buffered_bytes: Annotated[
+        ByteSize, "So do all workers together; the greater one counts where it is less than max_buffered_bytes"
+    ] = attrs.field(default=ByteSize(256 * 2**20), validator=_positive)
+    write_timeout: Annotated[float, "One attempt to write a batch is abandoned after this long, seconds"] = attrs.field(
+        default=60.0, validator=_positive
+    )
+    shutdown_timeout: Annotated[float, "A stop that takes longer than this abandons what is left, seconds"] = (
+        attrs.field(default=30.0, validator=_positive)
+    )
+    idle_advance_interval: Annotated[float, "An idle stream saves its position this often, seconds"] = attrs.field(
+        default=10.0, validator=_not_negative
+    )
+    on_failure: Annotated[Literal["restart", "stop"], "When retries are used up: keep trying, or stop the worker"] = (
+        attrs.field(default="restart", validator=validators.in_(("restart", "stop")))
+    )
+    on_lost_position: Annotated[
+        Literal["stop", "restart_from_now"], "When the saved position is unusable: stop, or go on and record a gap"
+    ] = attrs.field(default="stop", validator=validators.in_(("stop", "restart_from_now")))
+    on_rejected: Annotated[
+        Literal["dead_letter", "skip", "stop"] | None,
+        "Events that can not be written go into [pipeline.dead_letters] (the default where that is there), are left "
+        "out, or stop the worker (the default else)",
+    ] = attrs.field(default=None, validator=validators.in_((None, "dead_letter", "skip", "stop")))
+    max_rejected: Annotated[int, "The worker stops when more of its last `rejected_window` events were rejected"] = (
+        attrs.field(default=100, validator=_not_negative)
+    )
+    rejected_window: Annotated[int, "Over how many events the rejected ones are counted, at least"] = attrs.field(
+        default=10_000, validator=_positive
+    )
+    max_unsaved_batches: Annotated[
+        int, "Batches written while the state store can not be, before the worker pauses"
+    ] = attrs.field(default=100, validator=_positive)
+    lease_ttl: Annotated[float, "A lease ends this long after its last renewal, seconds"] = attrs.field(
+        default=30.0, validator=_positive
+    )
+    lease_renew_interval: Annotated[float, "A lease is renewed this often, seconds"] = attrs.field(
+        default=10.0, validator=_positive
+    )
+    lease_retry_interval: Annotated[float, "A lease that another owner holds is asked for this often, seconds"] = (
+        attrs.field(default=5.0, validator=_positive)
+    )
+    retry: Annotated[RetrySettings, "How failed writes are tried again"] = attrs.field(factory=RetrySettings)
+
+    @classmethod
+    def suiting(cls, limits: Mapping[str, float], **chosen: Any) -> "Settings":
+        """What was chosen, else the limits that suit the destination, else the defaults."""
+        suited: dict[str, Any] = {**limits, **chosen}
+        if "batch_bytes" in limits and "batch_bytes" not in chosen and "max_buffered_bytes" in chosen:
+            suited["batch_bytes"] = min(limits["batch_bytes"], chosen["max_buffered_bytes"])
+        return cls(**suited)
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_buffered_bytes < self.batch_bytes:
+            raise ValueError(
+                f"max_buffered_bytes ({self.max_buffered_bytes}) is smaller than batch_bytes ({self.batch_bytes}): "
+                "a full batch would never fit"
+            )
+        if self.lease_renew_interval >= self.lease_ttl:
+            raise ValueError(
+                f"lease_renew_interval ({self.lease_renew_interval}) is not shorter than lease_ttl ({self.lease_ttl})"
+            )
+
+    def rejection_policy(self, *, dead_letters: bool) -> Literal["dead_letter", "skip", "stop"]:
+        """`on_rejected`, or its default; `dead_letters` says whether there is a destination for them.
+
+        Raises ValueError where there is none and there should be.
+        """
+        if self.on_rejected == "dead_letter" and not dead_letters:
+            raise ValueError('on_rejected is "dead_letter", but there is no [pipeline.dead_letters] to put them into')
+        return self.on_rejected or ("dead_letter" if dead_letters else "stop")

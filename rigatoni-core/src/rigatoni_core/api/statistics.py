@@ -1,0 +1,223 @@
+"""What operators see: counts, states and lag per stream and in total, gathered from notices.
+
+The only place that counts. Whoever shows figures (the command, exporters of metrics) reads them here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Literal
+
+import attrs
+
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.errors import error_id
+from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.notices import (
+    BatchRead,
+    BatchRealigned,
+    BatchWritten,
+    CheckpointFailed,
+    CheckpointSaved,
+    EventsRejected,
+    GapRecorded,
+    Invalidated,
+    LeaseAcquired,
+    LeaseAwaited,
+    LeaseLost,
+    LeaseNotRenewed,
+    Notice,
+    Resumed,
+    Retrying,
+    WorkerFailed,
+    WorkerFailing,
+    WorkerStarted,
+    WorkerStarting,
+    WorkerStopped,
+)
+
+State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
+"""Where a worker stands. It stays `failing` until a batch is delivered, or all is and the source has nothing more."""
+
+
+@attrs.define
+class StreamStatistics:
+    """The figures of one stream since the pipeline started, or of all streams together (these have no state).
+
+    `errors` counts each failure by the error's id, whether it was overcome or not. `lease_held` is absent where the
+    state store keeps no leases.
+    """
+
+    state: State | Literal[""] = "starting"
+    events: int = 0
+    bytes: int = 0
+    batches: int = 0
+    recut: int = 0
+    retries: int = 0
+    errors: Counter[str] = attrs.field(factory=Counter)
+    resumes: int = 0
+    invalidates: int = 0
+    rejected: int = 0
+    dead_letters: int = 0
+    gaps: int = 0
+    checkpoints: int = 0
+    checkpoint_failures: int = 0
+    leases_lost: int = 0
+    buffered_bytes: int = 0
+    write_seconds: float = 0.0
+    lease_held: bool | None = None
+    last_error: str = ""
+    _behind: float | None = attrs.field(default=None, init=False)  # seconds, as the source said last
+    _waiting_since: float | None = attrs.field(default=None, init=False)  # something is undelivered, or nobody knows
+    _saved: Position | None = attrs.field(default=None, init=False)
+    _current_at: float | None = attrs.field(default=None, init=False)  # nothing was delivered and not saved then
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds between the source's time and the position reached; absent until known, 0 when caught up.
+
+        The source's answer says it, as in MongoDB's Kafka connector: operation time less the position's cluster
+        time. The time since that answer is added while a batch waits to be delivered or the worker is in trouble.
+        """
+        if self._behind is None:
+            return None
+        return self._behind + (monotonic() - self._waiting_since if self._waiting_since is not None else 0.0)
+
+    @property
+    def checkpoint_age(self) -> float | None:
+        """Seconds since the checkpoint was saved, or found up to date on an idle stream; absent until one is saved."""
+        return None if self._current_at is None else monotonic() - self._current_at
+
+    @classmethod
+    def together(cls, streams: Sequence["StreamStatistics"]) -> "StreamStatistics":
+        """The figures of several streams: counts added up, the greatest lag."""
+        total = cls(state="")
+        for figures in streams:
+            for field in attrs.fields(cls):
+                if field.type in (int, float, Counter[str]):
+                    setattr(total, field.name, getattr(total, field.name) + getattr(figures, field.name))
+        total._behind = max((figures.lag for figures in streams if figures.lag is not None), default=None)
+        return total
+
+    def take(self, notice: Notice) -> None:
+        """Count what happened to this stream."""
+        match notice:
+            case WorkerStarting():
+                self.state = "starting"
+            case WorkerStarted():
+                self._turn("running")
+            case BatchRead():
+                self._read(notice)
+            case BatchWritten():
+                self.state, self._waiting_since = "running", None
+                self.events += notice.events
+                self.bytes += notice.bytes
+                self.batches += 1
+                self.write_seconds += notice.seconds
+            case BatchRealigned():
+                self.recut += 1
+            case Retrying():
+                self._turn("retrying")
+                self.retries += 1
+                self._fail(notice.error)
+            case Resumed():
+                self.resumes += 1
+            case Invalidated():
+                self.invalidates += 1
+            case EventsRejected():
+                self.rejected += notice.events
+                self.dead_letters += notice.events if notice.action == "dead_letter" else 0
+            case GapRecorded():
+                self.gaps += 1
+            case CheckpointSaved():
+                self.checkpoints += 1
+                self._saved, self._current_at = notice.position, monotonic()
+            case CheckpointFailed():
+                self.checkpoint_failures += 1
+                self._fail(notice.error)
+            case LeaseAcquired():
+                self._turn("starting")
+                self.lease_held = True
+            case LeaseAwaited():
+                self._stand_by()
+            case LeaseNotRenewed():
+                self._fail(notice.error)
+            case LeaseLost():
+                self._stand_by()
+                self.leases_lost += 1
+                self._fail(notice.error)
+            case WorkerFailing():
+                self._end("failing")
+                self._fail(notice.error)
+            case WorkerFailed():
+                self._end("failed")
+                self._fail(notice.error)
+            case WorkerStopped():
+                self._end("stopped")
+                self._behind = self._current_at = None
+            case _:
+                pass
+
+    def _read(self, notice: BatchRead) -> None:
+        self.buffered_bytes = notice.buffered_bytes
+        if notice.caught_up:
+            self._behind = 0.0
+        elif notice.source_time and notice.end.cluster_time:
+            self._behind = max(0.0, float(notice.source_time.seconds - notice.end.cluster_time.seconds))
+        if notice.events:
+            self._waiting_since = monotonic() - notice.waited
+            return
+        self._waiting_since = None
+        if notice.caught_up:  # other heartbeats, such as the anchor, come also while nothing can be delivered
+            self.state = "running"
+            if notice.end == self._saved:
+                self._current_at = monotonic()
+
+    def _turn(self, state: State) -> None:
+        """Another state, unless the worker is failing: entering again does not mean that it will go well."""
+        if self.state != "failing":
+            self.state = state
+
+    def _end(self, state: State) -> None:
+        """The worker left its stream, and gave its lease back."""
+        self.state, self.buffered_bytes = state, 0
+        self.lease_held = None if self.lease_held is None else False
+        if self._waiting_since is None:
+            self._waiting_since = monotonic()
+
+    def _stand_by(self) -> None:
+        """Another owner has the stream: what it does is not known here."""
+        self.state, self.lease_held, self.buffered_bytes = "standby", False, 0
+        self._behind = self._waiting_since = self._current_at = None
+
+    def _fail(self, error: BaseException) -> None:
+        self.errors[error_id(error)] += 1
+        self.last_error = str(error)
+
+
+class Statistics(Listener):
+    """Listens and counts. `streams` holds the figures by stream name, `total` their sum."""
+
+    def __init__(self) -> None:
+        self._streams: dict[Stream, StreamStatistics] = {}
+
+    @property
+    def by_stream(self) -> Mapping[Stream, StreamStatistics]:
+        """The figures by stream, as of now: a copy, so that another thread may go through it."""
+        return self._streams.copy()
+
+    @property
+    def streams(self) -> Mapping[str, StreamStatistics]:
+        """The figures by stream name."""
+        return {stream.name: figures for stream, figures in self._streams.copy().items()}
+
+    @property
+    def total(self) -> StreamStatistics:
+        """All streams together: counts added up, the greatest lag."""
+        return StreamStatistics.together(list(self._streams.copy().values()))
+
+    def notify(self, notice: Notice) -> None:
+        figures = self._streams.get(notice.stream)
+        if figures is None:
+            figures = self._streams[notice.stream] = StreamStatistics()
+        figures.take(notice)

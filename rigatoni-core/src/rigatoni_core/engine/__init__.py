@@ -1,0 +1,1 @@
+"""Reading, batching, writing, checkpointing: what a running pipeline does."""

@@ -1,0 +1,153 @@
+"""The checkpoint of one stream: loaded before, saved after, never ahead of what is durable.
+
+The only room that calls a state store's `save_resume_token`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import attrs
+
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.contracts import StateStore
+from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
+from rigatoni_core.api.events import Checkpoint, Gap, Position, Stream
+from rigatoni_core.api.notices import CheckpointFailed, CheckpointSaved, RepeatsPossible
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.retry import time_limit
+
+T = TypeVar("T")
+
+
+class CheckpointKeeper:
+    """Keeps one stream's checkpoint, in memory and in the state store.
+
+    `fencing_token` answers the lease's token at the time of a save. While nobody else had a lease (the token grew by
+    one at most since the last load) the later of memory and store wins: a store that can not be written, or has lost
+    what was saved, must not send the worker back, and beginning anew would skip changes. After somebody else had it,
+    another instance or a repair by hand, the store wins, whatever it says.
+    """
+
+    def __init__(self, stream: Stream, store: StateStore, settings: Settings, fencing_token: Callable[[], int]) -> None:
+        self._stream = stream
+        self._store = store
+        self._settings = settings
+        self._fencing_token = fencing_token
+        self._memory: Checkpoint | None = None
+        self._saved: Checkpoint | None = None
+        self._granted = 0  # the fencing token when memory and store were compared last
+        self._saved_at = float("-inf")
+        self._unsaved = 0
+
+    @property
+    def position(self) -> Position | None:
+        """The position in memory: everything before it is durable at the destination."""
+        return self._memory.position if self._memory else None
+
+    async def load(self) -> Position | None:
+        """The position to go on from; None for a stream that never began.
+
+        Raises `StateStoreError`, `CorruptCheckpointError`, or `PipelineTimeoutError` after `write_timeout`.
+        """
+        memory, others = self._memory, self._fencing_token() > self._granted + 1
+        try:
+            stored = await self._within_limit(self._store.load_resume_token(self._stream))
+        except CorruptCheckpointError:
+            if memory is None or others:
+                raise
+            stored = None
+        self._granted = self._fencing_token()
+        if memory is None or others:
+            self._memory = self._saved = stored
+            self._unsaved = 0
+        elif stored is not None and stored.position.order > memory.position.order:
+            self._memory = self._saved = stored
+        elif stored is None and self._saved is not None:
+            self._saved = None
+            publish(RepeatsPossible(stream=self._stream, reason="the state store has lost the checkpoint"))
+        return self.position
+
+    async def anchor(self, position: Position) -> None:
+        """Save where the stream goes on, before anything is written; nothing may be written if this fails."""
+        if self._memory is None:
+            self._memory = Checkpoint(position)
+        elif self._memory.position != position:
+            self._memory = attrs.evolve(self._memory, position=position)
+        if self._memory != self._saved:
+            await self._save()
+
+    @property
+    def open_gap(self) -> Gap | None:
+        """The gap that was noted, where going on behind it was not recorded yet."""
+        gaps = self._memory.gaps if self._memory else ()
+        return gaps[-1] if gaps and gaps[-1].lost == self.position else None
+
+    async def note_gap(self, gap: Gap) -> None:
+        """Never forget what is going to be missing; the position stays. Notes nothing where there is none."""
+        if self._memory is not None and gap not in self._memory.gaps:
+            self._memory = attrs.evolve(self._memory, gaps=(*self._memory.gaps, gap))
+            await self._save()
+
+    async def record_gap(self, gap: Gap) -> None:
+        """Go on from `gap.resumed` and never forget what is missing before it."""
+        memory = self._memory or Checkpoint(gap.resumed)
+        gaps = memory.gaps if gap in memory.gaps else (*memory.gaps, gap)
+        self._memory = attrs.evolve(memory, position=gap.resumed, gaps=gaps)
+        await self._save()
+
+    async def advance(self, end: Position, events: int) -> None:
+        """Everything before `end` is durable, `events` of it since the last call.
+
+        Saved at once after events; an idle advance (no events) at most every `idle_advance_interval` seconds. A
+        store that can not be written at present is only a notice, up to `max_unsaved_batches` times in a row; then,
+        and for every error that trying again can not mend, the error is raised.
+        """
+        memory = self._memory or Checkpoint(end)
+        self._memory = attrs.evolve(memory, position=end, events=memory.events + events)
+        if events or self._now() >= self._saved_at + self._settings.idle_advance_interval:
+            await self._try_to_save()
+
+    async def close(self) -> None:
+        """Save what was not worth a save of its own before."""
+        await self._try_to_save()
+
+    async def _try_to_save(self) -> None:
+        if self._memory is None or (self._saved and self._memory.position == self._saved.position):
+            return
+        started = self._now()
+        try:
+            await self._save()
+        except LeaseLostError:
+            raise
+        except (StateStoreError, PipelineTimeoutError) as error:
+            self._unsaved += 1
+            if not error.transient or self._unsaved > self._settings.max_unsaved_batches:
+                raise
+            seconds = self._now() - started
+            publish(CheckpointFailed(stream=self._stream, error=error, unsaved=self._unsaved, seconds=seconds))
+
+    async def _save(self) -> None:
+        assert self._memory is not None
+        checkpoint = attrs.evolve(self._memory, fencing_token=self._fencing_token())
+        started = self._now()
+        await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))
+        self._saved = self._memory
+        self._saved_at = self._now()
+        self._unsaved = 0
+        publish(
+            CheckpointSaved(
+                stream=self._stream,
+                position=checkpoint.position,
+                events=checkpoint.events,
+                seconds=self._saved_at - started,
+            )
+        )
+
+    async def _within_limit(self, answer: Awaitable[T]) -> T:
+        async with time_limit(self._settings.write_timeout, f"the state store, asked for {self._stream},"):
+            return await answer
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,39 @@
+"""Several pipelines in one process: side by side, each isolated from the others, with one end for all."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from rigatoni_core.engine.pipeline import Pipeline, PipelineReport
+
+
+class PipelineGroup:
+    """Runs pipelines of different names; use it once.
+
+    `failed` is told at once of a pipeline that could not be opened or ended by a bug; the others run on. `stopping`
+    tells whether `stop` was called.
+    """
+
+    def __init__(
+        self, pipelines: Sequence[Pipeline], failed: Callable[[str, Exception], None] = lambda name, error: None
+    ) -> None:
+        self.pipelines = pipelines
+        self.stopping = False
+        self._failed = failed
+
+    def stop(self) -> None:
+        """Ask all of them for a graceful end; asked again, end at once. Safe to call from the event loop only."""
+        self.stopping = True
+        for pipeline in self.pipelines:
+            pipeline.stop()
+
+    async def run(self, *, once: bool = False) -> Mapping[str, PipelineReport | Exception]:
+        """Run until all have ended; how each did, by name. See `Pipeline.run`."""
+        outcomes = await asyncio.gather(*(self._guard(pipeline, once) for pipeline in self.pipelines))
+        return {pipeline.name: outcome for pipeline, outcome in zip(self.pipelines, outcomes, strict=True)}
+
+    async def _guard(self, pipeline: Pipeline, once: bool) -> PipelineReport | Exception:
+        try:
+            return await pipeline.run(once=once)
+        except Exception as error:
+            self._failed(pipeline.name, error)
+            return error

@@ -1,0 +1,128 @@
+"""Holding the right to run a stream, where the state store grants such rights."""
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.contracts import Lease, LeaseKeeper, StateStore
+from rigatoni_core.api.errors import LeaseLostError, RigatoniError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, LeaseYielded
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.assignment import Share
+from rigatoni_core.engine.retry import Retry, sleep, time_limit
+
+
+class LeaseHolder:
+    """The lease of one stream: `async with` waits until it is granted, renews it meanwhile and gives it back.
+
+    Where the state store is no `LeaseKeeper` there is nothing to hold, and every check passes.
+    """
+
+    def __init__(
+        self, stream: Stream, store: StateStore, owner: str, settings: Settings, retry: Retry, share: Share
+    ) -> None:
+        self._stream = stream
+        self._keeper = store if isinstance(store, LeaseKeeper) else None
+        self._owner = owner
+        self._settings = settings
+        self._retry = retry
+        self._share = share
+        self._lease: Lease | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self.yielded = False
+        """Whether the worker should end its work on the stream and leave it to an instance that has fewer."""
+        self._awaited = False  # whether that another owner holds the lease is the last that was said
+
+    @property
+    def fencing_token(self) -> int:
+        """The token of the last grant; 0 where the store keeps no leases."""
+        return self._lease.fencing_token if self._lease else 0
+
+    def check(self) -> None:
+        """Raise `LeaseLostError` unless the lease is certainly held now. Called right before each write."""
+        if self._keeper is None:
+            return
+        if self._renewing is not None and self._renewing.done():
+            self._renewing.result()  # raises why nobody renews it: the store said no, or a bug
+        if self._lease is None or self._remaining() <= 0:
+            raise LeaseLostError(f"the lease of {self._stream} ran out before it was renewed")
+
+    async def __aenter__(self) -> Self:
+        if self._keeper is None:
+            return self
+        self.yielded = self._awaited = False
+        round_ = 0
+        while (lease := await self._ask(self._keeper, round_)) is None:
+            if not self._awaited:
+                publish(LeaseAwaited(stream=self._stream))
+                self._awaited = True
+            round_ += 1
+            await self._share.request_handover(self._stream)
+            await self._retry.pause(self._settings.lease_retry_interval)
+        self._lease = lease
+        self._share.take(self._stream)
+        publish(LeaseAcquired(stream=self._stream, fencing_token=lease.fencing_token))
+        self._renewing = asyncio.create_task(self._renew(self._keeper, lease))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            done, _ = await asyncio.wait([self._renewing], timeout=self._settings.lease_retry_interval)
+            if done and not self._renewing.cancelled():
+                self._renewing.exception()  # `check` has raised it, or nothing was written any more
+        lease, self._lease, self._renewing = self._lease, None, None
+        self._share.drop(self._stream)
+        if self._keeper is not None and lease is not None:
+            with suppress(RigatoniError):  # it runs out by itself
+                async with time_limit(self._settings.lease_retry_interval, "the state store"):
+                    await self._keeper.release(lease)
+
+    async def _ask(self, keeper: LeaseKeeper, round_: int) -> Lease | None:
+        """The lease, if it is free and this instance's turn."""
+        await self._share.count()
+        if (round_ + 1) % self._share.turn:
+            return None
+        return await self._retry(self._acquire, keeper)
+
+    async def _acquire(self, keeper: LeaseKeeper) -> Lease | None:
+        awaited, self._awaited = self._awaited, False  # if this fails, standing by is said again afterwards
+        async with time_limit(self._settings.lease_renew_interval, f"the state store, asked to lease {self._stream},"):
+            lease = await keeper.acquire(self._stream, owner=self._owner, ttl=self._settings.lease_ttl)
+        self._awaited = awaited
+        return lease
+
+    async def _renew(self, keeper: LeaseKeeper, lease: Lease) -> None:
+        """Renew until the lease is lost: `LeaseLostError`. A store that can not be asked is asked again until then."""
+        settings, pause = self._settings, self._settings.lease_renew_interval
+        while True:
+            await sleep(pause)
+            try:
+                async with time_limit(settings.lease_renew_interval, "the state store"):
+                    renewed = await keeper.renew(lease, ttl=settings.lease_ttl)
+                if self._lease is not lease:
+                    return  # it came back after it was given up for hanging
+                self._lease = lease = renewed
+                pause = settings.lease_renew_interval
+                await self._share.count()
+                if not self.yielded and await self._share.give_up(self._stream):
+                    self.yielded = True
+                    publish(LeaseYielded(stream=self._stream))
+            except LeaseLostError:
+                raise
+            except RigatoniError as error:
+                publish(LeaseNotRenewed(stream=self._stream, error=error, remaining=max(0.0, self._remaining())))
+                if self._remaining() <= 0:
+                    raise LeaseLostError(
+                        f"the lease of {self._stream} ran out: {error}", remedy=error.remedy
+                    ) from error
+                pause = min(settings.lease_retry_interval, settings.lease_renew_interval)
+
+    def _remaining(self) -> float:
+        """Seconds for which the lease is certainly held."""
+        return self._lease.deadline - asyncio.get_running_loop().time() if self._lease else 0.0

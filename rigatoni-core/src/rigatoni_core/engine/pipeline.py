@@ -1,0 +1,279 @@
+"""The pipeline: workers under one roof, each isolated from the others, and a bounded end."""
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from typing import Any, Protocol, Self, TypeVar
+
+import attrs
+
+from rigatoni_core.api.bus import close, listening, publish
+from rigatoni_core.api.contracts import Destination, Listener, Managed, Source, StateStore
+from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.notices import WorkerFailed, WorkerStarting, WorkerStopped
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.engine.assignment import Share
+from rigatoni_core.engine.memory_budget import MemoryBudget
+from rigatoni_core.engine.worker import Worker
+
+T = TypeVar("T")
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that cancelled tasks, and the components together, get to close what they opened."""
+
+
+class PipelineParts(Protocol):
+    """What a pipeline is made of; a configuration that was read from a file is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> Source: ...
+    @property
+    def destination(self) -> Destination: ...
+    @property
+    def state(self) -> StateStore: ...
+    @property
+    def dead_letters(self) -> Destination | None: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def listeners(self) -> Sequence[Listener]: ...
+    @property
+    def redaction(self) -> Callable[[str], str]: ...
+
+
+@attrs.frozen
+class WorkerOutcome:
+    """How one worker ended: `error` is None where it ended as asked, `abandoned` where it had to be cut off."""
+
+    position: Position | None
+    error: BaseException | None = None
+    abandoned: bool = False
+
+
+@attrs.frozen
+class PipelineReport:
+    """How a run ended, by stream name; `hanging` where a component could not be closed within the limit."""
+
+    workers: Mapping[str, WorkerOutcome]
+    hanging: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.abandoned and all(outcome.error is None for outcome in self.workers.values())
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether anything was cut off at the shutdown limit or by a second signal; nothing is lost by that."""
+        return self.hanging or any(outcome.abandoned for outcome in self.workers.values())
+
+
+class Pipeline:
+    """Runs every stream of a source, or `only` some of them, into a destination; use it once.
+
+    Rejected events go to `dead_letters`, where there is one; `redact` takes secrets out of what is said about them.
+    `owner` names this instance in leases. `statistics` may be read at any time. A listener that is `Managed` is
+    entered before everything else and closed last.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: Source,
+        destination: Destination,
+        state: StateStore,
+        dead_letters: Destination | None = None,
+        settings: Settings | None = None,
+        listeners: Sequence[Listener] = (),
+        owner: str | None = None,
+        redact: Callable[[str], str] = str,
+        only: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.destination = destination
+        self.state = state
+        self.dead_letters = dead_letters
+        self.settings = settings or Settings.suiting(destination.limits)
+        self.statistics = Statistics()
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._redact = redact
+        self._budget = MemoryBudget(max(self.settings.max_total_buffered_bytes, self.settings.max_buffered_bytes))
+        self._only = only
+        self._listeners = (self.statistics, *listeners)
+        self._entered = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._aborting = asyncio.Event()
+
+    @classmethod
+    def of(cls, configuration: PipelineParts, *, listeners: Sequence[Listener] = ()) -> Self:
+        """The pipeline of a file (`rigatoni_core.config.load`); these `listeners` hear before the file's own."""
+        return cls(
+            name=configuration.name,
+            source=configuration.source,
+            destination=configuration.destination,
+            state=configuration.state,
+            dead_letters=configuration.dead_letters,
+            settings=configuration.settings,
+            redact=configuration.redaction,
+            listeners=(*listeners, *configuration.listeners),
+        )
+
+    def stop(self) -> None:
+        """Ask for a graceful end; asked again, end at once. Safe to call from the event loop only."""
+        if self._stopping.is_set():
+            self._aborting.set()
+        self._stopping.set()
+
+    async def run(self, *, once: bool = False, handle_signals: bool = False) -> PipelineReport:
+        """Run until stopped, or with `once` until every stream has caught up with the server's time at start.
+
+        With `handle_signals`, SIGTERM and SIGINT call `stop`. A worker that fails leaves the others running. Raises
+        the `RigatoniError` of a component that can not be entered; whatever happens later is in the report.
+        """
+        with listening(self._listeners), signals(self.stop) if handle_signals else nullcontext():
+            stack = AsyncExitStack()
+            try:
+                names = await self._unless_stopped(self._open(stack)) or ()
+                self._entered.set()
+                share = Share(self.name, len(names), self.state, self.owner, self.settings)
+                outcomes = await self._supervise([self._worker(name, share, once) for name in names])
+                if not self._aborting.is_set():
+                    await share.leave()
+            finally:
+                hanging = not await self._close(stack)
+            return PipelineReport(outcomes, hanging)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["asyncio.Task[PipelineReport]"]:
+        """Run beside this block, whose end is a graceful stop: for programs that have something else to do.
+
+        The block begins when every component is entered. The task that it is given is `run`: wait for it to know of an
+        end before that of the block. Raises as `run` does.
+        """
+        run, entered = asyncio.create_task(self.run()), asyncio.create_task(self._entered.wait())
+        try:
+            await asyncio.wait([run, entered], return_when=asyncio.FIRST_COMPLETED)
+            if not run.done() or run.result():
+                yield run
+        finally:
+            entered.cancel()
+            self._stopping.set()
+            await run
+
+    def _worker(self, name: str, share: Share, once: bool) -> Worker:
+        return Worker(
+            Stream(self.name, name),
+            source=self.source,
+            destination=self.destination,
+            state=self.state,
+            settings=self.settings,
+            owner=self.owner,
+            share=share,
+            dead_letters=self.dead_letters,
+            redact=self._redact,
+            once=once,
+            budget=self._budget,
+        )
+
+    async def _open(self, stack: AsyncExitStack) -> Sequence[str]:
+        """Enter the listeners, so that they hear everything and are closed last, then the components.
+
+        The source comes last: nothing is read before it can be kept.
+        """
+        for listener in self._listeners:
+            if isinstance(listener, Managed):
+                await listener.__aenter__()
+                stack.push_async_callback(close, listener)
+        dead_letters = (self.dead_letters,) if self.dead_letters else ()
+        for component in (self.state, self.destination, *dead_letters, self.source):
+            await stack.enter_async_context(component)
+        return [name for name in await self.source.streams() if not self._only or name in self._only]
+
+    async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:
+        """The result, or None where the wish to stop came first."""
+        task, stopping = asyncio.create_task(opening), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            await _cancel([task, stopping])
+
+    async def _supervise(self, workers: Sequence[Worker]) -> dict[str, WorkerOutcome]:
+        """Run the workers side by side; on the wish to stop, stop them all, within the limit."""
+        for worker in workers:
+            publish(WorkerStarting(stream=worker.stream))
+        tasks = {asyncio.create_task(self._guard(worker)): worker for worker in workers}
+        stopping = asyncio.create_task(self._stopping.wait())
+        aborting = asyncio.create_task(self._aborting.wait())
+        try:
+            await _all_or(tasks, stopping)
+            if not all(task.done() for task in tasks):
+                for worker in workers:
+                    worker.stop()
+                await _all_or(tasks, aborting, timeout=self.settings.shutdown_timeout)
+        finally:
+            await _cancel([stopping, aborting, *tasks])
+        return {
+            worker.stream.name: task.result()
+            if task.done() and not task.cancelled()
+            else WorkerOutcome(worker.checkpoint.position, abandoned=True)
+            for task, worker in tasks.items()
+        }
+
+    async def _guard(self, worker: Worker) -> WorkerOutcome:
+        """One worker's run; whatever it raises concerns this worker alone."""
+        error = None
+        try:
+            await worker.run()
+            publish(WorkerStopped(stream=worker.stream, position=worker.checkpoint.position))
+        except Exception as failure:
+            error = failure
+            publish(WorkerFailed(stream=worker.stream, error=error))
+        return WorkerOutcome(worker.checkpoint.position, error)
+
+    async def _close(self, stack: AsyncExitStack) -> bool:
+        """Close what was entered; False where that took longer than `CLOSE_TIMEOUT`."""
+        closing = asyncio.create_task(stack.aclose())
+        done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
+        if not done:
+            closing.cancel()
+            return False
+        await closing
+        return True
+
+
+@contextmanager
+def signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Within this block SIGINT and SIGTERM call `stop`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _all_or(tasks: Iterable[asyncio.Task[Any]], event: asyncio.Task[Any], timeout: float | None = None) -> None:
+    """Wait until all tasks are done, or the event happens, or the time is over; they run on whatever comes first."""
+    if not (running := list(tasks)):
+        return
+    everyone = asyncio.create_task(asyncio.wait(running))
+    await asyncio.wait([everyone, event], return_when=asyncio.FIRST_COMPLETED, timeout=timeout)
+    everyone.cancel()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs; a task that does not let go is left behind after `CLOSE_TIMEOUT`."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)

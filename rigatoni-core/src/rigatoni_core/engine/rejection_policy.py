@@ -1,0 +1,121 @@
+"""What becomes of events that can not be written: dead letters first, or left out, or the end; never silence."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.contracts import Destination
+from rigatoni_core.api.errors import (
+    ConfigurationError,
+    DeadLetterError,
+    DeadLettersDownError,
+    RejectedEventsError,
+    RigatoniError,
+    TooManyRejectedError,
+    public,
+)
+from rigatoni_core.api.events import ResumeToken, Stream
+from rigatoni_core.api.notices import EventsRejected
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.dead_letters import DeadLetter
+from rigatoni_core.engine.retry import time_limit
+from rigatoni_core.engine.single_event_writer import SideStream
+
+_GO_ON = 'To go on, give such events a place with [pipeline.dead_letters], or leave them out with on_rejected = "skip".'
+
+
+class RejectionPolicy:
+    """The rejected events of one stream, by the settings `on_rejected`, `max_rejected` and `rejected_window`.
+
+    `plugin` names the destination's package for letters whose reason tells nothing; `check` raises unless the lease is
+    held; `redact` takes secrets out of an error's text.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        settings: Settings,
+        dead_letters: Destination | None,
+        *,
+        plugin: str,
+        check: Callable[[], None],
+        redact: Callable[[str], str],
+    ) -> None:
+        try:
+            self.policy = settings.rejection_policy(dead_letters=dead_letters is not None)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        self._stream = stream
+        self._settings = settings
+        self._letters = SideStream(stream.beside("dead-letters"), dead_letters) if dead_letters else None
+        self._plugin = plugin
+        self._check = check
+        self._redact = redact
+        self._recent: deque[tuple[int, int]] = deque()  # of the batches delivered last: events read, and rejected
+        self._read = self._rejected = 0  # their sums
+        self._kept: set[ResumeToken] = set()  # letters of the batch in work that are durable: not to be written again
+
+    async def settle(self, batch: EventBatch, rejected: Mapping[int, Exception], attempt: int) -> None:
+        """Do for these events, by index in the batch, what must be done before the rest of it is written.
+
+        Raises `RejectedEventsError` where the policy is to stop, `TooManyRejectedError`, or `DeadLetterError`; then the
+        batch must not be written.
+        """
+        if self.policy == "stop":
+            error = RejectedEventsError(rejected, remedy=_GO_ON)
+            publish(EventsRejected(stream=self._stream, events=len(rejected), error=error, action="stop"))
+            raise error
+        self._refuse_too_many(batch, rejected)
+        if self.policy == "dead_letter":
+            for index, reason in sorted(rejected.items()):
+                await self._keep(batch, index, reason, attempt)
+
+    def delivered(self, batch: EventBatch, rejected: Mapping[int, Exception]) -> None:
+        """The rest of the batch is durable: now these events count."""
+        self._kept.clear()
+        self._remember(batch.read, len(rejected))
+        if rejected:
+            error = RejectedEventsError(rejected)
+            publish(EventsRejected(stream=self._stream, events=len(rejected), error=error, action=self.policy))
+
+    def _remember(self, read: int, rejected: int) -> None:
+        self._make_room(read)
+        self._recent.append((read, rejected))
+        self._read, self._rejected = self._read + read, self._rejected + rejected
+
+    def _make_room(self, coming: int) -> None:
+        """Forget the oldest batches as long as the younger ones and the `coming` events fill the window."""
+        while self._recent and self._read - self._recent[0][0] + coming >= self._settings.rejected_window:
+            read, rejected = self._recent.popleft()
+            self._read, self._rejected = self._read - read, self._rejected - rejected
+
+    def _refuse_too_many(self, batch: EventBatch, rejected: Mapping[int, Exception]) -> None:
+        self._make_room(batch.read)
+        total = self._rejected + len(rejected)
+        if total > self._settings.max_rejected:
+            raise TooManyRejectedError(
+                f"{total} of the last {self._read + batch.read} events of {self._stream} were rejected, more than "
+                f"max_rejected = {self._settings.max_rejected}; the newest: {public(rejected[max(rejected)])}"
+            )
+
+    async def _keep(self, batch: EventBatch, index: int, reason: Exception, attempt: int) -> None:
+        """Write the dead letter of one event; nothing where that was done by an earlier attempt."""
+        assert self._letters is not None
+        letter = DeadLetter.of(batch, index, reason, plugin=self._plugin, attempt=attempt, redact=self._redact)
+        if letter.position.resume_token in self._kept:
+            return
+        self._check()
+        try:
+            async with time_limit(self._settings.write_timeout, "their destination"):
+                await self._letters.write(letter.position, letter.document(batch.decoder), batch.decoder)
+        except RejectedEventsError as error:
+            raise DeadLetterError(f"a dead letter of {self._stream} is rejected in its turn: {error}") from error
+        except RigatoniError as error:
+            kind = DeadLettersDownError if error.transient else DeadLetterError
+            raise kind(
+                f"dead letters of {self._stream} can not be written, so its batch is not either: {error}",
+                remedy=error.remedy,
+                retry_after=error.retry_after,
+            ) from error
+        self._kept.add(letter.position.resume_token)

@@ -1,0 +1,271 @@
+"""The worker: reads one stream, writes its batches, and only then saves how far it came.
+
+The only room that calls a destination's `write_batch`, beside `sidestream`, which writes single events.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import ParamSpec, TypeVar, cast
+
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.contracts import BatchSplitter, Destination, PositionKeeper, Prefetching, Source, StateStore
+from rigatoni_core.api.errors import (
+    CorruptCheckpointError,
+    LeaseLostError,
+    PositionLostError,
+    RejectedEventsError,
+    RigatoniError,
+    ShutdownError,
+)
+from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
+from rigatoni_core.api.notices import (
+    BatchRead,
+    BatchRealigned,
+    BatchWritten,
+    GapRecorded,
+    LeaseLost,
+    WorkerFailing,
+    WorkerStarted,
+)
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.assignment import Share
+from rigatoni_core.engine.batcher import Batcher
+from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.leases import LeaseHolder
+from rigatoni_core.engine.memory_budget import MemoryBudget
+from rigatoni_core.engine.rejection_policy import RejectionPolicy
+from rigatoni_core.engine.retry import Retry, time_limit
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_RECOVERIES = 3
+"""How often a lost position may be given up in a row without a single event delivered in between."""
+
+
+class Worker:
+    """Runs one stream until it is stopped, has caught up (`once`), or can not go on."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        source: Source,
+        destination: Destination,
+        state: StateStore,
+        settings: Settings,
+        owner: str,
+        share: Share,
+        dead_letters: Destination | None = None,
+        redact: Callable[[str], str] = str,
+        once: bool = False,
+        budget: MemoryBudget | None = None,
+    ) -> None:
+        self._budget = budget
+        self.stream = stream
+        self.source = source
+        self.destination = destination
+        self.settings = settings
+        self.retry = Retry(stream, settings.retry)
+        self.lease = LeaseHolder(stream, state, owner, settings, self.retry, share)
+        self.checkpoint = CheckpointKeeper(stream, state, settings, lambda: self.lease.fencing_token)
+        self.rejections = RejectionPolicy(
+            stream,
+            settings,
+            dead_letters,
+            plugin=type(destination).__module__.partition(".")[0],
+            check=self.lease.check,
+            redact=redact,
+        )
+        self._share = share
+        self._chain = destination if isinstance(destination, PositionKeeper) else None
+        self._once = once
+        self._target: Timestamp | None = None  # the server's time at start
+        self._recoveries = 0
+        self._attempt = 0  # to write the batch in work
+        self._batches: Batcher | None = None
+
+    def stop(self) -> None:
+        """End gracefully: finish the batch in flight and at most one of what was gathered, save, return."""
+        self.retry.stop()
+        if self._batches is not None:
+            self._batches.stop()
+
+    async def run(self) -> None:
+        """The stream until it ends as wished; whatever happens, there is one way back: enter again.
+
+        Raises the `RigatoniError` that stops this worker for good, or whatever bug there is.
+        """
+        while not self.retry.stopping:
+            try:
+                async with self.lease:
+                    try:
+                        done = await self._enter()
+                    except (PositionLostError, CorruptCheckpointError) as error:
+                        await self._give_up_position(error)
+                        continue
+                if done:
+                    return
+            except ShutdownError:
+                return
+            except LeaseLostError as error:
+                publish(LeaseLost(stream=self.stream, error=error))
+            except RigatoniError as error:
+                await self._wait_for_better_times(error)
+
+    async def _enter(self) -> bool:
+        """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
+        position = await self._position()
+        async with Batcher(
+            self.source.read(self.stream, after=position),
+            self.settings,
+            cut=self._cut,
+            eager=self._once,
+            budget=self._budget,
+            preparer=self.destination if isinstance(self.destination, Prefetching) else None,
+        ) as batches:
+            self._batches, done = batches, False
+            if self.retry.stopping:
+                batches.stop()
+            async for batch in batches:
+                self._take_up(batch, batches)
+                self.lease.check()  # an idle stream writes nothing, and must notice all the same
+                while batch and (fixed := await self.retry(self._deliver, batch)):
+                    batch = await batches.realign(batch, fixed)
+                    publish(BatchRealigned(stream=self.stream, events=len(batch)))
+                await self.checkpoint.advance(batch.end, batch.read)
+                done = self._is_caught_up(batch)
+                if done or self.lease.yielded:
+                    break
+        await self.checkpoint.close()
+        return done or self.retry.stopping or not self.lease.yielded
+
+    async def _deliver(self, batch: EventBatch) -> Position | None:
+        """One attempt to make the batch durable; a position where the destination holds another end for it.
+
+        Events that the destination rejects are settled first (they become dead letters), then the rest is written.
+        """
+        self._attempt += 1
+        started = asyncio.get_running_loop().time()
+        rest, rejected = batch, dict[int, Exception]()
+        while True:
+            try:
+                fixed = await self._write(rest)
+                break
+            except RejectedEventsError as error:
+                written = [index for index in range(len(batch)) if index not in rejected]
+                rejected |= {written[index]: reason for index, reason in error.events.items()}
+                await self.rejections.settle(batch, rejected, self._attempt)
+                rest = batch.without(rejected)
+        if fixed is not None:
+            self._attempt = 0
+            return fixed
+        self.rejections.delivered(batch, rejected)
+        self.retry.progress()
+        self._share.failing = False
+        self._attempt = self._recoveries = 0
+        seconds = asyncio.get_running_loop().time() - started
+        publish(BatchWritten(stream=self.stream, events=len(rest), bytes=rest.nbytes, seconds=seconds))
+        return None
+
+    async def _write(self, batch: EventBatch) -> Position | None:
+        """Write and flush what the destination may take; a position where it holds another end for it."""
+        self.lease.check()
+        async with time_limit(self.settings.write_timeout, f"the destination, given a batch of {self.stream},"):
+            fixed = await self.destination.write_batch(batch)
+            if fixed is None:
+                await self.destination.flush()
+            return fixed
+
+    async def _position(self) -> Position:
+        """Where to go on; it is saved before anything is written, so a crash in the first second loses nothing."""
+        position = await self.retry(self.checkpoint.load)
+        if position is None and self._chain:
+            position = await self._settle(self._chain.last_committed, self.stream)
+        resumed = position is not None
+        if position is None:
+            position = await self._anchor()
+        if self._chain:
+            definition = self.source.definition(self.stream)
+            position = await self._settle(self._chain.begin, self.stream, definition, position)
+        await self.retry(self.checkpoint.anchor, position)
+        publish(WorkerStarted(stream=self.stream, position=position, resumed=resumed))
+        return position
+
+    async def _settle(self, question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask the destination where the stream goes on; each attempt under the lease and within the limit."""
+
+        async def ask() -> T:
+            self.lease.check()
+            async with time_limit(self.settings.write_timeout, f"the destination, asked where {self.stream} goes on,"):
+                return await question(*args, **kwargs)
+
+        return await self.retry(ask)
+
+    async def _anchor(self) -> Position:
+        """Where a fresh stream begins."""
+        replies = cast("AsyncGenerator[EventBatch]", self.source.read(self.stream, after=None))
+        async with aclosing(replies) as reading:
+            return (await anext(reading)).end
+
+    async def _give_up_position(self, error: RigatoniError) -> None:
+        """The saved position is lost: go on from a newer one at the destination, or from now with a gap on record.
+
+        Raises the error where the policy is to stop, or where giving up again and again leads nowhere.
+        """
+        self._recoveries += 1
+        lost = self.checkpoint.position
+        if self._recoveries > MAX_RECOVERIES:
+            raise error
+        if self._chain:
+            committed = await self._settle(self._chain.last_committed, self.stream)
+            if committed and (lost is None or committed.order > lost.order):
+                await self.checkpoint.anchor(committed)
+                return
+        if self.settings.on_lost_position == "stop":
+            raise error
+        gap = self.checkpoint.open_gap or Gap(cause=str(error), lost=lost, resumed=await self._anchor())
+        if self._chain:
+            await self.checkpoint.note_gap(gap)  # else a crash in between leaves it on record at the destination only
+            definition = self.source.definition(self.stream)
+            await self._settle(self._chain.begin, self.stream, definition, gap.resumed, gap=gap)
+        await self.checkpoint.record_gap(gap)
+        publish(GapRecorded(stream=self.stream, gap=gap))
+
+    async def _wait_for_better_times(self, error: RigatoniError) -> None:
+        """The worker is failing: say so, wait, and enter again; raises what waiting can not mend."""
+        if not error.transient or self.settings.on_failure == "stop":
+            raise error
+        self._share.failing = True
+        delay = self.retry.next_round(error)
+        publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
+        with suppress(ShutdownError):  # a wish to stop is no failure
+            await self.retry.pause(delay)
+
+    def _cut(self, batch: EventBatch) -> int:
+        return self.destination.cut(batch) if isinstance(self.destination, BatchSplitter) else len(batch)
+
+    def _take_up(self, batch: EventBatch, batches: Batcher) -> None:
+        publish(
+            BatchRead(
+                stream=self.stream,
+                events=len(batch),
+                bytes=batch.nbytes,
+                end=batch.end,
+                source_time=batch.source_time,
+                caught_up=batch.caught_up,
+                waited=batches.waited,
+                buffered_bytes=batches.buffered_bytes,
+            )
+        )
+        if self._target is None:
+            self._target = batch.source_time
+
+    def _is_caught_up(self, batch: EventBatch) -> bool:
+        """With `once`: whether the stream has come to where the server was when this worker started."""
+        if not self._once:
+            return False
+        past = batch.end.cluster_time and self._target and batch.end.cluster_time > self._target
+        return batch.caught_up or bool(past)

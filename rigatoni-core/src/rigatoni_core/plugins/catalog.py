@@ -1,0 +1,333 @@
+"""The catalog: which plugins are installed, what they provide, and which of them are out of order.
+
+The only room that discovers plugins. Each one is loaded by itself, in a plugin manager of its own, after its demand on
+rigatoni-core was checked; whatever goes wrong becomes a listed fault of that plugin and harms no other.
+"""
+
+import contextlib
+import difflib
+import itertools
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module, metadata
+from typing import Any, Literal
+
+import attrs
+import pluggy
+
+from rigatoni_core.api import hookspecs
+from rigatoni_core.api.components import Component
+from rigatoni_core.api.errors import AmbiguousComponentError, BrokenPluginError, UnknownComponentError
+
+Kind = Literal["source", "destination", "state", "serializer", "listener"]
+
+KINDS: Mapping[Kind, tuple[str, str]] = {
+    "source": ("rigatoni_sources", "Source"),
+    "destination": ("rigatoni_destinations", "Destination"),
+    "state": ("rigatoni_states", "StateStore"),
+    "serializer": ("rigatoni_serializers", "Serializer"),
+    "listener": ("rigatoni_listeners", "Listener"),
+}
+"""For each kind of component, the hook that yields it and its class in `rigatoni_core.api.contracts`."""
+
+CORE = "rigatoni-core"
+_NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+_MOST_COMPONENTS = 1000  # of one hook: it may be a generator without an end
+_COMPRESSION = ("gzip", "zstd")  # the components of ours whose distribution does not bear their name
+
+
+@attrs.frozen
+class Provided:
+    """A component of a plugin: `kind` and `name` are what a configuration says."""
+
+    kind: Kind
+    name: str
+    summary: str
+    component: Component = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@attrs.frozen
+class Plugin:
+    """An installed plugin. Unless its status is "ok" it provides nothing, and `reason` and `remedy` say why."""
+
+    name: str
+    distribution: str
+    version: str
+    status: Literal["ok", "broken", "incompatible", "denied"] = "ok"
+    reason: str = ""
+    remedy: str = ""
+    provides: tuple[Provided, ...] = ()
+
+    def __str__(self) -> str:
+        return f'the plugin "{self.name}" ({self.distribution} {self.version})'
+
+
+@attrs.frozen
+class Catalog:
+    """The installed plugins, by name. Making one imports nothing heavier than their hooks."""
+
+    plugins: tuple[Plugin, ...]
+
+    @classmethod
+    def discover(cls, *, allow: Collection[str] | None = None, deny: Collection[str] = ()) -> "Catalog":
+        """Load the hooks of every entry point in the group `rigatoni`. Never raises for what a plugin does.
+
+        Of a distribution that is in `deny`, or not in `allow` (where given), nothing is imported: it is listed as
+        denied. Core's own components are always there.
+        """
+        denied = set(map(canonical, deny))
+        allowed = None if allow is None else set(map(canonical, allow))
+
+        def may(name: str) -> bool:
+            return name == CORE or (name not in denied and (allowed is None or name in allowed))
+
+        plugins = itertools.chain.from_iterable(_plugins_of(each, may) for each in _distributions())
+        return cls(tuple(sorted(plugins, key=lambda plugin: (plugin.name, plugin.distribution))))
+
+    def provided(self, kind: Kind | None = None) -> Iterator[tuple[Plugin, Provided]]:
+        """Every usable component (of one kind) with its plugin."""
+        for plugin in self.plugins:
+            for provided in plugin.provides:
+                if kind in (None, provided.kind):
+                    yield plugin, provided
+
+    def find(self, kind: Kind, name: str) -> tuple[Plugin, Provided]:
+        """The component that `type = name` means: a component's name, or `plugin/name` where that name clashes.
+
+        Raises `UnknownComponentError` or `AmbiguousComponentError`.
+        """
+        qualifier, _, bare = name.rpartition("/")
+        found = [
+            (plugin, provided)
+            for plugin, provided in self.provided(kind)
+            if provided.name == bare and qualifier in ("", plugin.name, plugin.distribution)
+        ]
+        if not found:
+            raise self._unknown(kind, name)
+        if len(found) > 1:
+            owners = [plugin.name for plugin, _ in found]
+            if len(set(owners)) < len(owners):  # two distributions chose the same entry-point name
+                owners = [plugin.distribution for plugin, _ in found]
+            titles = " and by ".join(str(plugin) for plugin, _ in found)
+            choices = " or ".join(f'type = "{owner}/{bare}"' for owner in owners)
+            raise AmbiguousComponentError(
+                f'the {kind} "{bare}" is provided by {titles}', remedy=f"Say which: {choices}."
+            )
+        return found[0]
+
+    def get(self, kind: Kind, name: str) -> type[Any]:
+        """The class of a component, imported now: an attrs class that derives from its kind's contract.
+
+        Raises what `find` raises, and `BrokenPluginError` where the class can not be loaded or is none of that kind.
+        """
+        plugin, provided = self.find(kind, name)
+        try:
+            with _contained():
+                cls = provided.component.load()
+                _check_class(kind, cls)
+        except _Fault as fault:
+            raise BrokenPluginError(
+                f'the {kind} "{provided.name}" of {plugin} can not be used: {fault}', remedy=_remedy(plugin, fault)
+            ) from fault.__cause__
+        return cls
+
+    def named(self, name: str) -> Sequence[tuple[Plugin, Provided]]:
+        """The components of this name, at most one of each kind. Raises as `find` does."""
+        found = []
+        for kind in KINDS:
+            with contextlib.suppress(UnknownComponentError):
+                found.append(self.find(kind, name))
+        if not found:
+            raise self._unknown(None, name)
+        return found
+
+    def _unknown(self, kind: Kind | None, name: str) -> UnknownComponentError:
+        """Says what is installed and which name is near; then what is broken, or what to install."""
+        names = sorted({provided.name for _, provided in self.provided(kind)})
+        message = f'there is no {kind or "component"} "{printable(name)}"; installed: {", ".join(names) or "none"}'
+        if near := difflib.get_close_matches(name.rpartition("/")[2].lower(), names, n=1):
+            message += f'; did you mean "{near[0]}"?'
+        other = next((provided.kind for _, provided in self.provided() if provided.name == name), None)
+        faulty = [plugin for plugin in self.plugins if plugin.status != "ok"]
+        own = next((plugin for plugin in faulty if {plugin.name, plugin.distribution} & set(name.split("/"))), None)
+        if own:
+            message += f". {own} is installed but {own.status}: {own.reason}".replace(". the", ". The")
+            return UnknownComponentError(message, remedy=own.remedy)
+        remedies = []
+        if other:
+            remedies.append(f'"{name}" is a {other}, not a {kind}.')
+        elif _NAME.fullmatch(name):
+            remedies.append(f"If a plugin provides it: pip install {_distribution_of(kind, name)}")
+        if faulty:
+            listed = ", ".join(plugin.name for plugin in faulty)
+            remedies.append(f"(Installed but not usable, see `rigatoni plugins list`: {listed}.)")
+        return UnknownComponentError(message, remedy=" ".join(remedies))
+
+
+def printable(text: str, most: int = 100) -> str:
+    """Foreign text without line breaks and control characters, which would reach the terminal; cut where too long."""
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+class _Fault(Exception):
+    """What is wrong with a plugin, in words; its cause is what the plugin raised, if it did."""
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """A plugin's code runs inside: whatever it raises becomes a `_Fault`, what it prints goes to stderr."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except (KeyboardInterrupt, _Fault):
+        raise
+    except BaseException as error:
+        try:
+            text = str(error)
+        except Exception:
+            text = ""
+        raise _Fault(printable(f"{type(error).__name__}: {text}".removesuffix(": "), 500)) from error
+
+
+def _remedy(plugin: Plugin, fault: _Fault) -> str:
+    if isinstance(fault.__cause__, ImportError):
+        return f"Something that it needs is not installed: pip install --force-reinstall {plugin.distribution}"
+    return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
+
+
+def _distribution_of(kind: Kind | None, name: str) -> str:
+    """The distribution that would provide a component, by the project's naming rule."""
+    if kind in ("serializer", None) and name in _COMPRESSION:
+        return "rigatoni-compression"
+    return f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}"
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as PyPA's "Names and normalization" has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _distributions() -> Iterator[metadata.Distribution]:
+    """The distributions that have entry points for us; of one name, only the first on the path counts."""
+    seen: set[str] = set()
+    for distribution in metadata.distributions():
+        try:
+            if f"[{hookspecs.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            name = canonical(distribution.metadata["Name"])
+        except Exception:  # noqa: S112 - damaged metadata of whoever it is: nothing that could be named
+            continue
+        if name not in seen:
+            seen.add(name)
+            yield distribution
+
+
+def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool]) -> Iterator[Plugin]:
+    """One record for each entry point; one for the whole distribution where its metadata can not be read."""
+    plugin = Plugin(
+        "?", printable(str(distribution.metadata["Name"])), printable(str(distribution.metadata["Version"]))
+    )
+    try:
+        with _contained():
+            entries = [entry for entry in distribution.entry_points if entry.group == hookspecs.GROUP]
+    except _Fault as fault:
+        reason = f"its entry points can not be read: {fault}"
+        yield attrs.evolve(plugin, status="broken", reason=reason, remedy=_remedy(plugin, fault))
+        return
+    for entry in entries:
+        named = attrs.evolve(plugin, name=printable(entry.name))
+        if may(canonical(plugin.distribution)):
+            yield _load(named, entry, distribution.requires or ())
+        else:
+            remedy = "Change the lists of allowed and denied plugins."
+            yield attrs.evolve(named, status="denied", reason="the lists of plugins leave it out", remedy=remedy)
+
+
+def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str]) -> Plugin:
+    """The plugin with what it provides, or with what is wrong with it."""
+    try:
+        with _contained():
+            if unmet := _unmet_requirement(requirements):
+                return attrs.evolve(
+                    plugin,
+                    status="incompatible",
+                    reason=f"it requires {unmet}, installed is {CORE} {metadata.version(CORE)}",
+                    remedy=f"Install versions that fit: pip install --upgrade {CORE} {plugin.distribution}",
+                )
+            _check_name(entry.name, "its entry point's name")
+            return attrs.evolve(plugin, provides=tuple(_collect(entry.load())))
+    except _Fault as fault:
+        return attrs.evolve(plugin, status="broken", reason=str(fault), remedy=_remedy(plugin, fault))
+
+
+def _unmet_requirement(requirements: Iterable[str]) -> str | None:
+    """The requirement on rigatoni-core that the installed one does not meet."""
+    from packaging.requirements import Requirement
+
+    for text in requirements:
+        if not re.match(r"rigatoni[-_.]+core\b", text, re.IGNORECASE):
+            continue
+        requirement = Requirement(text)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(metadata.version(CORE), prereleases=True):
+            return f"{CORE}{requirement.specifier}"
+    return None
+
+
+def _collect(module: Any) -> Iterator[Provided]:
+    """What the plugin's hooks yield, each record checked. Raises `_Fault`, or what the plugin raises."""
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    manager.check_pending()
+    if not manager.get_hookcallers(module):
+        raise _Fault("it implements no hook: its functions need the decorator rigatoni_core.api.hookspecs.hookimpl")
+    for kind, (hook, _) in KINDS.items():
+        seen: set[str] = set()
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            records = implementation.function()
+            if not isinstance(records, Iterable):
+                raise _Fault(f"{hook} returned {type(records).__name__}, not Component records")
+            for record in itertools.islice(records, _MOST_COMPONENTS + 1):
+                provided = _check_record(kind, hook, record)
+                if provided.name in seen:
+                    raise _Fault(f'{hook} yields the name "{provided.name}" twice')
+                if len(seen) == _MOST_COMPONENTS:
+                    raise _Fault(f"{hook} yields more than {_MOST_COMPONENTS} records")
+                seen.add(provided.name)
+                yield provided
+
+
+def _check_record(kind: Kind, hook: str, record: object) -> Provided:
+    if not isinstance(record, Component):
+        raise _Fault(f"{hook} yields {type(record).__name__}, not Component")
+    _check_name(record.name, f"the name of a {kind}")
+    if not callable(record.load):
+        raise _Fault(f'the load of {kind} "{record.name}" is {type(record.load).__name__}, not a function')
+    if not isinstance(record.summary, str):
+        raise _Fault(f'the summary of {kind} "{record.name}" is {type(record.summary).__name__}, not a text')
+    return Provided(kind, record.name, printable(record.summary, 200), record)
+
+
+def _check_name(name: object, what: str) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise _Fault(f"{what} is {printable(repr(name))}: letters, digits and single - . _ between them are allowed")
+
+
+def _check_class(kind: Kind, cls: object) -> None:
+    """Raises `_Fault` unless it is an attrs class that implements the contract of this kind."""
+    contract = getattr(import_module("rigatoni_core.api.contracts"), KINDS[kind][1])
+    if not isinstance(cls, type):
+        raise _Fault(f"its load returned {printable(repr(cls))}, not a class")
+    if not issubclass(cls, contract):
+        raise _Fault(f"{cls.__name__} does not derive from rigatoni_core.api.contracts.{contract.__name__}")
+    if not attrs.has(cls):
+        raise _Fault(f"{cls.__name__} is not an attrs class, so its options can not be known")
+    missing = [name for name in dir(contract) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+    if missing:
+        raise _Fault(f"{cls.__name__} does not implement {', '.join(missing)}")

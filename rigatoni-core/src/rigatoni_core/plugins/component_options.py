@@ -1,0 +1,147 @@
+"""What a component's options are: read off its class, for `plugins show`, for READMEs and for messages."""
+
+import enum
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import attrs
+
+from rigatoni_core.api.contracts import Destination, Listener, Serializer, Source, StateStore
+from rigatoni_core.api.options import ByteSize, Secret
+from rigatoni_core.plugins.catalog import Kind
+
+CONTRACTS: Mapping[Any, Kind] = {
+    Source: "source",
+    Destination: "destination",
+    StateStore: "state",
+    Serializer: "serializer",
+    Listener: "listener",
+}
+"""The contracts that an option may be annotated with, and the kind of component that it is built from."""
+
+_WORDS: Mapping[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    datetime: "date and time",
+    date: "date",
+    time: "time",
+    Path: "path",
+    Secret: "secret",
+    ByteSize: "size",
+    Any: "any value",
+    object: "any value",
+    **CONTRACTS,
+}
+
+
+@attrs.frozen
+class Option:
+    """One option of a component: its key, how it is written, its default (None: required) and what it means."""
+
+    name: str
+    type: str
+    default: str | None
+    meaning: str
+
+
+def fields_of(cls: type[Any]) -> list["attrs.Attribute[Any]"]:
+    """The attrs fields that are options: public and part of the constructor."""
+    return [field for field in attrs.fields(cls) if field.init and not field.name.startswith("_")]
+
+
+def key_of(field: "attrs.Attribute[Any]") -> str:
+    """The key that a file says for this field."""
+    return field.alias or field.name
+
+
+def options_of(cls: type[Any]) -> list[Option]:
+    """The options of a component class, in the order in which it declares them."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return [
+        Option(
+            key_of(field),
+            words_of(hints.get(field.name, Any)),
+            _default(field, hints.get(field.name, Any)),
+            help_of(hints.get(field.name)),
+        )
+        for field in fields_of(cls)
+    ]
+
+
+def bare(hint: Any) -> Any:
+    """The type without the help text around it."""
+    return bare(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def help_of(hint: Any) -> str:
+    """The help text of `Annotated[type, "text"]`; empty where there is none."""
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((note for note in notes if isinstance(note, str)), "")
+
+
+def words_of(hint: Any) -> str:
+    """A type as a person would say it."""
+    hint = bare(hint)
+    if hint in _WORDS:
+        return _WORDS[hint]
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin is Literal:
+        return " or ".join(spelled_value(value) for value in arguments)
+    if origin in (tuple, list, Sequence):
+        return f"list of {words_of(arguments[0])}" if arguments else "list"
+    if origin in (dict, Mapping) or attrs.has(origin):
+        return "table"
+    if origin in (Union, types.UnionType):
+        return " or ".join(words_of(member) for member in arguments if member is not type(None))
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return " or ".join(spelled_value(member.value) for member in hint)
+    return getattr(hint, "__name__", str(hint))
+
+
+def _default(field: "attrs.Attribute[Any]", hint: Any) -> str | None:
+    default: Any = field.default
+    if default is attrs.NOTHING:
+        return None
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        if default.takes_self:
+            return "computed"
+        default = default.factory()
+    return _size_in_words(default) if bare(hint) is ByteSize else spelled_value(default)
+
+
+def spelled_key(key: str) -> str:
+    """A key as TOML would spell it."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def spelled_value(value: Any) -> str:
+    """A value as TOML would spell it; a class by its name."""
+    if isinstance(value, enum.Enum):
+        return spelled_value(value.value)
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (str, Path)):
+        return json.dumps(str(value), ensure_ascii=False)  # TOML's basic strings know the same escapes
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(spelled_value, value))}]"
+    if isinstance(value, Mapping):
+        items = ", ".join(f"{spelled_key(key)} = {spelled_value(item)}" for key, item in value.items())
+        return f"{{ {items} }}" if items else "{}"
+    return str(value) if isinstance(value, (int, float)) else type(value).__name__
+
+
+def _size_in_words(size: int) -> str:
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size and size % factor == 0:
+            return f'"{size // factor} {unit}"'
+    return str(size)

@@ -1,0 +1,105 @@
+"""What can be said of an installed plugin without using it: it loads, it is light, its options are documented."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+
+import attrs
+
+from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.hookspecs import GROUP
+from rigatoni_core.plugins.catalog import Catalog, Plugin, printable
+from rigatoni_core.plugins.component_options import Option, options_of
+
+_LIGHT = """
+import sys
+import rigatoni_core.api.hookspecs
+before, out = set(sys.modules), sys.stdout  # which the module may print to, or replace
+import {module}
+print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}), file=out)
+"""
+_PATIENCE = 60.0  # seconds for the import of a plugin's hook
+
+
+@attrs.frozen
+class Unsound:
+    """Something that is wrong with a plugin, and what its author or user can do."""
+
+    message: str
+    remedy: str
+
+
+def unsound(catalog: Catalog, plugin: Plugin, readme: str | None = None) -> Iterator[Unsound]:
+    """Everything that is wrong with an installed plugin. `readme` replaces the one in its metadata."""
+    if plugin.status == "denied":
+        return  # nobody uses it
+    if plugin.status != "ok":
+        yield Unsound(plugin.reason, plugin.remedy)
+        return
+    own = plugin.distribution == "rigatoni-core"  # its README tells of more than its two small components
+    text = _readme(plugin.distribution) if readme is None else readme
+    for provided in plugin.provides:
+        try:
+            cls = catalog.get(provided.kind, f"{plugin.distribution}/{provided.name}")
+            options = options_of(cls)
+        except RigatoniError as error:
+            yield Unsound(str(error), error.remedy)
+            continue
+        for option in () if own else options:
+            yield from _undocumented(option, str(provided), cls.__name__, text)
+    if not own:
+        yield from _heavy(plugin)
+
+
+def documented(readme: str, option: Option) -> bool:
+    """Whether a table of the README has a row for this option that begins with its name and has its meaning."""
+    rows = [line.strip().strip("|").split("|") for line in readme.splitlines() if line.startswith("|")]
+    mine = [_normal("|".join(row)) for row in rows if row[0].strip(" `") == option.name]
+    return any(_normal(option.meaning) in row for row in mine)
+
+
+def _undocumented(option: Option, component: str, cls: str, readme: str) -> Iterator[Unsound]:
+    if not option.meaning:
+        yield Unsound(
+            f"the option {option.name} of {component} has no help text",
+            f'Write it into the class: {option.name}: Annotated[..., "what it means"] in {cls}.',
+        )
+    elif not documented(readme, option):
+        yield Unsound(
+            f"the option {option.name} of {component} is not in the README's table of options as the class has it",
+            f"Add the row: | `{option.name}` | {option.type} | {option.default or 'required'} | {option.meaning} |",
+        )
+
+
+def _heavy(plugin: Plugin) -> Iterator[Unsound]:
+    """What importing the hook brings in besides core: `rigatoni plugins list` would pay for it each time."""
+    for module, packages in _imports(plugin.distribution):
+        if heavy := [name for name in packages if name not in sys.stdlib_module_names | {module.partition(".")[0]}]:
+            yield Unsound(
+                f"importing {module} also imports {', '.join(heavy)}",
+                "Import it inside the function that loads the component, not at the top of the module with the hook.",
+            )
+
+
+def _imports(distribution: str) -> Iterator[tuple[str, Iterable[str]]]:
+    for entry in metadata.distribution(distribution).entry_points:
+        if entry.group == GROUP:
+            command = [sys.executable, "-c", _LIGHT.format(module=entry.module)]
+            try:
+                answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S603
+            except (subprocess.SubprocessError, OSError):
+                continue  # it could be loaded here, so it is no fault of the module
+            names = answer.stdout.splitlines()[-1:]
+            yield entry.module, [printable(name) for name in " ".join(names).split() if name != "rigatoni_core"]
+
+
+def _readme(distribution: str) -> str:
+    """The README as the installed metadata hold it (core metadata specification, Description)."""
+    message = metadata.metadata(distribution)
+    return str(message.get_payload() or message.get("Description") or "")  # type: ignore[attr-defined]
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"[`\s]+", " ", text.replace("\\|", "or")).strip()

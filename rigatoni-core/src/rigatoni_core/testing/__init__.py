@@ -1,1 +1,0 @@
-"""What plugin authors import in their tests (`pip install rigatoni-core[testing]`)."""

@@ -1,0 +1,112 @@
+"""The batcher at its limits: exactly full, and an end that never comes."""
+
+import asyncio
+
+import attrs
+import pytest
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import ChainError, ShutdownError, SourceError
+from rigatoni_core.api.options import ByteSize
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.batcher import Batcher
+from rigatoni_testing.batches import STREAM, TestDecoder, batch_of, event_document
+from rigatoni_testing.clock import run_virtual
+
+THREE = batch_of([event_document(number) for number in range(3)])
+
+
+async def served(*replies):
+    for reply in replies:
+        yield reply
+    await asyncio.Event().wait()
+
+
+def test_G1_a_batch_that_is_exactly_full_does_not_wait_for_its_age():
+    async def main():
+        settings = Settings(batch_bytes=ByteSize(THREE.nbytes), batch_timeout=1000.0)
+        async with Batcher(served(THREE), settings) as batches:
+            assert len(await anext(batches)) == 3
+        assert asyncio.get_running_loop().time() < 1
+
+    run_virtual(main())
+
+
+END = attrs.evolve(THREE.end, resume_token="elsewhere", cluster_time=THREE.end.cluster_time.next())
+"""Where another run's batch ends: with an event that this stream does not hold."""
+
+
+@pytest.mark.parametrize(
+    ("position", "source_time", "caught_up"),
+    [
+        (THREE.end, END.cluster_time, True),
+        (THREE.end, END.cluster_time.next(), True),
+        (attrs.evolve(END, cluster_time=END.cluster_time.next()), None, False),
+    ],
+    ids=["caught up then", "caught up later", "read past it"],
+)
+def test_an_end_that_the_source_knows_to_be_behind_it_never_comes(position, source_time, caught_up):
+    async def main():
+        beat = EventBatch.heartbeat(
+            STREAM, position, decoder=TestDecoder(), source_time=source_time, caught_up=caught_up
+        )
+        async with Batcher(served(THREE, beat), Settings(batch_timeout=1.0)) as batches:
+            batch = await anext(batches)
+            with pytest.raises(ChainError, match="without that event"):
+                await batches.realign(batch, END)
+
+    run_virtual(main())
+
+
+def test_what_was_gathered_goes_at_once_when_the_source_fails():
+    async def failing():
+        yield THREE
+        await asyncio.sleep(1)
+        raise SourceError("the connection broke")
+
+    async def main():
+        async with Batcher(failing(), Settings(batch_timeout=1000.0)) as batches:
+            assert len(await anext(batches)) == 3
+            with pytest.raises(SourceError, match="broke"):
+                await anext(batches)
+        assert asyncio.get_running_loop().time() < 2
+
+    run_virtual(main())
+
+
+def test_G6_after_a_stop_at_most_one_more_batch_comes_of_what_was_gathered():
+    async def main():
+        async with Batcher(served(THREE), Settings(batch_size=1)) as batches:
+            assert len(await anext(batches)) == 1
+            batches.stop()
+            assert [len(batch) async for batch in batches] == [1]
+
+    run_virtual(main())
+
+
+async def reading_on(batches):
+    """Somebody else's batch was larger: read on to its end, which is still to come."""
+    return await batches.realign(await anext(batches), END)
+
+
+def test_a_source_that_fails_while_it_is_read_on_raises_its_error():
+    async def failing():
+        yield THREE
+        await asyncio.sleep(10)
+        raise SourceError("the connection broke")
+
+    async def main():
+        async with Batcher(failing(), Settings(batch_timeout=1.0)) as batches:
+            with pytest.raises(SourceError, match="broke"):
+                await reading_on(batches)
+
+    run_virtual(main())
+
+
+def test_a_stop_while_it_is_read_on_is_a_shutdown():
+    async def main():
+        async with Batcher(served(THREE), Settings(batch_timeout=1.0)) as batches:
+            asyncio.get_running_loop().call_later(10, batches.stop)
+            with pytest.raises(ShutdownError):
+                await reading_on(batches)
+
+    run_virtual(main())

@@ -1,0 +1,243 @@
+"""Names and partitions of the files or objects of a stream: for every destination that writes such.
+
+They come from the events, never from a clock.
+"""
+
+import enum
+import typing
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp, token_hash
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.settings import Settings
+
+from rigatoni_objects.path_template import PathTemplate, Place, field_value
+
+NOWHERE = Position(ResumeToken(""), "")
+"""A position to measure names with."""
+
+
+@attrs.frozen
+class Part:
+    """The events of one file: where it goes, and which of the batch's events they are."""
+
+    path: str
+    indices: Sequence[int]
+    events: EventBatch
+
+    @classmethod
+    def of(cls, path: str, indices: Sequence[int], events: EventBatch) -> Self:
+        """The events at these indices of a batch."""
+        if len(indices) == len(events):
+            return cls(path, indices, events)
+        return cls(path, indices, events.without(set(range(len(events))).difference(indices)))
+
+
+@attrs.frozen
+class FileLayout:
+    """How a stream's batches become files."""
+
+    serializer: Serializer
+    partition_by: tuple[str, ...] = ()
+    folder_template: str = ""
+    _folders: PathTemplate = attrs.field(
+        init=False,
+        eq=False,
+        default=attrs.Factory(lambda it: PathTemplate.of(it.partition_by, it.folder_template), True),
+    )
+
+    def described(self) -> dict[str, Any]:
+        """What shapes the files, in plain JSON values: another description is another definition of the stream."""
+        return self._described(defaults=True)
+
+    def matches(self, record: Mapping[str, Any]) -> bool:
+        """Whether a recorded description means this layout.
+
+        An option that the record does not name had its default then: the option is newer than the record.
+        """
+        return _means(record, self.described(), self._described(defaults=False))
+
+    def advice(self, settings: Settings, least: float = 1.0) -> tuple[str, ...]:
+        """What is unwise about these settings where each batch becomes a file or an object.
+
+        Batches that may wait for `least` seconds are no reason to speak up.
+        """
+        if settings.batch_timeout >= least:
+            return ()
+        files = 86_400 / settings.batch_timeout
+        return (
+            f"batch_timeout = {settings.batch_timeout:g} makes up to {files:,.0f} small files per stream and day; "
+            "readers prefer fewer and larger ones: 5 or 60 seconds",
+        )
+
+    def _described(self, *, defaults: bool) -> dict[str, Any]:
+        record = {
+            "serializer": described(self.serializer, defaults=defaults),
+            "partition_by": list(self.partition_by),
+        }
+        if self.folder_template or defaults:
+            record["folder_template"] = self.folder_template
+        return record
+
+    def cut(self, events: EventBatch) -> int:
+        """How many leading events lie in one time partition; looks at two positions where all do."""
+        if not len(events) or events.first is None or not (unit := self._folders.unit(events.first.cluster_time)):
+            return len(events)
+        if self._folders.unit(events.end.cluster_time) == unit:
+            return len(events)
+
+        def is_later(index: int) -> bool:
+            time = events.token_and_time(index)[1]
+            return time is not None and self._folders.unit(time) != unit
+
+        return max(1, bisect_left(range(len(events)), True, key=is_later))
+
+    def is_split(self, stream: Stream) -> bool:
+        """Whether the events decide about their folders, so that a batch may have several files."""
+        return bool(self._folders.fields) or (self._folders.by_namespace and only_collection(stream) is None)
+
+    def only_path(self, first: Position, stream: Stream) -> str | None:
+        """The path of a batch's only file; None where the events decide about their folders, so that it may have more.
+
+        Holds for every batch that was cut as `cut` says.
+        """
+        if self.is_split(stream):
+            return None
+        place = Place(first.cluster_time, only_collection(stream))
+        return f"{self._folders.folder(place)}{stem(first)}{self.serializer.suffix}"
+
+    @property
+    def longest_path(self) -> int:
+        """No path has more characters (all of them ASCII)."""
+        return self._folders.longest + len(f"{stem(NOWHERE)}{self.serializer.suffix}")
+
+    def parts(self, events: EventBatch) -> list[Part]:
+        """The batch's files, in the order of their first events."""
+        if not len(events):
+            return []
+        assert events.first is not None
+        name = f"{stem(events.first)}{self.serializer.suffix}"
+        return [Part.of(f"{folder}{name}", indices, events) for folder, indices in self._grouped(events).items()]
+
+    def _grouped(self, events: EventBatch) -> dict[str, Sequence[int]]:
+        """Folder (with a slash at its end, or nothing) -> the indices of its events."""
+        groups: dict[str, list[int]] = {}
+        collection = only_collection(events.stream)
+        by_event = self.is_split(events.stream)
+        start = 0
+        while start < len(events):  # once, where the batch was cut as `cut` says
+            rest = events[start:]
+            assert rest.first is not None
+            time, stop = rest.first.cluster_time, start + self.cut(rest)
+            if by_event:
+                for place, indices in self._by_place(events, range(start, stop), time, collection).items():
+                    groups.setdefault(self._folders.folder(place), []).extend(indices)
+            elif stop - start == len(events):
+                return {self._folders.folder(Place(time, collection)): range(stop)}
+            else:
+                groups.setdefault(self._folders.folder(Place(time, collection)), []).extend(range(start, stop))
+            start = stop
+        return dict(groups)
+
+    def _by_place(
+        self, events: EventBatch, indices: range, time: Timestamp | None, collection: Namespace | None
+    ) -> dict[Place, list[int]]:
+        groups: dict[Place, list[int]] = {}
+        look_up = self._folders.by_namespace and collection is None
+        for index in indices:
+            namespace = events.namespace(index) if look_up else collection
+            groups.setdefault(Place(time, namespace, self._fields(events, index)), []).append(index)
+        return groups
+
+    def _fields(self, events: EventBatch, index: int) -> tuple[str | None, ...]:
+        if not self._folders.fields:
+            return ()
+        try:
+            event = events[index]
+        except ValueError:  # bytes that can not be read: the serializer is the one to reject them
+            return (None,) * len(self._folders.fields)
+        return tuple(field_value(event, path) for path in self._folders.fields)
+
+
+def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    """Validator of a component's option `partition_by` or `folder_template`."""
+    if attribute.name == "folder_template":
+        PathTemplate.of((), value)
+    else:
+        PathTemplate.of(value, "")
+
+
+def stem(first: Position) -> str:
+    """The name of a batch, made of its first event: sorting names sorts batches in stream order."""
+    time = first.cluster_time or Timestamp(0, 0)
+    return f"{time.seconds:010}.{time.increment:010}-{first.ordinal:08}-{token_hash(first.resume_token)}"
+
+
+def day(first: Position) -> str:
+    """The day of a batch's first event: record folders stay small, however long a pipeline runs."""
+    return datetime.fromtimestamp(first.cluster_time.seconds if first.cluster_time else 0, UTC).strftime("%Y-%m-%d")
+
+
+def only_collection(stream: Stream) -> Namespace | None:
+    """The collection, where the stream is one: all its events belong there, `invalidate` (without namespace) too."""
+    database, dot, collection = stream.name.partition(".")
+    return Namespace(database, collection) if dot and "*" not in stream.name else None
+
+
+def described(component: object, *, defaults: bool = True) -> dict[str, Any]:
+    """A component as plain JSON values: its class and its options, no secrets; with those at their defaults, or not."""
+    kind = type(component)
+    record: dict[str, Any] = {"type": f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"}
+    hints = typing.get_type_hints(kind) if attrs.has(kind) else {}
+    for field in attrs.fields(kind) if attrs.has(kind) else ():
+        value = getattr(component, field.name)
+        if not field.init or field.name.startswith("_") or _is_secret(hints.get(field.name)):
+            continue
+        if defaults or value != _default(field):
+            record[field.name] = _plain(value, defaults)
+    return record
+
+
+def _default(field: "attrs.Attribute[Any]") -> Any:
+    default: Any = field.default
+    if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
+        return default.factory()
+    return default
+
+
+def _is_secret(hint: Any) -> bool:
+    return hint is Secret or any(map(_is_secret, typing.get_args(hint)))
+
+
+def _plain(value: object, defaults: bool) -> Any:
+    match value:
+        case enum.Enum():
+            return value.name
+        case None | bool() | int() | float() | str():
+            return value
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): _plain(item, defaults) for key, item in value.items()}
+        case Sequence() | set() | frozenset():
+            items = value if isinstance(value, Sequence) else sorted(value, key=repr)
+            return [_plain(item, defaults) for item in items]
+        case _:
+            return described(value, defaults=defaults)
+
+
+def _means(record: Any, full: Any, short: Any) -> bool:
+    """Whether `record` says what `full` does; what it leaves out must be at its default, so not in `short` either."""
+    if isinstance(record, Mapping) and isinstance(full, Mapping):
+        return record.keys() <= full.keys() and all(
+            _means(record[key], value, short.get(key, value)) if key in record else key not in short
+            for key, value in full.items()
+        )
+    return bool(record == full)

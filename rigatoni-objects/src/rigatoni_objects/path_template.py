@@ -1,0 +1,186 @@
+"""The folders of a layout: levels of fixed text and named parts, filled in from what an event is about.
+
+    database={database}/collection={collection}/date={date}
+
+Parts: `{database}` and `{collection}`, `{field:customer.country}` (a field of the document), and of the cluster time in
+UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values are percent-encoded: they never
+leave their level.
+"""
+
+import re
+import string
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+from rigatoni_core.api.events import ChangeEvent, Namespace, Timestamp, escaped
+
+PARTITIONS: Mapping[str, str] = {
+    "namespace": "database={database}/collection={collection}",
+    "month": "month={year}-{month}",
+    "day": "date={date}",
+    "hour": "date={date}/hour={hour}",
+}
+"""The named partitions and their Hive style folders; `field:PATH` is one, too."""
+
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What stands for an absent value in a folder name; readers (Spark, DuckDB, pyarrow) take it as null."""
+
+LONGEST_VALUE = 120
+"""Characters of a value in a folder name; a longer one keeps its beginning and gets a hash."""
+
+_TIMES = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "date": "%Y-%m-%d"}
+_UNITS = ("%Y", "%Y%m", "%Y%m%d", "%Y%m%d%H")
+_FINEST = {"year": 0, "month": 1, "day": 2, "date": 2, "hour": 3}
+_LEVEL = re.compile(r"[A-Za-z0-9=+@.,%-][A-Za-z0-9=+@.,%_-]*")
+
+
+@attrs.frozen
+class Place:
+    """What decides about an event's folder. `fields` are the values of the named fields, as texts or None."""
+
+    time: Timestamp | None
+    namespace: Namespace | None
+    fields: tuple[str | None, ...] = ()
+
+
+@attrs.frozen
+class PathTemplate:
+    """A template that was read: each level is a sequence of fixed text and the name of the part behind it."""
+
+    levels: tuple[tuple[tuple[str, str], ...], ...]
+
+    @classmethod
+    def of(cls, partition_by: Sequence[str], template: str) -> "PathTemplate":
+        """Read either; raises ValueError that says what is wrong, and where both are given."""
+        if partition_by and template:
+            raise ValueError("folder_template takes the place of partition_by: set one of them")
+        if template:
+            return cls.read(template)
+        return cls.read("/".join(_hive(unit) for unit in partition_by), hive=True)
+
+    @classmethod
+    def read(cls, template: str, *, hive: bool = False) -> "PathTemplate":
+        """Read a template. Raises ValueError that says what is wrong with it."""
+        levels = tuple(_level(text) for text in template.strip("/").split("/")) if template else ()
+        folders = cls(levels)
+        names = [name for level in levels for _, name in level]
+        for coarse, fine in (("year", "month"), ("month", "day")):
+            if fine in names and coarse not in names:
+                raise ValueError(f"{{{fine}}} needs {{{coarse}}} beside it: else one folder mixes them")
+        if "hour" in names and not {"date", "day"} & set(names):
+            raise ValueError("{hour} needs {date} beside it: else one folder mixes days")
+        if hive and len(keys := [level[0][0] for level in levels]) != len(set(keys)):
+            raise ValueError(f"partition_by makes the folder {_twice(keys)!r} twice")
+        return folders
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The paths of the document's fields that are asked for."""
+        return tuple(name[6:] for level in self.levels for _, name in level if name.startswith("field:"))
+
+    @property
+    def by_namespace(self) -> bool:
+        return any(name in ("database", "collection") for level in self.levels for _, name in level)
+
+    def unit(self, time: Timestamp | None) -> str:
+        """Equal for times that share their folders, and never the same again once it has changed."""
+        finest = max((_FINEST.get(name, -1) for level in self.levels for _, name in level), default=-1)
+        return "" if time is None or finest < 0 else _format(time, _UNITS[finest])
+
+    def folder(self, place: Place) -> str:
+        """The folder of this place, with a slash at its end; empty where the template has no level."""
+        fields = iter(place.fields)
+        return "".join(f"{self._text(level, place, fields)}/" for level in self.levels)
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest possible folder, in characters (all of them ASCII)."""
+        endless = Namespace("x" * 999, "x" * 999)
+        return len(self.folder(Place(Timestamp(0, 0), endless, ("x" * 999,) * len(self.fields))))
+
+    def _text(self, level: tuple[tuple[str, str], ...], place: Place, fields: Any) -> str:
+        text = "".join(literal + (_value(name, place, fields) if name else "") for literal, name in level)
+        # A level must not look like our own `_rigatoni`, nor be hidden.
+        return f"%5F{text[1:]}" if text.startswith("_") and text != HIVE_NULL else text
+
+
+def field_value(event: ChangeEvent, path: str) -> str | None:
+    """A field as text: of the document, else of the document key (deletes have only that), else of the before-image.
+
+    None where it is absent, null, a document or an array.
+    """
+    for document in (event.full_document, event.document_key, event.full_document_before_change):
+        value = _lookup(document, path) if document is not None else None
+        if value is not None and not isinstance(value, (Mapping, list, tuple)):
+            return str(value).lower() if isinstance(value, bool) else str(value)
+    return None
+
+
+def _lookup(document: Mapping[str, Any], path: str) -> Any:
+    if path in document:  # a document key names a nested shard key field with dots
+        return document[path]
+    value: Any = document
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+def _hive(unit: str) -> str:
+    if unit in PARTITIONS:
+        return PARTITIONS[unit]
+    kind, _, path = unit.partition(":")
+    if kind != "field" or not path or re.search(r"[{}/]", path):
+        raise ValueError(f"partition_by can not be {unit!r}: it takes {', '.join(PARTITIONS)}, field:PATH")
+    name = escaped(path.rpartition(".")[2], LONGEST_VALUE)
+    return f"{'%5F' + name[1:] if name.startswith('_') else name}={{field:{path}}}"
+
+
+def _level(text: str) -> tuple[tuple[str, str], ...]:
+    parts = []
+    try:
+        parsed = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"folder_template: {text!r} can not be read: {error}") from None
+    for literal, name, path, conversion in parsed:
+        if name is None:
+            name, path = "", ""
+        if name == "field" and path and not re.search(r"[{}]", path):
+            name = f"field:{path}"
+        elif path or conversion or (name and name not in (*_TIMES, "database", "collection")):
+            known = ", ".join(f"{{{part}}}" for part in ("database", "collection", *_TIMES, "field:PATH"))
+            raise ValueError(f"folder_template has no part {{{name}}}; it takes {known}")
+        parts.append((literal, name))
+    shape = "".join(literal + ("x" if name else "") for literal, name in parts)
+    if not _LEVEL.fullmatch(shape) or set(shape) <= {"."} or shape.startswith("."):
+        raise ValueError(
+            f"folder_template can not have the level {text!r}: a level is not empty, begins with neither _ nor a dot, "
+            "and its fixed text has letters, digits and = + @ . , % _ -"
+        )
+    return tuple(parts)
+
+
+def _value(name: str, place: Place, fields: Any) -> str:
+    if name in _TIMES:
+        return HIVE_NULL if place.time is None else _format(place.time, _TIMES[name])
+    if name == "database":
+        value = place.namespace.database if place.namespace else None
+    elif name == "collection":
+        value = place.namespace.collection if place.namespace else None
+    else:
+        value = next(fields)
+    if value is None:
+        return HIVE_NULL
+    text = escaped(value, LONGEST_VALUE)
+    return f"%5F{text[1:]}" if text == HIVE_NULL else text  # a name that looks like the absent value
+
+
+def _format(time: Timestamp, pattern: str) -> str:
+    return datetime.fromtimestamp(time.seconds, UTC).strftime(pattern)
+
+
+def _twice(keys: Sequence[str]) -> str:
+    return next(key.rstrip("=") for key in keys if keys.count(key) > 1)

@@ -1,0 +1,284 @@
+"""The chain of batches that a destination of files or objects holds for a stream: its two kinds of records.
+
+A chain is named and linked by what it contains: each batch by its first event, each definition by its number. A record
+is created whole or not at all and never changed; as JSON it is for people, too.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Self
+
+import attrs
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RejectedEventsError
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.records import gap_record, position_record, read_gap, read_position, sealed, unseal
+
+from rigatoni_objects.file_layout import FileLayout, Part
+
+FORMAT = 1
+"""The records' format version. A newer one is refused, never guessed at."""
+
+
+@attrs.frozen(kw_only=True)
+class DefinitionRecord:
+    """What the batches of one number have in common, and the position before the first of them."""
+
+    number: int
+    deployment: str
+    pipeline: str
+    stream: str
+    fingerprint: str
+    details: Mapping[str, Any]
+    layout: Mapping[str, Any]
+    anchor: Position
+    gap: Gap | None = None
+
+    @classmethod
+    def following(
+        cls,
+        newest: Self | None,
+        stream: Stream,
+        definition: Definition,
+        layout: FileLayout,
+        anchor: Position,
+        gap: Gap | None,
+    ) -> Self:
+        """The record that makes this definition the newest one, from the position `anchor` on."""
+        return cls(
+            number=newest.number + 1 if newest is not None else 0,
+            deployment=definition.deployment,
+            pipeline=stream.pipeline,
+            stream=stream.name,
+            fingerprint=definition.fingerprint,
+            details=definition.details,
+            layout=layout.described(),
+            anchor=anchor,
+            gap=gap,
+        )
+
+    def dump(self) -> bytes:
+        """The record as indented JSON."""
+        record = attrs.asdict(self, recurse=False)
+        gap = gap_record(self.gap) if self.gap is not None else None
+        return _dump(record | {"anchor": position_record(self.anchor), "gap": gap})
+
+    @classmethod
+    def parse(cls, content: bytes | str, where: str) -> Self:
+        """The record in this content, found at `where`. Raises `ForeignObjectError` where it is none."""
+        record = _parse(content, where)
+        try:
+            return cls(
+                number=int(record["number"]),
+                deployment=str(record["deployment"]),
+                pipeline=str(record["pipeline"]),
+                stream=str(record["stream"]),
+                fingerprint=str(record["fingerprint"]),
+                details=dict(record["details"]),
+                layout=dict(record["layout"]),
+                anchor=read_position(record["anchor"]),
+                gap=read_gap(record["gap"]) if record["gap"] else None,
+            )
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise ForeignObjectError(f"{where} is not the record of a definition: {error!r}") from None
+
+    def means(self, definition: Definition, layout: FileLayout) -> bool:
+        """Whether this definition, with batches laid out so, is the recorded one."""
+        same = (self.deployment, self.fingerprint) == (definition.deployment, definition.fingerprint)
+        return same and (layout.matches(self.layout) or not definition.layout_counts)
+
+
+@attrs.frozen
+class PartRecord:
+    """One file of a batch: its path from the stream's folder, and how many events it holds.
+
+    Of several files, `runs` says which events those are: first and last index of each run among the batch's events.
+    So whoever completes the batch divides it alike, even where an event that is read again says something else.
+    """
+
+    path: str
+    events: int
+    runs: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, part: Part, *, alone: bool) -> Self:
+        """The record of a part, which is the batch's only one (`alone`) or not."""
+        return cls(part.path, len(part.events), () if alone else _runs(part.indices))
+
+    def taken_from(self, events: EventBatch) -> Part:
+        """This part of the batch. Raises `ChainError` where the batch has other events than the recorded one."""
+        if not self.runs:
+            indices: Sequence[int] = range(len(events))
+        else:
+            indices = [index for first, last in self.runs for index in range(first, last + 1)]
+        if len(indices) != self.events or (indices and indices[-1] >= len(events)):
+            raise _begun_otherwise(events, "other events than are read now")
+        return Part.of(self.path, indices, events)
+
+
+@attrs.frozen(kw_only=True)
+class BatchRecord:
+    """Where a batch begins and ends, and what its files are: created before or with them, it fixes both.
+
+    `events` counts those in the files, `read` those consumed; they differ by the rejected ones.
+    """
+
+    definition: int
+    deployment: str
+    pipeline: str
+    stream: str
+    first: Position
+    end: Position
+    events: int
+    read: int
+    parts: tuple[PartRecord, ...]
+
+    @classmethod
+    def of(cls, definition: DefinitionRecord, events: EventBatch, parts: tuple[PartRecord, ...]) -> Self:
+        """The record of this batch, written under this definition."""
+        assert events.first is not None
+        return cls(
+            definition=definition.number,
+            deployment=definition.deployment,
+            pipeline=definition.pipeline,
+            stream=definition.stream,
+            first=events.first,
+            end=events.end,
+            events=len(events),
+            read=events.read,
+            parts=parts,
+        )
+
+    def dump(self, *, compact: bool = False) -> bytes:
+        """The record as JSON: indented for people, or `compact` and in ASCII, for a header."""
+        record = attrs.asdict(self, filter=lambda field, value: field.name != "runs" or bool(value))
+        return _dump(record | {"first": position_record(self.first), "end": position_record(self.end)}, compact)
+
+    @classmethod
+    def parse(cls, content: bytes | str, where: str) -> Self:
+        """The record in this content, found at `where`. Raises `ForeignObjectError` where it is none."""
+        record = _parse(content, where)
+        try:
+            return cls(
+                definition=int(record["definition"]),
+                deployment=str(record["deployment"]),
+                pipeline=str(record["pipeline"]),
+                stream=str(record["stream"]),
+                first=read_position(record["first"]),
+                end=read_position(record["end"]),
+                events=int(record["events"]),
+                read=int(record["read"]),
+                parts=tuple(
+                    PartRecord(
+                        _inside(part["path"]),
+                        int(part["events"]),
+                        tuple((int(first), int(last)) for first, last in part.get("runs", ())),
+                    )
+                    for part in record["parts"]
+                ),
+            )
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            raise ForeignObjectError(f"{where} is not the record of a batch: {error!r}") from None
+
+    def belongs_to(self, definition: DefinitionRecord, first: Position) -> bool:
+        """Whether it is the record of the batch that begins with `first` under this definition."""
+        ours = (definition.deployment, definition.pipeline, definition.stream, definition.number, first.resume_token)
+        return ours == (self.deployment, self.pipeline, self.stream, self.definition, self.first.resume_token)
+
+
+def later(anchor: Position, position: Position) -> Position:
+    """The later one; the given position where both are at the same place, since its token may be the fresher one."""
+    return anchor if anchor.order > position.order else position
+
+
+def is_same_place(one: Position, other: Position) -> bool:
+    """Whether two ends of a batch with the same first event are the same: by token, or by count from that event."""
+    return one.resume_token == other.resume_token or one.order == other.order
+
+
+Contents = list[tuple[Part, bytes | memoryview]]
+"""The files of a batch, and what each contains."""
+
+
+def contents_of(layout: FileLayout, parts: Sequence[Part]) -> Contents:
+    """Each file with its content. Raises what `serialized` raises."""
+    return list(zip(parts, serialized(layout, parts), strict=True))
+
+
+def serialized(layout: FileLayout, parts: Sequence[Part]) -> list[bytes | memoryview]:
+    """The content of each file. Raises one `RejectedEventsError` for all, by index in the batch."""
+    contents, rejected, remedy = [], dict[int, Exception](), ""
+    for part in parts:
+        try:
+            contents.append(layout.serializer.serialize(part.events))
+        except RejectedEventsError as error:
+            rejected.update((part.indices[index], reason) for index, reason in error.events.items())
+            remedy = error.remedy
+    if rejected:
+        raise RejectedEventsError(dict(sorted(rejected.items())), remedy=remedy)
+    return contents
+
+
+def missing_contents(
+    record: BatchRecord, missing: Sequence[PartRecord], events: EventBatch, layout: FileLayout
+) -> list[bytes | memoryview]:
+    """The content of those files of a batch that an earlier run did not come to.
+
+    Raises `RejectedEventsError` where the batch still holds events that were rejected then, and `ChainError` where its
+    events are others, or its files were to be written by another serializer.
+    """
+    if not all(part.path.endswith(layout.serializer.suffix) for part in missing):
+        raise _begun_otherwise(events, f"files of another serializer than {layout.serializer.suffix}")
+    if len(events) != record.events:
+        serialized(layout, layout.parts(events))
+    return serialized(layout, [part.taken_from(events) for part in missing])
+
+
+def _begun_otherwise(events: EventBatch, what: str) -> ChainError:
+    return ChainError(
+        f"{events.stream}: a batch was begun with {what}",
+        remedy="Complete it with the versions of the plugins and the configuration that began it.",
+    )
+
+
+def _runs(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """First and last of each run of consecutive numbers."""
+    breaks = [after for before, after in pairwise(indices) if after != before + 1]
+    starts = [indices[0], *breaks]
+    ends = [before for before, after in pairwise(indices) if after != before + 1]
+    return tuple(zip(starts, [*ends, indices[-1]], strict=True))
+
+
+def _inside(path: Any) -> str:
+    """A part's path as it stands in a record. Raises ValueError where it leads out of the stream's folder."""
+    if not isinstance(path, str) or not path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"{path!r} is not a path below the stream's folder")
+    return path
+
+
+def _dump(record: Mapping[str, Any], compact: bool = False) -> bytes:
+    whole = sealed({"format": FORMAT, **record})
+    if compact:
+        return json.dumps(whole, separators=(",", ":")).encode("ascii")
+    return json.dumps(whole, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _parse(content: bytes | str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(content)
+        intact, version = unseal(record), int(record["format"])
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ForeignObjectError(f"{where} is not a record of Rigatoni: {error!r}") from None
+    if version > FORMAT:
+        raise DestinationError(
+            f"{where} has record format {version}; this rigatoni-core reads up to {FORMAT}",
+            remedy="Upgrade Rigatoni: the record was written by a newer one.",
+        )
+    if not intact:
+        raise ForeignObjectError(
+            f"{where} was altered or damaged: its checksum does not match its content",
+            remedy="Nothing was overwritten. Restore the record as it was, from a backup or the object's versions.",
+        )
+    assert isinstance(record, dict)
+    return record

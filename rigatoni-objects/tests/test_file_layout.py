@@ -1,0 +1,168 @@
+"""The layout: which folders events go to, and its description, which a later version compares."""
+
+from typing import Annotated
+
+import attrs
+import pytest
+from bson import ObjectId
+from bson.timestamp import Timestamp as BsonTimestamp
+from hypothesis import given
+from hypothesis import strategies as st
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
+from rigatoni_objects.file_layout import FileLayout, described
+from rigatoni_objects.path_template import HIVE_NULL, LONGEST_VALUE, PathTemplate, Place
+from rigatoni_testing.batches import batch_of, event_document
+
+
+@attrs.define(kw_only=True)
+class Inner(Serializer):
+    """A serializer with options of several types."""
+
+    media_type = "text/plain"
+    suffix = ".txt"
+    mode: Annotated[str, "How"] = "relaxed"
+    columns: Annotated[tuple[str, ...], "Which"] = ("a", "b")
+    key: Annotated[Secret | None, "A secret"] = None
+
+    def serialize(self, events):
+        return b""
+
+
+@attrs.define(kw_only=True)
+class Outer(Inner):
+    """A serializer around another one."""
+
+    inner: Annotated[Serializer, "The inner one"] = attrs.field(factory=Inner)
+    level: Annotated[int, "How much"] = 3
+
+
+def recorded(serializer):
+    return FileLayout(serializer).described()
+
+
+def test_every_option_is_recorded_at_its_default_too_and_no_secret():
+    record = described(Outer(key=Secret("sentinel")))
+    assert record["level"] == 3
+    assert record["inner"] == {"type": f"{__name__.partition('.')[0]}.Inner", "mode": "relaxed", "columns": ["a", "b"]}
+    assert "sentinel" not in repr(record)
+    assert "key" not in record
+
+
+def test_a_changed_default_of_a_later_version_is_noticed():
+    then = recorded(Outer())
+    assert FileLayout(Outer()).matches(then)
+    then["serializer"]["level"] = 1  # the default of the version that wrote the record
+    assert not FileLayout(Outer()).matches(then)
+    then = recorded(Outer())
+    then["serializer"]["inner"]["mode"] = "plain"
+    assert not FileLayout(Outer()).matches(then)
+
+
+def test_a_record_that_leaves_defaults_out_still_means_the_same():
+    kind = __name__.partition(".")[0]
+    old = {"serializer": {"type": f"{kind}.Outer"}, "partition_by": []}
+    assert FileLayout(Outer()).matches(old)
+    assert not FileLayout(Outer(level=4)).matches(old)
+    assert not FileLayout(Outer(inner=Inner(mode="plain"))).matches(old)
+    old["serializer"]["inner"] = {"type": f"{kind}.Inner", "mode": "plain"}
+    assert FileLayout(Outer(inner=Inner(mode="plain"))).matches(old)
+
+
+def test_an_option_that_exists_no_more_or_another_partition_is_another_layout():
+    then = recorded(Outer())
+    assert not FileLayout(Outer(), ("day",)).matches(then)
+    assert not FileLayout(Inner()).matches(then)
+    then["serializer"]["gone"] = 1
+    assert not FileLayout(Outer()).matches(then)
+
+
+def folders_of(layout, documents, stream="shop.*"):
+    """Folder -> the numbers of its events."""
+    batch = batch_of(documents, stream=Stream("p", stream))
+    return {part.path.rpartition("/")[0]: list(part.indices) for part in layout.parts(batch)}
+
+
+def test_a_field_decides_and_a_delete_goes_where_its_key_says_or_to_the_default():
+    documents = [
+        event_document(0, fullDocument={"_id": 0, "customer": {"country": "DE"}}),
+        event_document(1, fullDocument={"_id": 1, "customer": {"country": True}}),
+        event_document(2, fullDocument={"_id": 2, "customer": {"country": {"deep": 1}}}),
+        event_document(3, operationType="delete", fullDocument=None, documentKey={"customer.country": "DE", "_id": 0}),
+        event_document(4, operationType="delete", fullDocument=None),
+        event_document(5, fullDocument=None, fullDocumentBeforeChange={"customer": {"country": "a/../b"}}),
+    ]
+    layout = FileLayout(Inner(), ("field:customer.country",))
+    assert folders_of(layout, documents, "shop.orders") == {
+        "country=DE": [0, 3],
+        "country=true": [1],
+        f"country={HIVE_NULL}": [2, 4],
+        "country=a%2F..%2Fb": [5],
+    }
+    identity = ObjectId()
+    by_id = FileLayout(Inner(), ("field:_id",))
+    deleted = event_document(0, fullDocument=None, documentKey={"_id": identity})
+    assert folders_of(by_id, [deleted]) == {f"%5Fid={identity}": [0]}
+
+
+def test_a_template_names_its_own_folders():
+    layout = FileLayout(Inner(), folder_template="raw/{database}/{collection}/{year}/{month}/{day}")
+    documents = [event_document(n, ns={"db": "shop", "coll": "ab"[n % 2]}) for n in range(3)]
+    assert folders_of(layout, documents) == {"raw/shop/a/2023/11/14": [0, 2], "raw/shop/b/2023/11/14": [1]}
+
+
+def test_a_batch_ends_where_the_finest_unit_of_the_template_ends():
+    layout = FileLayout(Inner(), folder_template="{hour}/{date}")
+    times = [0, 3599, 3600, 86400]
+    batch = batch_of(event_document(n, clusterTime=BsonTimestamp(t + 1_700_006_400, 1)) for n, t in enumerate(times))
+    assert layout.cut(batch) == 2
+    assert layout.cut(batch[2:]) == 1
+
+
+def test_the_only_path_is_the_parts_path_where_there_can_be_but_one():
+    batch = batch_of([event_document(0), event_document(1)])
+    for layout in (
+        FileLayout(Inner()),
+        FileLayout(Inner(), ("namespace", "hour")),
+        FileLayout(Inner(), folder_template="x/{date}"),
+    ):
+        (part,) = layout.parts(batch)
+        assert layout.only_path(batch.first, batch.stream) == part.path
+        assert len(part.path) <= layout.longest_path
+    assert FileLayout(Inner(), ("namespace",)).only_path(batch.first, Stream("p", "shop.*")) is None
+    assert FileLayout(Inner(), ("field:x",)).only_path(batch.first, batch.stream) is None
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        *("a//b", "../{date}", "{database}/..", "_rigatoni/{date}", ".hidden", "a b/{date}", "{unknown}", "{field}"),
+        *("{month}", "{day}", "{hour}", "{year}/{day}", "{date!r}", "{date:x}", "{", "{}", "{field:a{b}}"),
+    ],
+)
+def test_a_template_that_leaves_its_place_or_mixes_times_is_refused(template):
+    with pytest.raises(ValueError, match=r"folder_template|beside it"):
+        FileLayout(Inner(), folder_template=template)
+
+
+def test_only_one_of_partitions_and_template_is_taken():
+    with pytest.raises(ValueError, match="set one of them"):
+        FileLayout(Inner(), ("day",), "{date}")
+
+
+texts = st.none() | st.text(max_size=200) | st.sampled_from([HIVE_NULL, "_rigatoni", "%5Frigatoni", "..", ""])
+
+
+@given(st.tuples(texts, texts), st.tuples(texts, texts))
+def test_A11_fields_make_distinct_folders_that_stay_in_place(one, other):
+    for template in (PathTemplate.of(("field:a.x", "field:b.y"), ""), PathTemplate.of((), "{field:x}/{field:y}")):
+        folders = [template.folder(Place(None, None, fields)) for fields in (one, other)]
+        assert (folders[0] == folders[1]) == (one == other)
+        for folder in folders:
+            assert folder.isascii()
+            assert len(folder) <= template.longest
+            levels = folder.removesuffix("/").split("/")
+            assert len(levels) == 2
+            assert all(len(level) <= LONGEST_VALUE + 3 for level in levels)
+            assert not any(level == "" or level.startswith(".") or level == "_rigatoni" for level in levels)

@@ -1,0 +1,133 @@
+"""Batches for tests, made from documents, from raw BSON, or from recorded replies of a server."""
+
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bson import decode, decode_iter, encode, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
+
+_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+STREAM = Stream("test-pipeline", "shop.orders")
+"""The stream that test batches belong to unless told otherwise."""
+
+START = Position(ResumeToken('{"_data":"start"}'), "fingerprint", Timestamp(1_700_000_000, 0))
+"""A position before every test event."""
+
+
+class TestDecoder:
+    """Reads change events from BSON with PyMongo's public API: slow and plain, for tests only."""
+
+    __test__ = False
+
+    def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        document = decode(raw, _OPTIONS)
+        return token_of(document["_id"]), _time(document.get("clusterTime"))
+
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        namespace = decode(raw, _OPTIONS).get("ns")
+        return Namespace(namespace["db"], namespace.get("coll")) if namespace else None
+
+    def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        document = decode(raw, _OPTIONS)
+        kept = [(key, document[key]) for key in ("_id", "clusterTime", "ns") if key in document]
+        return encode({**dict(kept), "operationType": operation, **fields})
+
+    def event(self, raw: memoryview) -> ChangeEvent:
+        document = decode(raw, _OPTIONS)
+        namespace = document.get("ns")
+        return ChangeEvent(
+            resume_token=token_of(document["_id"]),
+            operation=document["operationType"],
+            namespace=Namespace(namespace["db"], namespace.get("coll")) if namespace else None,
+            document_key=document.get("documentKey"),
+            full_document=document.get("fullDocument"),
+            full_document_before_change=document.get("fullDocumentBeforeChange"),
+            cluster_time=_time(document.get("clusterTime")),
+            wall_time=document.get("wallTime"),
+        )
+
+
+def token_of(token: Mapping[str, Any]) -> ResumeToken:
+    """A server's token document as the text that stands for it."""
+    return ResumeToken(json_util.dumps(token, json_options=json_util.CANONICAL_JSON_OPTIONS))
+
+
+def _time(value: BsonTimestamp | None) -> Timestamp | None:
+    return Timestamp(value.time, value.inc) if value is not None else None
+
+
+def event_document(
+    number: int,
+    *,
+    seconds: int | None = None,
+    increment: int | None = None,
+    database: str = "shop",
+    collection: str = "orders",
+    **fields: Any,
+) -> dict[str, Any]:
+    """An insert event in a server's own shape; event `number` (from 0) has its own token and cluster time.
+
+    `seconds` and `increment` set the cluster time; `fields` replace or add whole fields of the event.
+    """
+    time = BsonTimestamp(1_700_000_000 + number // 1000, number % 1000 + 1)
+    if seconds is not None:
+        time = BsonTimestamp(seconds, number + 1 if increment is None else increment)
+    return {
+        "_id": {"_data": f"82{number:012X}"},
+        "operationType": "insert",
+        "clusterTime": time,
+        "fullDocument": {"_id": number, "value": f"value {number}"},
+        "ns": {"db": database, "coll": collection},
+        "documentKey": {"_id": number},
+        **fields,
+    }
+
+
+def batch_of(
+    documents: Iterable[Mapping[str, Any] | bytes], *, stream: Stream = STREAM, after: Position = START
+) -> EventBatch:
+    """One batch of these events (documents, or raw BSON), which come right after the position `after`."""
+    raws = [document if isinstance(document, bytes) else encode(document) for document in documents]
+    offsets = array("Q", itertools.accumulate(map(len, raws), initial=0))
+    if not raws:
+        return EventBatch.heartbeat(stream, after, decoder=TestDecoder())
+    return EventBatch.from_reply(after, stream, memoryview(b"".join(raws)), offsets, TestDecoder())
+
+
+def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
+    """The same batch, as if its events had come in several replies: a new one begins at each of these indices."""
+    whole = batch.whole
+    borders = sorted({0, len(batch), *places})
+    return EventBatch(
+        batch.stream,
+        first=batch.first,
+        end=batch.end,
+        segments=[whole.cut(start, stop) for start, stop in itertools.pairwise(borders)],
+        decoder=batch.decoder,
+        source_time=batch.source_time,
+        caught_up=batch.caught_up,
+        read=batch.read,
+    )
+
+
+def recorded_replies(path: Path) -> Iterator[RawBSONDocument]:
+    """The whole server replies of a recording, one after another."""
+    options: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+    return iter(decode_iter(path.read_bytes(), options))
+
+
+def recorded_events(path: Path) -> Sequence[bytes]:
+    """The raw change events of a recording, in order."""
+    events = []
+    for reply in recorded_replies(path):
+        cursor = reply.get("cursor", {})
+        events += [event.raw for name in ("firstBatch", "nextBatch") for event in cursor.get(name, ())]
+    return events

@@ -1,0 +1,247 @@
+"""What a destination promises."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+
+import attrs
+import pytest
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Delivery, Destination, PositionKeeper, Prefetching
+from rigatoni_core.api.errors import DestinationError, RejectedEventsError
+from rigatoni_core.api.events import Definition, ResumeToken, Stream
+
+from rigatoni_testing.batches import START, STREAM, batch_of, event_document
+from rigatoni_testing.contracts import watching
+from rigatoni_testing.contracts.obligations import (
+    Obligations,
+    asynchronous,
+    bounded,
+    check_component,
+    check_constructor,
+    check_error,
+    options_of,
+    promised,
+    refused,
+)
+from rigatoni_testing.serializers import TokenLines
+
+DEFINITION = Definition("", "fingerprint", {"watch": "shop.orders"})
+_ORDER = list(Delivery)
+
+
+@attrs.frozen
+class Place:
+    """Where one test writes: nothing is there at its beginning.
+
+    `make` makes a new destination, not entered; all of one test write to the same place. One with a serializer takes
+    `TokenLines` of `rigatoni_testing.serializers`. `written` answers the resume tokens of what a reader of the
+    place would see now of a stream, in order. Within `outage` (if there is one) the place can not be reached.
+    """
+
+    make: Callable[[], Destination]
+    written: Callable[[Stream], Awaitable[Sequence[ResumeToken]]]
+    outage: Callable[[], AbstractContextManager[object]] | None = None
+
+
+def events(first: int, last: int, stream: Stream = STREAM) -> EventBatch:
+    """The events `first` to `last` - 1 of a stream that does not end."""
+    everything = batch_of([event_document(number) for number in range(last)], stream=stream)
+    return everything[first:last]
+
+
+def tokens(batch: EventBatch) -> list[ResumeToken]:
+    return [batch.token_and_time(index)[0] for index in range(len(batch))]
+
+
+async def begin(destination: Destination, stream: Stream = STREAM) -> None:
+    """What the worker does before a stream's first write."""
+    if isinstance(destination, PositionKeeper):
+        await bounded(destination.begin(stream, DEFINITION, START), "begin")
+
+
+async def deliver(destination: Destination, first: int, last: int, stream: Stream = STREAM, *, size: int = 100) -> None:
+    """Write these events as the worker does: where the destination fixes another end, go on from there."""
+    while first < last:
+        batch = events(first, min(first + size, last), stream)
+        while (fixed := await bounded(destination.write_batch(batch), "write_batch")) is not None:
+            index = events(0, last + 100, stream).index_of(fixed.resume_token)
+            promised(index is not None and index >= first, "an end that write_batch answers is an event of the stream")
+            batch = events(first, (index or 0) + 1, stream)
+        await bounded(destination.flush(), "flush")
+        first += len(batch)
+
+
+@asynchronous
+class DestinationContract(Obligations):
+    """The fixture `place` is a `Place`."""
+
+    async def check(self, place: Place, delivery: Delivery, last: int, stream: Stream = STREAM) -> None:
+        """Events 0 to `last` - 1 are there: in order, none lost, and none twice where that is promised."""
+        written, expected = list(await place.written(stream)), tokens(events(0, last, stream))
+        promised(set(expected) <= set(written), f"nothing is lost: {len(set(expected) - set(written))} events are")
+        promised(set(written) <= set(expected), "nothing is written that was not handed over")
+        firsts = list(dict.fromkeys(written))
+        promised(firsts == expected, "events are written in the stream's order")
+        if delivery is not Delivery.AT_LEAST_ONCE:
+            promised(written == expected, f"it declares {delivery.value!r}, but events are there twice")
+
+    async def test_what_was_flushed_is_there_in_order(self, place: Place) -> None:
+        async with place.make() as destination:
+            await begin(destination)
+            for first, last in ((0, 5), (5, 6), (6, 10)):
+                await deliver(destination, first, last)
+                await self.check(place, destination.metadata().delivery, last)
+            promised(destination.buffered_count() == 0, "after flush buffered_count is 0")
+
+    async def test_a_batch_that_comes_again_is_as_declared(self, place: Place) -> None:
+        async with place.make() as destination:
+            await begin(destination)
+            await deliver(destination, 0, 5)
+            await deliver(destination, 0, 5)
+            await deliver(destination, 5, 8)
+            await self.check(place, destination.metadata().delivery, 8)
+
+    async def test_after_a_crash_batches_come_again_with_other_ends(self, place: Place) -> None:
+        async with place.make() as destination:
+            await begin(destination)
+            await deliver(destination, 0, 5)
+            await deliver(destination, 5, 10)
+        for last, size in ((10, 3), (12, 100)):
+            async with place.make() as destination:
+                await begin(destination)
+                await deliver(destination, 0, last, size=size)
+        await self.check(place, destination.delivery, 12)
+
+    async def test_a_cancelled_write_may_be_made_again(self, place: Place) -> None:
+        async with place.make() as destination:
+            await begin(destination)
+            for steps in range(5):
+                first = 4 * steps
+                write = asyncio.ensure_future(destination.write_batch(events(first, first + 4)))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                write.cancel()
+                await asyncio.gather(write, return_exceptions=True)
+                await deliver(destination, first, first + 4)
+            await self.check(place, destination.metadata().delivery, 20)
+
+    async def test_streams_are_written_at_once_and_apart(self, place: Place) -> None:
+        streams = [Stream(STREAM.pipeline, name) for name in ("shop.a", "shop.b", "shop.*")]
+        async with place.make() as destination:
+            for stream in streams:
+                await begin(destination, stream)
+            for first in (0, 5):
+                await asyncio.gather(*(deliver(destination, first, first + 5, stream) for stream in streams))
+            for stream in streams:
+                await self.check(place, destination.metadata().delivery, 10, stream)
+
+    async def test_a_batch_whose_events_were_all_rejected_is_written_too(self, place: Place) -> None:
+        async with place.make() as destination:
+            await begin(destination)
+            empty = events(0, 3).without(range(3))
+            promised(await bounded(destination.write_batch(empty), "write_batch") is None, "its range is written")
+            await bounded(destination.flush(), "flush")
+            await deliver(destination, 3, 5)
+            written = await place.written(STREAM)
+            promised(list(written) == tokens(events(3, 5)), "what follows a batch without events is written as ever")
+
+    async def test_rejected_events_are_named_at_once_and_leave_nothing(self, place: Place) -> None:
+        if not any(isinstance(value, TokenLines) for _, value in options_of(place.make())):
+            pytest.skip("it has no serializer: what it rejects is for its own tests")
+        batch = batch_of([TokenLines.poisoned(n) if n in (1, 3) else event_document(n) for n in range(5)])
+        async with place.make() as destination:
+            await begin(destination)
+            try:
+                await bounded(destination.write_batch(batch), "write_batch")
+            except RejectedEventsError as error:
+                check_error(error)
+                promised(set(error.events) == {1, 3}, f"all rejected events are named at once: {sorted(error.events)}")
+            else:
+                promised(False, "the serializer's RejectedEventsError reaches the caller")
+            promised(not await place.written(STREAM), "before RejectedEventsError nothing of the batch is visible")
+            await bounded(destination.write_batch(batch.without({1, 3})), "write_batch")
+            await bounded(destination.flush(), "flush")
+            written = list(await place.written(STREAM))
+            promised(written == tokens(batch.without({1, 3})), "the batch without them is written")
+
+    async def test_what_was_prepared_is_written_in_its_turn_or_void(self, place: Place) -> None:
+        if not isinstance(place.make(), Prefetching):
+            return  # it promises nothing of that kind
+        async with place.make() as destination:
+            assert isinstance(destination, Prefetching)
+            await begin(destination)
+            batches = [events(first, first + 4) for first in (0, 4, 8)]
+            for batch, following in zip(batches, [*batches[1:], events(12, 16)], strict=True):
+                destination.prepare(following)
+                await bounded(destination.write_batch(batch), "write_batch")
+                await bounded(destination.flush(), "flush")
+            await self.check(place, destination.metadata().delivery, 12)
+            await deliver(destination, 12, 15)  # it ends elsewhere after all
+            await self.check(place, destination.metadata().delivery, 15)
+            destination.discard(STREAM)
+            destination.discard(STREAM)
+            if any(isinstance(value, TokenLines) for _, value in options_of(destination)):
+                poisoned = batch_of([TokenLines.poisoned(15), event_document(16)], after=events(0, 15).end)
+                destination.prepare(poisoned)
+                with pytest.raises(RejectedEventsError):
+                    await bounded(destination.write_batch(poisoned), "write_batch")
+            destination.prepare(events(15, 20))  # nobody asks for it any more
+
+    async def test_an_outage_is_transient_and_loses_nothing(self, place: Place) -> None:
+        if place.outage is None:
+            pytest.skip("the place has no outage")
+        async with place.make() as destination:
+            await begin(destination)
+            with (
+                place.outage(),
+                refused(DestinationError, "an outage is a Transient DestinationError with a remedy", transient=True),
+            ):
+                await bounded(destination.write_batch(events(0, 5)), "write_batch")
+                await bounded(destination.flush(), "flush")
+            await deliver(destination, 0, 5)
+            await self.check(place, destination.metadata().delivery, 5)
+
+    async def test_it_knows_how_far_it_has_come(self, place: Place) -> None:
+        if not isinstance(place.make(), PositionKeeper):
+            return  # it promises nothing of that kind
+        async with place.make() as destination:
+            assert isinstance(destination, PositionKeeper)
+            promised(await destination.last_committed(STREAM) is None, "a stream that never wrote has no position")
+            anchor = await destination.begin(STREAM, DEFINITION, START)
+            promised(anchor == START, "the first begin anchors the stream at the caller's position")
+            await deliver(destination, 0, 5)
+        async with place.make() as destination:
+            assert isinstance(destination, PositionKeeper)
+            committed = await destination.last_committed(STREAM)
+            promised(
+                committed is not None and committed.order == events(0, 5).end.order,
+                "last_committed is the newest batch's end, also for the next process",
+            )
+
+    async def test_its_metadata_promises_no_more_than_its_class(self, place: Place) -> None:
+        async with place.make() as destination:
+            metadata = destination.metadata()
+            promised(
+                _ORDER.index(metadata.delivery) <= _ORDER.index(type(destination).delivery),
+                "metadata().delivery is at most the class's delivery",
+            )
+            promised(metadata.description, "metadata() describes the destination")
+
+    async def test_it_closes_what_it_opened(self, place: Place) -> None:
+        async def use(stream: Stream) -> None:
+            async with place.make() as destination:
+                await begin(destination, stream)
+                await deliver(destination, 0, 2, stream)
+
+        await use(Stream("p", "first"))  # what is made once for all (a library's threads, caches) is no leak
+        before = watching.held()
+        for number in range(3):
+            await use(Stream("p", f"s.{number}"))
+        promised(not (more := await watching.left_over(before)), f"__aexit__ closes what was opened; left: {more}")
+
+    async def test_its_constructor_does_no_io(self, place: Place) -> None:
+        check_constructor(place.make)
+
+    async def test_its_text_shows_no_secret(self, place: Place) -> None:
+        check_component(place.make())

@@ -1,0 +1,99 @@
+"""What a lease keeper promises."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from rigatoni_core.api.contracts import LeaseKeeper
+from rigatoni_core.api.errors import LeaseLostError
+from rigatoni_core.api.events import Stream
+
+from rigatoni_testing.batches import STREAM
+from rigatoni_testing.contracts.obligations import Obligations, asynchronous, bounded, promised, refused
+from rigatoni_testing.contracts.state import checkpoint
+
+Make = Callable[[], Any]
+LONG = 300.0
+
+
+@asynchronous
+class LeaseContract(Obligations):
+    """The fixture `make` is a function without arguments: a new store that keeps leases, not entered.
+
+    The stores of one test share one place, as instances of a pipeline do.
+    """
+
+    async def test_a_lease_is_held_by_one_owner(self, make: Make) -> None:
+        async with make() as store:
+            promised(isinstance(store, LeaseKeeper), f"{type(store).__name__} derives from LeaseKeeper")
+            asked = [store.acquire(STREAM, owner=f"owner {n}", ttl=LONG) for n in range(20)]
+            granted = [lease for lease in await bounded(asyncio.gather(*asked), "acquire") if lease]
+            promised(len(granted) == 1, f"of 20 owners who ask at once one gets the lease, not {len(granted)}")
+            promised(await store.acquire(STREAM, owner="late", ttl=LONG) is None, "a held lease is not granted again")
+            other = await store.acquire(Stream("p", "other"), owner="late", ttl=LONG)
+            promised(other is not None, "streams do not share a lease")
+
+    async def test_fencing_tokens_grow_with_every_grant(self, make: Make) -> None:
+        tokens = []
+        async with make() as store:
+            for owner in ("one", "two", "two", "one"):
+                lease = await store.acquire(STREAM, owner=owner, ttl=LONG)
+                promised(lease is not None, "a released lease is free, and its own owner may ask again")
+                tokens.append(lease.fencing_token)
+                if len(tokens) != 2:
+                    await store.release(lease)
+            promised(tokens == sorted(set(tokens)), f"each grant has a higher fencing token than any before: {tokens}")
+            promised(tokens[0] > 0, "fencing tokens are above 0, which stands for no lease at all")
+
+    async def test_the_deadline_is_on_the_event_loops_clock_and_taken_before_asking(self, make: Make) -> None:
+        loop = asyncio.get_running_loop()
+        async with make() as store:
+            before = loop.time()
+            lease = await store.acquire(STREAM, owner="one", ttl=LONG)
+            promised(
+                before + LONG <= lease.deadline <= loop.time() + LONG,
+                "the deadline is on the event loop's clock, ttl seconds after asking began",
+            )
+            renewed = await store.renew(lease, ttl=2 * LONG)
+            promised(renewed.deadline > lease.deadline, "renew extends the deadline")
+            promised(renewed.fencing_token == lease.fencing_token, "renew keeps the fencing token")
+
+    async def test_a_stranger_neither_renews_nor_releases(self, make: Make) -> None:
+        async with make() as store:
+            lease = await store.acquire(STREAM, owner="one", ttl=LONG)
+            stranger = attrs.evolve(lease, owner="two", fencing_token=lease.fencing_token + 1)
+            with refused(LeaseLostError, "renewing a lease that is not held raises LeaseLostError"):
+                await store.renew(stranger, ttl=LONG)
+            await store.release(stranger)
+            promised(
+                await store.acquire(STREAM, owner="three", ttl=LONG) is None,
+                "releasing a lease that is not held leaves the holder's alone",
+            )
+
+    async def test_a_lease_runs_out_by_itself(self, make: Make) -> None:
+        async with make() as store:
+            lease = await store.acquire(STREAM, owner="one", ttl=0.1)
+
+            async def taken_over() -> Any:
+                while (taken := await store.acquire(STREAM, owner="two", ttl=LONG)) is None:
+                    await asyncio.sleep(0.02)
+                return taken
+
+            taken = await bounded(taken_over(), "a lease that nobody renews runs out: acquire")
+            promised(taken.fencing_token > lease.fencing_token, "taking over raises the fencing token")
+            with refused(LeaseLostError, "a lease that ran out can not be renewed"):
+                await store.renew(lease, ttl=LONG)
+
+    async def test_a_grant_fences_off_the_owner_before(self, make: Make) -> None:
+        promise = "once a lease was granted, saves under an earlier one raise LeaseLostError"
+        async with make() as store:
+            one = await store.acquire(STREAM, owner="one", ttl=LONG)
+            await store.save_resume_token(STREAM, checkpoint("one", fencing_token=one.fencing_token))
+            await store.release(one)
+            two = await store.acquire(STREAM, owner="two", ttl=LONG)
+            with refused(LeaseLostError, promise):
+                await store.save_resume_token(STREAM, checkpoint("late", fencing_token=one.fencing_token))
+            loaded = await store.load_resume_token(STREAM)
+            promised(loaded.position.resume_token == "one", promise)
+            await store.save_resume_token(STREAM, checkpoint("two", fencing_token=two.fencing_token))

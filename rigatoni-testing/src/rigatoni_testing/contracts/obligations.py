@@ -1,0 +1,101 @@
+"""What all suites share: the guard of their tests, the words of a broken promise, errors that people can use."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import attrs
+import pytest
+from rigatoni_core.api.errors import RigatoniError, Transient
+from rigatoni_core.api.options import Secret
+
+from rigatoni_testing.contracts.watching import no_io
+
+LONGEST = 30.0
+"""Seconds that one call of a component may take in a suite."""
+
+
+class Obligations:
+    """Base of all suites. Refuses a subclass that replaces one of their tests."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in [name for name in vars(cls) if name.startswith("test_")]:
+            for base in cls.__mro__[1:]:
+                if name in vars(base) and issubclass(base, Obligations):
+                    raise TypeError(
+                        f"{cls.__name__}.{name} would replace an obligation of {base.__name__}: give it another name"
+                    )
+
+
+def promised(kept: object, promise: str) -> None:
+    """Fails the test with what was promised, unless it was kept."""
+    if not kept:
+        broken(promise)
+
+
+def broken(promise: str) -> NoReturn:
+    raise AssertionError(f"the contract is broken: {promise}")
+
+
+@contextmanager
+def refused(kind: type[RigatoniError], promise: str, *, transient: bool | None = None) -> Iterator[None]:
+    """The block raises this kind of error, with words for people; else the promise is broken."""
+    try:
+        yield
+    except kind as error:
+        check_error(error)
+        if transient is not None and isinstance(error, Transient) != transient:
+            wanted = "derive from Transient" if transient else "not derive from Transient"
+            broken(f"{promise} ({type(error).__name__} must {wanted})")
+        return
+    except Exception as error:
+        broken(f"{promise} (it raised {type(error).__name__}, not {kind.__name__})")
+    broken(f"{promise} (nothing was raised)")
+
+
+def check_error(error: RigatoniError) -> None:
+    """What every error owes its reader: a text, a remedy, an id of its own kind."""
+    name = type(error).__name__
+    promised(str(error).strip(), f"{name} says what happened")
+    promised(error.remedy.strip(), f"{name} says what to do next (default_remedy, or remedy=...)")
+    promised(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", error.id), f"the id of {name} is words-with-dashes")
+
+
+async def bounded(call: Any, what: str) -> Any:
+    """What the call answers; a call that hangs is a broken promise."""
+    try:
+        async with asyncio.timeout(LONGEST):
+            return await call
+    except TimeoutError:
+        broken(f"{what} answers ({LONGEST:.0f} s have passed)")
+
+
+def check_component(component: object) -> None:
+    """A component is an attrs class whose text shows none of its secrets."""
+    name = type(component).__name__
+    promised(attrs.has(type(component)), f"{name} is an attrs class: its public fields are its options")
+    for option, value in options_of(component):
+        if isinstance(value, Secret) and value.reveal():
+            for text in (repr(component), str(component)):
+                promised(value.reveal() not in text, f"repr({name}) does not show the secret {option}")
+
+
+def options_of(component: object) -> list[tuple[str, object]]:
+    """The component's fields, by name."""
+    cls: Any = type(component)
+    return [(field.name, getattr(component, field.name, None)) for field in attrs.fields(cls)]
+
+
+def check_constructor(make: Any) -> None:
+    """Constructing only stores and validates. The first object may still import something, the second is watched."""
+    make()
+    with no_io() as seen:
+        component = make()
+    promised(not seen, f"the constructor of {type(component).__name__} does no I/O, but did: {', '.join(seen)}")
+
+
+asynchronous = pytest.mark.asyncio
+"""The suites run under any `asyncio_mode`."""

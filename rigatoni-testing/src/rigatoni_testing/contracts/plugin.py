@@ -1,0 +1,29 @@
+"""What an installed plugin promises, whatever it provides."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from rigatoni_core.plugins.catalog import Catalog, Plugin
+from rigatoni_core.plugins.plugin_checks import unsound
+
+from rigatoni_testing.contracts.obligations import Obligations, promised
+
+
+class PluginContract(Obligations):
+    """Set `distribution` to the name of the installed distribution; its README stands above the folder of the test."""
+
+    distribution: ClassVar[str]
+
+    def test_it_is_listed_loads_light_and_documents_its_options(self, request: pytest.FixtureRequest) -> None:
+        catalog = Catalog.discover()
+        plugins: list[Plugin] = [each for each in catalog.plugins if each.distribution == self.distribution]
+        promised(plugins, f"{self.distribution} is installed and has an entry point in the group `rigatoni`")
+        readme = Path(request.path).parent.parent / "README.md"
+        text = readme.read_text(encoding="utf-8") if readme.is_file() else None
+        for plugin in plugins:
+            wrong = [f"{fault.message}\n    {fault.remedy}" for fault in unsound(catalog, plugin, text)]
+            promised(not wrong, "\n  ".join(["`rigatoni plugins check` finds nothing wrong", *wrong]))
+            promised(plugin.provides, f"the hooks of {self.distribution} yield a component")
+            for provided in plugin.provides:
+                promised(provided.summary, f"{provided} has a summary for `rigatoni plugins list`")

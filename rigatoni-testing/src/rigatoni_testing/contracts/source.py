@@ -1,0 +1,176 @@
+"""What a source promises."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import attrs
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Source
+from rigatoni_core.api.events import Position, ResumeToken, Stream
+
+from rigatoni_testing.contracts import watching
+from rigatoni_testing.contracts.obligations import (
+    Obligations,
+    asynchronous,
+    bounded,
+    check_component,
+    check_constructor,
+    promised,
+)
+
+
+@attrs.frozen
+class Origin:
+    """What one test reads: nothing has happened there yet.
+
+    `make` makes a new source, not entered, that reads a stream named `stream`; `change` lets `n` changes happen there,
+    each of which is one event.
+    """
+
+    make: Callable[[], Source]
+    stream: str
+    change: Callable[[int], Awaitable[object]]
+
+
+class Reading:
+    """An open stream, read item by item."""
+
+    def __init__(self, items: AsyncIterator[EventBatch]) -> None:
+        self.items = items
+        self.tokens: list[ResumeToken] = []
+        self.ends: dict[ResumeToken, Position] = {}
+
+    async def next(self) -> EventBatch:
+        """The next item; checks what holds of each."""
+        batch: EventBatch = await bounded(anext(self.items), "read")
+        tokens = [batch.token_and_time(index)[0] for index in range(len(batch))]
+        if tokens:
+            assert batch.first is not None
+            promised(batch.first.resume_token == tokens[0], "a batch's first is the position of its first event")
+            promised(batch.end.resume_token == tokens[-1], "a batch's end is the position after its last event")
+            for index in range(len(batch)):
+                self.ends[tokens[index]] = batch[: index + 1].end
+        else:
+            promised(batch.first is None, "an item without events is a heartbeat: its first is None")
+        self.tokens += tokens
+        return batch
+
+    async def until(self, count: int) -> list[ResumeToken]:
+        """The first `count` events' tokens; waits for them."""
+
+        async def come() -> None:
+            while len(self.tokens) < count:
+                await self.next()
+
+        await bounded(come(), f"reading {count} events that happened")
+        return self.tokens
+
+
+@asynccontextmanager
+async def reading(source: Source, stream: Stream, after: Position | None) -> AsyncIterator[tuple[Reading, EventBatch]]:
+    """The open stream and its first item, which must be the anchor."""
+    items: Any = source.read(stream, after=after)
+    async with aclosing(items):
+        opened = Reading(items)
+        anchor = await opened.next()
+        promised(len(anchor) == 0, "the first item of read is a heartbeat: the anchor, before any event")
+        yield opened, anchor
+
+
+@asynchronous
+class SourceContract(Obligations):
+    """The fixture `origin` is an `Origin`."""
+
+    async def test_its_streams_are_named_and_distinct(self, origin: Origin) -> None:
+        async with origin.make() as source:
+            names = await bounded(source.streams(), "streams")
+            promised(origin.stream in names, f"streams() names {origin.stream}")
+            promised(len(set(names)) == len(names), "the names of streams are distinct")
+
+    async def test_what_happens_after_the_anchor_is_read_in_order(self, origin: Origin) -> None:
+        async with origin.make() as source:
+            stream = Stream("p", origin.stream)
+            async with reading(source, stream, None) as (opened, anchor):
+                fingerprint = source.definition(stream).fingerprint
+                promised(anchor.end.fingerprint == fingerprint, "positions carry the fingerprint of the definition")
+                await origin.change(7)
+                tokens = await opened.until(7)
+                promised(len(set(tokens)) == len(tokens) == 7, "each change is one event with a token of its own")
+                orders = [opened.ends[token].order for token in tokens]
+                promised(orders == sorted(set(orders)), "positions of one stream are in order")
+            async with reading(source, stream, anchor.end) as (again, _):
+                promised(await again.until(7) == tokens, "reading again from the anchor yields the same events")
+
+    async def test_it_goes_on_right_after_any_event(self, origin: Origin) -> None:
+        stream = Stream("p", origin.stream)
+        async with origin.make() as source, reading(source, stream, None) as (opened, _):
+            await origin.change(5)
+            tokens = list(await opened.until(5))
+        for number, token in enumerate(tokens[:-1]):  # a new source each time: another process
+            async with origin.make() as source, reading(source, stream, opened.ends[token]) as (again, anchor):
+                promised(
+                    anchor.end.order >= opened.ends[token].order, "the anchor is no earlier than the position asked for"
+                )
+                rest = await again.until(4 - number)
+                promised(rest == tokens[number + 1 :], "after an event comes the next one: none lost, none repeated")
+
+    async def test_an_idle_stream_answers_heartbeats_that_can_be_resumed_from(self, origin: Origin) -> None:
+        stream = Stream("p", origin.stream)
+        async with origin.make() as source, reading(source, stream, None) as (opened, _):
+            await origin.change(2)
+            await opened.until(2)
+            idle = await opened.next()
+            promised(not len(idle), "an idle stream yields heartbeats")
+        async with origin.make() as source, reading(source, stream, idle.end) as (again, _):
+            await origin.change(2)
+            promised(not set(await again.until(2)) & set(opened.tokens), "a heartbeat's end is behind what was read")
+
+    async def test_cancelling_a_read_loses_nothing(self, origin: Origin) -> None:
+        stream = Stream("p", origin.stream)
+        async with origin.make() as source:
+            async with reading(source, stream, None) as (opened, anchor):
+                item = asyncio.ensure_future(anext(opened.items))
+                await asyncio.sleep(0)
+                item.cancel()
+                await asyncio.gather(item, return_exceptions=True)
+            await origin.change(3)
+            async with reading(source, stream, anchor.end) as (again, _):
+                promised(len(await again.until(3)) == 3, "after a cancelled read the stream can be read again")
+
+    async def test_events_decode_and_tell_what_their_marks_tell(self, origin: Origin) -> None:
+        async with origin.make() as source, reading(source, Stream("p", origin.stream), None) as (opened, _):
+            await origin.change(2)
+            while not len(batch := await opened.next()):
+                pass
+            promised(batch.decoder == source.decoder, "batches carry the source's decoder")
+            for index, event in enumerate(batch):
+                token, time = batch.token_and_time(index)
+                promised((event.resume_token, event.cluster_time) == (token, time), "mark and event agree")
+                promised(event.namespace == batch.namespace(index), "namespace and event agree")
+            letter = source.decoder.synthesize(
+                batch.raw(0), "deadLetter", {"text": "ü", "number": 2**62, "bytes": b"\0"}
+            )
+            event = source.decoder.event(memoryview(letter))
+            promised(
+                (event.resume_token, str(event.operation)) == (batch.token_and_time(0)[0], "deadLetter"),
+                "derive makes a document with the event's token and the wanted operation",
+            )
+
+    async def test_it_closes_what_it_opened(self, origin: Origin) -> None:
+        async def use() -> None:
+            async with origin.make() as source, reading(source, Stream("p", origin.stream), None):
+                pass
+
+        await use()  # what is made once for all (a library's threads, caches) is no leak
+        before = watching.held()
+        for _ in range(3):
+            await use()
+        promised(not (more := await watching.left_over(before)), f"__aexit__ closes what was opened; left: {more}")
+
+    async def test_its_constructor_does_no_io(self, origin: Origin) -> None:
+        check_constructor(origin.make)
+
+    async def test_its_text_shows_no_secret(self, origin: Origin) -> None:
+        check_component(origin.make())

@@ -1,0 +1,49 @@
+"""One notice of each kind, for tests of listeners."""
+
+from collections.abc import Sequence
+
+from rigatoni_core.api import notices
+from rigatoni_core.api.errors import DestinationError, StateStoreError
+from rigatoni_core.api.events import Gap, Stream, Timestamp
+from rigatoni_core.api.notices import Notice
+
+from rigatoni_testing.batches import START, STREAM, batch_of, event_document
+
+
+def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
+    """Every kind of notice once, in an order in which a worker could say them."""
+    end = batch_of([event_document(0)], stream=stream).end
+    error, time = DestinationError("it failed", remedy="Wait."), Timestamp(1_700_000_001, 1)
+    unsaved = StateStoreError("it failed", remedy="Wait.")
+    return (
+        notices.WorkerStarting(stream=stream),
+        notices.LeaseAwaited(stream=stream),
+        notices.LeaseAcquired(stream=stream, fencing_token=1),
+        notices.WorkerStarted(stream=stream, position=START, resumed=False),
+        notices.BatchRead(
+            stream=stream,
+            events=1,
+            bytes=100,
+            end=end,
+            source_time=time,
+            caught_up=True,
+            waited=0.1,
+            buffered_bytes=100,
+        ),
+        notices.EventsRejected(stream=stream, events=1, error=error, action="skip"),
+        notices.Retrying(stream=stream, error=error, attempt=1, delay=1.0),
+        notices.BatchRealigned(stream=stream, events=1),
+        notices.BatchWritten(stream=stream, events=1, bytes=100, seconds=0.1),
+        notices.CheckpointFailed(stream=stream, error=unsaved, unsaved=1, seconds=0.1),
+        notices.CheckpointSaved(stream=stream, position=end, events=1, seconds=0.1),
+        notices.Resumed(stream=stream, reason="the connection was lost"),
+        notices.Invalidated(stream=stream, reason="the collection was dropped"),
+        notices.RepeatsPossible(stream=stream, reason="the filter was changed"),
+        notices.GapRecorded(stream=stream, gap=Gap("history lost", START, end)),
+        notices.LeaseNotRenewed(stream=stream, error=unsaved, remaining=1.0),
+        notices.LeaseYielded(stream=stream),
+        notices.LeaseLost(stream=stream, error=unsaved),
+        notices.WorkerFailing(stream=stream, error=error, delay=1.0),
+        notices.WorkerFailed(stream=stream, error=error),
+        notices.WorkerStopped(stream=stream, position=end),
+    )

@@ -1,0 +1,41 @@
+"""A serializer for tests of destinations: what was written can be counted, and poison is rejected."""
+
+from typing import Annotated, ClassVar
+
+import attrs
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.events import ResumeToken
+
+from rigatoni_testing.batches import event_document
+
+
+@attrs.define(kw_only=True, eq=False)
+class TokenLines(Serializer):
+    """One resume token per line; events that hold the word `POISON` are rejected."""
+
+    reject: Annotated[bool, "Whether poison is rejected"] = True
+    padding: Annotated[int, "Bytes that follow the lines, to make contents large"] = 0
+
+    media_type = "text/plain"
+    suffix = ".txt"
+    POISON: ClassVar[str] = "poison"
+
+    def serialize(self, events: EventBatch) -> bytes:
+        poison = self.POISON.encode()
+        rejected = {n: ValueError(self.POISON) for n in range(len(events)) if poison in bytes(events.raw(n))}
+        if self.reject and rejected:
+            raise RejectedEventsError(rejected, remedy="It is meant to be rejected.")
+        lines = "".join(f"{events.token_and_time(index)[0]}\n" for index in range(len(events)))
+        return lines.encode() + b"#" * self.padding
+
+    @staticmethod
+    def tokens_in(content: bytes) -> list[ResumeToken]:
+        """The resume tokens in what `serialize` made, or in several such contents after one another."""
+        return [ResumeToken(line) for line in content.decode().replace("#", "").splitlines()]
+
+    @classmethod
+    def poisoned(cls, number: int) -> dict[str, object]:
+        """The event document `number`, as one that is rejected."""
+        return event_document(number, fullDocument={"_id": number, "value": cls.POISON})

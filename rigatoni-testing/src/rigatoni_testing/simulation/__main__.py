@@ -1,0 +1,59 @@
+"""The simulator as a command."""
+
+import os
+import sys
+import time
+
+import click
+
+from rigatoni_testing.simulation.campaign import Tally, run_campaign
+from rigatoni_testing.simulation.schedule import random_schedule
+from rigatoni_testing.simulation.shrink import explain
+from rigatoni_testing.simulation.world import simulate
+
+
+@click.command()
+@click.option("--seed", type=int, help="Replay this one schedule; if it breaks a promise, shrink it. Tells its story.")
+@click.option("--minutes", type=float, default=1.0, show_default=True, help="Run new schedules for so long.")
+@click.option("--schedules", type=int, help="Run so many schedules, however long it takes.")
+@click.option("--first", type=int, default=0, show_default=True, help="The first seed.")
+@click.option("--processes", type=int, default=os.cpu_count() or 1, show_default=True, help="How many at once.")
+def main(seed: int | None, minutes: float, schedules: int | None, first: int, processes: int) -> None:
+    """The real worker against model servers with faults, by seeds. Ends with 1 where a promise is broken."""
+    if seed is not None:
+        sys.exit(_replay(seed))
+    began, told, tally = time.monotonic(), 0.0, Tally()
+
+    def is_over(tally: Tally) -> bool:
+        return tally.schedules >= schedules if schedules else time.monotonic() - began >= minutes * 60
+
+    for tally in run_campaign(first, is_over, processes=processes):
+        if time.monotonic() - told >= 10:
+            told = time.monotonic()
+            click.echo(_progress(tally, told - began))
+    click.echo(_progress(tally, time.monotonic() - began))
+    if tally.failed:
+        click.echo(explain(random_schedule(tally.failed[0])))
+        sys.exit(1)
+
+
+def _progress(tally: Tally, seconds: float) -> str:
+    rate = tally.schedules / tally.seconds if tally.seconds else 0.0
+    return (
+        f"{tally.schedules} schedules, {tally.batches} batches, {tally.faults} faults in {seconds:.0f} s, "
+        f"{rate:.0f} a second of one processor; {len(tally.failed)} broken promises"
+    )
+
+
+def _replay(seed: int) -> int:
+    schedule = random_schedule(seed)
+    outcome = simulate(schedule, story=True)
+    if outcome.violations:
+        click.echo(explain(schedule))
+        return 1
+    click.echo("\n".join([str(schedule), "", *outcome.story, "", "every promise was kept"]))
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The promises, watched while a schedule runs and checked when it is over. The first one broken ends the run."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import attrs
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Lease
+from rigatoni_core.api.errors import RejectedEventsError, RigatoniError
+from rigatoni_core.api.events import Checkpoint, Gap, Stream
+
+from rigatoni_testing.simulation.bucket import FOREIGN, Appended, Bucket
+from rigatoni_testing.simulation.log import EventLog
+from rigatoni_testing.simulation.network import Network
+
+
+class Violation(AssertionError):
+    """A promise was broken: which one, and how."""
+
+
+@attrs.define(eq=False)
+class Account:
+    """What is known of one stream: how far everything is durable without a hole, and what was given up."""
+
+    log: EventLog
+    bucket: Bucket | None
+    appended: Appended | None
+    durable: int | None = None  # None before the stream was anchored
+    gaps: list[Gap] = attrs.field(factory=list)
+    letters: set[int] = attrs.field(factory=set)  # the poison that is a dead letter
+    record: Checkpoint | None = None
+    backup: Checkpoint | None = None  # the first record of all
+    damaged: bool = False  # whether the checkpoint's record ever was
+    restored: bool = False  # whether the state store ever lost or replaced it
+    definitions: int = 0
+
+
+@attrs.define(eq=False)
+class _Reading:
+    """One process reading one stream: what it was given, and what it knows to be written."""
+
+    served: int
+    written: int
+    lease: Lease | None = None
+    refused: bool = False
+
+
+@attrs.define(eq=False)
+class Ledger:
+    """Keeps account. `buffer_limit` is how many bytes of events a worker may hold."""
+
+    accounts: Mapping[str, Account]
+    leased: bool
+    buffer_limit: int
+    violations: list[str] = attrs.field(factory=list)
+    violated: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _readings: dict[tuple[Network, str], _Reading] = attrs.field(factory=dict)
+
+    def violation(self, text: str) -> None:
+        """Note that a promise was broken."""
+        self.violations.append(text)
+        self.violated.set()
+
+    def durable(self, account: Account) -> int | None:
+        """The place up to which everything since the anchor is durable, or given up on record."""
+        if (bucket := account.bucket) is None:
+            return account.durable
+        log = account.log
+        for definition in bucket.definitions[account.definitions :]:
+            if definition.gap:
+                self._give_up(account, definition.gap)
+            if definition.gap or account.durable is None:  # an older owner's gap, come late, takes nothing back
+                account.durable = max(account.durable or 0, log.index(definition.anchor))
+        account.definitions = len(bucket.definitions)
+        while account.durable is not None and account.durable < len(log):
+            time = log.times[account.durable]
+            lead = bucket.leads.get((time.seconds, time.increment, log.ordinals[account.durable]))
+            if lead is None or lead.owner == FOREIGN or not bucket.is_complete(lead):
+                break
+            account.durable = log.index(lead.end)
+        return account.durable
+
+    def _give_up(self, account: Account, gap: Gap) -> None:
+        """A gap went on record; it must be one that could not be avoided."""
+        if gap in account.gaps:
+            return
+        account.gaps.append(gap)
+        lost = 0 if gap.lost is None else account.log.index(gap.lost)
+        if lost >= account.log.forgotten and not account.damaged:
+            self.violation(f"{account.log.stream}: a gap from event {lost} on, though nothing was forgotten")
+
+    # --- the source's side
+
+    def opens(self, network: Network, stream: Stream, index: int) -> None:
+        """A process begins to read."""
+        reading = self._readings.setdefault((network, stream.key), _Reading(index, index))
+        reading.served = reading.written = index
+
+    def serves(self, network: Network, stream: Stream, index: int) -> None:
+        """A process has been given everything up to this place."""
+        self._readings[network, stream.key].served = index
+
+    def asks(self, network: Network, stream: Stream) -> None:
+        """A process asks for more: what it holds must be bounded."""
+        reading = self._readings[network, stream.key]
+        held = self.accounts[stream.key].log.bytes_between(reading.written, reading.served)
+        if held > self.buffer_limit:
+            self.violation(f"{stream}: reads on with {held} bytes in memory, more than {self.buffer_limit}")
+
+    # --- the destination's side
+
+    @contextmanager
+    def writing(self, network: Network, events: EventBatch) -> Iterator[None]:
+        """A process writes: it must hold the lease, hand over consecutive events, and not have been refused."""
+        reading, account = self._readings[network, events.stream.key], self.accounts[events.stream.key]
+        if self.leased and (reading.lease is None or asyncio.get_running_loop().time() >= reading.lease.deadline):
+            self.violation(f"{events.stream}: writes without holding the lease")
+        if reading.refused:
+            self.violation(f"{events.stream}: writes again after it was refused for good")
+        if not network.struck and self.leased and self._saved(account) < reading.written:
+            self.violation(f"{events.stream}: writes on with {reading.written} written and not saved")
+        log, numbers, (start, stop) = account.log, list(account.log.numbers(events)), self.range_of(events)
+        if numbers not in (list(range(start, stop)), log.writable(start, stop)):
+            self.violation(f"{events.stream}: a batch from {start} to {stop} of {numbers}")
+        if numbers != log.writable(start, stop):
+            poison = {index: ValueError("poison") for index, number in enumerate(numbers) if number in log.poison}
+            raise RejectedEventsError(poison)
+        try:
+            yield
+        except RigatoniError as error:
+            reading.refused = not error.transient
+            raise
+
+    def range_of(self, events: EventBatch) -> tuple[int, int]:
+        """The places where what a batch was made from begins and ends."""
+        log = self.accounts[events.stream.key].log
+        assert events.first is not None
+        return log.number(events.first), log.index(events.end)
+
+    def letters_come_first(self, stream: Stream, start: int, stop: int) -> None:
+        """A batch becomes durable: the dead letters of its poison must be already."""
+        account = self.accounts[stream.key]
+        missing = [number for number in account.log.poison if start <= number < stop and number not in account.letters]
+        if missing:
+            self.violation(f"{stream}: the batch from {start} to {stop} is written before its dead letters {missing}")
+
+    @staticmethod
+    def _saved(account: Account) -> float:
+        """The place of the stored checkpoint; where the store was tampered with, it says nothing."""
+        if account.record is None or account.restored:
+            return float("inf")
+        return account.log.index(account.record.position)
+
+    def written(self, network: Network, events: EventBatch) -> None:
+        """A process learned that a batch is durable; what it took in long ago may be so only now."""
+        reading = self._readings[network, events.stream.key]
+        reading.written = max(reading.written, self.range_of(events)[1])
+
+    def appended(self, events: EventBatch) -> None:
+        """A batch was appended: nothing may be missing before it."""
+        account, (start, end) = self.accounts[events.stream.key], self.range_of(events)
+        self.letters_come_first(events.stream, start, end)
+        if account.durable is None or start > account.durable:
+            self.violation(f"{events.stream}: appends events up to {end}, but only {account.durable} are there")
+        else:
+            account.durable = max(account.durable, end)
+
+    # --- the state store's side
+
+    def leases(self, network: Network, stream: Stream, lease: Lease | None) -> None:
+        """A process learned that it holds a lease, or that it holds none."""
+        self._readings.setdefault((network, stream.key), _Reading(0, 0)).lease = lease
+
+    def saved(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        """A checkpoint was stored: nothing before it may be missing, and no older owner may store one."""
+        account = self.accounts[stream.key]
+        index, durable = account.log.index(checkpoint.position), self.durable(account)
+        for gap in checkpoint.gaps:
+            if gap not in account.gaps:
+                self._give_up(account, gap)
+                if account.bucket is None and account.log.index(gap.resumed) == index:
+                    account.durable = durable = index
+        if durable is None and account.bucket is None:
+            account.durable = durable = index  # the anchor
+        if durable is None or index > durable:
+            self.violation(f"{stream}: the checkpoint says {index}, but only {durable} are durable")
+        if account.record and self.leased and checkpoint.fencing_token < account.record.fencing_token:
+            self.violation(f"{stream}: a checkpoint of an older owner replaces a newer owner's")
+        account.record = checkpoint
+        account.backup = account.backup or checkpoint
+
+    def held(self, network: Network, key: str) -> tuple[int, int]:
+        """How far a process has read a stream, and how far it knows to have written it."""
+        reading = self._readings.get((network, key))
+        return (reading.served, reading.written) if reading else (0, 0)

@@ -1,0 +1,136 @@
+"""What happens at the source: the change events of one stream, each with its number, and when it becomes visible."""
+
+import asyncio
+import random
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.events import ChangeEvent, Namespace, Operation, Position, ResumeToken, Stream, Timestamp
+
+BEGINNING = 1_700_000_000
+DEPLOYMENT = "simulated"
+
+
+class EventLog:
+    """Events 0 to `len - 1` of a stream; `visible` of them have happened, those before `forgotten` are history.
+
+    An index stands for the place before the event of that number. Some events share one cluster time, as those of a
+    transaction do; those in `poison` can not be written. A raw document is the event's number in four bytes, and
+    padding. The log is its batches' decoder, too.
+    """
+
+    def __init__(self, stream: Stream, chance: random.Random, events: int, seconds: float, *, poisoned: bool) -> None:
+        self.stream = stream
+        self.visible = self.forgotten = 0
+        self.grown = asyncio.Event()
+        self.times: list[Timestamp] = []
+        self._keys: list[int] = []  # the same, quicker to search
+        self.ordinals: list[int] = []
+        self.arrivals: list[tuple[float, int]] = []  # when, and how many are visible then
+        self.places: list[str] = []
+        self.raws: list[bytes] = []
+        self.offsets = array("Q", [0])
+        sizes: list[int] = []
+        while (rest := events - sum(sizes)) > 0:
+            sizes.append(min(chance.choice([1, 1, 1, 1, 7]), rest))
+        moments = sorted(chance.choice([1.0, 1.0, 0.2]) * chance.uniform(0, seconds) for _ in sizes)
+        for increment, (moment, size) in enumerate(zip(moments, sizes, strict=True), 1):
+            for ordinal in range(size):
+                self._append(Timestamp(BEGINNING + int(moment), increment), ordinal, chance)
+            self.arrivals.append((moment, len(self.raws)))
+        poison = random.Random(chance.random())  # noqa: S311 (no secret)
+        self.poison = frozenset(number for number in range(events) if poisoned and poison.random() < 0.06)
+        self.tokens = [ResumeToken(f"e{number}") for number in range(events)]
+
+    def _append(self, time: Timestamp, ordinal: int, chance: random.Random) -> None:
+        raw = len(self.raws).to_bytes(4) + b" " * chance.choice([20, 20, 60, 200])
+        self.times.append(time)
+        self._keys.append(_key(time))
+        self.ordinals.append(ordinal)
+        self.places.append(chance.choice("aaabbc"))
+        self.raws.append(raw)
+        self.offsets.append(self.offsets[-1] + len(raw))
+
+    def __len__(self) -> int:
+        return len(self.raws)
+
+    def show(self, visible: int) -> None:
+        """Let events happen, up to this number."""
+        self.visible = max(self.visible, visible)
+        self.grown.set()
+
+    def bytes_between(self, start: int, stop: int) -> int:
+        """The size of these events' raw documents; 0 where `stop` is not after `start`."""
+        return max(0, self.offsets[stop] - self.offsets[start])
+
+    def index(self, position: Position) -> int:
+        """The place of a position, by its token; its cluster time and ordinal must say the same."""
+        number = int(position.resume_token[1:])
+        index = number + 1 if position.resume_token[0] == "e" else number
+        assert position.cluster_time is not None
+        by_time = bisect_left(self._keys, _key(position.cluster_time)) + position.ordinal
+        assert by_time == index, f"{position} is {by_time} by its time, {index} by its token"
+        return index
+
+    def number(self, first: Position) -> int:
+        """The number of the event that a batch's `first` names."""
+        return int(first.resume_token[1:])
+
+    def writable(self, start: int, stop: int) -> list[int]:
+        """The numbers of those events from `start` to `stop - 1` that are no poison."""
+        return [number for number in range(start, stop) if number not in self.poison]
+
+    def mark_between(self, index: int, now: float, fingerprint: str) -> Position:
+        """A position of no event, as a server's post-batch token is one."""
+        time, ordinal = Timestamp(BEGINNING + int(now), 0), 0
+        if index and index < len(self) and self.times[index] == self.times[index - 1]:
+            time, ordinal = self.times[index], self.ordinals[index]
+        elif index < self.visible:
+            time = self.times[index]
+        elif index:
+            time = max(time, self.times[index - 1].next())
+        return Position(ResumeToken(f"h{index}"), fingerprint, time, ordinal, DEPLOYMENT)
+
+    def batch(self, after: Position, start: int, stop: int) -> EventBatch:
+        """Events `start` to `stop - 1`, as one answer of the server."""
+        base = self.offsets[start]
+        offsets = array("Q", [offset - base for offset in self.offsets[start : stop + 1]])
+        buffer = memoryview(b"".join(self.raws[start:stop]))
+        time = self.times[self.visible - 1]
+        return EventBatch.from_reply(after, self.stream, buffer, offsets, self, source_time=time)
+
+    def heartbeat(self, position: Position, index: int) -> EventBatch:
+        """An answer without events."""
+        time = self.times[self.visible - 1] if self.visible else Timestamp(BEGINNING, 0)
+        return EventBatch.heartbeat(
+            self.stream, position, decoder=self, source_time=time, caught_up=index == self.visible
+        )
+
+    def numbers(self, events: EventBatch) -> Sequence[int]:
+        """The numbers of a batch's events, in its order."""
+        return [int.from_bytes(events.raw(index)[:4]) for index in range(len(events))]
+
+    def event(self, raw: memoryview) -> ChangeEvent:
+        """See `Decoder`."""
+        number = int.from_bytes(raw[:4])
+        return ChangeEvent(self.tokens[number], Operation.INSERT, Namespace("shop", self.places[number]))
+
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        """See `Decoder`."""
+        return Namespace("shop", self.places[int.from_bytes(raw[:4])])
+
+    def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """See `Decoder`: the number alone says which event it is."""
+        return bytes(raw[:4])
+
+    def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        """See `Decoder`."""
+        number = int.from_bytes(raw[:4])
+        return self.tokens[number], self.times[number]
+
+
+def _key(time: Timestamp) -> int:
+    return time.seconds << 32 | time.increment

@@ -1,0 +1,183 @@
+"""The way between a process and the servers: how long it takes, and what goes wrong on it."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import attrs
+from rigatoni_core.api.errors import DestinationError, RigatoniError, SourceError, StateStoreError, Transient
+
+from rigatoni_testing.simulation.process import Process, ProcessLoop, in_world, running_loop
+from rigatoni_testing.simulation.schedule import Fault, FaultKind, Server
+
+T = TypeVar("T")
+WRITE_TIMEOUT = 12.0
+PATIENCE = WRITE_TIMEOUT + 1.0
+"""Seconds after which no request may be waited for any more."""
+Tell = Callable[[str], None]
+
+
+class SourceDroppedError(SourceError, Transient):
+    """The connection to the source broke."""
+
+
+class DestinationDownError(DestinationError, Transient):
+    """The destination did not answer as it should."""
+
+
+class DestinationDeniedError(DestinationError):
+    """The destination refused for good."""
+
+
+class SourceDeniedError(SourceError):
+    """The source refused for good."""
+
+
+class StateDeniedError(StateStoreError):
+    """The state store refused for good."""
+
+
+class StateDownError(StateStoreError, Transient):
+    """The state store did not answer as it should."""
+
+
+_DOWN: dict[Server, type[RigatoniError]] = {
+    Server.SOURCE: SourceDroppedError,
+    Server.DESTINATION: DestinationDownError,
+    Server.STATE: StateDownError,
+}
+_DENIED: dict[Server, type[RigatoniError]] = {
+    Server.SOURCE: SourceDeniedError,
+    Server.DESTINATION: DestinationDeniedError,
+    Server.STATE: StateDeniedError,
+}
+
+
+@attrs.define(eq=False)
+class Network:
+    """One process's connections. Its faults come from the schedule; `complain` takes note of broken promises."""
+
+    process: Process
+    chance: random.Random
+    faults: Iterable[Fault]
+    tell: Tell
+    complain: Tell
+    denied: list[RigatoniError] = attrs.field(factory=list, init=False)  # what was refused for good
+    struck: int = attrs.field(default=0, init=False)  # how many requests suffered
+    asked: bool = attrs.field(default=False, init=False)  # whether the process should end
+    yielded: set[str] = attrs.field(factory=set, init=False)  # streams (their keys) that were left to other processes
+    _counts: dict[Server, int] = attrs.field(factory=dict, init=False)
+    _pending: dict[tuple[Server, int], Fault] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pending = {
+            (fault.server, fault.number + repeat): fault for fault in self.faults for repeat in range(fault.times)
+        }
+
+    async def request(self, server: Server, what: str, effect: Callable[[], T]) -> T:
+        """Let the server do `effect`, atomically, between now and its answer; an error of it is the answer."""
+        await self._alive()
+        number = self._counts[server] = self._counts.get(server, 0) + 1
+        fault = self._pending.get((server, number))
+        loop = running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        there = self.chance.random() * 0.1
+        back = max(0.0, self.chance.random() * 0.2 - 0.1)
+        if fault is None:
+            in_world(loop, there, self._serve, effect, answer, back)
+            return await answer
+        self.tell(f"{what} ({server} request {number}) {fault.kind}")
+        self.struck += 1
+        match fault.kind:
+            case FaultKind.REFUSED:
+                in_world(loop, there, _settle, answer, None, _DOWN[server](f"{what} failed"))
+            case FaultKind.FATAL:
+                self.denied.append(_DENIED[server](f"{what} is not allowed"))
+                in_world(loop, there, _settle, answer, None, self.denied[-1])
+            case FaultKind.ANSWER_LOST:
+                in_world(loop, there, _serve_quietly, effect)
+                in_world(loop, there + back, _settle, answer, None, _DOWN[server](f"{what} failed"))
+            case FaultKind.LATE:
+                in_world(loop, there, _settle, answer, None, _DOWN[server](f"{what} failed"))
+                in_world(loop, fault.seconds, _serve_quietly, effect)
+            case FaultKind.TWICE:
+                in_world(loop, there, self._serve, effect, answer, back)
+                in_world(loop, there + fault.seconds, _serve_quietly, effect)
+            case FaultKind.HANGS:
+                in_world(loop, PATIENCE, self._expect_given_up, what, answer, self.process.frozen_seconds)
+            case FaultKind.ANSWER_HANGS:
+                in_world(loop, there, _serve_quietly, effect)
+                in_world(loop, PATIENCE, self._expect_given_up, what, answer, self.process.frozen_seconds)
+            case FaultKind.SLOW:
+                in_world(loop, there, self._serve, effect, answer, fault.seconds)
+            case FaultKind.KILLED_BEFORE:
+                self.process.kill()
+            case FaultKind.KILLED_AFTER:
+                in_world(loop, there, _serve_quietly, effect)
+                in_world(loop, there, self.process.kill)
+            case FaultKind.PAUSED | FaultKind.SUSPENDED:
+                self.process.pause(fault.seconds, suspended=fault.kind is FaultKind.SUSPENDED)
+                await self._alive()
+                in_world(loop, there, self._serve, effect, answer, back)
+        return await answer
+
+    async def _alive(self) -> None:
+        """Returns when the process is not frozen; never, if it is dead."""
+        if self.process.buried:
+            raise asyncio.CancelledError
+        if self.process.frozen:
+            await asyncio.sleep(0)
+            await self._alive()
+
+    def _expect_given_up(self, what: str, answer: "asyncio.Future[Any]", frozen_seconds: float) -> None:
+        """Nothing is waited for in silence longer than the limit, unless the process did not run meanwhile."""
+        process = self.process
+        if (late := process.frozen_seconds - frozen_seconds) > 0 and not process.dead:
+            in_world(running_loop(), late, self._expect_given_up, what, answer, process.frozen_seconds)
+        elif not answer.done() and not process.dead:
+            self.complain(f"{process.name} waits for the {what} longer than {PATIENCE} s")
+
+    @staticmethod
+    def _serve(effect: Callable[[], T], answer: "asyncio.Future[T]", back: float) -> None:
+        loop = running_loop()
+        try:
+            result = effect()
+        except RigatoniError as error:
+            _after(loop, back, answer, None, error)
+        else:
+            _after(loop, back, answer, result, None)
+
+
+def _after(
+    loop: ProcessLoop,
+    back: float,
+    answer: "asyncio.Future[Any]",
+    result: Any,
+    error: RigatoniError | None,
+) -> None:
+    """Half of the answers come at once, which saves a timer; the others take their time."""
+    if back:
+        in_world(loop, back, _settle, answer, result, error)
+    else:
+        _settle(answer, result, error)
+
+
+def _settle(answer: "asyncio.Future[Any]", result: Any, error: RigatoniError | None) -> None:
+    if answer.done():
+        return  # nobody waits any more
+    if error is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(error)
+
+
+def _serve_quietly(effect: Callable[[], object]) -> None:
+    with suppress(RigatoniError):  # nobody hears the answer
+        effect()
+
+
+def world_time() -> float:
+    """The world's time, whichever process asks."""
+    return running_loop().now

@@ -1,0 +1,141 @@
+"""Processes under one virtual clock: each may be paused, suspended or killed between any two of its steps."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVarTuple, Unpack
+
+import attrs
+
+from rigatoni_testing.clock import VirtualLoop
+
+Ts = TypeVarTuple("Ts")
+
+_CURRENT: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
+_WORLD = contextvars.copy_context()
+"""The context of what no process does: the servers, the network, the operator."""
+_ROUNDING = 1e-9
+"""Seconds that keep a lagging clock from being a trifle too early when its timer is due."""
+
+
+@attrs.define(eq=False)
+class Process:
+    """What an operating system knows of a process. While it is frozen nothing of it runs.
+
+    `lag` is how many seconds its monotonic clock is behind the world's: a suspended machine's clock stands still.
+    """
+
+    name: str
+    frozen: bool = False
+    dead: bool = False
+    buried: bool = False
+    lag: float = 0.0
+    frozen_seconds: float = 0.0
+    died: asyncio.Event = attrs.field(factory=asyncio.Event)
+    main: "asyncio.Task[Any] | None" = None  # kept alive: what waits for ever is garbage otherwise
+    _waiting: list[Callable[[], object]] = attrs.field(factory=list)
+
+    def defer(self, action: Callable[[], object]) -> None:
+        """Keep what would run now until the process goes on."""
+        self._waiting.append(action)
+
+    def kill(self) -> None:
+        """SIGKILL: from now on nothing of it runs, and nothing is cleaned up."""
+        self.dead = self.frozen = True
+        self.died.set()
+
+    def pause(self, seconds: float, *, suspended: bool = False) -> None:
+        """SIGSTOP, and SIGCONT after so many seconds; `suspended`: its clock stands still meanwhile."""
+        if self.frozen:
+            return
+        self.frozen = True
+        in_world(running_loop(), seconds, self._resume, seconds if suspended else 0.0)
+        self.frozen_seconds += seconds
+
+    def bury(self) -> None:
+        """Let the tasks of a dead process unwind; its requests reach no server any more."""
+        self.buried = True
+        self._thaw()
+
+    def _resume(self, lag: float) -> None:
+        self.lag += lag
+        if not self.dead:
+            self._thaw()
+
+    def _thaw(self) -> None:
+        self.frozen = False
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
+
+
+class ProcessLoop(VirtualLoop):
+    """A virtual loop that knows to which process each callback belongs, by its context."""
+
+    def start(self, process: Process, main: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `main` and whatever it starts as this process."""
+        context = contextvars.copy_context()
+        context.run(_CURRENT.set, process)
+        return self.create_task(main, context=context)
+
+    @property
+    def now(self) -> float:
+        """The world's time: seconds since all began."""
+        return self._virtual.now
+
+    def time(self) -> float:
+        process = _CURRENT.get()
+        now = self._virtual.now
+        return now if process is None or not process.lag else now - process.lag + _ROUNDING
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        process = _CURRENT.get() if context is None else context.get(_CURRENT)
+        if process is None or not process.frozen:
+            return super().call_soon(callback, *args, context=context)
+        handle = asyncio.Handle(callback, args, self, context)
+        within = context or contextvars.copy_context()
+        process.defer(lambda: handle.cancelled() or self.call_soon(callback, *args, context=within))
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        process = _CURRENT.get() if context is None else context.get(_CURRENT)
+        if process is None:
+            return super().call_at(when, callback, *args, context=context)
+        within = context or contextvars.copy_context()
+        handles: list[asyncio.TimerHandle] = []
+
+        def due() -> None:
+            if handles[0].cancelled():
+                return
+            if process.frozen:
+                process.defer(due)
+            elif self.now < when + process.lag:  # its clock stood still since
+                super(ProcessLoop, self).call_at(when + process.lag, due, context=_WORLD)
+            else:
+                within.run(callback, *args)
+
+        handles.append(super().call_at(when + process.lag, due, context=_WORLD))
+        return handles[0]
+
+
+def in_world(loop: ProcessLoop, seconds: float, action: Callable[..., object], *args: Any) -> None:
+    """After so many seconds of the world's time do something that belongs to no process."""
+    VirtualLoop.call_at(loop, loop.now + seconds, action, *args, context=_WORLD)
+
+
+def running_loop() -> ProcessLoop:
+    """The loop that runs now."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ProcessLoop)
+    return loop

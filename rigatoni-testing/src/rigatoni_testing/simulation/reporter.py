@@ -1,0 +1,36 @@
+"""Hearing what a simulated process says of itself."""
+
+from collections.abc import Callable
+
+import attrs
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.events import Position
+from rigatoni_core.api.notices import BatchRead, LeaseYielded, Notice, WorkerStopped
+
+from rigatoni_testing.simulation.network import Network
+
+
+@attrs.frozen
+class Reporter(Listener):
+    """Tells the story, where one is told, and remembers which streams were left to others."""
+
+    network: Network
+    tell: Callable[[str], None] | None
+
+    def notify(self, notice: Notice) -> None:
+        """See `Listener`."""
+        if isinstance(notice, LeaseYielded):
+            self.network.yielded.add(notice.stream.key)
+        if isinstance(notice, WorkerStopped) and not self.network.asked:
+            self.network.complain(f"{self.network.process.name} ended its work on {notice.stream}, though nobody asked")
+        if self.tell is None or isinstance(notice, BatchRead):
+            return
+        values = attrs.asdict(notice, recurse=False, filter=lambda field, value: field.name != "stream")
+        told = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
+        self.tell(f"{self.network.process.name} says of {notice.stream.name}: {type(notice).__name__} {told}")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Position):
+        return str(value.resume_token)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

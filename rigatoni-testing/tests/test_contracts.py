@@ -1,0 +1,668 @@
+"""The suites of the testing kit: what keeps the promises passes, and each obligation catches a plugin that does not."""
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import attrs
+import pytest
+from rigatoni_core.api import notices
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Deserializer,
+    Destination,
+    DestinationMetadata,
+    Listener,
+    Managed,
+    PositionKeeper,
+    Prefetching,
+    Serializer,
+)
+from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Transient, UnreadableError
+from rigatoni_core.api.options import Secret
+from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.plugins.catalog import KINDS
+from rigatoni_testing.contracts import (
+    DestinationContract,
+    LeaseContract,
+    ListenerContract,
+    Origin,
+    Place,
+    SerializerContract,
+    SourceContract,
+    StateStoreContract,
+    obligations,
+    watching,
+)
+from rigatoni_testing.notices import one_of_each
+from rigatoni_testing.scripted import Log, ScriptedSource
+from rigatoni_testing.serializers import TokenLines
+
+# --- plugins that keep their promises
+
+
+class DownError(DestinationError, Transient):
+    id = "down"
+    default_remedy = "Wait."
+
+
+@attrs.define
+class Shelf:
+    """What a `ListDestination` writes into."""
+
+    batches: dict = attrs.field(factory=dict)  # stream key -> {first token: (end, lines)}
+    down: bool = False
+
+    async def written(self, stream):
+        batches = self.batches.get(stream.key, {})
+        return [token for _, lines in batches.values() for token in TokenLines.tokens_in(lines)]
+
+    def outage(self):
+        self.down = True
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.down = False
+
+
+@attrs.define(eq=False)
+class ListDestination(Destination, PositionKeeper):
+    """Exactly once in effect: a batch is kept by its first event, and that fixes its end."""
+
+    shelf: Shelf
+    serializer: TokenLines = attrs.field(factory=TokenLines)
+    delivery = Delivery.EFFECTIVELY_ONCE
+
+    async def write_batch(self, events):
+        if self.shelf.down:
+            raise DownError("the shelf is down")
+        lines = self.serializer.serialize(events)
+        batches = self.shelf.batches.setdefault(events.stream.key, {})
+        end, _ = batches.setdefault(events.first.resume_token, (events.end, lines))
+        return None if end == events.end else end
+
+    async def last_committed(self, stream):
+        batches = self.shelf.batches.get(stream.key)
+        return list(batches.values())[-1][0] if batches else None
+
+    async def begin(self, stream, definition, position, *, gap=None):
+        return position
+
+    def metadata(self):
+        return DestinationMetadata("a list", self.delivery)
+
+
+@attrs.define(eq=False)
+class Lines(Serializer, Deserializer):
+    """Tokens and operations, one event per line."""
+
+    media_type = "text/plain"
+    suffix = ".txt"
+
+    def serialize(self, events):
+        lines, rejected = [], {}
+        for index in range(len(events)):
+            try:
+                lines.append(f"{events[index].operation} {events.token_and_time(index)[0]}\n")
+            except Exception as error:
+                rejected[index] = error
+        if rejected:
+            raise RejectedEventsError(rejected, remedy="Look at them.")
+        return "".join(lines).encode()
+
+    def deserialize(self, content):
+        try:
+            return [dict([line.split(" ", 1)]) for line in content.decode().splitlines()]
+        except ValueError:
+            raise UnreadableError("this is not ours") from None
+
+
+@attrs.define(eq=False)
+class Counter(Listener):
+    count: int = attrs.field(default=0, init=False)
+
+    def notify(self, notice):
+        self.count += 1
+
+
+def stores(cls=MemoryStateStore):
+    """As `make` of a place that several stores share."""
+    shared = cls()
+
+    def make():
+        store = cls()
+        for field in attrs.fields(MemoryStateStore):
+            setattr(store, field.name, getattr(shared, field.name))
+        return store
+
+    return make
+
+
+def place_of(cls=ListDestination):
+    shelf = Shelf()
+    return Place(lambda: cls(shelf), shelf.written, shelf.outage)
+
+
+def origin_of(cls=ScriptedSource):
+    log = Log()
+
+    async def change(count):
+        log.grow(count)
+
+    return Origin(lambda: cls(logs={"shop.orders": log}, await_time=0.01), "shop.orders", change)
+
+
+class TestMemory(StateStoreContract, LeaseContract):
+    @pytest.fixture
+    def make(self):
+        return stores()
+
+
+class TestListDestination(DestinationContract):
+    @pytest.fixture
+    def place(self):
+        return place_of()
+
+
+class TestLines(SerializerContract):
+    @pytest.fixture
+    def make(self):
+        return Lines
+
+
+class TestScriptedSource(SourceContract):
+    @pytest.fixture
+    def origin(self):
+        return origin_of()
+
+
+class TestCounter(ListenerContract):
+    @pytest.fixture
+    def make(self):
+        return Counter
+
+
+# --- plugins that break one
+
+BROKEN = []
+"""(suite, obligation, maker of the fixture)"""
+
+
+def breaks(suite, *obligations, of):
+    def decorate(cls):
+        BROKEN.extend((suite, obligation, cls, of) for obligation in obligations)
+        return cls
+
+    return decorate
+
+
+def store_that_breaks(*obligations, suite=StateStoreContract):
+    return breaks(suite, *obligations, of=stores)
+
+
+def destination_that_breaks(*obligations):
+    return breaks(DestinationContract, *obligations, of=place_of)
+
+
+def serializer_that_breaks(*obligations):
+    return breaks(SerializerContract, *obligations, of=lambda cls: cls)
+
+
+def source_that_breaks(*obligations):
+    return breaks(SourceContract, *obligations, of=origin_of)
+
+
+def listener_that_breaks(*obligations):
+    return breaks(ListenerContract, *obligations, of=lambda cls: cls)
+
+
+def reads_a_file(self):
+    Path(__file__).open().close()
+
+
+def talkative(cls):
+    """The class with a secret among its options that its repr shows."""
+
+    def shown(self):
+        return "the password is hunter2"
+
+    made = type("Talkative", (cls,), {"__annotations__": {"secret": Secret}, "__repr__": shown})
+    made.secret = attrs.field(factory=lambda: Secret("hunter2"), kw_only=True)
+    return attrs.define(made, eq=False, repr=False, slots=False)
+
+
+class Leaking:
+    """Starts a thread and never ends it."""
+
+    async def __aenter__(self):
+        threading.Thread(target=time.sleep, args=(8,), daemon=True).start()
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+
+@store_that_breaks("test_its_constructor_does_no_io")
+class EagerStore(MemoryStateStore):
+    def __init__(self):
+        super().__init__()
+        reads_a_file(self)
+
+
+store_that_breaks("test_its_text_shows_no_secret")(talkative(MemoryStateStore))
+destination_that_breaks("test_its_text_shows_no_secret")(talkative(ListDestination))
+serializer_that_breaks("test_its_text_shows_no_secret")(talkative(Lines))
+source_that_breaks("test_its_text_shows_no_secret")(talkative(ScriptedSource))
+listener_that_breaks("test_its_text_shows_no_secret")(talkative(Counter))
+
+
+@store_that_breaks("test_it_closes_what_it_opened")
+class LeakingStore(Leaking, MemoryStateStore):
+    pass
+
+
+@store_that_breaks("test_what_was_saved_is_loaded_to_the_last_field")
+class Forgetful(MemoryStateStore):
+    async def save_resume_token(self, stream, checkpoint):
+        await super().save_resume_token(stream, attrs.evolve(checkpoint, gaps=()))
+
+
+@store_that_breaks("test_a_save_replaces_the_one_before_and_outlives_the_store")
+class First(MemoryStateStore):
+    async def save_resume_token(self, stream, checkpoint):
+        if await self.load_resume_token(stream) is None:
+            await super().save_resume_token(stream, checkpoint)
+
+
+@store_that_breaks("test_streams_do_not_share_a_record")
+class Flat(MemoryStateStore):
+    async def save_resume_token(self, stream, checkpoint):
+        self._checkpoints[f"{stream.pipeline}/{stream.name}"] = checkpoint
+
+    async def load_resume_token(self, stream):
+        return self._checkpoints.get(f"{stream.pipeline}/{stream.name}")
+
+
+@store_that_breaks("test_clear_forgets_and_may_find_nothing")
+class Elephant(MemoryStateStore):
+    async def clear_resume_token(self, stream, *, fencing_token=0):
+        return None
+
+
+@store_that_breaks("test_an_older_fencing_token_changes_nothing")
+@breaks(LeaseContract, "test_a_grant_fences_off_the_owner_before", of=stores)
+class Unfenced(MemoryStateStore):
+    def _refuse_older(self, stream, fencing_token):
+        return None
+
+
+@store_that_breaks("test_of_many_saves_at_once_one_is_there_whole")
+class Torn(MemoryStateStore):
+    async def save_resume_token(self, stream, checkpoint):
+        before = self._checkpoints.get(stream.key, checkpoint)
+        self._checkpoints[stream.key] = attrs.evolve(checkpoint, position=before.position)
+
+
+@store_that_breaks("test_a_cancelled_save_never_overtakes_a_later_one")
+class Late(MemoryStateStore):
+    async def save_resume_token(self, stream, checkpoint):
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(0.001, self._checkpoints.__setitem__, stream.key, checkpoint)
+            raise
+        await asyncio.sleep(0.005)
+        if checkpoint.position.resume_token != "later 1":
+            self._checkpoints[stream.key] = checkpoint
+
+
+def lease_that_breaks(*obligations):
+    return breaks(LeaseContract, *obligations, of=stores)
+
+
+@lease_that_breaks("test_a_lease_is_held_by_one_owner", "test_a_stranger_neither_renews_nor_releases")
+class Generous(MemoryStateStore):
+    async def acquire(self, stream, *, owner, ttl):
+        self._leases.pop(stream.key, None)
+        return await super().acquire(stream, owner=owner, ttl=ttl)
+
+    async def renew(self, lease, *, ttl):
+        return lease
+
+
+@lease_that_breaks("test_fencing_tokens_grow_with_every_grant")
+class Constant(MemoryStateStore):
+    async def acquire(self, stream, *, owner, ttl):
+        lease = await super().acquire(stream, owner=owner, ttl=ttl)
+        return lease and attrs.evolve(lease, fencing_token=1)
+
+    async def release(self, lease):
+        self._leases.pop(lease.stream.key, None)
+
+
+@lease_that_breaks("test_the_deadline_is_on_the_event_loops_clock_and_taken_before_asking")
+class WallClock(MemoryStateStore):
+    async def acquire(self, stream, *, owner, ttl):
+        lease = await super().acquire(stream, owner=owner, ttl=ttl)
+        return lease and attrs.evolve(lease, deadline=time.time() + ttl)
+
+
+@lease_that_breaks("test_a_lease_runs_out_by_itself")
+class Immortal(MemoryStateStore):
+    async def renew(self, lease, *, ttl):
+        return lease
+
+
+@destination_that_breaks("test_its_constructor_does_no_io")
+class EagerDestination(ListDestination):
+    def __attrs_post_init__(self):
+        reads_a_file(self)
+
+
+EagerDestination = attrs.define(EagerDestination, eq=False)
+BROKEN[-1] = (*BROKEN[-1][:2], EagerDestination, BROKEN[-1][3])
+
+
+@destination_that_breaks("test_it_closes_what_it_opened")
+class LeakingDestination(Leaking, ListDestination):
+    pass
+
+
+@destination_that_breaks(
+    "test_what_was_flushed_is_there_in_order",
+    "test_a_cancelled_write_may_be_made_again",
+)
+class Buffering(ListDestination):
+    async def write_batch(self, events):
+        return None
+
+
+@destination_that_breaks("test_what_was_prepared_is_written_in_its_turn_or_void")
+@attrs.define(eq=False)
+class Hasty(ListDestination, Prefetching):
+    """Writes what it made early, though the batch that begins with that event is another one by now."""
+
+    made: dict = attrs.field(factory=dict)
+
+    def prepare(self, events):
+        self.made[events.first.resume_token] = self.serializer.serialize(events)
+
+    def discard(self, stream):
+        pass
+
+    async def write_batch(self, events):
+        fixed = await super().write_batch(events)
+        if (lines := self.made.pop(events.first.resume_token, None)) is not None:
+            self.shelf.batches[events.stream.key][events.first.resume_token] = (events.end, lines)
+        return fixed
+
+
+@destination_that_breaks("test_a_batch_that_comes_again_is_as_declared")
+class Appending(ListDestination):
+    async def write_batch(self, events):
+        batches = self.shelf.batches.setdefault(events.stream.key, {})
+        batches[len(batches)] = (events.end, self.serializer.serialize(events))
+
+
+@destination_that_breaks("test_after_a_crash_batches_come_again_with_other_ends")
+class Adopting(ListDestination):
+    async def write_batch(self, events):
+        await super().write_batch(events)
+
+
+@destination_that_breaks("test_streams_are_written_at_once_and_apart")
+class Mixing(ListDestination):
+    async def write_batch(self, events):
+        lines = self.serializer.serialize(events)
+        self.shelf.batches.setdefault("all", {})[events.first.resume_token] = (events.end, lines)
+        for key in (f"test-pipeline/shop.{name}" for name in ("a", "b", "%2A")):
+            self.shelf.batches[key] = self.shelf.batches["all"] if key.endswith(events.stream.key[-1]) else {}
+
+
+@destination_that_breaks("test_a_batch_whose_events_were_all_rejected_is_written_too")
+class NeverEmpty(ListDestination):
+    async def write_batch(self, events):
+        return await super().write_batch(events) if len(events) else events.end
+
+
+@destination_that_breaks("test_rejected_events_are_named_at_once_and_leave_nothing")
+class OneByOne(ListDestination):
+    async def write_batch(self, events):
+        for index in range(len(events)):
+            await super().write_batch(events[index : index + 1])
+
+
+@destination_that_breaks("test_an_outage_is_transient_and_loses_nothing")
+class Fatal(ListDestination):
+    async def write_batch(self, events):
+        if self.shelf.down:
+            raise DestinationError("down", remedy="Wait.")
+        return await super().write_batch(events)
+
+
+@destination_that_breaks("test_it_knows_how_far_it_has_come")
+class Lost(ListDestination):
+    async def last_committed(self, stream):
+        return None
+
+
+@destination_that_breaks("test_its_metadata_promises_no_more_than_its_class")
+class Boasting(ListDestination):
+    def metadata(self):
+        return DestinationMetadata("a list", Delivery.TRANSACTIONAL)
+
+
+@serializer_that_breaks("test_it_says_what_it_writes")
+class Nameless(Lines):
+    suffix = "txt"
+
+
+@serializer_that_breaks("test_values_of_every_type_are_written_or_rejected_by_name")
+class Random(Lines):
+    def serialize(self, events):
+        return f"{id(self)}{time.monotonic_ns()}".encode()
+
+
+@serializer_that_breaks("test_a_damaged_event_is_rejected_and_its_neighbours_are_not")
+class AllOrNothing(Lines):
+    def serialize(self, events):
+        try:
+            return super().serialize(events)
+        except RejectedEventsError as error:
+            reason = next(iter(error.events.values()))
+            raise RejectedEventsError(dict.fromkeys(range(len(events)), reason), remedy="Look.") from None
+
+
+@serializer_that_breaks("test_parts_of_a_batch_are_written_like_whole_ones")
+class FromTheStart(Lines):
+    def serialize(self, events):
+        return bytes(events.whole.buffer[: events.nbytes])
+
+
+@serializer_that_breaks("test_the_bytes_do_not_depend_on_how_events_came_in_replies")
+class FirstReply(Lines):
+    def serialize(self, events):
+        return bytes(events.segments[0].documents)
+
+
+@serializer_that_breaks("test_several_threads_may_use_it_at_once")
+class Shared(Lines):
+    def serialize(self, events):
+        shared = self.__class__.__dict__["lines"]
+        shared.clear()
+        for index in range(len(events)):
+            shared.append(str(events.token_and_time(index)[0]))
+            time.sleep(0)
+        return "".join(shared).encode()
+
+    lines = []  # noqa: RUF012 - that is what is wrong with it
+
+
+@serializer_that_breaks("test_what_it_did_not_write_is_unreadable_by_name")
+class Trusting(Lines):
+    def deserialize(self, content):
+        return [{"line": line} for line in content.decode("latin-1").splitlines()]
+
+
+@serializer_that_breaks("test_its_constructor_does_no_io")
+class EagerSerializer(Lines):
+    def __init__(self):
+        reads_a_file(self)
+
+
+class Wrapped(ScriptedSource):
+    """A source whose items a subclass changes."""
+
+    def change(self, number, batch):
+        return batch
+
+    async def read(self, stream, *, after):
+        number = 0
+        async for batch in super().read(stream, after=after):
+            if (changed := self.change(number, batch)) is not None:
+                yield changed
+            number += 1
+
+
+@source_that_breaks("test_its_streams_are_named_and_distinct")
+class Doubled(ScriptedSource):
+    async def streams(self):
+        return ["shop.orders", "shop.orders"]
+
+
+@source_that_breaks("test_what_happens_after_the_anchor_is_read_in_order")
+class NoAnchor(Wrapped):
+    def change(self, number, batch):
+        return batch if number else None
+
+
+@source_that_breaks("test_it_goes_on_right_after_any_event")
+class Skipping(Wrapped):
+    def _index(self, log, after):
+        index = super()._index(log, after)
+        return index if after is None or index == len(log.raws) else index + 1
+
+
+@source_that_breaks("test_an_idle_stream_answers_heartbeats_that_can_be_resumed_from")
+class Stuck(Wrapped):
+    def change(self, number, batch):
+        if len(batch) or number == 0:
+            return batch
+        return type(batch).heartbeat(batch.stream, self._mark(self.logs["shop.orders"], 0), decoder=self.decoder)
+
+
+@source_that_breaks("test_cancelling_a_read_loses_nothing")
+class Consuming(Wrapped):
+    def _index(self, log, after):
+        return len(log.raws) if self.cancelled(after) else super()._index(log, after)
+
+    def cancelled(self, after):
+        return after is not None
+
+
+@source_that_breaks("test_events_decode_and_tell_what_their_marks_tell")
+class OtherDecoder(Wrapped):
+    def change(self, number, batch):
+        batch.decoder = type(batch.decoder)()
+        return batch
+
+
+@source_that_breaks("test_it_closes_what_it_opened")
+class LeakingSource(Leaking, ScriptedSource):
+    pass
+
+
+@source_that_breaks("test_its_constructor_does_no_io")
+class EagerSource(ScriptedSource):
+    def __init__(self, **options):
+        super().__init__(**options)
+        reads_a_file(self)
+
+
+@listener_that_breaks("test_it_takes_every_notice_without_raising_or_blocking")
+class Writing(Counter):
+    def notify(self, notice):
+        reads_a_file(self)
+
+
+@listener_that_breaks("test_a_notice_that_it_does_not_know_is_taken")
+class Strict(Counter):
+    known = {type(notice): str for notice in one_of_each()}  # noqa: RUF012
+
+    def notify(self, notice):
+        self.known[type(notice)](notice)
+
+
+@listener_that_breaks("test_it_closes_what_it_opened")
+class LeakingListener(Leaking, Counter, Managed):
+    pass
+
+
+@listener_that_breaks("test_its_constructor_does_no_io")
+class EagerListener(Counter):
+    def __init__(self):
+        reads_a_file(self)
+
+
+SUITES = [StateStoreContract, LeaseContract, DestinationContract, SerializerContract, SourceContract, ListenerContract]
+
+
+@pytest.mark.parametrize(("suite", "obligation", "cls", "of"), BROKEN, ids=lambda it: getattr(it, "__name__", it))
+def test_each_obligation_catches_who_breaks_it(suite, obligation, cls, of, monkeypatch):
+    monkeypatch.setattr(obligations, "LONGEST", 1.0)
+    monkeypatch.setattr(watching, "PATIENCE", 0.3)
+    test, subject = getattr(suite(), obligation), of(cls)
+
+    async def run():
+        async with asyncio.timeout(20):
+            await test(subject)
+
+    with pytest.raises(AssertionError, match="the contract is broken: "):
+        asyncio.run(run()) if inspect.iscoroutinefunction(test) else test(subject)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_each_obligation_has_an_example_that_breaks_it(suite):
+    tests = {name for name in dir(suite) if name.startswith("test_")}
+    assert tests == {obligation for broken, obligation, *_ in BROKEN if broken is suite}
+
+
+def test_an_obligation_can_not_be_replaced_in_silence():
+    with pytest.raises(TypeError, match="would replace an obligation of StateStoreContract"):
+
+        class TestCheating(StateStoreContract):
+            def test_clear_forgets_and_may_find_nothing(self):
+                pass
+
+
+def test_there_is_an_example_of_each_notice():
+    kinds = {cls for _, cls in inspect.getmembers(notices, inspect.isclass) if issubclass(cls, notices.Notice)}
+    assert {type(notice) for notice in one_of_each()} == kinds - {notices.Notice}
+
+
+def test_there_is_a_suite_for_each_kind_of_component():
+    names = {suite.__name__.removesuffix("Contract") for suite in SUITES}
+    assert {contract for _, contract in KINDS.values()} <= names
+
+
+def test_the_suites_run_for_an_author_who_gives_one_fixture(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        "import pytest\n"
+        "from rigatoni_core.builtin.memory import MemoryStateStore\n"
+        "from rigatoni_testing.contracts import StateStoreContract\n"
+        "class TestMine(StateStoreContract):\n"
+        "    @pytest.fixture\n"
+        "    def make(self): return MemoryStateStore\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=strict", "."]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
+    assert "10 passed" in answer.stdout

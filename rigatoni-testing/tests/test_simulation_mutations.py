@@ -1,0 +1,389 @@
+"""The simulator must find bugs: each deliberate one in the real code, or in the model's protocol, is caught in time.
+
+A mutation lives here only: a part is replaced for the time of one test. It survives if no schedule of the budget shows
+a broken promise; then the simulator, not the code, is at fault.
+"""
+
+import asyncio
+import itertools
+import time
+from unittest import mock
+
+import attrs
+import pytest
+from rigatoni_core.api.errors import CorruptCheckpointError, DefinitionChangedError
+from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.engine.batcher import Batcher
+from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.leases import LeaseHolder
+from rigatoni_core.engine.rejection_policy import RejectionPolicy
+from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.worker import Worker
+from rigatoni_testing.simulation.bucket import name_of
+from rigatoni_testing.simulation.destination import ChainDestination
+from rigatoni_testing.simulation.schedule import Life, random_schedule
+from rigatoni_testing.simulation.world import Parts, simulate
+
+SECONDS = 60.0
+
+
+def two_definitions(seed):
+    """A random schedule in which two owners without leases overlap, the later one with a changed definition."""
+    schedule = random_schedule(seed)
+    return attrs.evolve(
+        schedule,
+        keeps_chain=True,
+        keeps_leases=False,
+        several_parts=False,
+        faults=tuple(fault for fault in schedule.faults if fault.life < 2),
+        lives=(
+            Life(0.0, 70.0, batch_size=3 + seed % 5, batch_timeout=1.0),
+            Life(5.0 + seed % 7, 60.0, batch_size=2 + seed % 4, batch_timeout=1.0, definition=2),
+        ),
+    )
+
+
+def caught(parts=Parts(), make=random_schedule, first=1_000_000):  # noqa: B008
+    """The schedule that shows it first; fails if none does within the time."""
+    until = time.process_time() + SECONDS
+    for seed in itertools.count(first):
+        schedule = make(seed)
+        if simulate(schedule, parts).violations:
+            return schedule
+        assert time.process_time() < until, f"survived {seed - first + 1} schedules"
+    raise AssertionError
+
+
+def mutated(where, name, make):
+    """Replace a method by what `make` makes of it."""
+    return mock.patch.object(where, name, make(getattr(where, name)))
+
+
+# --- of the worker, the batcher, the checkpoint, the lease
+
+
+def save_before_write(deliver):
+    async def mutant(self, batch):
+        await self.checkpoint.advance(batch.end, batch.read)
+        return await deliver(self, batch)
+
+    return mutant
+
+
+def forget_to_cut(deliver):
+    async def mutant(self, batch):
+        await deliver(self, batch)
+
+    return mutant
+
+
+def take_a_failed_write_for_done(deliver):
+    async def mutant(self, batch):
+        try:
+            return await deliver(self, batch)
+        except TimeoutError:
+            return None
+        except Exception as error:
+            if getattr(error, "transient", False):
+                return None
+            raise
+
+    return mutant
+
+
+def drop_the_batch_on_stop(deliver):
+    async def mutant(self, batch):
+        return None if self.retry.stopping else await deliver(self, batch)
+
+    return mutant
+
+
+def keep_no_letters(settle):
+    async def mutant(self, batch, rejected, attempt):
+        return None
+
+    return mutant
+
+
+def take_an_unwritten_letter_for_kept(keep):
+    async def mutant(self, batch, index, reason, attempt):
+        try:
+            await keep(self, batch, index, reason, attempt)
+        except Exception as error:
+            if not getattr(error, "transient", False):
+                raise
+
+    return mutant
+
+
+def claim_no_range_for_rejected_events(write):
+    async def mutant(self, batch):
+        return await write(self, batch) if len(batch) else None
+
+    return mutant
+
+
+def forget_to_flush(write):
+    async def mutant(self, batch):
+        self.lease.check()
+        return await self.destination.write_batch(batch)
+
+    return mutant
+
+
+def wait_for_a_write_without_limit(write):
+    async def mutant(self, batch):
+        self.lease.check()
+        fixed = await self.destination.write_batch(batch)
+        if fixed is None:
+            await self.destination.flush()
+        return fixed
+
+    return mutant
+
+
+def retry_after_a_fatal_error(wait):
+    async def mutant(self, error):
+        await self.retry.pause(1.0)
+
+    return mutant
+
+
+def let_a_heartbeat_overtake_the_chunks(anext_):
+    async def mutant(self):
+        if self._heartbeat is not None:
+            heartbeat, self._heartbeat = self._heartbeat, None
+            return heartbeat
+        return await anext_(self)
+
+    return mutant
+
+
+def lose_a_reply_when_many_wait(read):
+    async def mutant(self):
+        async for reply in self._replies:
+            if len(reply):
+                self._chunks.append((reply, self._clock()))
+                self._count(len(reply), reply.nbytes)
+            else:
+                self._heartbeat = reply
+            if (
+                self._chunks
+                and self._heartbeat is not None
+                and self._heartbeat.end.order < self._chunks[-1][0].end.order
+            ):
+                self._heartbeat = reply.heartbeat(
+                    reply.stream, self._chunks[-1][0].end, decoder=reply._decoder, source_time=reply.source_time
+                )
+                self._chunks.clear()
+                self._events = self._bytes = 0
+            self._changed.set()
+            await self._room.wait()
+
+    return mutant
+
+
+def forget_what_is_put_back(put_back):
+    def mutant(self, rest, since=None):
+        return None
+
+    return mutant
+
+
+def read_without_bound(open_or_close):
+    def mutant(self):
+        self._room.set()
+
+    return mutant
+
+
+def stop_without_the_last_batch(stop):
+    def mutant(self):
+        stop(self)
+        self._finished = True
+
+    return mutant
+
+
+def end_where_the_stream_was_left_to_others(enter):
+    async def mutant(self):
+        await enter(self)
+        return True
+
+    return mutant
+
+
+def take_a_damaged_record_for_none(load):
+    async def mutant(self):
+        try:
+            return await load(self)
+        except CorruptCheckpointError:
+            return None
+
+    return mutant
+
+
+def check_no_lease(check):
+    def mutant(self):
+        return None
+
+    return mutant
+
+
+def forget_the_gap(record_gap):
+    async def mutant(self, gap):
+        memory = self._memory
+        self._memory = attrs.evolve(memory, position=gap.resumed) if memory else None
+        await self._save()
+
+    return mutant
+
+
+def save_later(advance):
+    async def mutant(self, end, events):
+        self._memory = attrs.evolve(self._memory, position=end, events=self._memory.events + events)
+
+    return mutant
+
+
+def anchor_nothing(anchor):
+    async def mutant(self, position):
+        return None
+
+    return mutant
+
+
+def never_pause_to_stop(pause):
+    async def mutant(self, seconds):
+        await asyncio.sleep(seconds)
+
+    return mutant
+
+
+REAL = [
+    (Worker, "_deliver", save_before_write),
+    (Worker, "_deliver", forget_to_cut),
+    (Worker, "_deliver", take_a_failed_write_for_done),
+    (Worker, "_deliver", drop_the_batch_on_stop),
+    (RejectionPolicy, "settle", keep_no_letters),
+    (RejectionPolicy, "_keep", take_an_unwritten_letter_for_kept),
+    (Worker, "_write", claim_no_range_for_rejected_events),
+    (Worker, "_write", forget_to_flush),
+    (Worker, "_write", wait_for_a_write_without_limit),
+    (Worker, "_wait_for_better_times", retry_after_a_fatal_error),
+    (Batcher, "__anext__", let_a_heartbeat_overtake_the_chunks),
+    (Batcher, "_read", lose_a_reply_when_many_wait),
+    (Batcher, "_put_back", forget_what_is_put_back),
+    (Batcher, "_open_or_close", read_without_bound),
+    (Batcher, "stop", stop_without_the_last_batch),
+    (Worker, "_enter", end_where_the_stream_was_left_to_others),
+    (CheckpointKeeper, "load", take_a_damaged_record_for_none),
+    (LeaseHolder, "check", check_no_lease),
+    (CheckpointKeeper, "record_gap", forget_the_gap),
+    (CheckpointKeeper, "advance", save_later),
+    (CheckpointKeeper, "anchor", anchor_nothing),
+    (Retry, "pause", never_pause_to_stop),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "make"), REAL, ids=lambda item: getattr(item, "__name__", str(item)))
+def test_a_mutation_of_core_is_caught(where, name, make):
+    with mutated(where, name, make):
+        schedule = caught()
+    assert not simulate(schedule).violations  # it is the mutation that was seen
+
+
+# --- of a state store and of a destination: what plugins could get wrong
+
+
+class IgnoresFencingTokens(MemoryStateStore):
+    def _refuse_older(self, stream, fencing_token):
+        return None
+
+
+class GrantsAHeldLease(MemoryStateStore):
+    async def acquire(self, stream, *, owner, ttl):
+        self._leases.pop(stream.key, None)
+        return await MemoryStateStore.acquire(self, stream, owner=owner, ttl=ttl)
+
+
+class WritesTheLeadLast(ChainDestination):
+    async def _put(self, stream, lead):
+        bucket = self.buckets[stream.key]
+        for place, numbers in list(lead.parts.items())[1:]:
+            await self.network.request(
+                "destination", f"put in {place}", lambda p=place, n=numbers: bucket.put_part(lead.first, p, n)
+            )
+        return await ChainDestination._put(self, stream, lead)
+
+
+class AdoptsWithoutComparingEnds(ChainDestination):
+    def _adopt(self, stream, mine, found):
+        ChainDestination._adopt(self, stream, mine, found)
+
+
+class AcceptsForeignObjects(ChainDestination):
+    def _adopt(self, stream, mine, found):
+        return ChainDestination._adopt(self, stream, mine, attrs.evolve(found, owner=mine.owner, first=mine.first))
+
+
+class AcceptsALeadOfAnotherDefinition(ChainDestination):
+    def _adopt(self, stream, mine, found):
+        return ChainDestination._adopt(self, stream, mine, attrs.evolve(found, number=mine.number))
+
+
+class OverwritesWhatIsThere(ChainDestination):
+    async def _put(self, stream, lead):
+        bucket = self.buckets[stream.key]
+
+        def put():
+            if (found := bucket.leads.get(key := name_of(lead.first))) is not None and found.owner == lead.owner:
+                bucket.leads[key] = lead
+            else:
+                bucket.put_lead(lead)
+
+        await self.network.request("destination", "put", put)
+
+
+class IgnoresANewerDefinition(ChainDestination):
+    def _adopt(self, stream, mine, found):
+        try:
+            return ChainDestination._adopt(self, stream, mine, found)
+        except DefinitionChangedError:
+            return None
+
+
+class BeginsWithoutTheAnchorInForce(ChainDestination):
+    async def begin(self, stream, definition, position, *, gap=None):
+        await ChainDestination.begin(self, stream, definition, position, gap=gap)
+        return position
+
+
+PARTS = [
+    Parts(store=IgnoresFencingTokens),
+    Parts(store=GrantsAHeldLease),
+    Parts(chain=WritesTheLeadLast),
+    Parts(chain=AdoptsWithoutComparingEnds),
+    Parts(chain=AcceptsForeignObjects),
+    Parts(chain=AcceptsALeadOfAnotherDefinition),
+    Parts(chain=OverwritesWhatIsThere),
+    Parts(chain=IgnoresANewerDefinition),
+    Parts(chain=BeginsWithoutTheAnchorInForce),
+]
+
+
+def _mutants(parts):
+    return next(
+        maker.__name__ for maker in (parts.store, parts.chain) if maker not in (MemoryStateStore, ChainDestination)
+    )
+
+
+RARE = {"AcceptsALeadOfAnotherDefinition": 1_000_020, "IgnoresANewerDefinition": 1_000_870}
+"""Seen only where definitions change while two owners write; the search begins shortly before a seed that shows it."""
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=_mutants)
+def test_a_mutation_of_a_plugin_is_caught(parts):
+    name = _mutants(parts)
+    schedule = caught(parts, two_definitions, RARE[name]) if name in RARE else caught(parts)
+    assert not simulate(schedule).violations
