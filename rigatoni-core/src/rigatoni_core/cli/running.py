@@ -15,12 +15,12 @@ import attrs
 
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.statistics import StreamStatistics
-from rigatoni_core.cli.announcing import Announcer
 from rigatoni_core.cli.app import ABANDONED, BUG, CAN_NOT_START, DONE, WORKER_FAILED, fail_on_bug
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
 from rigatoni_core.cli.reloading import refusal
 from rigatoni_core.cli.sockets import answering
+from rigatoni_core.cli.startup_notice import StartupNotice
 from rigatoni_core.engine.group import PipelineGroup
 from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 
@@ -96,7 +96,7 @@ class Run:
         return outcomes
 
     def _pipeline(self, configuration: "PipelineConfiguration") -> Pipeline:
-        own = [Announcer(configuration, self._tell, self._warn), LogListener(self._log, tracebacks=not self._human)]
+        own = [StartupNotice(configuration, self._tell, self._warn), LogListener(self._log, tracebacks=not self._human)]
         return Pipeline.of(configuration, listeners=own)
 
     def _failed(self, name: str, error: Exception) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.config.cli_values import Override
 from rigatoni_core.config.faults import KeyPath
-from rigatoni_core.config.given import Override
 from rigatoni_core.config.lines import line_of, lines_of
 
 _DEEPEST = 100

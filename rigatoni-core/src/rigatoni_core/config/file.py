@@ -11,9 +11,9 @@ from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import SIDES
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.config import plugins
+from rigatoni_core.config.cli_values import Override
 from rigatoni_core.config.documents import Document, documents, overridden
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
-from rigatoni_core.config.given import Override
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
 from rigatoni_core.plugins.catalog import Catalog

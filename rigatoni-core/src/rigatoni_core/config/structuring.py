@@ -21,8 +21,8 @@ from cattrs.errors import (
 
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.options import ByteSize, Secret, parse_size
+from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import Refused, in_words, nearest
-from rigatoni_core.config.given import Given
 from rigatoni_core.config.secrets import Redaction, read_secret
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_core.plugins.component_options import CONTRACTS, bare, fields_of, help_of, key_of, words_of
@@ -54,7 +54,7 @@ class Structuring:
 
     def build(self, value: Any, hint: Any) -> Any:
         """The value as the type hint says."""
-        return self._converter.structure(value.meant_as(hint) if isinstance(value, Given) else value, bare(hint))
+        return self._converter.structure(value.meant_as(hint) if isinstance(value, CliValue) else value, bare(hint))
 
     def _class(self, table: Any, cls: type[Any]) -> Any:
         """An instance of an attrs class. Its fields are checked one by one, so that every fault is found."""

@@ -9,9 +9,9 @@ from typing import Any, get_args
 import attrs
 
 from rigatoni_core.api.options import Secret
+from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import KeyPath, spelled
 from rigatoni_core.config.file import PipelineTable
-from rigatoni_core.config.given import Given
 from rigatoni_core.plugins.catalog import CORE, Catalog, Kind
 from rigatoni_core.plugins.component_options import (
     CONTRACTS,
@@ -57,7 +57,7 @@ class Missing:
         """What a person typed, as a value: a list by commas, other values as TOML would say them, else a text."""
         if typing.get_origin(bare(self.hint)) in (tuple, list):
             return [item.strip() for item in answer.split(",") if item.strip()]
-        return Given(answer).meant_as(self.hint)
+        return CliValue(answer).meant_as(self.hint)
 
 
 class Writer:
@@ -115,7 +115,7 @@ class Writer:
         key = spelled(path[-1:])
         if path[1:] in self._values:
             value = self._values[path[1:]]
-            return f"{key} = {spelled_value(value.meant_as(hint) if isinstance(value, Given) else value)}"
+            return f"{key} = {spelled_value(value.meant_as(hint) if isinstance(value, CliValue) else value)}"
         if default is None and bare(hint) is Secret:
             return f'{key} = {{ env = "{variable(path, self._types)}" }}'
         return f"#{key} = {default}" if default != "none" else f"#{key} =    ({words_of(hint)})"

@@ -44,7 +44,7 @@ def set_(
     A later position skips changes: the gap is recorded. An earlier one delivers changes again. The pipeline must not
     run meanwhile. The old record is kept in the history, a file beside FILE.
     """
-    from rigatoni_core.cli.state.plans import set_position
+    from rigatoni_core.cli.state.position_changes import set_position
     from rigatoni_core.cli.state.repairs import Repair
 
     Repair(file, overrides, history, yes).run(stream, set_position(time, token))
@@ -59,7 +59,7 @@ def clear(file: Path, overrides: tuple[str, ...], stream: str, history: Path | N
     The next run begins where the destination knows, else where the source's start_at says. The old record is kept in
     the history, a file beside FILE.
     """
-    from rigatoni_core.cli.state.plans import forget
+    from rigatoni_core.cli.state.position_changes import forget
     from rigatoni_core.cli.state.repairs import Repair
 
     Repair(file, overrides, history, yes).run(stream, forget())
@@ -74,7 +74,7 @@ def rebuild(file: Path, overrides: tuple[str, ...], stream: str | None, history:
     For a lost or damaged state store: the destination knows by itself how far each stream has come. The old records
     are kept in the history, a file beside FILE.
     """
-    from rigatoni_core.cli.state.plans import from_destination
+    from rigatoni_core.cli.state.position_changes import from_destination
     from rigatoni_core.cli.state.repairs import Repair
 
     Repair(file, overrides, history, yes).run(stream, from_destination())

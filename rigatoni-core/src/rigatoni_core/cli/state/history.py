@@ -11,7 +11,7 @@ import attrs
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.api.records import dump_checkpoint
-from rigatoni_core.cli.state.opened import whoami
+from rigatoni_core.cli.state.components import whoami
 
 
 def history_of(file: Path) -> Path:

@@ -15,8 +15,8 @@ from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError
 from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.cli.files import configuration_of
 from rigatoni_core.cli.output import complain, say, time_in_words, warn
+from rigatoni_core.cli.state.components import holding, streams_of
 from rigatoni_core.cli.state.history import History, history_of, record_of
-from rigatoni_core.cli.state.opened import holding, streams_of
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration

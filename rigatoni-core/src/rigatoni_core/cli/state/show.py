@@ -50,7 +50,7 @@ async def _load(
     configuration: "PipelineConfiguration", stream: str | None, offline: bool, tokens: bool
 ) -> list[dict[str, Any]]:
     from rigatoni_core.api.contracts import StateInspector
-    from rigatoni_core.cli.state.opened import looking, streams_of
+    from rigatoni_core.cli.state.components import looking, streams_of
 
     state, records = configuration.state, []
     streams = await streams_of(configuration, stream)

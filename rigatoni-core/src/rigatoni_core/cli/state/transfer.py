@@ -19,7 +19,7 @@ def export(file: Path, overrides: tuple[str, ...]) -> None:
     """
     import asyncio
 
-    from rigatoni_core.cli.state.plans import exported
+    from rigatoni_core.cli.state.position_changes import exported
 
     records = asyncio.run(exported(configuration_of(file, overrides)))
     click.echo(json.dumps(records, indent=2, ensure_ascii=False))  # as it is: a token may look like a secret by chance
@@ -33,7 +33,7 @@ def import_(file: Path, overrides: tuple[str, ...], records: BinaryIO, history: 
 
     The old records are kept in the history, a file beside FILE.
     """
-    from rigatoni_core.cli.state.plans import imported
+    from rigatoni_core.cli.state.position_changes import imported
     from rigatoni_core.cli.state.repairs import Repair
 
     Repair(file, overrides, history, yes).run(None, imported(records.read(), records.name))

@@ -11,8 +11,8 @@ from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Checkpoint, Gap, Position
 from rigatoni_core.api.records import load_checkpoint
 from rigatoni_core.cli.output import complain
+from rigatoni_core.cli.state.components import looking, streams_of, whoami
 from rigatoni_core.cli.state.history import record_of
-from rigatoni_core.cli.state.opened import looking, streams_of, whoami
 from rigatoni_core.cli.state.repairs import Look, Plan
 from rigatoni_core.cli.times import parse_time
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
 
 
-class Announcer(Listener):
+class StartupNotice(Listener):
     """Says into what the pipeline writes and what is promised, and once per stream where it goes on.
 
     Before that, what the components found unwise about their servers; `validate` says what the options alone show.

@@ -10,11 +10,11 @@ from rigatoni_core.api.options import Secret
 from rigatoni_core.config.faults import KeyPath
 from rigatoni_core.plugins.component_options import bare
 
-Override = tuple[KeyPath, "Given"]
+Override = tuple[KeyPath, "CliValue"]
 """A key path from the pipeline's table on, and its value."""
 
 
-class Given(str):
+class CliValue(str):
     """What was typed; what it means depends on the option that it is for."""
 
     __slots__ = ()
@@ -42,7 +42,7 @@ def parse_override(text: str) -> Override:
         raise ConfigurationError(
             f"--set {key}: this is no KEY=VALUE", remedy="Write it as in --set destination.path=lake."
         )
-    return path[1:] if path[0] == "pipeline" and len(path) > 1 else path, Given(value)
+    return path[1:] if path[0] == "pipeline" and len(path) > 1 else path, CliValue(value)
 
 
 def _is_text(hint: Any) -> bool:
