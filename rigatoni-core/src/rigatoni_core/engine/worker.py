@@ -4,9 +4,8 @@ The only room that calls a destination's `write_batch`, beside `sidestream`, whi
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
-from typing import ParamSpec, TypeVar, cast
+from collections.abc import Callable
+from contextlib import suppress
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.bus import publish
@@ -19,15 +18,13 @@ from rigatoni_core.api.errors import (
     RigatoniError,
     ShutdownError,
 )
-from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
+from rigatoni_core.api.events import Position, Stream, Timestamp
 from rigatoni_core.api.notices import (
     BatchRead,
     BatchRealigned,
     BatchWritten,
-    GapRecorded,
     LeaseLost,
     WorkerFailing,
-    WorkerStarted,
 )
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
@@ -35,14 +32,9 @@ from rigatoni_core.engine.batcher import Batcher
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
 from rigatoni_core.engine.leases import LeaseHolder
 from rigatoni_core.engine.memory_budget import MemoryBudget
+from rigatoni_core.engine.recovery import Recovery
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.retry import Retry, time_limit
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-MAX_RECOVERIES = 3
-"""How often a lost position may be given up in a row without a single event delivered in between."""
 
 
 class Worker:
@@ -80,10 +72,17 @@ class Worker:
             redact=redact,
         )
         self._share = share
-        self._chain = destination if isinstance(destination, PositionKeeper) else None
+        self.recovery = Recovery(
+            stream,
+            source=source,
+            keeper=destination if isinstance(destination, PositionKeeper) else None,
+            checkpoint=self.checkpoint,
+            settings=settings,
+            retry=self.retry,
+            check=self.lease.check,
+        )
         self._once = once
         self._target: Timestamp | None = None  # the server's time at start
-        self._recoveries = 0
         self._attempt = 0  # to write the batch in work
         self._batches: Batcher | None = None
 
@@ -104,7 +103,7 @@ class Worker:
                     try:
                         done = await self._enter()
                     except (PositionLostError, CorruptCheckpointError) as error:
-                        await self._give_up_position(error)
+                        await self.recovery.abandon_position(error)
                         continue
                 if done:
                     return
@@ -117,7 +116,7 @@ class Worker:
 
     async def _enter(self) -> bool:
         """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
-        position = await self._position()
+        position = await self.recovery.position()
         async with Batcher(
             self.source.read(self.stream, after=position),
             self.settings,
@@ -165,7 +164,8 @@ class Worker:
         self.rejections.delivered(batch, rejected)
         self.retry.progress()
         self._share.failing = False
-        self._attempt = self._recoveries = 0
+        self.recovery.delivered()
+        self._attempt = 0
         seconds = asyncio.get_running_loop().time() - started
         publish(BatchWritten(stream=self.stream, events=len(rest), bytes=rest.nbytes, seconds=seconds))
         return None
@@ -178,61 +178,6 @@ class Worker:
             if fixed is None:
                 await self.destination.flush()
             return fixed
-
-    async def _position(self) -> Position:
-        """Where to go on; it is saved before anything is written, so a crash in the first second loses nothing."""
-        position = await self.retry(self.checkpoint.load)
-        if position is None and self._chain:
-            position = await self._settle(self._chain.last_committed, self.stream)
-        resumed = position is not None
-        if position is None:
-            position = await self._anchor()
-        if self._chain:
-            definition = self.source.definition(self.stream)
-            position = await self._settle(self._chain.begin, self.stream, definition, position)
-        await self.retry(self.checkpoint.anchor, position)
-        publish(WorkerStarted(stream=self.stream, position=position, resumed=resumed))
-        return position
-
-    async def _settle(self, question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask the destination where the stream goes on; each attempt under the lease and within the limit."""
-
-        async def ask() -> T:
-            self.lease.check()
-            async with time_limit(self.settings.write_timeout, f"the destination, asked where {self.stream} goes on,"):
-                return await question(*args, **kwargs)
-
-        return await self.retry(ask)
-
-    async def _anchor(self) -> Position:
-        """Where a fresh stream begins."""
-        replies = cast("AsyncGenerator[EventBatch]", self.source.read(self.stream, after=None))
-        async with aclosing(replies) as reading:
-            return (await anext(reading)).end
-
-    async def _give_up_position(self, error: RigatoniError) -> None:
-        """The saved position is lost: go on from a newer one at the destination, or from now with a gap on record.
-
-        Raises the error where the policy is to stop, or where giving up again and again leads nowhere.
-        """
-        self._recoveries += 1
-        lost = self.checkpoint.position
-        if self._recoveries > MAX_RECOVERIES:
-            raise error
-        if self._chain:
-            committed = await self._settle(self._chain.last_committed, self.stream)
-            if committed and (lost is None or committed.order > lost.order):
-                await self.checkpoint.anchor(committed)
-                return
-        if self.settings.on_lost_position == "stop":
-            raise error
-        gap = self.checkpoint.open_gap or Gap(cause=str(error), lost=lost, resumed=await self._anchor())
-        if self._chain:
-            await self.checkpoint.note_gap(gap)  # else a crash in between leaves it on record at the destination only
-            definition = self.source.definition(self.stream)
-            await self._settle(self._chain.begin, self.stream, definition, gap.resumed, gap=gap)
-        await self.checkpoint.record_gap(gap)
-        publish(GapRecorded(stream=self.stream, gap=gap))
 
     async def _wait_for_better_times(self, error: RigatoniError) -> None:
         """The worker is failing: say so, wait, and enter again; raises what waiting can not mend."""
