@@ -31,7 +31,7 @@ options = arguments.parse_args()
 if options.pure:
     sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
 
-from rigatoni_bson.walking import documents_of  # noqa: E402
+from rigatoni_bson.elements import documents_of  # noqa: E402
 from rigatoni_core.api.batch import EventBatch  # noqa: E402
 from rigatoni_core.api.contracts import Source  # noqa: E402
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp  # noqa: E402
@@ -40,7 +40,7 @@ from rigatoni_core.builtin.memory import MemoryStateStore  # noqa: E402
 from rigatoni_core.engine.pipeline import Pipeline  # noqa: E402
 from rigatoni_core.plugins.catalog import Catalog  # noqa: E402
 from rigatoni_local.destination import LocalDestination  # noqa: E402
-from rigatoni_mongodb.reading import DECODER  # noqa: E402
+from rigatoni_mongodb.change_stream import DECODER  # noqa: E402
 from rigatoni_mongodb.source import MongoDBSource  # noqa: E402
 from rigatoni_mongodb.testing.feeder import PAGES, START, Page  # noqa: E402
 

@@ -30,7 +30,7 @@ from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.engine.replay import kept_letters
 from rigatoni_core.plugins.catalog import Catalog
-from rigatoni_mongodb.reading import DECODER
+from rigatoni_mongodb.change_stream import DECODER
 from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_mongodb.testing.wire import ScriptedServer
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document

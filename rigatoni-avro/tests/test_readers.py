@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_bson.columns import COLUMNS, Kind
+from rigatoni_bson.json_encoder import Walker
 from rigatoni_bson.modes import Canonical
 from rigatoni_bson.testing.rows import elements_of_event, elements_of_row
 from rigatoni_bson.testing.strategies import EVENTS
-from rigatoni_bson.walker import Walker
 from rigatoni_testing.batches import batch_of, event_document, recorded_events
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

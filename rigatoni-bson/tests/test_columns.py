@@ -8,12 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rigatoni_bson.columns import COLUMNS, NULL, EventColumns
 from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.json_encoder import Walker
 from rigatoni_bson.modes import Canonical
 from rigatoni_bson.testing.reading import bson_document, bson_string
 from rigatoni_bson.testing.rows import elements_of_event, elements_of_row
 from rigatoni_bson.testing.strategies import EVENTS
 from rigatoni_bson.texts import ColumnTexts
-from rigatoni_bson.walker import Walker
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_testing.batches import event_document, recorded_events
 

@@ -8,10 +8,10 @@ from bson import encode, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from hypothesis import given
+from rigatoni_bson.json_encoder import Walker
 from rigatoni_bson.modes import Canonical
 from rigatoni_bson.testing.reading import bson_document, bson_string, document_of
 from rigatoni_bson.testing.strategies import DOCUMENTS
-from rigatoni_bson.walker import Walker
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_testing.batches import batch_of, event_document, recorded_events
 

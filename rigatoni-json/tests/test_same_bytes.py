@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_bson.decoded import Decoded
 from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.json_encoder import Walker
+from rigatoni_bson.json_template import NoShapeError, Shape
 from rigatoni_bson.modes import MODES
-from rigatoni_bson.shape import NoShapeError, Shape
-from rigatoni_bson.shapes import Shapes
+from rigatoni_bson.template_cache import Shapes
 from rigatoni_bson.testing.reading import bson_document, bson_string
 from rigatoni_bson.testing.strategies import DOCUMENTS, NAMES, NOT_UTF8, UTF8
-from rigatoni_bson.walker import Walker
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_testing.batches import batch_of, event_document, recorded_events

@@ -6,8 +6,8 @@ import bson
 import pytest
 from rigatoni_core.api.events import Position, ResumeToken, Timestamp
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_document, token_text
-from rigatoni_mongodb.starting import high_water_mark
-from rigatoni_mongodb.watching import Watch, parse_watches
+from rigatoni_mongodb.resume import high_water_mark
+from rigatoni_mongodb.scope import Watch, parse_watches
 from rigatoni_testing.batches import recorded_events
 
 RECORDINGS = sorted(

@@ -3,7 +3,7 @@
 | number | here |
 |---|---|
 | 1, 2, 3, 4, 6, 7, 8, 11, 13, 17 | below |
-| 19 | test_fragments.py |
+| 19 | test_split_events.py |
 | 5, 10, 15, 16 | removed from the specification |
 | 9, 12 | about servers before 4.0.7, which PyMongo does not talk to; those that send no token are below all the same |
 | 14 | an opening reply with events: `cursor: {batchSize: 0}` never asks for any |

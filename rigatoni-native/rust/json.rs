@@ -1,6 +1,6 @@
 //! From raw BSON to JSON in one pass: Extended JSON v2 relaxed and canonical, and plain JSON.
 //!
-//! The reference is `rigatoni_bson.walker`; what stands there stands here to the letter. A document that needs more
+//! The reference is `rigatoni_bson.json_encoder`; what stands there stands here to the letter. A document that needs more
 //! (text that is not UTF-8, names that look like type wrappers, deprecated types, damage) is left to it.
 
 use base64::Engine;

@@ -7,10 +7,10 @@ from itertools import accumulate
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rigatoni_bson.elements import documents_of
 from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
-from rigatoni_bson.walking import documents_of
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.api.segments import Segment
 from rigatoni_native import documents_of as native_documents
@@ -139,7 +139,7 @@ def test_an_array_that_is_damaged_is_the_same_documents_or_left_to_the_caller(do
     found = native_documents(memoryview(damaged))
     if found is not None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("rigatoni_bson.walking._ACCELERATOR", None)
+            patch.setattr("rigatoni_bson.elements._ACCELERATOR", None)
             pure = documents_of(memoryview(damaged))
         assert Segment(memoryview(found[0]), array("Q", found[1])).copies() == pure.copies()
 

@@ -15,8 +15,8 @@ from rigatoni_core.api.errors import RejectedEventsError
 
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.fields import NULL, WIDTH, Row, row_of, values_of
+from rigatoni_bson.json_encoder import Walker
 from rigatoni_bson.modes import Canonical
-from rigatoni_bson.walker import Walker
 
 __all__ = ["COLUMNS", "NULL", "Column", "EventColumns", "Kind"]
 

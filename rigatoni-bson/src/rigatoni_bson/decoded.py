@@ -2,7 +2,7 @@
 
 The proof: what was decoded, encoded again, gives the same bytes. So the decoder has left out or changed nothing
 (Symbol, undefined, DBPointer, repeated field names, text that is not UTF-8, odd array indexes, ...), and each Python
-value stands for exactly one BSON value. What orjson would write differently from `walker` is left to `walker`.
+value stands for exactly one BSON value. What orjson would write differently is left to `json_encoder`.
 """
 
 import re

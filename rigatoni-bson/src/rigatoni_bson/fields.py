@@ -7,8 +7,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
+from rigatoni_bson.elements import elements, size_of
 from rigatoni_bson.errors import MalformedEventError
-from rigatoni_bson.walking import elements, size_of
 
 NULL: Final = b"\x0a"
 """In the place of a document: the field is there, and null. The bytes of no document are ever these."""

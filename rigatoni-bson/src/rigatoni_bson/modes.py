@@ -1,6 +1,6 @@
 """How each BSON type is written as JSON: the Extended JSON v2 specification's two modes, and plain JSON.
 
-A mode knows single values only; `walker` knows how documents are built from them. The specification is
+A mode knows single values only; `json_encoder` knows how documents are built from them. The specification is
 github.com/mongodb/specifications, "extended-json". What it can not express is written as an *opaque value*,
 `{"$bson": {"type": "02", "base64": "..."}}`: the BSON type (two hexadecimal digits) and the value's own bytes.
 """

@@ -11,9 +11,9 @@ from rigatoni_core.api.segments import Segment
 from rigatoni_bson.accelerator import completed, documents_for, find_accelerator
 from rigatoni_bson.decoded import Decoded
 from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.json_encoder import Walker
 from rigatoni_bson.modes import MODES
-from rigatoni_bson.shapes import Shapes
-from rigatoni_bson.walker import Walker
+from rigatoni_bson.template_cache import Shapes
 
 CHUNK = 512
 """Documents worked on at once: enough for columns, few enough that the garbage collector does not notice."""

@@ -10,7 +10,7 @@ import bson
 from bson import DBRef, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_bson.walking import elements
+from rigatoni_bson.elements import elements
 from rigatoni_core.api.events import (
     ChangeEvent,
     Namespace,

@@ -20,15 +20,15 @@ from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.options import Secret, texts
 from rigatoni_core.api.settings import Settings
 
+from rigatoni_mongodb.change_stream import DECODER, Reader
+from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
 from rigatoni_mongodb.errors import NotAReplicaSetError, translate
-from rigatoni_mongodb.fragments import STAGE, Joiner
-from rigatoni_mongodb.images import without_images
-from rigatoni_mongodb.reading import DECODER, Reader
-from rigatoni_mongodb.replies import PyMongoCursor, ReplyCursor
-from rigatoni_mongodb.starting import Start, position_after, position_at
+from rigatoni_mongodb.pre_post_images import without_images
+from rigatoni_mongodb.resume import Start, position_after, position_at
+from rigatoni_mongodb.scope import Watch, parse_watches
+from rigatoni_mongodb.split_events import STAGE, Joiner
 from rigatoni_mongodb.uri import check_uri, hosts_of, uri_advice
-from rigatoni_mongodb.watching import Watch, parse_watches
 
 SELECTION_TIMEOUT_MS = 10_000
 """How long to look for a server before an attempt fails, unless the URI says otherwise; attempts are repeated."""

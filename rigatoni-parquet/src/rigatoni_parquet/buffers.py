@@ -7,7 +7,7 @@ import pyarrow as pa
 from rigatoni_bson.accelerator import Accelerator, Buffers
 from rigatoni_bson.columns import COLUMNS, Kind
 
-from rigatoni_parquet.nesting import IMAGES, KEY, REST
+from rigatoni_parquet.nested_schema import IMAGES, KEY, REST
 from rigatoni_parquet.types import Array, Struct, Type
 
 TIME = pa.timestamp("ms", "UTC")

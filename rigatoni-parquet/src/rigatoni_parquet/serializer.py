@@ -13,7 +13,7 @@ from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Serializer
 
-from rigatoni_parquet.nesting import IMAGES, KEY, REST, Nesting
+from rigatoni_parquet.nested_schema import IMAGES, KEY, REST, Nesting
 from rigatoni_parquet.schemas import load_schema
 from rigatoni_parquet.tables import accelerated_table_of, table_of
 from rigatoni_parquet.types import Struct

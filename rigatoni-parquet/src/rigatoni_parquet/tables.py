@@ -17,7 +17,7 @@ from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_parquet.buffers import TEXT, TYPES, Types, accelerated, completed, is_known
 from rigatoni_parquet.documents import Documents
 from rigatoni_parquet.inference import Findings
-from rigatoni_parquet.nesting import REST, Nesting
+from rigatoni_parquet.nested_schema import REST, Nesting
 
 _DOCUMENTS = (Kind.TOKEN, Kind.DOCUMENT)
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rigatoni_bson.columns import COLUMNS, Kind
+from rigatoni_bson.elements import elements
 from rigatoni_bson.testing.reading import bson_document, bson_string, document_of
-from rigatoni_bson.walking import elements
 
 _FIELDS = {
     "resume_token": b"_id",

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import attrs
 import bson
 from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_bson.walking import elements
+from rigatoni_bson.elements import elements
 
 _HEADER = struct.Struct("<iiii")
 OP_MSG, OP_COMPRESSED = 2013, 2012

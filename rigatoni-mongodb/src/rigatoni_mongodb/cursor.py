@@ -15,7 +15,7 @@ import attrs
 import bson
 from pymongo.errors import AutoReconnect, InvalidOperation
 from pymongo.read_preferences import _ServerMode
-from rigatoni_bson.walking import INT32, documents_of, elements
+from rigatoni_bson.elements import INT32, documents_of, elements
 from rigatoni_core.api.events import Timestamp
 from rigatoni_core.api.segments import Segment
 

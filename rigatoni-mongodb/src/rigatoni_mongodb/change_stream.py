@@ -14,11 +14,11 @@ from rigatoni_core.api.errors import DamagedEventError, RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.notices import Invalidated, RepeatsPossible, Resumed
 
+from rigatoni_mongodb.cursor import Reply, ReplyCursor
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
 from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable
-from rigatoni_mongodb.fragments import Joiner
-from rigatoni_mongodb.replies import Reply, ReplyCursor
-from rigatoni_mongodb.starting import Start, after_position, at_time, high_water_mark, time_token
+from rigatoni_mongodb.resume import Start, after_position, at_time, high_water_mark, time_token
+from rigatoni_mongodb.split_events import Joiner
 
 DECODER = ChangeEventDecoder()
 

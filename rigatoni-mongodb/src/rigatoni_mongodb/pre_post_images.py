@@ -4,7 +4,7 @@ from pymongo.errors import OperationFailure
 
 from rigatoni_mongodb.driver import Driver
 from rigatoni_mongodb.errors import ImageMissingError
-from rigatoni_mongodb.watching import Watch
+from rigatoni_mongodb.scope import Watch
 
 
 async def without_images(driver: Driver, watch: Watch) -> list[ImageMissingError]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import attrs
 
 from rigatoni_bson.errors import MalformedEventError
+from rigatoni_bson.json_encoder import Walker
+from rigatoni_bson.json_template import NoShapeError, Row, Shape
 from rigatoni_bson.modes import Relaxed
-from rigatoni_bson.shape import NoShapeError, Row, Shape
-from rigatoni_bson.walker import Walker
 
 _MOST = 8
 """Shapes known at a time: each costs every document that is of none a look."""

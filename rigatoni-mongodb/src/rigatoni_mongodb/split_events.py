@@ -6,7 +6,7 @@ the last: going on after it goes on after the whole event.
 """
 
 import bson
-from rigatoni_bson.walking import chunk_of, elements
+from rigatoni_bson.elements import chunk_of, elements
 from rigatoni_core.api.segments import Segment
 
 STAGE = "$changeStreamSplitLargeEvent"

@@ -5,15 +5,15 @@ import pytest
 from bson import Regex
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rigatoni_bson.elements import chunk_of, documents_of, elements
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS
-from rigatoni_bson.walking import chunk_of, documents_of, elements
 
 
 def test_an_array_becomes_consecutive_documents_with_and_without_the_c_extension(monkeypatch):
     documents = [bson.encode({"n": n}) for n in range(1234)]
     array = bson.encode({str(n): bson.decode(raw) for n, raw in enumerate(documents)})
     expected = b"".join(documents)
-    for without in ((), ("rigatoni_bson.walking._ACCELERATOR",), ("bson._cbson",)):
+    for without in ((), ("rigatoni_bson.elements._ACCELERATOR",), ("bson._cbson",)):
         for name in without:
             monkeypatch.setattr(name, None)
         found = documents_of(memoryview(array))

@@ -6,7 +6,7 @@ import pytest
 from rigatoni_core.api.bus import listening
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import Invalidated
-from rigatoni_mongodb.watching import Watch, parse_watches
+from rigatoni_mongodb.scope import Watch, parse_watches
 
 
 def fits(pattern, name):

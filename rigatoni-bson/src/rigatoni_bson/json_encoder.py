@@ -1,6 +1,6 @@
 """From raw BSON to JSON, element by element: every type, every field name, in the order of the bytes.
 
-This is the reference: what `shapes` does faster must give the same bytes. BSON is bsonspec.org, version 1.1.
+This is the reference: what `template_cache` does faster must give the same bytes. BSON is bsonspec.org, version 1.1.
 """
 
 import struct

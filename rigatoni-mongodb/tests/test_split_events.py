@@ -6,9 +6,9 @@ import asyncio
 import bson
 import pytest
 from bson import encode
-from rigatoni_bson.walking import chunk_of
+from rigatoni_bson.elements import chunk_of
 from rigatoni_mongodb.errors import MongoDBUnavailableError
-from rigatoni_mongodb.fragments import STAGE, Joiner
+from rigatoni_mongodb.split_events import STAGE, Joiner
 from rigatoni_mongodb.testing.wire import Drop, ScriptedServer
 from rigatoni_testing.batches import event_document
 
