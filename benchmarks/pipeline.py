@@ -32,7 +32,7 @@ if options.pure:
     sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
 
 from rigatoni_bson.elements import documents_of  # noqa: E402
-from rigatoni_core.api.batch import EventBatch  # noqa: E402
+from rigatoni_core.api.batch import EventBatch, Heartbeat  # noqa: E402
 from rigatoni_core.api.contracts import Source  # noqa: E402
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp  # noqa: E402
 from rigatoni_core.api.options import Secret  # noqa: E402
@@ -71,9 +71,9 @@ class MemorySource(Source):
     def definition(self, stream: Stream) -> Definition:
         return Definition("", "bench", {})
 
-    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         position = Position(ResumeToken('{"_data":"begin"}'), "bench", Timestamp(START, 0))
-        yield EventBatch.heartbeat(stream, position, decoder=DECODER, source_time=Timestamp(START * 2, 0))
+        yield Heartbeat(position, source_time=Timestamp(START * 2, 0))
         for number in range(self._events // REPLY):
             page = self._pages[number % PAGES]
             page.number(number * REPLY, (0, REPLY - 1))
@@ -82,9 +82,7 @@ class MemorySource(Source):
             position = batch.end
             yield batch
         while True:
-            yield EventBatch.heartbeat(
-                stream, position, decoder=DECODER, source_time=position.cluster_time, caught_up=True
-            )
+            yield Heartbeat(position, source_time=position.cluster_time, caught_up=True)
             await asyncio.sleep(0.01)
 
 

@@ -13,6 +13,7 @@ import bson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RigatoniError, StateStoreError
 from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.options import Secret
@@ -186,9 +187,10 @@ def test_A13_F6_a_damaged_reply_loses_nothing_in_silence(at, data):
             )
             count = 0
             async with asyncio.timeout(20), source:
-                async for batch in source.read(Stream("p", "shop.orders"), after=None):
-                    count += len(batch)
-                    if batch.caught_up or count >= len(EVENTS):
+                async for item in source.read(Stream("p", "shop.orders"), after=None):
+                    if isinstance(item, EventBatch):
+                        count += len(item)
+                    if count >= len(EVENTS) or (isinstance(item, Heartbeat) and item.caught_up):
                         break
         return count
 

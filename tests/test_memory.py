@@ -10,6 +10,7 @@ EVENTS = 240_000  # of about 876 bytes each: 200 MB
 
 STOPPED = """
 import asyncio, json, resource, sys
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata
 from rigatoni_core.api.options import Secret
@@ -30,9 +31,9 @@ class Stopped(Destination):
 class Counted(MongoDBSource):
     nbytes = 0
     async def read(self, stream, *, after):
-        async for batch in super().read(stream, after=after):
-            Counted.nbytes += batch.nbytes
-            yield batch
+        async for item in super().read(stream, after=after):
+            Counted.nbytes += item.nbytes if isinstance(item, EventBatch) else 0
+            yield item
 
 async def main():
     source = Counted(uri=Secret(sys.argv[1]), watch=["bench.events"], start_at="2023-01-01T00:00:00Z")

@@ -4,12 +4,12 @@ import asyncio
 
 import attrs
 import pytest
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import Heartbeat
 from rigatoni_core.api.errors import ChainError, ShutdownError, SourceError
 from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.batcher import Batcher
-from rigatoni_testing.batches import STREAM, TestDecoder, batch_of, event_document
+from rigatoni_testing.batches import batch_of, event_document
 from rigatoni_testing.clock import run_virtual
 
 THREE = batch_of([event_document(number) for number in range(3)])
@@ -46,9 +46,7 @@ END = attrs.evolve(THREE.end, resume_token="elsewhere", cluster_time=THREE.end.c
 )
 def test_an_end_that_the_source_knows_to_be_behind_it_never_comes(position, source_time, caught_up):
     async def main():
-        beat = EventBatch.heartbeat(
-            STREAM, position, decoder=TestDecoder(), source_time=source_time, caught_up=caught_up
-        )
+        beat = Heartbeat(position, source_time, caught_up=caught_up)
         async with Batcher(served(THREE, beat), Settings(batch_timeout=1.0)) as batches:
             batch = await anext(batches)
             with pytest.raises(ChainError, match="without that event"):

@@ -6,13 +6,13 @@ from contextlib import suppress
 from bson import decode, encode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Prefetching
 from rigatoni_core.api.errors import DamagedEventError, ShutdownError
 from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.batcher import Batcher
-from rigatoni_testing.batches import STREAM, TestDecoder, batch_of, event_document, in_chunks
+from rigatoni_testing.batches import START, STREAM, TestDecoder, batch_of, event_document, in_chunks
 from rigatoni_testing.clock import run_virtual
 
 DOCUMENTS = [event_document(number) for number in range(120)]
@@ -27,27 +27,29 @@ DOCUMENTS = [event_document(number) for number in range(120)]
 )
 def test_batches_are_the_replies_cut_anew(sizes, batch_size, batch_bytes, pause):
     async def replies():
-        position, start = None, 0
-        yield batch_of([])
+        position, start = START, 0
+        yield Heartbeat(position)
         for size in sizes:
             documents = DOCUMENTS[start : start + size]
-            batch = batch_of(documents, after=position) if position else batch_of(documents)
-            start, position = start + len(documents), batch.end
-            yield batch
+            item = batch_of(documents, after=position) if documents else Heartbeat(position)
+            start, position = start + len(documents), item.end
+            yield item
             await asyncio.sleep(pause)
 
     async def main():
         limits = Settings(batch_size=batch_size, batch_bytes=ByteSize(batch_bytes), max_buffered_bytes=ByteSize(20_000))
         tokens, ends = [], []
         async with Batcher(replies(), limits) as batches:
-            async for batch in batches:
-                assert len(batch) <= batch_size
-                assert batch.nbytes <= batch_bytes or len(batch) == 1
+            async for item in batches:
                 assert batches.buffered_bytes <= 20_000 + 30 * 300
-                tokens += [batch.token_and_time(index)[0] for index in range(len(batch))]
-                if len(batch):
-                    assert batch.end.resume_token == tokens[-1]
-                    ends.append(batch.end.order)
+                if isinstance(item, Heartbeat):
+                    assert item.end.order == (ends[-1] if ends else START.order)
+                    continue
+                assert len(item) <= batch_size
+                assert item.nbytes <= batch_bytes or len(item) == 1
+                tokens += [item.token_and_time(index)[0] for index in range(len(item))]
+                assert item.end.resume_token == tokens[-1]
+                ends.append(item.end.order)
         whole = batch_of(DOCUMENTS[: sum(sizes)])
         assert tokens == [whole.token_and_time(index)[0] for index in range(len(whole))]
         assert ends == sorted(set(ends))
@@ -139,7 +141,7 @@ def test_an_event_that_can_not_be_cut_at_is_told_in_its_turn_and_leaves_no_hole(
         served.append(documents)
 
     async def source():
-        after = batch_of([]).end
+        after = START
         for documents in served:
             made = batch_of(documents, after=after)
             after = made.end
@@ -271,5 +273,5 @@ def contents(batch):
     """All that can be seen of a batch but where its bytes lie."""
     assert raws(batch) == [raw for chunk in batch.segments for raw in chunk.copies()]
     assert b"".join(raws(batch)) == batch.documents
-    facts = (batch.first, batch.end, batch.read, batch.nbytes, len(batch), batch.source_time, batch.caught_up)
+    facts = (batch.first, batch.end, batch.read, batch.nbytes, len(batch), batch.source_time)
     return raws(batch), facts

@@ -58,10 +58,10 @@ class ToySource(Source, ConfigLinter):
         return ("a toy is no database",)
 
     async def read(self, stream, *, after):
-        from rigatoni_core.api.batch import EventBatch
-        from rigatoni_testing.batches import START, TestDecoder, batch_of, event_document
+        from rigatoni_core.api.batch import Heartbeat
+        from rigatoni_testing.batches import START, batch_of, event_document
 
-        yield EventBatch.heartbeat(stream, after or START, decoder=TestDecoder())
+        yield Heartbeat(after or START)
         if after is None or after == START:
             yield batch_of([event_document(0), event_document(1)], stream=stream)
         if self.then == "fail":
@@ -69,7 +69,7 @@ class ToySource(Source, ConfigLinter):
         if self.then == "crash":
             raise RuntimeError(self.uri.reveal())
         end = batch_of([event_document(0), event_document(1)], stream=stream).end
-        yield EventBatch.heartbeat(stream, end, decoder=TestDecoder(), caught_up=True)
+        yield Heartbeat(end, caught_up=True)
         await asyncio.sleep(1000)
 
 

@@ -480,13 +480,6 @@ async def test_a_hanging_write_holds_up_no_other_stream_and_close_does_not_wait(
     go_on.set()
 
 
-async def test_a_heartbeat_writes_nothing(destination, definition):
-    await destination.begin(STREAM, definition, START)
-    before = sorted(destination.path.rglob("*"))
-    assert await destination.write_batch(batch_of([])) is None
-    assert sorted(destination.path.rglob("*")) == before
-
-
 @pytest.mark.parametrize("partition_by", [("day", "hour"), ("namespace", "namespace"), ("year",)])
 def test_partitions_that_make_no_sense_are_refused(serializer, partition_by):
     with pytest.raises(ValueError, match="partition_by"):

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import pytest
 from pymongo import MongoClient
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_mongodb.source import MongoDBSource
@@ -41,25 +42,34 @@ class Reading:
         self.position = None
 
     async def next(self):
+        """The next item: a batch or a heartbeat."""
         async with asyncio.timeout(20):
-            batch = await anext(self.batches)
-        self.position = batch.end
-        return batch
+            item = await anext(self.batches)
+        self.position = item.end
+        return item
+
+    async def batch(self):
+        """The next batch of events; waits for it."""
+        while not isinstance(item := await self.next(), EventBatch):
+            pass
+        return item
 
     async def events(self, count):
         """The next `count` events; waits for them."""
         events = []
         while len(events) < count:
-            events += await self.next()
+            events += await self.batch()
         return events
 
     async def rest(self):
         """Everything until the stream says that it has caught up twice."""
         events, idle = [], 0
         while idle < 2:
-            batch = await self.next()
-            events += batch
-            idle += batch.caught_up
+            item = await self.next()
+            if isinstance(item, EventBatch):
+                events += item
+            else:
+                idle += item.caught_up
         return events
 
 

@@ -122,14 +122,12 @@ async def test_A8_J6_stopped_inside_a_transaction_the_rest_of_it_arrives(open_so
             with client.start_session() as session, session.start_transaction():
                 for n in range(6):
                     database.orders.insert_one({"n": n}, session=session)
-            batch = await reading.next()
-            while not len(batch):
-                batch = await reading.next()
+            batch = await reading.batch()
             assert len(batch) == 6
             position = batch[:2].end
             assert position.ordinal in (1, 2)
         async with read(source, name, position) as reading:
-            batch = await reading.next()
+            batch = await reading.batch()
             assert numbers(batch) == [2, 3, 4, 5]
             if position.ordinal == 2:  # one cluster time for all of them, as a mongod does
                 assert batch.first.ordinal == 2
@@ -149,9 +147,7 @@ async def test_A12_J5_a_changed_filter_goes_on_exactly_where_the_old_one_stopped
     name = f"{database.name}.orders"
     async with open_source(name) as source, read(source, name) as reading:
         database.orders.insert_many([{"n": n} for n in range(10)])
-        batch = await reading.next()
-        while not len(batch):
-            batch = await reading.next()
+        batch = await reading.batch()
         position = batch[:4].end
     changed = [{"$match": {"operationType": {"$in": ["insert", "delete"]}}}]
     async with open_source(name, pipeline=changed) as source:

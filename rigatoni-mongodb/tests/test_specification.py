@@ -48,7 +48,7 @@ async def test_prose_1_11_13_the_last_token_is_always_known(open_source, read):
     async with ScriptedServer(events=EVENTS, reply_events=10) as server:
         async with open_source(NAME, uri=server.uri, **OLD) as source, read(source, NAME) as reading:
             for last in (9, 19, 24):
-                batch = await reading.next()
+                batch = await reading.batch()
                 assert tokens(batch.end) == event_document(last)["_id"]
                 assert tokens(batch[:-3].end) == event_document(last - 3)["_id"]
 

@@ -436,14 +436,6 @@ async def test_a_gap_is_recorded_and_its_position_is_in_force(place, destination
     assert b"the oplog is too short" in place.get(f"{FOLDER}_rigatoni/definition-1.json")
 
 
-async def test_a_heartbeat_writes_nothing(place, destination, definition):
-    async with destination() as it:
-        await it.begin(STREAM, definition, START)
-        before = list(place)
-        assert await it.write_batch(batch_of([])) is None
-    assert list(place) == before
-
-
 async def test_a_bucket_of_another_deployment_is_refused(destination):
     async with destination() as it:
         await it.begin(STREAM, Definition("one", "f", {}), attrs.evolve(START, deployment="one"))

@@ -11,6 +11,7 @@ from unittest import mock
 
 import attrs
 import pytest
+from rigatoni_core.api.batch import Heartbeat
 from rigatoni_core.api.errors import CorruptCheckpointError, DefinitionChangedError
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.batcher import Batcher
@@ -162,19 +163,17 @@ def let_a_heartbeat_overtake_the_chunks(anext_):
 def lose_a_reply_when_many_wait(read):
     async def mutant(self):
         async for reply in self._replies:
-            if len(reply):
+            if isinstance(reply, Heartbeat):
+                self._heartbeat = reply
+            else:
                 self._chunks.append((reply, self._clock()))
                 self._count(len(reply), reply.nbytes)
-            else:
-                self._heartbeat = reply
             if (
                 self._chunks
                 and self._heartbeat is not None
                 and self._heartbeat.end.order < self._chunks[-1][0].end.order
             ):
-                self._heartbeat = reply.heartbeat(
-                    reply.stream, self._chunks[-1][0].end, decoder=reply._decoder, source_time=reply.source_time
-                )
+                self._heartbeat = Heartbeat(self._chunks[-1][0].end, reply.source_time)
                 self._chunks.clear()
                 self._events = self._bytes = 0
             self._changed.set()

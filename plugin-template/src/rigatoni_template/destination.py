@@ -63,6 +63,5 @@ class TemplateDestination(Destination):
 
 def _name(events: EventBatch) -> str:
     """By its first event, so that listing order is stream order; by its end, so that no cut replaces another one."""
-    assert events.first is not None
     time, ordinal = events.first.order
     return f"{time.seconds:010}.{time.increment:010}-{ordinal:020}-{token_hash(events.end.resume_token)}"

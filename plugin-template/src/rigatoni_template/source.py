@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import attrs
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Source
 from rigatoni_core.api.errors import PositionLostError
 from rigatoni_core.api.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
@@ -65,13 +65,13 @@ class TemplateSource(Source):
     def definition(self, stream: Stream) -> Definition:
         return Definition("", "lines", {"path": str(self.path)})
 
-    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """See `Source`. A fresh stream begins at the file's end."""
         size = await on_own_thread("rigatoni-template", self._size)
         position = after or Position(ResumeToken(str(size)), "lines", None, size)
         if int(position.resume_token) > size:
             raise PositionLostError(f"{self.path} has {size} bytes only: the lines up to the position are gone")
-        yield EventBatch.heartbeat(stream, position, decoder=self.decoder)
+        yield Heartbeat(position)
         while True:
             raws = await on_own_thread("rigatoni-template", partial(self._raws, int(position.resume_token)))
             if raws:
@@ -80,7 +80,7 @@ class TemplateSource(Source):
                 position = batch.end
                 yield batch
             else:
-                yield EventBatch.heartbeat(stream, position, decoder=self.decoder, caught_up=True)
+                yield Heartbeat(position, caught_up=True)
                 await asyncio.sleep(self.poll_interval)
 
     def _size(self) -> int:

@@ -189,8 +189,6 @@ class Chain:
 
     def write(self, events: EventBatch, contents: Callable[[], Contents] | None = None) -> Position | None:
         """See `Destination.write_batch`. `contents` answers what `made` answers, where that was begun before."""
-        if events.first is None:
-            return None  # a heartbeat: nothing was read, nothing is named
         definition = self._definition
         if definition is None:
             raise LocalError(f"{self.stream}: nothing was settled by begin() before the first write")

@@ -3,12 +3,12 @@
 Resuming follows the change-streams specification ("Resume Process"), since raw cursors do not do it by themselves.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import attrs
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.errors import DamagedEventError, RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
@@ -49,7 +49,7 @@ class Reader:
     _held: list[EventBatch] = attrs.field(factory=list, init=False)
     _target: Timestamp | None = attrs.field(default=None, init=False)
 
-    async def read(self, after: Position | None) -> AsyncIterator[EventBatch]:
+    async def read(self, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """The stream's batches, as `Source.read` promises them."""
         resumed_at: Position | None = None
         try:
@@ -80,7 +80,7 @@ class Reader:
         finally:
             await self._close()
 
-    async def _begin(self, after: Position | None) -> EventBatch:
+    async def _begin(self, after: Position | None) -> Heartbeat:
         """Open the stream; the anchor: a heartbeat at the position that reading starts from."""
         try:
             if after is None:
@@ -92,7 +92,7 @@ class Reader:
             raise self.translate(error) from error
         assert self._cursor is not None
         self._target = self._cursor.opening.operation_time
-        return self._heartbeat(anchor, self._cursor.opening, caught_up=False)
+        return Heartbeat(anchor, self._cursor.opening.operation_time)
 
     async def _anchor(self) -> Position:
         """Open a fresh stream and take the position that the opening reply carries."""
@@ -153,7 +153,7 @@ class Reader:
                 raise
             return await self.open(after_position(position, str(self.stream), option="resumeAfter"))
 
-    def _batches(self, reply: Reply) -> list[EventBatch]:
+    def _batches(self, reply: Reply) -> Sequence[EventBatch | Heartbeat]:
         """What one reply holds, as batches; then a heartbeat where the reply moves the position further.
 
         Raises AutoReconnect where its events can not be told apart or followed: it has to be asked for again.
@@ -179,7 +179,7 @@ class Reader:
         elif len(reply.documents):
             return batches
         caught_up = reply.alive and not len(reply.documents) and self._has_passed_target(reply)  # an end says nothing
-        return [*batches, self._heartbeat(self.position, reply, caught_up=caught_up)]
+        return [*batches, Heartbeat(self.position, reply.operation_time, caught_up)]
 
     def _without_repeats(self, batches: list[EventBatch], *, caught_up: bool) -> list[EventBatch]:
         """Drop what was delivered under the old definition: the events of one cluster time up to the saved token."""
@@ -213,11 +213,6 @@ class Reader:
         if inside is None or self._target is None or inside > (reply.operation_time or inside).next():
             return True  # an opaque token: emptiness is all that is known
         return inside >= self._target
-
-    def _heartbeat(self, position: Position, reply: Reply, *, caught_up: bool) -> EventBatch:
-        return EventBatch.heartbeat(
-            self.stream, position, decoder=DECODER, source_time=reply.operation_time, caught_up=caught_up
-        )
 
     async def _close(self) -> None:
         cursor, self._cursor = self._cursor, None

@@ -13,7 +13,7 @@ from bson import json_util
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
@@ -189,7 +189,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner):
         """See `Positioner`."""
         return position_after(token, time, self.definition(stream))
 
-    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         watch = Watch.parse(stream.name)
 
         async def open_cursor(start: Start) -> ReplyCursor:

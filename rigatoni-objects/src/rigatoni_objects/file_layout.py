@@ -88,7 +88,7 @@ class FileLayout:
 
     def cut(self, events: EventBatch) -> int:
         """How many leading events lie in one time partition; looks at two positions where all do."""
-        if not len(events) or events.first is None or not (unit := self._folders.unit(events.first.cluster_time)):
+        if not len(events) or not (unit := self._folders.unit(events.first.cluster_time)):
             return len(events)
         if self._folders.unit(events.end.cluster_time) == unit:
             return len(events)
@@ -122,7 +122,6 @@ class FileLayout:
         """The batch's files, in the order of their first events."""
         if not len(events):
             return []
-        assert events.first is not None
         name = f"{stem(events.first)}{self.serializer.suffix}"
         return [Part.of(f"{folder}{name}", indices, events) for folder, indices in self._grouped(events).items()]
 
@@ -134,7 +133,6 @@ class FileLayout:
         start = 0
         while start < len(events):  # once, where the batch was cut as `cut` says
             rest = events[start:]
-            assert rest.first is not None
             time, stop = rest.first.cluster_time, start + self.cut(rest)
             if by_event:
                 for place, indices in self._by_place(events, range(start, stop), time, collection).items():

@@ -137,7 +137,6 @@ class BatchRecord:
     @classmethod
     def of(cls, definition: DefinitionRecord, events: EventBatch, parts: tuple[PartRecord, ...]) -> Self:
         """The record of this batch, written under this definition."""
-        assert events.first is not None
         return cls(
             definition=definition.number,
             deployment=definition.deployment,

@@ -180,8 +180,6 @@ class Chain(Holdings):
 
     def write(self, events: EventBatch, contents: Callable[[], Contents] | None = None) -> Position | None:
         """See `Destination.write_batch`. `contents` answers what `made` answers, where that was begun before."""
-        if events.first is None:
-            return None  # a heartbeat: nothing was read, nothing is named
         definition = self._definition
         if definition is None:
             raise S3Error(f"{self.stream}: nothing was settled by begin() before the first write")
@@ -279,5 +277,5 @@ class Chain(Holdings):
 
 def made(layout: FileLayout, events: EventBatch) -> Contents:
     """The objects of a batch. Raises `RejectedEventsError`."""
-    only = layout.only_path(events.first, events.stream) if events.first is not None else None
+    only = layout.only_path(events.first, events.stream)
     return contents_of(layout, [Part(only, range(len(events)), events)] if only else layout.parts(events))

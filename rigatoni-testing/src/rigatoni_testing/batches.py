@@ -94,11 +94,14 @@ def event_document(
 def batch_of(
     documents: Iterable[Mapping[str, Any] | bytes], *, stream: Stream = STREAM, after: Position = START
 ) -> EventBatch:
-    """One batch of these events (documents, or raw BSON), which come right after the position `after`."""
+    """One batch of these events (documents, or raw BSON), which come right after the position `after`.
+
+    Without documents: a batch whose only event was rejected, so that it holds none.
+    """
     raws = [document if isinstance(document, bytes) else encode(document) for document in documents]
     offsets = array("Q", itertools.accumulate(map(len, raws), initial=0))
     if not raws:
-        return EventBatch.heartbeat(stream, after, decoder=TestDecoder())
+        return batch_of([event_document(0)], stream=stream, after=after).without({0})
     return EventBatch.from_reply(after, stream, memoryview(b"".join(raws)), offsets, TestDecoder())
 
 
@@ -113,7 +116,6 @@ def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
         segments=[whole.cut(start, stop) for start, stop in itertools.pairwise(borders)],
         decoder=batch.decoder,
         source_time=batch.source_time,
-        caught_up=batch.caught_up,
         read=batch.read,
     )
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import attrs
 from bson import encode
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, PositionKeeper, Source
 from rigatoni_core.api.errors import DefinitionChangedError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, ResumeToken, Stream, Timestamp
@@ -83,20 +83,20 @@ class ScriptedSource(Source):
     def definition(self, stream: Stream) -> Definition:
         return Definition("scripted", self.fingerprint, {"watch": stream.name})
 
-    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         self.opened += 1
         log = self.logs[stream.name]
         index = self._index(log, after)
         if index < self.lost_before:
             raise PositionLostError(f"the history before event {self.lost_before} of {stream} is gone")
         position = after or self._mark(log, index)
-        yield self._heartbeat(stream, log, position, index)
+        yield self._heartbeat(log, position, index)
         while True:
             if fault := self.faults.pop(index, None):
                 raise fault
             if index == len(log.raws):
                 position = self._mark(log, index)
-                yield self._heartbeat(stream, log, position, index)
+                yield self._heartbeat(log, position, index)
                 await self._news(log)
                 continue
             stop = min([index + self.reply_events, len(log.raws), *(n for n in self.faults if n > index)])
@@ -126,11 +126,10 @@ class ScriptedSource(Source):
         time = log.times[index - 1].next() if index else Timestamp(0, 0)
         return Position(ResumeToken(f"mark:{index}"), self.fingerprint, time, 0, "scripted")
 
-    def _heartbeat(self, stream: Stream, log: Log, position: Position, index: int) -> EventBatch:
+    @staticmethod
+    def _heartbeat(log: Log, position: Position, index: int) -> Heartbeat:
         time = log.times[-1].next() if log.times else Timestamp(0, 0)
-        return EventBatch.heartbeat(
-            stream, position, decoder=self.decoder, source_time=time, caught_up=index == len(log.raws)
-        )
+        return Heartbeat(position, time, caught_up=index == len(log.raws))
 
     async def _news(self, log: Log) -> None:
         log.grown.clear()
@@ -205,7 +204,6 @@ class BucketDestination(Destination, PositionKeeper):
     async def write_batch(self, events: EventBatch) -> Position | None:
         await _suffer(self.before)
         stream, first = events.stream, events.first
-        assert first is not None
         number = self._numbers[stream.key]
         if number < len(self.bucket.definitions[stream.key]) - 1:
             raise DefinitionChangedError(f"{stream} has a newer definition")

@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol, overload
 
+import attrs
+
 from rigatoni_core.api.errors import DamagedEventError
 from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment, joined, merged
@@ -33,6 +35,21 @@ class Decoder(Protocol):
         """
 
 
+@attrs.frozen
+class Heartbeat:
+    """A source's reply without events: it only moves the position.
+
+    Attributes:
+        end: The position that the stream has reached. No event before it is still to come.
+        source_time: The server's own time when it replied; None if the source does not know it.
+        caught_up: Whether the source knows that nothing was left to read at that time.
+    """
+
+    end: Position
+    source_time: Timestamp | None = None
+    caught_up: bool = False
+
+
 class EventBatch(Sequence[ChangeEvent]):
     """Consecutive events of one stream, decoded only for those who look.
 
@@ -41,13 +58,13 @@ class EventBatch(Sequence[ChangeEvent]):
     token, its cluster time and how many events of that cluster time came before it); `end` is the position after the
     last one. Both stay as they are when rejected events are taken out, so what is named by them keeps its name.
 
-    A *heartbeat* is a batch without events (`first` is None): it only moves the position.
+    A batch may hold no event, if all that were read have been rejected; a reply without events is a `Heartbeat`.
 
-    `source_time` is the server's own time when it answered; `caught_up` is True when the source knows that nothing
-    was left to read at that time. `read` counts the events consumed, rejected ones included. `decoder` is the source's.
+    `source_time` is the server's own time when it replied. `read` counts the events consumed, rejected ones included.
+    `decoder` is the source's.
     """
 
-    __slots__ = ("_size", "caught_up", "decoder", "end", "first", "nbytes", "read", "segments", "source_time", "stream")
+    __slots__ = ("_size", "decoder", "end", "first", "nbytes", "read", "segments", "source_time", "stream")
 
     nbytes: int
     """The size of the raw documents in bytes."""
@@ -56,12 +73,11 @@ class EventBatch(Sequence[ChangeEvent]):
         self,
         stream: Stream,
         *,
-        first: Position | None,
+        first: Position,
         end: Position,
         segments: Sequence[Segment],
         decoder: Decoder,
         source_time: Timestamp | None = None,
-        caught_up: bool = False,
         read: int | None = None,
     ) -> None:
         self.stream = stream
@@ -69,32 +85,10 @@ class EventBatch(Sequence[ChangeEvent]):
         self.end = end
         self.segments = segments
         self.source_time = source_time
-        self.caught_up = caught_up
         self.decoder = decoder
         self.nbytes = sum(segment.nbytes for segment in segments)
         self._size = sum(map(len, segments))
         self.read = self._size if read is None else read
-
-    @classmethod
-    def heartbeat(
-        cls,
-        stream: Stream,
-        position: Position,
-        *,
-        decoder: Decoder,
-        source_time: Timestamp | None = None,
-        caught_up: bool = False,
-    ) -> "EventBatch":
-        """A batch without events that says: nothing before `position` is still to come."""
-        return cls(
-            stream,
-            first=None,
-            end=position,
-            segments=(),
-            decoder=decoder,
-            source_time=source_time,
-            caught_up=caught_up,
-        )
 
     @classmethod
     def from_reply(
@@ -106,7 +100,6 @@ class EventBatch(Sequence[ChangeEvent]):
         decoder: Decoder,
         *,
         source_time: Timestamp | None = None,
-        caught_up: bool = False,
     ) -> "EventBatch":
         """The batch of the events in `buffer` (at least one), which come right after the position `after`.
 
@@ -125,7 +118,6 @@ class EventBatch(Sequence[ChangeEvent]):
             segments=(Segment(buffer, offsets),),
             decoder=decoder,
             source_time=source_time,
-            caught_up=caught_up,
         )
         batch.end = batch._position_after(len(batch) - 1)
         return batch
@@ -138,12 +130,11 @@ class EventBatch(Sequence[ChangeEvent]):
         last = batches[-1]
         return cls(
             last.stream,
-            first=next((batch.first for batch in batches if batch.first), None),
+            first=batches[0].first,
             end=last.end,
             segments=merged([segment for batch in batches for segment in batch.segments]),
             decoder=last.decoder,
             source_time=last.source_time,
-            caught_up=last.caught_up,
             read=sum(batch.read for batch in batches),
         )
 
@@ -186,7 +177,7 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def position_at(self, index: int) -> Position:
         """What `first` would be if the batch began at event `index`."""
-        if index == 0 and self.first is not None:
+        if index == 0:
             return self.first
         before = self._position_after(index - 1)
         token, time = self.token_and_time(index)
@@ -195,7 +186,6 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def _position_after(self, index: int) -> Position:
         """The position after event `index`: counts back over the events that share its cluster time."""
-        assert self.first is not None
         token, time = self.token_and_time(index)
         if time is None or time == self.first.cluster_time:
             return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
@@ -230,7 +220,6 @@ class EventBatch(Sequence[ChangeEvent]):
             segments=merged(segments),
             decoder=self.decoder,
             source_time=self.source_time,
-            caught_up=self.caught_up,
             read=self.read,
         )
 
@@ -258,15 +247,13 @@ class EventBatch(Sequence[ChangeEvent]):
                 raise ValueError("a batch can only be cut into contiguous, non-empty parts")
             if (start, stop) == (0, len(self)):
                 return self
-            whole = stop == len(self)
             return EventBatch(
                 self.stream,
                 first=self.position_at(start),
-                end=self.end if whole else self._position_after(stop - 1),
+                end=self.end if stop == len(self) else self._position_after(stop - 1),
                 segments=self._between(start, stop),
                 decoder=self.decoder,
                 source_time=self.source_time,
-                caught_up=self.caught_up and whole,
             )
         if index < 0:
             index += len(self)

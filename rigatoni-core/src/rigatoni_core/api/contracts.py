@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, Stream, Timestamp
 from rigatoni_core.api.notices import Notice
@@ -47,11 +47,11 @@ class Source(Managed):
         """What defines this stream now. Called after `__aenter__`; does no I/O."""
 
     @abstractmethod
-    def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+    def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """The stream from right after a position (None: from where a fresh stream begins), for ever.
 
         The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is
-        what one answer of the server held; an answer without events is a heartbeat. Items are consecutive: none of
+        what one reply of the server held; a reply without events is a heartbeat. Items are consecutive: none of
         the events between two of them is left out. The position carries the fingerprint of `definition`; a position
         with another one is never resumed by its token alone.
 

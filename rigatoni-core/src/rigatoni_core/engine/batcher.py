@@ -11,7 +11,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Self, cast
 
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Prefetching
 from rigatoni_core.api.errors import ChainError, ShutdownError
 from rigatoni_core.api.events import Position, Stream
@@ -30,7 +30,7 @@ class Batcher:
 
     def __init__(
         self,
-        replies: AsyncIterator[EventBatch],
+        replies: AsyncIterator[EventBatch | Heartbeat],
         settings: Settings,
         *,
         cut: Callable[[EventBatch], int] = len,
@@ -47,7 +47,7 @@ class Batcher:
         self._eager = eager
         self._chunks: deque[tuple[EventBatch, float]] = deque()  # with the time of arrival
         self._ahead: tuple[EventBatch, float] | None = None  # the next batch, if it is prepared already
-        self._heartbeat: EventBatch | None = None  # always after all chunks
+        self._heartbeat: Heartbeat | None = None  # always after all chunks
         self._events = 0
         self._bytes = 0
         self._in_flight = 0
@@ -94,7 +94,7 @@ class Batcher:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> EventBatch:
+    async def __anext__(self) -> EventBatch | Heartbeat:
         self._fly(0)
         while True:
             self._changed.clear()
@@ -156,14 +156,14 @@ class Batcher:
         return chunk
 
     async def _read(self) -> None:
-        async with aclosing(cast("AsyncGenerator[EventBatch]", self._replies)) as replies:
+        async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", self._replies)) as replies:
             async for reply in replies:
-                if len(reply):
+                if isinstance(reply, Heartbeat):
+                    self._heartbeat = reply
+                else:
                     self._chunks.append((reply, self._clock()))
                     self._count(len(reply), reply.nbytes)
                     self._heartbeat = None
-                else:
-                    self._heartbeat = reply
                 self._look_ahead()
                 if len(self._chunks) <= 1 or self._is_complete():  # else nobody waits for it
                     self._changed.set()

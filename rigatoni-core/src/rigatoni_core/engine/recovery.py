@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import ParamSpec, TypeVar, cast
 
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import PositionKeeper, Source
 from rigatoni_core.api.errors import RigatoniError
@@ -103,7 +103,7 @@ class Recovery:
 
     async def _anchor(self) -> Position:
         """Where a fresh stream begins."""
-        replies = cast("AsyncGenerator[EventBatch]", self._source.read(self._stream, after=None))
+        replies = cast("AsyncGenerator[EventBatch | Heartbeat]", self._source.read(self._stream, after=None))
         async with aclosing(replies) as reading:
             return (await anext(reading)).end
 

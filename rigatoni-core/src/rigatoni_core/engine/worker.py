@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import BatchSplitter, Destination, PositionKeeper, Prefetching, Source, StateStore
 from rigatoni_core.api.errors import (
@@ -128,18 +128,26 @@ class Worker:
             self._batches, done = batches, False
             if self.retry.stopping:
                 batches.stop()
-            async for batch in batches:
-                self._take_up(batch, batches)
+            async for item in batches:
+                self._take_up(item, batches)
                 self.lease.check()  # an idle stream writes nothing, and must notice all the same
-                while batch and (fixed := await self.retry(self._deliver, batch)):
-                    batch = await batches.realign(batch, fixed)
-                    publish(BatchRealigned(stream=self.stream, events=len(batch)))
-                await self.checkpoint.advance(batch.end, batch.read)
-                done = self._is_caught_up(batch)
+                if isinstance(item, EventBatch):
+                    item = await self._delivered(item, batches)
+                    await self.checkpoint.advance(item.end, item.read)
+                else:
+                    await self.checkpoint.advance(item.end, 0)
+                done = self._is_caught_up(item)
                 if done or self.lease.yielded:
                     break
         await self.checkpoint.close()
         return done or self.retry.stopping or not self.lease.yielded
+
+    async def _delivered(self, batch: EventBatch, batches: Batcher) -> EventBatch:
+        """The batch, durable; with another end, if an earlier run had fixed one."""
+        while fixed := await self.retry(self._deliver, batch):
+            batch = await batches.realign(batch, fixed)
+            publish(BatchRealigned(stream=self.stream, events=len(batch)))
+        return batch
 
     async def _deliver(self, batch: EventBatch) -> Position | None:
         """One attempt to make the batch durable; a position where the destination holds another end for it.
@@ -192,25 +200,25 @@ class Worker:
     def _cut(self, batch: EventBatch) -> int:
         return self.destination.cut(batch) if isinstance(self.destination, BatchSplitter) else len(batch)
 
-    def _take_up(self, batch: EventBatch, batches: Batcher) -> None:
+    def _take_up(self, item: EventBatch | Heartbeat, batches: Batcher) -> None:
         publish(
             BatchRead(
                 stream=self.stream,
-                events=len(batch),
-                bytes=batch.nbytes,
-                end=batch.end,
-                source_time=batch.source_time,
-                caught_up=batch.caught_up,
+                events=len(item) if isinstance(item, EventBatch) else 0,
+                bytes=item.nbytes if isinstance(item, EventBatch) else 0,
+                end=item.end,
+                source_time=item.source_time,
+                caught_up=isinstance(item, Heartbeat) and item.caught_up,
                 waited=batches.waited,
                 buffered_bytes=batches.buffered_bytes,
             )
         )
         if self._target is None:
-            self._target = batch.source_time
+            self._target = item.source_time
 
-    def _is_caught_up(self, batch: EventBatch) -> bool:
+    def _is_caught_up(self, item: EventBatch | Heartbeat) -> bool:
         """With `once`: whether the stream has come to where the server was when this worker started."""
         if not self._once:
             return False
-        past = batch.end.cluster_time and self._target and batch.end.cluster_time > self._target
-        return batch.caught_up or bool(past)
+        past = item.end.cluster_time and self._target and item.end.cluster_time > self._target
+        return bool(past) or (isinstance(item, Heartbeat) and item.caught_up)

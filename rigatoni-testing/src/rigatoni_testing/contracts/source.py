@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import attrs
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Source
 from rigatoni_core.api.events import Position, ResumeToken, Stream
 
@@ -15,6 +15,7 @@ from rigatoni_testing.contracts.obligations import (
     Obligations,
     asynchronous,
     bounded,
+    broken,
     check_component,
     check_constructor,
     promised,
@@ -37,25 +38,23 @@ class Origin:
 class Reading:
     """An open stream, read item by item."""
 
-    def __init__(self, items: AsyncIterator[EventBatch]) -> None:
+    def __init__(self, items: AsyncIterator[EventBatch | Heartbeat]) -> None:
         self.items = items
         self.tokens: list[ResumeToken] = []
         self.ends: dict[ResumeToken, Position] = {}
 
-    async def next(self) -> EventBatch:
+    async def next(self) -> EventBatch | Heartbeat:
         """The next item; checks what holds of each."""
-        batch: EventBatch = await bounded(anext(self.items), "read")
-        tokens = [batch.token_and_time(index)[0] for index in range(len(batch))]
-        if tokens:
-            assert batch.first is not None
-            promised(batch.first.resume_token == tokens[0], "a batch's first is the position of its first event")
-            promised(batch.end.resume_token == tokens[-1], "a batch's end is the position after its last event")
-            for index in range(len(batch)):
-                self.ends[tokens[index]] = batch[: index + 1].end
-        else:
-            promised(batch.first is None, "an item without events is a heartbeat: its first is None")
-        self.tokens += tokens
-        return batch
+        item: EventBatch | Heartbeat = await bounded(anext(self.items), "read")
+        if isinstance(item, EventBatch):
+            promised(len(item) > 0, "an item without events is a Heartbeat")
+            tokens = [item.token_and_time(index)[0] for index in range(len(item))]
+            promised(item.first.resume_token == tokens[0], "a batch's first is the position of its first event")
+            promised(item.end.resume_token == tokens[-1], "a batch's end is the position after its last event")
+            for index in range(len(item)):
+                self.ends[tokens[index]] = item[: index + 1].end
+            self.tokens += tokens
+        return item
 
     async def until(self, count: int) -> list[ResumeToken]:
         """The first `count` events' tokens; waits for them."""
@@ -69,13 +68,14 @@ class Reading:
 
 
 @asynccontextmanager
-async def reading(source: Source, stream: Stream, after: Position | None) -> AsyncIterator[tuple[Reading, EventBatch]]:
+async def reading(source: Source, stream: Stream, after: Position | None) -> AsyncIterator[tuple[Reading, Heartbeat]]:
     """The open stream and its first item, which must be the anchor."""
     items: Any = source.read(stream, after=after)
     async with aclosing(items):
         opened = Reading(items)
         anchor = await opened.next()
-        promised(len(anchor) == 0, "the first item of read is a heartbeat: the anchor, before any event")
+        if not isinstance(anchor, Heartbeat):
+            broken("the first item of read is a Heartbeat: the anchor, before any event")
         yield opened, anchor
 
 
@@ -122,7 +122,7 @@ class SourceContract(Obligations):
             await origin.change(2)
             await opened.until(2)
             idle = await opened.next()
-            promised(not len(idle), "an idle stream yields heartbeats")
+            promised(isinstance(idle, Heartbeat), "an idle stream yields heartbeats")
         async with origin.make() as source, reading(source, stream, idle.end) as (again, _):
             await origin.change(2)
             promised(not set(await again.until(2)) & set(opened.tokens), "a heartbeat's end is behind what was read")
@@ -142,7 +142,7 @@ class SourceContract(Obligations):
     async def test_events_decode_and_tell_what_their_marks_tell(self, origin: Origin) -> None:
         async with origin.make() as source, reading(source, Stream("p", origin.stream), None) as (opened, _):
             await origin.change(2)
-            while not len(batch := await opened.next()):
+            while not isinstance(batch := await opened.next(), EventBatch):
                 pass
             promised(batch.decoder == source.decoder, "batches carry the source's decoder")
             for index, event in enumerate(batch):

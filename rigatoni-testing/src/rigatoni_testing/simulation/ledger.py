@@ -135,7 +135,6 @@ class Ledger:
     def range_of(self, events: EventBatch) -> tuple[int, int]:
         """The places where what a batch was made from begins and ends."""
         log = self.accounts[events.stream.key].log
-        assert events.first is not None
         return log.number(events.first), log.index(events.end)
 
     def letters_come_first(self, stream: Stream, start: int, stop: int) -> None:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.events import ChangeEvent, Namespace, Operation, Position, ResumeToken, Stream, Timestamp
 
 BEGINNING = 1_700_000_000
@@ -102,12 +102,10 @@ class EventLog:
         time = self.times[self.visible - 1]
         return EventBatch.from_reply(after, self.stream, buffer, offsets, self, source_time=time)
 
-    def heartbeat(self, position: Position, index: int) -> EventBatch:
-        """An answer without events."""
+    def heartbeat(self, position: Position, index: int) -> Heartbeat:
+        """A reply without events."""
         time = self.times[self.visible - 1] if self.visible else Timestamp(BEGINNING, 0)
-        return EventBatch.heartbeat(
-            self.stream, position, decoder=self, source_time=time, caught_up=index == self.visible
-        )
+        return Heartbeat(position, time, caught_up=index == self.visible)
 
     def numbers(self, events: EventBatch) -> Sequence[int]:
         """The numbers of a batch's events, in its order."""

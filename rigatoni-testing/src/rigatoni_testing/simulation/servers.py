@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Lease, LeaseKeeper, Membership, Source, StateStore
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Position, Stream
@@ -41,7 +41,7 @@ class ModelSource(Source):
         """See `Source`."""
         return Definition(DEPLOYMENT, self.fingerprint, {"watch": stream.name})
 
-    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch]:
+    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """See `Source`."""
         log, chance = self.logs[stream.key], self.network.chance
 
@@ -59,18 +59,19 @@ class ModelSource(Source):
             self.ledger.asks(self.network, stream)
             start, limit = index, chance.randint(1, self.reply_events)
 
-            def reply(start: int = start, limit: int = limit, position: Position = position) -> EventBatch:
+            def reply(start: int = start, limit: int = limit, position: Position = position) -> EventBatch | Heartbeat:
                 self._refuse_forgotten(log, start)
                 stop = min(start + limit, log.visible)
                 if stop > start:
                     return log.batch(position, start, stop)
                 return log.heartbeat(log.mark_between(start, world_time(), self.fingerprint), start)
 
-            batch = await self.network.request(Server.SOURCE, f"reading of {stream} from {start}", reply)
-            index, position = start + len(batch), batch.end
+            item = await self.network.request(Server.SOURCE, f"reading of {stream} from {start}", reply)
+            events = len(item) if isinstance(item, EventBatch) else 0
+            index, position = start + events, item.end
             self.ledger.serves(self.network, stream, index)
-            yield batch
-            if len(batch) and chance.random() < 0.3:  # a post-batch token
+            yield item
+            if events and chance.random() < 0.3:  # a post-batch token
                 position = log.mark_between(index, world_time(), self.fingerprint)
                 yield log.heartbeat(position, index)
 
