@@ -15,7 +15,7 @@ import attrs
 
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.notices import Notice
 from rigatoni_core.api.settings import Settings
 
@@ -137,6 +137,14 @@ class PositionKeeper(ABC):
 
         Raises `DefinitionChangedError` where this caller's definition is older than the one in force.
         """
+
+    async def recorded_identity(self, stream: Stream) -> Identity:
+        """Return the `Definition.identity` that was recorded when the definition in force began.
+
+        Default: nothing is known. The caller compares it (`same_deployment`) before it calls `begin`, which compares
+        no deployments.
+        """
+        return Identity()
 
 
 class BatchSplitter(ABC):

@@ -8,7 +8,8 @@
         BrokenPluginError         the plugin raises or is malformed
         IncompatiblePluginError   the plugin asks for another rigatoni-core
       SourceError               the source failed
-        PositionLostError         the saved position can not be resumed from
+        PositionLostError         the saved position cannot be resumed from
+        OtherDeploymentError      the source reads another deployment than before
       DestinationError          the destination failed
         ForeignObjectError        something that is not ours stands under our name
         DefinitionChangedError    another owner changed the stream's definition
@@ -110,6 +111,19 @@ class PositionLostError(SourceError):
         "Look at the record with `rigatoni state show`. To go on from another position, set it with "
         "`rigatoni state set`; to go on from now without the lost changes, set "
         'on_lost_position = "restart_from_now": the loss is recorded as a gap.'
+    )
+
+
+class OtherDeploymentError(SourceError):
+    """The source reads another deployment than the one that the stream's records were made of, or may do.
+
+    Not a lost position: most often the configuration names the wrong deployment, so `on_lost_position` does not apply.
+    """
+
+    id = "other-deployment"
+    default_remedy = (
+        "Correct the source's uri; no position and no file was changed. If the uri is right, run `rigatoni state "
+        "confirm-deployment FILE`."
     )
 
 

@@ -4,7 +4,7 @@ import enum
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NewType
+from typing import Any, ClassVar, NewType
 from urllib.parse import quote
 
 import attrs
@@ -147,6 +147,67 @@ class Stream:
 
 
 @attrs.frozen
+class Identity:
+    """What is known of a deployment, to recognize it by: see `same_deployment`.
+
+    Attributes:
+        name: Its name for people, such as that of a replica set. Deployments share names, so it proves nothing.
+        id: What it was given once and for ever, with its kind (`replica-set:...`, `cluster:...`); empty where the
+            source may not read it.
+        collections: Ids of collections that belong to it, or once did; None where the source may not list them.
+    """
+
+    name: str = ""
+    id: str = ""
+    collections: tuple[str, ...] | None = None
+
+    LIMIT: ClassVar[int] = 16
+    """How many collections are enough to record."""
+
+    def bounded(self) -> "Identity":
+        """This identity with at most `LIMIT` collections, a choice that stays the same while they exist."""
+        if self.collections is None:
+            return self
+        return attrs.evolve(self, collections=tuple(sorted(self.collections)[: self.LIMIT]))
+
+    def including(self, other: "Identity") -> "Identity":
+        """This identity with the collections of another record of the same deployment."""
+        if other.collections is None:
+            return self
+        return attrs.evolve(self, collections=tuple(dict.fromkeys((*(self.collections or ()), *other.collections))))
+
+
+def same_deployment(recorded: Identity, present: Identity) -> bool | None:
+    """Decide whether a record was made of the deployment that a source reads now.
+
+    Ids decide where both are known and of one kind. Otherwise a collection in common proves the same deployment. One
+    that is missing proves nothing, since collections are dropped and replaced; but if all that were recorded are
+    missing at once, the deployment is taken for another one until a person confirms it.
+
+    Args:
+        recorded: What a checkpoint or a destination's definition holds.
+        present: What the source sees now: all collections that it can list, not a choice of them.
+
+    Returns:
+        True if it is the same, False if it is another one or may be, None if nothing can be compared: records of
+        older versions hold a name only.
+    """
+    if proves_another(recorded, present):
+        return False
+    if recorded.id and recorded.id == present.id:
+        return True
+    if not recorded.collections or present.collections is None:
+        return None
+    return not set(recorded.collections).isdisjoint(present.collections)
+
+
+def proves_another(recorded: Identity, present: Identity) -> bool:
+    """Tell a deployment that is another one from one that merely lacks every recorded collection."""
+    kind = recorded.id.partition(":")[0]
+    return bool(recorded.id) and recorded.id != present.id and kind == present.id.partition(":")[0]
+
+
+@attrs.frozen
 class Position:
     """Where a stream goes on: after `resume_token`.
 
@@ -199,6 +260,7 @@ class Definition:
     `uncertain` lists, in words, what makes a second reading of the same events differ from the first: with any of
     these, no destination can promise more than at-least-once. Where `layout_counts`, a destination's other layout is
     another definition; not so where each batch is a single event, which is cut and ordered alike in every layout.
+    `identity` is for recognizing the deployment later; it is not part of what is defined.
     """
 
     deployment: str
@@ -206,3 +268,4 @@ class Definition:
     details: Mapping[str, Any]
     uncertain: tuple[str, ...] = ()
     layout_counts: bool = True
+    identity: Identity = Identity()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 
 FORMAT = 1
 """The record's format version. A newer one is refused, never guessed at."""
@@ -49,6 +49,22 @@ def _timestamp(seconds: int, increment: int) -> Timestamp:
     if not (0 <= seconds < 1 << 32 and 0 <= increment < 1 << 32):
         raise ValueError(f"[{seconds}, {increment}] is no cluster time")
     return Timestamp(seconds, increment)
+
+
+def identity_record(identity: Identity) -> dict[str, Any]:
+    """An identity as plain JSON values."""
+    collections = list(identity.collections) if identity.collections is not None else None
+    return {"name": identity.name, "id": identity.id, "collections": collections}
+
+
+def read_identity(record: Mapping[str, Any] | str) -> Identity:
+    """Read an identity, also one of a format 1 record: a name only. Raises KeyError or TypeError where it is none."""
+    if isinstance(record, str):
+        return Identity(record)
+    name, id_, collections = record["name"], record["id"], record["collections"]
+    if not all(isinstance(text, str) for text in (name, id_, *(collections or ()))):
+        raise TypeError("a deployment's name and ids are texts")
+    return Identity(name, id_, tuple(collections) if collections is not None else None)
 
 
 def gap_record(gap: Gap) -> dict[str, Any]:
