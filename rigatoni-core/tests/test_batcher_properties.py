@@ -273,5 +273,6 @@ def contents(batch):
     """All that can be seen of a batch but where its bytes lie."""
     assert raws(batch) == [raw for chunk in batch.segments for raw in chunk.copies()]
     assert b"".join(raws(batch)) == batch.documents
-    facts = (batch.first, batch.end, batch.read, batch.nbytes, len(batch), batch.source_time)
+    facts = (batch.first, batch.end, batch.read, batch.nbytes, list(batch.indices), batch.source_time)
+    assert batch.orders() == batch.as_read.orders().at(batch.indices)
     return raws(batch), facts

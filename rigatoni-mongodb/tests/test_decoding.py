@@ -1,10 +1,13 @@
 """Reading tokens and times from raw bytes, on everything a real mongod sent."""
 
+from itertools import accumulate
 from pathlib import Path
 
 import bson
 import pytest
+from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_core.api.events import Position, ResumeToken, Timestamp
+from rigatoni_core.api.segments import Segment
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_document, token_text
 from rigatoni_mongodb.resume import high_water_mark
 from rigatoni_mongodb.scope import Watch, parse_watches
@@ -193,3 +196,13 @@ def test_J11_what_makes_a_second_reading_differ_is_said(open_source):
 
 def test_Z19_the_uri_is_in_no_repr(open_source):
     assert "sentinel" not in repr(open_source("a.b", uri="mongodb://u:sentinel@h/"))
+
+
+def test_cluster_times_of_many_equal_those_of_each():
+    damaged = [EVENTS[0][:4] + b"\xee" + EVENTS[0][5:], EVENTS[0].replace(b"clusterTime", b"clusterTimf"), b"\x05"]
+    other = bson.encode({"operationType": "insert", "clusterTime": BsonTimestamp(7, 9), "_id": {"_data": "82"}})
+    raws = [*EVENTS, other, *damaged]
+    offsets = list(accumulate(map(len, raws), initial=3))
+    found = list(DECODER.cluster_times(Segment(memoryview(b"xyz" + b"".join(raws)), offsets)))
+    times = [DECODER.token_and_time(memoryview(raw))[1] for raw in EVENTS]
+    assert found == [*((time.seconds, time.increment) for time in times), (7, 9), None, None, None]

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +16,7 @@ from rigatoni_core.api.contracts import Source
 from rigatoni_core.api.errors import PositionLostError
 from rigatoni_core.api.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.executor import on_own_thread
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_template.errors import reading
 
@@ -28,6 +29,10 @@ class LineDecoder:
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """The file knows no time."""
         return ResumeToken(bytes(raw).split(b" ", 1)[0].decode()), None
+
+    def cluster_times(self, documents: Segment) -> Iterable[None]:
+        """The file knows no time."""
+        return [None] * len(documents)
 
     def namespace(self, raw: memoryview) -> Namespace | None:
         """All lines are of one stream."""

@@ -1,9 +1,11 @@
 """Reading change events: a resume token and a cluster time straight from the bytes, or the whole event."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from struct import Struct
+from struct import error as struct_error
 from typing import Any
 
 import bson
@@ -20,12 +22,19 @@ from rigatoni_core.api.events import (
     Transaction,
     UpdateDescription,
 )
+from rigatoni_core.api.segments import Segment
 
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 """How events are decoded: a date beyond the year 9999 becomes a `DatetimeMS` instead of an error."""
 
 _TIMESTAMP = Struct("<II").unpack_from
 _TIME_IN_TOKEN = re.compile("82([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})").match
+_USUAL_HEAD = re.compile(
+    rb".{4}\x03_id\0.{4}\x02_data\0.{4}[0-9A-Fa-f]+\0\0"
+    rb"\x02operationType\0.{4}[A-Za-z]+\0\x11clusterTime\0(.{8})",
+    re.DOTALL,
+).match
+"""How a mongod's events begin, up to the cluster time; others are walked element by element, which takes longer."""
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _KNOWN = {
     *("_id", "operationType", "ns", "documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"),
@@ -76,6 +85,16 @@ class ChangeEventDecoder:
         if token is None:
             raise ValueError("a change event without a resume token")
         return token, time
+
+    def cluster_times(self, documents: Segment) -> Iterator[tuple[int, int] | None]:
+        buffer = documents.buffer
+        for start, stop in pairwise(documents.offsets):
+            head = _USUAL_HEAD(buffer, start, stop)
+            if head is not None:
+                increment, seconds = _TIMESTAMP(head[1])
+                yield seconds, increment
+            else:
+                yield _cluster_time(bytes(buffer[start:stop]))
 
     def namespace(self, raw: memoryview) -> Namespace | None:
         data = bytes(raw)
@@ -130,6 +149,18 @@ class ChangeEventDecoder:
             transaction=Transaction(document["lsid"], int(document["txnNumber"])) if "txnNumber" in document else None,
             unknown={key: value for key, value in document.items() if key not in _KNOWN},
         )
+
+
+def _cluster_time(data: bytes) -> tuple[int, int] | None:
+    """The cluster time of one event, wherever it is; None where the event has none, or is damaged before it."""
+    try:
+        for kind, key, value, _ in elements(data):
+            if key == b"clusterTime" and kind == 0x11:
+                increment, seconds = _TIMESTAMP(data, value)
+                return seconds, increment
+    except (ValueError, struct_error):
+        pass
+    return None
 
 
 @lru_cache(maxsize=4096)

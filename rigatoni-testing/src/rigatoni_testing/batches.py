@@ -8,10 +8,12 @@ from typing import Any
 
 from bson import decode, decode_iter, encode, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.segments import Segment
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
@@ -30,6 +32,14 @@ class TestDecoder:
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         document = decode(raw, _OPTIONS)
         return token_of(document["_id"]), _time(document.get("clusterTime"))
+
+    def cluster_times(self, documents: Segment) -> Iterator[tuple[int, int] | None]:
+        for raw in documents.copies():
+            try:
+                time = _time(decode(raw, _OPTIONS).get("clusterTime"))
+            except BSONError:
+                time = None
+            yield (time.seconds, time.increment) if time else None
 
     def namespace(self, raw: memoryview) -> Namespace | None:
         namespace = decode(raw, _OPTIONS).get("ns")
@@ -60,8 +70,8 @@ def token_of(token: Mapping[str, Any]) -> ResumeToken:
     return ResumeToken(json_util.dumps(token, json_options=json_util.CANONICAL_JSON_OPTIONS))
 
 
-def _time(value: BsonTimestamp | None) -> Timestamp | None:
-    return Timestamp(value.time, value.inc) if value is not None else None
+def _time(value: object) -> Timestamp | None:
+    return Timestamp(value.time, value.inc) if isinstance(value, BsonTimestamp) else None
 
 
 def event_document(
@@ -116,7 +126,8 @@ def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
         segments=[whole.cut(start, stop) for start, stop in itertools.pairwise(borders)],
         decoder=batch.decoder,
         source_time=batch.source_time,
-        read=batch.read,
+        as_read=None if batch.as_read is batch else batch.as_read,
+        indices=batch.indices,
     )
 
 

@@ -1,9 +1,10 @@
 """A batch: consecutive change events of one stream, kept as the bytes that the server sent."""
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Protocol, overload
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Any, NamedTuple, Protocol, overload
 
 import attrs
 
@@ -22,6 +23,12 @@ class Decoder(Protocol):
         """Only the event's resume token and cluster time, as cheaply as possible.
 
         Raises ValueError where the token can not be read.
+        """
+
+    def cluster_times(self, documents: Segment) -> Iterable[tuple[int, int] | None]:
+        """Only the cluster time of each of these events, as cheaply as possible: (seconds, increment).
+
+        None for an event that has no cluster time, or none that can be read.
         """
 
     def namespace(self, raw: memoryview) -> Namespace | None:
@@ -50,6 +57,23 @@ class Heartbeat:
     caught_up: bool = False
 
 
+class Orders(NamedTuple):
+    """What orders the events of a stream, one entry per event: the universal version of a change.
+
+    `seconds` and `increments` are the cluster time (0 and 0 for a source without one), `ordinals` count the events of
+    exactly that cluster time that come before the event in its stream.
+    """
+
+    seconds: "array[int]"
+    increments: "array[int]"
+    ordinals: "array[int]"
+
+    def at(self, indices: Iterable[int]) -> "Orders":
+        """Return the entries at these indices."""
+        indices = list(indices)
+        return Orders(*(array("q", [column[index] for index in indices]) for column in self))
+
+
 class EventBatch(Sequence[ChangeEvent]):
     """Consecutive events of one stream, decoded only for those who look.
 
@@ -60,14 +84,22 @@ class EventBatch(Sequence[ChangeEvent]):
 
     A batch may hold no event, if all that were read have been rejected; a reply without events is a `Heartbeat`.
 
-    `source_time` is the server's own time when it replied. `read` counts the events consumed, rejected ones included.
-    `decoder` is the source's.
+    `source_time` is the server's own time when it replied. `decoder` is the source's.
+
+    `as_read` is the batch before events were taken out of it (itself where none were), and `indices` says which of its
+    events these are, ascending. So an event keeps its place in the stream, whatever was rejected or grouped away.
     """
 
-    __slots__ = ("_size", "decoder", "end", "first", "nbytes", "read", "segments", "source_time", "stream")
+    __slots__ = (
+        *("_as_read", "_orders", "_size"),
+        *("decoder", "end", "first", "indices", "nbytes", "segments", "source_time", "stream"),
+    )
 
     nbytes: int
     """The size of the raw documents in bytes."""
+
+    indices: Sequence[int]
+    """For each event, which of the events of `as_read` it is: ascending, from 0 to below `read`."""
 
     def __init__(
         self,
@@ -78,7 +110,8 @@ class EventBatch(Sequence[ChangeEvent]):
         segments: Sequence[Segment],
         decoder: Decoder,
         source_time: Timestamp | None = None,
-        read: int | None = None,
+        as_read: "EventBatch | None" = None,
+        indices: Sequence[int] | None = None,
     ) -> None:
         self.stream = stream
         self.first = first
@@ -87,8 +120,10 @@ class EventBatch(Sequence[ChangeEvent]):
         self.source_time = source_time
         self.decoder = decoder
         self.nbytes = sum(segment.nbytes for segment in segments)
-        self._size = sum(map(len, segments))
-        self.read = self._size if read is None else read
+        self.indices = range(sum(map(len, segments))) if indices is None else indices
+        self._size = len(self.indices)
+        self._as_read = as_read
+        self._orders: Orders | None = None
 
     @classmethod
     def from_reply(
@@ -128,6 +163,11 @@ class EventBatch(Sequence[ChangeEvent]):
         if len(batches) == 1:
             return batches[0]
         last = batches[-1]
+        as_read, indices = None, None
+        if any(batch.as_read is not batch for batch in batches):
+            as_read = cls.join([batch.as_read for batch in batches])
+            starts = accumulate((batch.read for batch in batches), initial=0)
+            indices = [start + index for start, batch in zip(starts, batches, strict=False) for index in batch.indices]
         return cls(
             last.stream,
             first=batches[0].first,
@@ -135,8 +175,40 @@ class EventBatch(Sequence[ChangeEvent]):
             segments=merged([segment for batch in batches for segment in batch.segments]),
             decoder=last.decoder,
             source_time=last.source_time,
-            read=sum(batch.read for batch in batches),
+            as_read=as_read,
+            indices=indices,
         )
+
+    @property
+    def as_read(self) -> "EventBatch":
+        """The batch as it was read, before events were taken out of it; itself where none were."""
+        return self if self._as_read is None else self._as_read
+
+    @property
+    def read(self) -> int:
+        """How many events were read, those included that were taken out."""
+        return len(self.as_read)
+
+    def orders(self) -> Orders:
+        """Return the cluster time and the ordinal of every event, without decoding the events.
+
+        An event's entry stays the same however the stream is cut into batches, and whatever is taken out of them. An
+        event without a cluster time that can be read shares that of the event before it.
+        """
+        if self._orders is None:
+            self._orders = self._counted() if self._as_read is None else self._as_read.orders().at(self.indices)
+        return self._orders
+
+    def _counted(self) -> Orders:
+        """The orders of a batch as it was read: counts on from `first`."""
+        orders = Orders(array("q"), array("q"), array("q"))
+        time = self.first.cluster_time
+        now, ordinal = (time.seconds, time.increment) if time else (0, 0), self.first.ordinal - 1
+        for found in chain.from_iterable(map(self.decoder.cluster_times, self.segments)):
+            now, ordinal = (now, ordinal + 1) if found is None or found == now else (found, 0)
+            for column, value in zip(orders, (*now, ordinal), strict=True):
+                column.append(value)
+        return orders
 
     @property
     def whole(self) -> Segment:
@@ -176,7 +248,9 @@ class EventBatch(Sequence[ChangeEvent]):
             return None
 
     def position_at(self, index: int) -> Position:
-        """What `first` would be if the batch began at event `index`."""
+        """The position of event `index`: what `first` would be if the batch as it was read began with it."""
+        if self._as_read is not None:
+            return self._as_read.position_at(self.indices[index])
         if index == 0:
             return self.first
         before = self._position_after(index - 1)
@@ -185,14 +259,22 @@ class EventBatch(Sequence[ChangeEvent]):
         return before.moved(token, time or before.cluster_time, ordinal)
 
     def _position_after(self, index: int) -> Position:
-        """The position after event `index`: counts back over the events that share its cluster time."""
+        """The position after event `index` of a batch as it was read.
+
+        Counts back over the events that share its cluster time; an event without one shares that of the one before.
+        """
         token, time = self.token_and_time(index)
-        if time is None or time == self.first.cluster_time:
-            return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
-        ordinal = 1
-        while ordinal <= index and self.token_and_time(index - ordinal)[1] == time:
-            ordinal += 1
-        return self.first.moved(token, time, ordinal)
+        start = index  # of the events of this cluster time, as far as they are known
+        for earlier in range(index, 0, -1):
+            found = self.token_and_time(earlier)[1]
+            time = found if time is None else time
+            if found is not None and found != time:
+                break
+            start = start if found is None else earlier
+        else:
+            if time is None or time == self.first.cluster_time:
+                return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
+        return self.first.moved(token, time, index - start + 1)
 
     def index_of(self, token: ResumeToken) -> int | None:
         """The index of the event with this resume token; reads marks until it is found."""
@@ -210,17 +292,18 @@ class EventBatch(Sequence[ChangeEvent]):
         return min(size, fitting)
 
     def without(self, rejected: Collection[int]) -> "EventBatch":
-        """The batch without the events at these indices; `first`, `end` and `read` stay."""
+        """The batch without the events at these indices; `first`, `end` and `as_read` stay."""
         borders = [-1, *sorted(rejected), len(self)]
-        segments = [segment for before, after in pairwise(borders) for segment in self._between(before + 1, after)]
+        kept = [range(before + 1, after) for before, after in pairwise(borders)]
         return EventBatch(
             self.stream,
             first=self.first,
             end=self.end,
-            segments=merged(segments),
+            segments=merged([segment for run in kept for segment in self._between(run.start, run.stop)]),
             decoder=self.decoder,
             source_time=self.source_time,
-            read=self.read,
+            as_read=self.as_read,
+            indices=[self.indices[index] for index in chain.from_iterable(kept)],
         )
 
     def _between(self, start: int, stop: int) -> list[Segment]:
@@ -247,6 +330,8 @@ class EventBatch(Sequence[ChangeEvent]):
                 raise ValueError("a batch can only be cut into contiguous, non-empty parts")
             if (start, stop) == (0, len(self)):
                 return self
+            if self._as_read is not None:
+                return self._slice_of_rest(start, stop)
             return EventBatch(
                 self.stream,
                 first=self.position_at(start),
@@ -260,6 +345,21 @@ class EventBatch(Sequence[ChangeEvent]):
         if not 0 <= index < len(self):
             raise IndexError(f"event {index} of a batch of {len(self)}")
         return self.decoder.event(self.raw(index))
+
+    def _slice_of_rest(self, start: int, stop: int) -> "EventBatch":
+        """The slice where events were taken out: those go with the slice of the event before them."""
+        begin = self.indices[start] if start else 0
+        as_read = self.as_read[begin : self.indices[stop] if stop < len(self) else self.read]
+        return EventBatch(
+            self.stream,
+            first=as_read.first,
+            end=as_read.end,
+            segments=self._between(start, stop),
+            decoder=self.decoder,
+            source_time=self.source_time,
+            as_read=as_read,
+            indices=[index - begin for index in self.indices[start:stop]],
+        )
 
     def __iter__(self) -> Iterator[ChangeEvent]:
         return (self.decoder.event(self.raw(index)) for index in range(len(self)))

@@ -4,11 +4,12 @@ import asyncio
 import random
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.events import ChangeEvent, Namespace, Operation, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.segments import Segment
 
 BEGINNING = 1_700_000_000
 DEPLOYMENT = "simulated"
@@ -128,6 +129,12 @@ class EventLog:
         """See `Decoder`."""
         number = int.from_bytes(raw[:4])
         return self.tokens[number], self.times[number]
+
+    def cluster_times(self, documents: Segment) -> Iterator[tuple[int, int] | None]:
+        """See `Decoder`."""
+        for raw in documents.copies():
+            time = self.times[int.from_bytes(raw[:4])]
+            yield time.seconds, time.increment
 
 
 def _key(time: Timestamp) -> int:
