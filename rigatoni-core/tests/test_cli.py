@@ -124,7 +124,7 @@ def environment(tmp_path_factory):
     (info / "entry_points.txt").write_text("[rigatoni]\ntoy = toy_plugin\n")
     return {
         **os.environ,
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))),
         "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
         "PYTHONDONTWRITEBYTECODE": "",
         "TOY_URI": f"toy://user:{SENTINEL}@host/",
@@ -256,6 +256,23 @@ def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
     assert "warning: a toy is no database" in answer.stderr
     offline = rigatoni("validate", "pipeline.toml", "--offline", then="refuse")
     assert (offline.returncode, offline.stdout) == (0, "pipeline.toml is valid; nothing was connected to\n")
+
+
+def test_C19_validate_prints_every_path_in_full(rigatoni, environment, tmp_path):
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    text = CONFIGURATION.format(then="wait").replace('type = "memory"', 'type = "file"\npath = "state"')
+    (folder / "there.toml").write_text(text)
+    answer = rigatoni("validate", "--offline", "conf/there.toml")
+    assert answer.returncode == 0, answer.stderr
+    assert f"state.path: {folder}/state\n" in answer.stdout
+    typed = json.loads(rigatoni("validate", "--offline", "conf/there.toml", "--json", "--set", "state.path=s").stdout)
+    assert typed["pipelines"][0]["paths"] == {"state.path": f"{tmp_path}/s"}
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "p").touch()
+    refused = rigatoni("run", "conf/there.toml")
+    assert refused.returncode == 2
+    assert f"mv {tmp_path}/state {folder}/state" in refused.stderr
 
 
 def test_validate_gives_up_on_what_does_not_answer(rigatoni):

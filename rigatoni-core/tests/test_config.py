@@ -96,7 +96,7 @@ def test_every_type_of_option(tmp_path, monkeypatch):
     configuration = load(written(tmp_path, source), catalog())
     built = configuration.source
     assert built.uri.reveal() == "sentinel"
-    assert (built.path, built.size, built.names, built.seconds) == (Path("a/b"), 2048, ("x", "y"), 3.0)
+    assert (built.path, built.size, built.names, built.seconds) == (tmp_path / "a/b", 2048, ("x", "y"), 3.0)
     assert (built.on, built.count, built.comment, built.stages) == (True, 7, "hello", ({"a": 1},))
     assert isinstance(configuration.destination.serializer, Plain)
     assert "sentinel" not in repr(configuration)
@@ -129,7 +129,7 @@ def test_K1_all_faults_at_once_with_key_path_and_nearest_name(tmp_path):
     [
         ('uri = "x"\ncount = 0', "pipeline.source.count: count must be at least 1, not 0"),
         ('uri = { env = "NOT_THERE" }', "pipeline.source.uri: the environment variable NOT_THERE is not set"),
-        ('uri = { file = "nowhere" }', "pipeline.source.uri: the secret's file nowhere can not be read"),
+        ('uri = { file = "/nowhere/x" }', "pipeline.source.uri: the secret's file /nowhere/x cannot be read"),
         ('uri = "x"\nserializer = { type = "plain", mode = "lod" }', 'serializer.mode: must be "loud" or "quiet"; did'),
         ('uri = "x"\nserializer = "plain"', 'pipeline.source.serializer: must be a table: write { type = "plain" }'),
         ('uri = "x"\nnames = ["a", 1]', "pipeline.source.names[1]: must be text, not integer"),

@@ -92,6 +92,9 @@ class _Checked:
         name, found = self.configuration.name, self.found
         if self._several and not quiet:
             say(bold(name))
+        self.record["paths"] = {key: str(path) for key, path in self.configuration.paths.items()}
+        for key, path in self.record["paths"].items() if not quiet else ():
+            say(f"path         {key}: {path}")
         advice = found.advice if found else advice_of(self.configuration)
         self.record["warnings"] = list(dict.fromkeys([*self.configuration.warnings, *advice]))
         for text in self.record["warnings"] if not quiet else ():

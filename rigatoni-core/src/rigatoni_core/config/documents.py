@@ -11,6 +11,7 @@ from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.config.cli_values import Override
 from rigatoni_core.config.faults import KeyPath
 from rigatoni_core.config.lines import line_of, lines_of
+from rigatoni_core.config.paths import folder_of
 
 _DEEPEST = 100
 """Levels of tables and lists in a file; no option needs a tenth of it."""
@@ -18,11 +19,12 @@ _DEEPEST = 100
 
 @attrs.frozen
 class Document:
-    """What one file holds, and where in it: `path` is for messages."""
+    """What one file holds, and where in it: `path` is for messages. Its relative paths start at `folder`."""
 
     path: str
     content: Mapping[str, Any]
     lines: Mapping[KeyPath, int] = attrs.field(factory=dict)
+    folder: Path = attrs.field(factory=Path.cwd)
 
     def pipelines(self) -> Iterator[tuple[KeyPath, Any]]:
         """Each pipeline's key path and table, without defaults and overrides; none where the key is missing."""
@@ -85,7 +87,7 @@ def _with(table: Any, path: KeyPath, value: Any) -> Any:
 def _document(path: Path) -> Document:
     text = _read(path)
     try:
-        document = Document(str(path), tomllib.loads(text), lines_of(text))
+        document = Document(str(path), tomllib.loads(text), lines_of(text), folder_of(path))
     except (ValueError, RecursionError) as error:  # also what int() raises of thousands of digits
         raise ConfigurationError(
             f"{path} is not TOML: {error}", remedy="See https://toml.io; texts need quotes."

@@ -14,6 +14,7 @@ from rigatoni_core.config import plugins
 from rigatoni_core.config.cli_values import Override
 from rigatoni_core.config.documents import Document, documents, overridden
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
+from rigatoni_core.config.paths import paths_of
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
 from rigatoni_core.plugins.catalog import Catalog
@@ -24,7 +25,8 @@ from rigatoni_core.plugins.component_options import fields_of
 class PipelineConfiguration:
     """A whole pipeline, ready to be run. `warnings` says what is allowed but unwise.
 
-    `redaction` takes the secrets of this configuration out of any text.
+    `paths` holds every path among the options in full, by key. `redaction` takes the secrets of this configuration out
+    of any text.
     """
 
     name: str
@@ -35,6 +37,7 @@ class PipelineConfiguration:
     settings: Settings = attrs.field(factory=Settings)
     listeners: tuple[Listener, ...] = ()
     warnings: tuple[str, ...] = ()
+    paths: Mapping[str, Path] = attrs.field(factory=dict)
     redaction: Redaction = attrs.field(factory=Redaction, eq=False, repr=False)
 
 
@@ -90,8 +93,9 @@ def load_all(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -
     """The pipelines of a TOML file, or of all files `*.toml` in a folder; at least one.
 
     A file holds the table `[pipeline]`, or several `[[pipeline]]`, and may hold `[defaults]` for them and the table
-    `[plugins]`, which says what the catalog was to be made from (`plugin_lists`). Relative paths begin where the
-    process runs. Raises `ConfigurationError`: where there are faults, an `InvalidConfigurationError` with all of them.
+    `[plugins]`, which says what the catalog was to be made from (`plugin_lists`). Relative paths start at the folder of
+    the file that holds them, those of `overrides` at the working directory. Raises `ConfigurationError`: where there
+    are faults, an `InvalidConfigurationError` with all of them.
     """
     return _structured(documents(path), catalog, str(path), overrides)
 
@@ -161,7 +165,7 @@ def _pipeline(
             'who reads the file; better { env = "VARIABLE" } or { file = "path" }'
         )
     try:
-        built = Structuring(catalog, redaction, _ELSEWHERE).build(whole, PipelineTable)
+        built = Structuring(catalog, redaction, _ELSEWHERE, document.folder).build(whole, PipelineTable)
     except Exception as error:
         raise _FaultyError(
             [
@@ -188,6 +192,7 @@ def _pipeline(
         settings=Settings.suiting(built.destination.limits, **{name: getattr(built, name) for name in chosen}),
         listeners=built.listeners,
         warnings=tuple(warnings),
+        paths={spelled(key): full for key, full in paths_of(built)},
         redaction=redaction,
     )
 

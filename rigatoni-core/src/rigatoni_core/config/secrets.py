@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -37,9 +37,12 @@ class Redaction:
         return text
 
 
-def read_secret(value: Any, redaction: Redaction) -> Secret:
-    """The secret that a TOML value stands for; hidden from now on. Raises `Refused`, without its value."""
-    secret = _read(value)
+def read_secret(value: Any, redaction: Redaction, resolve: Callable[[str], Path]) -> Secret:
+    """The secret that a TOML value stands for; hidden from now on. Raises `Refused`, without its value.
+
+    `resolve` makes the path of a secret's file a full one.
+    """
+    secret = _read(value, resolve)
     redaction.add(secret.reveal())
     return secret
 
@@ -60,7 +63,7 @@ def _secret_parts(uri: str) -> list[str]:
     return [match[1] for pattern in (_PASSWORD, _PARAMETER) for match in pattern.finditer(uri)]
 
 
-def _read(value: Any) -> Secret:
+def _read(value: Any, resolve: Callable[[str], Path]) -> Secret:
     if isinstance(value, str):
         return Secret(value, "the configuration")
     if not isinstance(value, dict):
@@ -73,7 +76,7 @@ def _read(value: Any) -> Secret:
     ((where, name),) = value.items()
     if not isinstance(name, str) or not name or "\0" in name:
         raise Refused(f"must be the name of {'an environment variable' if where == 'env' else 'a file'}")
-    return _from_environment(name) if where == "env" else _from_file(name)
+    return _from_environment(name) if where == "env" else _from_file(resolve(name))
 
 
 def _from_environment(name: str) -> Secret:
@@ -84,14 +87,14 @@ def _from_environment(name: str) -> Secret:
     return Secret(text, f"${name}")
 
 
-def _from_file(name: str) -> Secret:
+def _from_file(path: Path) -> Secret:
     """A file's whole text without the line break at its end."""
     try:
-        text = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
-        raise Refused(f"the secret's file {name} can not be read: {error.strerror}") from None
+        raise Refused(f"the secret's file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Refused(f"the secret's file {name} is not UTF-8 text") from None
+        raise Refused(f"the secret's file {path} is not UTF-8 text") from None
     if not text:
-        raise Refused(f"the secret's file {name} is empty")
-    return Secret(text, name)
+        raise Refused(f"the secret's file {path} is empty")
+    return Secret(text, str(path))

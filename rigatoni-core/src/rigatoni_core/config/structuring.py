@@ -23,6 +23,7 @@ from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.options import ByteSize, Secret, parse_size
 from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import Refused, in_words, nearest
+from rigatoni_core.config.paths import PathBase
 from rigatoni_core.config.secrets import Redaction, read_secret
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_core.plugins.component_options import CONTRACTS, bare, fields_of, help_of, key_of, words_of
@@ -31,20 +32,22 @@ from rigatoni_core.plugins.component_options import CONTRACTS, bare, fields_of, 
 class Structuring:
     """Builds values, attrs classes and components from what TOML says. Raises `Refused`, or cattrs' tree of them.
 
-    `elsewhere` maps keys to the table that they belong to, for those who wrote them into another one.
+    `elsewhere` maps keys to the table that they belong to, for those who wrote them into another one. Relative paths
+    start at `folder`, those in a `CliValue` at the working directory.
     """
 
-    def __init__(self, catalog: Catalog, redaction: Redaction, elsewhere: Mapping[str, str]) -> None:
+    def __init__(self, catalog: Catalog, redaction: Redaction, elsewhere: Mapping[str, str], folder: Path) -> None:
         self._catalog = catalog
         self._elsewhere = elsewhere
+        self._paths = PathBase(folder)
         self._converter = converter = cattrs.Converter(detailed_validation=True)
         converter.register_structure_hook_func(attrs.has, self._class)
         converter.register_structure_hook_func(lambda hint: hint in (Any, object), lambda value, _: value)
         for kind in (str, int, float, bool, datetime, date, time):
             converter.register_structure_hook(kind, _plain)
         converter.register_structure_hook(ByteSize, _size)
-        converter.register_structure_hook(Path, _path)
-        converter.register_structure_hook(Secret, lambda value, _: read_secret(value, redaction))
+        converter.register_structure_hook(Path, self._path)
+        converter.register_structure_hook(Secret, lambda value, _: read_secret(value, redaction, self._paths.resolve))
         converter.register_structure_hook_func(_is_enum, _member)
         converter.register_structure_hook_func(_is(Literal), _choice)
         converter.register_structure_hook_func(_is(dict, Mapping), self._table)
@@ -54,7 +57,13 @@ class Structuring:
 
     def build(self, value: Any, hint: Any) -> Any:
         """The value as the type hint says."""
-        return self._converter.structure(value.meant_as(hint) if isinstance(value, CliValue) else value, bare(hint))
+        if not isinstance(value, CliValue):
+            return self._converter.structure(value, bare(hint))
+        of_file, self._paths = self._paths, PathBase()
+        try:
+            return self._converter.structure(value.meant_as(hint), bare(hint))
+        finally:
+            self._paths = of_file
 
     def _class(self, table: Any, cls: type[Any]) -> Any:
         """An instance of an attrs class. Its fields are checked one by one, so that every fault is found."""
@@ -71,6 +80,8 @@ class Structuring:
                     _validate(cls, field, arguments[key])
                 except Exception as error:
                     errors.append(_at(key, error, cls))
+            elif isinstance(field.default, Path):
+                arguments[key] = self._paths.folder / field.default
             elif field.default is attrs.NOTHING:
                 errors.append(_at(key, Refused(f"is missing: {help_of(hints.get(field.name))}".rstrip(": ")), cls))
         if errors:
@@ -106,6 +117,11 @@ class Structuring:
         except RigatoniError as error:
             raise Refused(in_words(error), "type") from error
         return self.build({key: value for key, value in table.items() if key != "type"}, cls)
+
+    def _path(self, value: Any, _: Any) -> Path:
+        if not isinstance(value, str):
+            raise Refused(f"must be a path, not {_shown(value)}")
+        return self._paths.resolve(value)
 
     def _table(self, table: Any, hint: Any) -> dict[str, Any]:
         if not isinstance(table, dict):
@@ -199,18 +215,6 @@ def _size(value: Any, _: Any) -> ByteSize:
     if type(value) is not int or value < 0:
         raise Refused(f'must be a size such as 1048576 or "1 MiB", not {_shown(value)}')
     return ByteSize(value)
-
-
-def _path(value: Any, _: Any) -> Path:
-    """Relative to the folder where the command is called, as everywhere; a leading `~` is the home folder."""
-    if not isinstance(value, str):
-        raise Refused(f"must be a path, not {_shown(value)}")
-    if not value or "\0" in value:
-        raise Refused("must be a path, not an empty text" if not value else "must not contain a NUL character")
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise Refused(str(error)) from None
 
 
 def _choice(value: Any, hint: Any) -> Any:
