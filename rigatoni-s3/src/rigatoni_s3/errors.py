@@ -2,23 +2,25 @@
 
 DestinationError
   S3Error                     the store refuses, and trying again will not help by itself
-    S3AccessError               credentials or rights: the message names bucket and action
+    S3AccessError               credentials or rights: the message names bucket and action (access denied)
     S3BucketError               no such bucket, or it lies in another region
     S3UnsupportedError          the store lacks what the options ask for
     S3KeyTooLongError           a key could be longer than S3 allows
+    S3ArchivedError             the object was moved to an archive storage class
     S3UnavailableError          5xx, timeouts, connections (transient)
-      S3ThrottledError            SlowDown, 429 (transient)
+      S3ThrottledError            too many requests, in every spelling (transient)
     S3ConflictError             another request for the same key was quicker (transient)
     UnfinishedBatchError        an old definition's last batch must be finished first (transient)
     DefinitionSettlingError     a changed definition waits for requests under the old one to end (transient)
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from botocore import exceptions as boto
-from rigatoni_core.api.errors import DestinationError, Transient
+from rigatoni_core.api.errors import AccessDenied, DestinationError, Transient
 
 
 class S3Error(DestinationError):
@@ -26,7 +28,7 @@ class S3Error(DestinationError):
     default_remedy = "Look at the message of the store; start again when it is mended: nothing is lost."
 
 
-class S3AccessError(S3Error):
+class S3AccessError(S3Error, AccessDenied):
     id = "s3-access"
 
 
@@ -41,6 +43,14 @@ class S3UnsupportedError(S3Error):
 class S3KeyTooLongError(S3Error):
     id = "s3-key-too-long"
     default_remedy = "Shorten prefix, the pipeline's name or folder_template, or take a field out of partition_by."
+
+
+class S3ArchivedError(S3Error):
+    id = "s3-archived"
+    default_remedy = (
+        "Restore the object (`aws s3api restore-object`), start again, and exclude this pipeline's prefix from the "
+        "lifecycle rule that archives objects: Rigatoni reads back what it wrote."
+    )
 
 
 class S3UnavailableError(S3Error, Transient):
@@ -82,14 +92,14 @@ _ACTIONS = {
     "DeleteObject": "s3:DeleteObject",
     "ListObjectsV2": "s3:ListBucket",
 }
-_THROTTLED = {
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "RequestLimitExceeded",
-    "TooManyRequests",
-    "BandwidthLimitExceeded",
-}
+_THROTTLED = re.compile(
+    r"throttl|slow_?down|too_?many_?(requests|connections)|(limit|rate|throughput)_?exceeded|request_?rate|server_?busy",
+    re.IGNORECASE,
+)
+"""Codes that ask for fewer requests. Stores spell them in many ways: botocore lists 14 for AWS alone (its module
+`retries.standard`), a key service adds its own prefix (`KMS.ThrottlingException`), MinIO says SlowDownWrite, Aliyun
+QpsLimitExceeded. No error that stays has such a name."""
+
 _CREDENTIALS = {
     "InvalidAccessKeyId": "Check the access key id, and that it belongs to this store.",
     "XAdminUserNotFound": "Check the access key id, and that it belongs to this store.",  # versitygw
@@ -103,8 +113,18 @@ _CREDENTIALS = {
 }
 _CONFLICT = {"ConditionalRequestConflict", "OperationAborted", "NoSuchUpload", "409"}
 _FOLDER_CLASH = {"ExistingObjectIsDirectory", "ObjectParentIsFile", "XMinioParentIsObject", "ExistingObjectIsFile"}
-_ELSEWHERE = {"PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301", "307", "400"}
-_PASSING = {"RequestTimeout", "InternalError", "ServiceUnavailable", "IncompleteBody", "BadDigest"}
+_ELSEWHERE = {
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "IllegalLocation",
+    "IllegalLocationConstraintException",
+    "301",
+    "307",
+}
+_PASSING = {"RequestTimeout", "RequestTimeoutException", "InternalError", "ServiceUnavailable", "IncompleteBody"}
+_PASSING |= {"BadDigest", "KMS.KMSInternalException", "KMS.DependencyTimeoutException", "KMS.KeyUnavailableException"}
+_PASSING_STATUSES = {0, 408, 425}
+"""Besides 5xx: no status at all, and the two of the 4xx that RFC 9110 and RFC 8470 let a client repeat unchanged."""
 
 
 @contextmanager
@@ -114,6 +134,10 @@ def translated(bucket: str) -> Iterator[None]:
         yield
     except boto.ClientError as error:
         raise _answered(error, bucket) from error
+    except (boto.SSOError, boto.TokenRetrievalError) as error:
+        raise S3AccessError(
+            f"no credentials for s3://{bucket}: {error}", remedy="Sign in again, such as with `aws sso login`."
+        ) from error
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
         raise S3AccessError(
             f"no credentials for s3://{bucket}: {error}",
@@ -141,34 +165,32 @@ def _answered(error: boto.ClientError, bucket: str) -> S3Error:
     said = str(error.response.get("Error", {}).get("Message", ""))[:300]
     what = f"{operation} in s3://{bucket} failed: {code}" + (f" ({said})" if said and said != code else "")
     hint = _retry_after(error)
-    if code in _THROTTLED or status == 429:
+    if _THROTTLED.search(code) or status in (429, 509):
         return S3ThrottledError(what, retry_after=hint)
     if code in _FOLDER_CLASH:
-        return S3Error(what, remedy="This store keeps keys as files and folders: a key can not be both. Move one away.")
+        return S3Error(what, remedy="Move one of the two away: this store keeps keys as files and folders.")
     if code in _CONFLICT or status == 409:
         return S3ConflictError(what, retry_after=hint)
     if code in _CREDENTIALS:
         return S3AccessError(what, remedy=_CREDENTIALS[code])
-    if code in _PASSING or status >= 500:
+    if status == 501:
+        return S3UnsupportedError(what, remedy="Remove the option that this store does not support.")
+    if code in _PASSING or status in _PASSING_STATUSES or status >= 500:
         return S3UnavailableError(what, retry_after=hint)
     if code == "NoSuchBucket":
         return S3BucketError(what, remedy=f"Create the bucket {bucket}, or correct bucket, region or endpoint_url.")
-    if status in (301, 307, 400) and code in (
-        "PermanentRedirect",
-        "TemporaryRedirect",
-        "IllegalLocation",
-        "301",
-        "400",
-    ):
+    if code in _ELSEWHERE:
         return S3BucketError(what, remedy=f"Set region to the region of the bucket {bucket}.")
+    if code == "InvalidObjectState":
+        return S3ArchivedError(f"{what}: the object was moved to an archive storage class")
+    if code in ("400", "401", "403"):  # HEAD has no body: the status is all that the store says
+        return S3AccessError(what, remedy=_unexplained(code, action, bucket))
     if code.startswith("KMS."):
         return S3AccessError(
             what, remedy="Check sse_kms_key_id: the key must exist, be enabled, and lie in the region."
         )
     if status in (401, 403):
         return S3AccessError(what, remedy=_allow(action, bucket))
-    if status == 501:
-        return S3UnsupportedError(what, remedy="This store lacks what was asked for: take the option away.")
     return S3Error(what)
 
 
@@ -181,6 +203,14 @@ def _allow(action: str, bucket: str) -> str:
             "and kms:Decrypt, too"
         )
     return f"Allow {action} on {resource} to these credentials{more}."
+
+
+def _unexplained(code: str, action: str, bucket: str) -> str:
+    """The remedy where the store gives no reason, most frequent cause first: AWS says 400 of an expired token."""
+    renew = "Renew the credentials if they have expired; check the secret access key and this machine's clock."
+    if code == "403":
+        return f"{_allow(action, bucket)} {renew}"
+    return f"{renew} {_allow(action, bucket)} Set region to the bucket's region."
 
 
 def _retry_after(error: boto.ClientError) -> float | None:

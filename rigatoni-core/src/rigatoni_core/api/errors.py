@@ -27,9 +27,9 @@
       ShutdownError             the work was abandoned because the pipeline stops
 
 Each class says by type whether trying again can help: classes that also derive from `Transient` are retried,
-all others are not. Plugins derive their own leaves (`class S3ThrottledError(DestinationError, Transient)`) and
-translate foreign exceptions in their own `errors.py`. Anything that is not a `RigatoniError` is a bug: it stops
-that worker with its traceback.
+all others are not. `AccessDenied` marks errors that a retry fixes only after an administrator has acted. Plugins
+derive their own leaves (`class S3ThrottledError(DestinationError, Transient)`) and translate foreign exceptions in
+their own `errors.py`. Anything that is not a `RigatoniError` is a bug: it stops that worker with its traceback.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,14 @@ from typing import ClassVar
 
 class Transient:
     """Mark of an error that may vanish by itself, so that trying again may help."""
+
+
+class AccessDenied:
+    """Mark of an error of credentials or rights: the other side refuses this user, and may stop refusing it.
+
+    At start such an error stops the worker, since the configuration is wrong. After the stream has worked, a password
+    was rotated or a right was taken away: the worker is *failing*, and retries at its longest delay.
+    """
 
 
 class RigatoniError(Exception):
