@@ -67,7 +67,7 @@ def rigatoni(folder, *arguments, **variables):
         [sys.executable, "-m", "rigatoni_core.cli", *arguments],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(folder), **variables},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), *sys.path)), **variables},
     )
 
 
@@ -154,11 +154,11 @@ def test_K6_a_class_of_the_wrong_kind_is_said_when_it_is_used(tmp_path):
     assert "Traceback" not in answer.stderr
 
 
-def test_an_unknown_name_says_what_is_installed_and_what_to_install():
+def test_an_unknown_name_says_what_is_installed_and_which_name_is_near():
     answer = rigatoni("", "plugins", "show", "memry")
     assert answer.returncode == 2
     assert 'did you mean "memory"?' in answer.stderr
-    assert "pip install rigatoni-memry" in answer.stderr
+    assert "pip install" not in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

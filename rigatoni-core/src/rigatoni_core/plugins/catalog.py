@@ -19,6 +19,7 @@ import pluggy
 from rigatoni_core.api import hookspecs
 from rigatoni_core.api.components import Component
 from rigatoni_core.api.errors import AmbiguousComponentError, BrokenPluginError, UnknownComponentError
+from rigatoni_core.plugins import first_party
 
 Kind = Literal["source", "destination", "state", "serializer", "listener"]
 
@@ -34,7 +35,6 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
 CORE = "rigatoni-core"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 _MOST_COMPONENTS = 1000  # of one hook: it may be a generator without an end
-_COMPRESSION = ("gzip", "zstd")  # the components of ours whose distribution does not bear their name
 
 
 @attrs.frozen
@@ -146,10 +146,12 @@ class Catalog:
         return found
 
     def _unknown(self, kind: Kind | None, name: str) -> UnknownComponentError:
-        """Says what is installed and which name is near; then what is broken, or what to install."""
-        names = sorted({provided.name for _, provided in self.provided(kind)})
-        message = f'there is no {kind or "component"} "{printable(name)}"; installed: {", ".join(names) or "none"}'
-        if near := difflib.get_close_matches(name.rpartition("/")[2].lower(), names, n=1):
+        """Names what is installed and the nearest known name; the remedy says what is broken, or what to install."""
+        installed = sorted({provided.name for _, provided in self.provided(kind)})
+        bare = name.rpartition("/")[2]
+        message = f'there is no {kind or "component"} "{printable(name)}"; installed: {", ".join(installed) or "none"}'
+        near = difflib.get_close_matches(bare.lower(), {*installed, *first_party.names(kind)}, n=1)
+        if near and near[0] != bare:
             message += f'; did you mean "{near[0]}"?'
         other = next((provided.kind for _, provided in self.provided() if provided.name == name), None)
         faulty = [plugin for plugin in self.plugins if plugin.status != "ok"]
@@ -157,11 +159,10 @@ class Catalog:
         if own:
             message += f". {own} is installed but {own.status}: {own.reason}".replace(". the", ". The")
             return UnknownComponentError(message, remedy=own.remedy)
-        remedies = []
         if other:
-            remedies.append(f'"{name}" is a {other}, not a {kind}.')
-        elif _NAME.fullmatch(name):
-            remedies.append(f"If a plugin provides it: pip install {_distribution_of(kind, name)}")
+            remedies = [f'Use another name: "{name}" is a {other}, not a {kind}.']
+        else:
+            remedies = [_installing(kind, near[0] if near else "", installed)]
         if faulty:
             listed = ", ".join(plugin.name for plugin in faulty)
             remedies.append(f"(Installed but not usable, see `rigatoni plugins list`: {listed}.)")
@@ -200,11 +201,13 @@ def _remedy(plugin: Plugin, fault: _Fault) -> str:
     return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
 
 
-def _distribution_of(kind: Kind | None, name: str) -> str:
-    """The distribution that would provide a component, by the project's naming rule."""
-    if kind in ("serializer", None) and name in _COMPRESSION:
-        return "rigatoni-compression"
-    return f"rigatoni-{name}-state" if kind == "state" else f"rigatoni-{name}"
+def _installing(kind: Kind | None, near: str, installed: Sequence[str]) -> str:
+    """How to get the component that was probably meant. Only distributions of this project are ever named."""
+    if near in installed:
+        return "Correct the name, or install the plugin that provides it."
+    if owner := first_party.distribution_of(kind, near):
+        return f'"{near}" is not installed: pip install {owner}'
+    return "Correct the name, or install the plugin that provides it: `rigatoni plugins list` shows the installed ones."
 
 
 def canonical(name: str) -> str:
