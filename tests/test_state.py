@@ -107,7 +107,7 @@ def test_set_after_a_token_goes_on_exactly_there(orders, rigatoni, place):
 def test_what_can_be_no_position_is_refused_and_nothing_changes(orders, rigatoni):
     before = shown(rigatoni)
     for arguments, words in (
-        (["--at", "yesterday"], "this is no time"),
+        (["--at", "yesterday"], "is not a time"),
         (["--at", "2099-01-01"], "future"),
         (["--at", "1969-01-01"], "1970"),
         ([], "--at TIME or --token TOKEN"),
