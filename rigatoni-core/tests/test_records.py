@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp, escaped
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp, escaped
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint, sealed, unseal
 
 STREAM = Stream("p", "shop.orders")
@@ -19,12 +19,15 @@ positions = st.builds(
     st.integers(0, 10**9),
     st.text(max_size=20),
 )
+identities = st.builds(Identity, st.text(), st.text(), st.none() | st.lists(st.text(), max_size=3).map(tuple))
 checkpoints = st.builds(
     Checkpoint,
     positions,
     st.integers(0, 10**15),
     st.integers(0, 10**9),
     st.lists(st.builds(Gap, st.text(), st.none() | positions, positions), max_size=3).map(tuple),
+    st.none() | positions,
+    identities,
 )
 texts = st.text().filter(lambda text: not any("\ud800" <= character <= "\udfff" for character in text))
 
@@ -78,6 +81,33 @@ def test_a_record_of_another_stream_or_a_newer_format_is_refused():
     newer["format"] = 99
     with pytest.raises(StateStoreError, match="format 99"):
         load_checkpoint(STREAM, json.dumps(newer).encode(), "record")
+
+
+@pytest.mark.parametrize("ordinal", [0, 3])
+def test_a_record_of_format_1_is_read_with_an_unknown_deployment(ordinal):
+    position = {
+        "resume_token": '{"_data":"82"}',
+        "cluster_time": [1, 2],
+        "utc": "1970-01-01T00:00:01+00:00",
+        "ordinal": ordinal,
+        "fingerprint": "f",
+        "deployment": "rs0",
+    }
+    record = {"format": 1, "pipeline": "p", "stream": "shop.orders", "position": position, "events": 4}
+    record |= {"fencing_token": 5, "gaps": [{"cause": "c", "lost": None, "resumed": position}]}
+    loaded = load_checkpoint(STREAM, json.dumps(sealed(record)).encode(), "record")
+    assert (loaded.position.cluster_time, loaded.events, loaded.fencing_token) == (Timestamp(1, 2), 4, 5)
+    assert loaded.delivered == (loaded.position if ordinal else None)
+    assert loaded.identity == Identity("rs0")
+    assert loaded.gaps[0].resumed == loaded.position
+
+
+def test_a_record_without_its_deployment_is_a_corrupt_checkpoint():
+    for wrong in (None, {}, {"name": "", "id": 1, "collections": None}, {"name": "", "id": "", "collections": [1]}):
+        record = json.loads(dump_checkpoint(STREAM, Checkpoint(Position(ResumeToken("t"), "f"))))
+        assert unseal(record)
+        with pytest.raises(CorruptCheckpointError):
+            load_checkpoint(STREAM, json.dumps(sealed(record | {"deployment": wrong})).encode(), "record")
 
 
 def test_Z20_no_record_says_when_it_expires():

@@ -39,6 +39,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.Resumed(stream=stream, reason="the connection was lost"),
         notices.Invalidated(stream=stream, reason="the collection was dropped"),
         notices.RepeatsPossible(stream=stream, reason="the filter was changed"),
+        notices.PositionTakenByTime(stream=stream, position=START, reason="the token was refused"),
         notices.GapRecorded(stream=stream, gap=Gap("history lost", START, end)),
         notices.LeaseNotRenewed(stream=stream, error=unsaved, remaining=1.0),
         notices.LeaseYielded(stream=stream),

@@ -15,7 +15,7 @@ from bson import encode
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, PositionKeeper, Source
 from rigatoni_core.api.errors import DefinitionChangedError, PositionLostError
-from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.builtin.memory import MemoryStateStore
 
 from rigatoni_testing.batches import TestDecoder, event_document, token_of
@@ -72,6 +72,7 @@ class ScriptedSource(Source):
     lost_before: int = 0
     start: int | None = None
     fingerprint: str = "fingerprint"
+    identity: Identity = attrs.field(factory=Identity)
     opened: int = attrs.field(default=0, init=False)
     served: int = attrs.field(default=0, init=False)
 
@@ -81,7 +82,11 @@ class ScriptedSource(Source):
         return list(self.logs)
 
     def definition(self, stream: Stream) -> Definition:
-        return Definition("scripted", self.fingerprint, {"watch": stream.name})
+        return Definition("scripted", self.fingerprint, {"watch": stream.name}, identity=self.identity)
+
+    def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
+        log = self.logs[stream.name]
+        return self.read(stream, after=self._mark(log, len(log.raws)))
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         self.opened += 1
@@ -183,6 +188,7 @@ class Bucket:
 
     objects: dict[tuple[str, str], tuple[int, Position, list[ResumeToken]]] = attrs.field(factory=dict)
     definitions: dict[str, list[tuple[str, Position]]] = attrs.field(factory=dict)
+    identities: dict[str, Identity] = attrs.field(factory=dict)  # of the newest definition
 
     def tokens(self, stream: Stream) -> list[ResumeToken]:
         """Everything that is visible of a stream, in the order of the objects' names."""
@@ -219,16 +225,22 @@ class BucketDestination(Destination, PositionKeeper):
         ends += [anchor for _, anchor in self.bucket.definitions.get(stream.key, [])]
         return max(ends, key=lambda end: end.order, default=None)
 
+    async def recorded_identity(self, stream: Stream) -> Identity:
+        return self.bucket.identities.get(stream.key, Identity())
+
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
         definitions = self.bucket.definitions.setdefault(stream.key, [])
+        before = len(definitions)
         if not definitions or gap:
             definitions.append((definition.fingerprint, position))
         elif definitions[-1][0] != definition.fingerprint:
             committed = await self.last_committed(stream)
             assert committed is not None
             definitions.append((definition.fingerprint, max(committed, position, key=lambda end: end.order)))
+        if len(definitions) > before:
+            self.bucket.identities[stream.key] = definition.identity
         self._numbers[stream.key] = len(definitions) - 1
         anchor = definitions[-1][1]
         if position.resume_token.startswith("mark:") and not self.bucket.objects and not gap:

@@ -59,6 +59,34 @@ class Source(Managed):
         again may help, and any other `SourceError` where it can not.
         """
 
+    def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
+        """Read the stream from now, like `read`, wherever a fresh stream would begin.
+
+        Called after a lost position. Default: as a fresh stream, for sources that always begin at now.
+        """
+        return self.read(stream, after=None)
+
+
+class TimeReader(ABC):
+    """Optional ability of a source: it resumes by time if its server refuses the token of a position."""
+
+    @abstractmethod
+    def read_by_time(
+        self, stream: Stream, *, position: Position, delivered: Position | None
+    ) -> AsyncIterator[EventBatch | Heartbeat]:
+        """Read the stream like `read` from `position`, but find the place by cluster time.
+
+        Args:
+            stream: The stream.
+            position: Where to resume. Nothing of the stream lies between `delivered` and this position.
+            delivered: The place of the last delivered event: reading begins at its cluster time, and the first item
+                is returned only when the event with this very token was found. What comes after it is delivered.
+                None if nothing was delivered yet: reading begins at the cluster time of `position`.
+
+        Raises:
+            PositionLostError: The event did not come, or the history does not reach back to its time.
+        """
+
 
 class Delivery(enum.Enum):
     """What a destination promises about each event, weakest first."""

@@ -9,6 +9,7 @@
         IncompatiblePluginError   the plugin asks for another rigatoni-core
       SourceError               the source failed
         PositionLostError         the saved position cannot be resumed from
+          TokenRefusedError         not by its token, but the history may reach back to it
         OtherDeploymentError      the source reads another deployment than before
       DestinationError          the destination failed
         ForeignObjectError        something that is not ours stands under our name
@@ -120,6 +121,16 @@ class PositionLostError(SourceError):
         "`rigatoni state set`; to go on from now without the lost changes, set "
         'on_lost_position = "restart_from_now": the loss is recorded as a gap.'
     )
+
+
+class TokenRefusedError(PositionLostError):
+    """The source refuses the token of the saved position, though its history may still reach back to it.
+
+    The worker tries the same token once more and then resumes by time, if the source is a `TimeReader`; only when that
+    fails is the position lost.
+    """
+
+    id = "token-refused"
 
 
 class OtherDeploymentError(SourceError):

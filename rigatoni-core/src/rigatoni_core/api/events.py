@@ -171,10 +171,11 @@ class Identity:
         return attrs.evolve(self, collections=tuple(sorted(self.collections)[: self.LIMIT]))
 
     def including(self, other: "Identity") -> "Identity":
-        """This identity with the collections of another record of the same deployment."""
-        if other.collections is None:
-            return self
-        return attrs.evolve(self, collections=tuple(dict.fromkeys((*(self.collections or ()), *other.collections))))
+        """This identity with what another record of the same deployment knows besides."""
+        collections = self.collections
+        if other.collections is not None:
+            collections = tuple(dict.fromkeys((*(collections or ()), *other.collections)))
+        return attrs.evolve(self, id=self.id or other.id, collections=collections)
 
 
 def same_deployment(recorded: Identity, present: Identity) -> bool | None:
@@ -224,6 +225,11 @@ class Position:
     deployment: str = ""
 
     @property
+    def of_event(self) -> "Position | None":
+        """This position if it lies right after an event, as an ordinal tells; None if it may lie anywhere."""
+        return self if self.ordinal else None
+
+    @property
     def order(self) -> tuple[Timestamp, int]:
         """What to compare positions of one stream by."""
         return (self.cluster_time or Timestamp(0, 0), self.ordinal)
@@ -244,12 +250,25 @@ class Gap:
 
 @attrs.frozen
 class Checkpoint:
-    """The saved record around a position. `events` counts what was delivered since the stream began."""
+    """The saved record around a position.
+
+    Attributes:
+        position: Where the stream resumes: the end of the last delivered batch, or a later place that it reached since
+            without any event.
+        events: How many events were delivered since the stream began.
+        fencing_token: That of the lease under which the record was saved.
+        gaps: What was lost for good, oldest first.
+        delivered: The end of the last delivered batch, so the place of an event; None if nothing was delivered since
+            the stream began or skipped a gap. The event proves `position` if the source refuses its token.
+        identity: The deployment that the position belongs to.
+    """
 
     position: Position
     events: int = 0
     fencing_token: int = 0
     gaps: tuple[Gap, ...] = ()
+    delivered: Position | None = None
+    identity: Identity = Identity()
 
 
 @attrs.frozen

@@ -112,6 +112,14 @@ class RepeatsPossible(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class PositionTakenByTime(Notice):
+    """The source refused the token of the saved position, so its place was found by time: nothing was skipped."""
+
+    position: Position
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class GapRecorded(Notice):
     gap: Gap
 

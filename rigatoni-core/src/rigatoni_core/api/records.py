@@ -12,8 +12,11 @@ from typing import Any
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 
-FORMAT = 1
-"""The record's format version. A newer one is refused, never guessed at."""
+FORMAT = 2
+"""The record's format version. A newer one is refused, never guessed at.
+
+Format 1 held neither the end last delivered nor the deployment's identity, only the name of its replica set.
+"""
 
 
 def position_record(position: Position) -> dict[str, Any]:
@@ -88,7 +91,9 @@ def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
         "format": FORMAT,
         "pipeline": stream.pipeline,
         "stream": stream.name,
+        "deployment": identity_record(checkpoint.identity),
         "position": position_record(checkpoint.position),
+        "delivered": position_record(checkpoint.delivered) if checkpoint.delivered else None,
         "events": checkpoint.events,
         "fencing_token": checkpoint.fencing_token,
         "gaps": [gap_record(gap) for gap in checkpoint.gaps],
@@ -117,14 +122,26 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
     try:
         if (record["pipeline"], record["stream"]) != (stream.pipeline, stream.name):
             raise ValueError(f"it belongs to the stream {record['pipeline']}/{record['stream']}")
-        return Checkpoint(
-            read_position(record["position"]),
-            int(record["events"]),
-            int(record["fencing_token"]),
-            tuple(map(read_gap, record["gaps"])),
-        )
+        return _read_checkpoint(record, version)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise CorruptCheckpointError(f"{where} is not a checkpoint record of {stream}: {error}") from None
+
+
+def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint:
+    position = read_position(record["position"])
+    if version == 1:
+        delivered, identity = position.of_event, read_identity(record["position"]["deployment"])
+    else:
+        delivered = read_position(record["delivered"]) if record["delivered"] else None
+        identity = read_identity(record["deployment"])
+    return Checkpoint(
+        position,
+        int(record["events"]),
+        int(record["fencing_token"]),
+        tuple(map(read_gap, record["gaps"])),
+        delivered,
+        identity,
+    )
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:

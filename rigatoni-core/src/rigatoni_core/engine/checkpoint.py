@@ -12,7 +12,7 @@ import attrs
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import StateStore
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Position, Stream
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import CheckpointFailed, CheckpointSaved, RepeatsPossible
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.retry import time_limit
@@ -23,17 +23,25 @@ T = TypeVar("T")
 class CheckpointKeeper:
     """Keeps one stream's checkpoint, in memory and in the state store.
 
-    `fencing_token` answers the lease's token at the time of a save. While nobody else had a lease (the token grew by
-    one at most since the last load) the later of memory and store wins: a store that can not be written, or has lost
-    what was saved, must not send the worker back, and beginning anew would skip changes. After somebody else had it,
-    another instance or a repair by hand, the store wins, whatever it says.
+    `fencing_token` returns the lease's token at the time of a save, `identity` what to recognize the deployment by.
+    While no other instance had a lease (the token grew by one at most since the last load) the later of memory and
+    store wins: a store that cannot be written, or has lost what was saved, must not send the worker back, and starting
+    fresh would skip changes. After another instance or a manual repair had it, the store wins, whatever it holds.
     """
 
-    def __init__(self, stream: Stream, store: StateStore, settings: Settings, fencing_token: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        store: StateStore,
+        settings: Settings,
+        fencing_token: Callable[[], int],
+        identity: Callable[[], Identity] = Identity,
+    ) -> None:
         self._stream = stream
         self._store = store
         self._settings = settings
         self._fencing_token = fencing_token
+        self._identity = identity
         self._memory: Checkpoint | None = None
         self._saved: Checkpoint | None = None
         self._granted = 0  # the fencing token when memory and store were compared last
@@ -44,6 +52,16 @@ class CheckpointKeeper:
     def position(self) -> Position | None:
         """The position in memory: everything before it is durable at the destination."""
         return self._memory.position if self._memory else None
+
+    @property
+    def delivered(self) -> Position | None:
+        """The end of the last delivered batch, if anything was delivered since the stream began or skipped a gap."""
+        return self._memory.delivered if self._memory else None
+
+    @property
+    def identity(self) -> Identity:
+        """The deployment that the position belongs to; unknown without a checkpoint."""
+        return self._memory.identity if self._memory else Identity()
 
     async def load(self) -> Position | None:
         """The position to go on from; None for a stream that never began.
@@ -70,10 +88,10 @@ class CheckpointKeeper:
 
     async def anchor(self, position: Position) -> None:
         """Save where the stream goes on, before anything is written; nothing may be written if this fails."""
-        if self._memory is None:
-            self._memory = Checkpoint(position)
-        elif self._memory.position != position:
-            self._memory = attrs.evolve(self._memory, position=position)
+        memory = self._memory or Checkpoint(position, delivered=position.of_event)
+        if memory.position != position:
+            memory = attrs.evolve(memory, position=position, delivered=position.of_event)
+        self._memory = attrs.evolve(memory, identity=self._identity())
         if self._memory != self._saved:
             await self._save()
 
@@ -93,7 +111,7 @@ class CheckpointKeeper:
         """Go on from `gap.resumed` and never forget what is missing before it."""
         memory = self._memory or Checkpoint(gap.resumed)
         gaps = memory.gaps if gap in memory.gaps else (*memory.gaps, gap)
-        self._memory = attrs.evolve(memory, position=gap.resumed, gaps=gaps)
+        self._memory = attrs.evolve(memory, position=gap.resumed, delivered=None, gaps=gaps)
         await self._save()
 
     async def advance(self, end: Position, events: int) -> None:
@@ -104,7 +122,8 @@ class CheckpointKeeper:
         and for every error that trying again can not mend, the error is raised.
         """
         memory = self._memory or Checkpoint(end)
-        self._memory = attrs.evolve(memory, position=end, events=memory.events + events)
+        delivered = end if events else memory.delivered
+        self._memory = attrs.evolve(memory, position=end, delivered=delivered, events=memory.events + events)
         if events or self._now() >= self._saved_at + self._settings.idle_advance_interval:
             await self._try_to_save()
 
@@ -129,6 +148,7 @@ class CheckpointKeeper:
 
     async def _save(self) -> None:
         assert self._memory is not None
+        self._memory = attrs.evolve(self._memory, identity=self._identity())
         checkpoint = attrs.evolve(self._memory, fencing_token=self._fencing_token())
         started = self._now()
         await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))

@@ -3,16 +3,18 @@
 Every entry of a worker begins here, whatever ended the one before.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import ParamSpec, TypeVar, cast
 
+import attrs
+
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
-from rigatoni_core.api.contracts import PositionKeeper, Source
-from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.events import Gap, Position, Stream
-from rigatoni_core.api.notices import GapRecorded, WorkerStarted
+from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader
+from rigatoni_core.api.errors import OtherDeploymentError, RigatoniError, TokenRefusedError
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream, proves_another, same_deployment
+from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime, WorkerStarted
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
 from rigatoni_core.engine.retry import Retry, time_limit
@@ -56,55 +58,134 @@ class Recovery:
         self._retry = retry
         self._check = check
         self._abandoned = 0
+        self._recorded = Identity()  # what was recorded of this deployment before
+        self._recognized = False  # some record proves that it is this deployment
+        self._refused: Position | None = None  # the position whose token was refused
+        self._by_time = False  # resume from it by time
+
+    @property
+    def identity(self) -> Identity:
+        """What to record of the deployment: what the source sees, and what earlier records are recognized by."""
+        return self._source.definition(self._stream).identity.bounded().including(self._recorded)
 
     def delivered(self) -> None:
         """Events were delivered: positions that are lost from now on are counted afresh."""
         self._abandoned = 0
 
     async def position(self) -> Position:
-        """The position to resume from, saved before anything is written: a crash in the first second loses nothing."""
-        position = await self._retry(self._checkpoint.load)
+        """The position to resume from, saved before anything is written: a crash in the first second loses nothing.
+
+        Raises:
+            OtherDeploymentError: The source reads another deployment than before, or may do; nothing was changed.
+        """
+        await self._retry(self._checkpoint.load)
+        definition = await self._recognize()
+        if (gap := self._checkpoint.open_gap) and not await self._takes_committed():
+            await self._skip(definition, gap)
+        position = self._checkpoint.position
         if position is None and self._keeper:
             position = await self._ask(self._keeper.last_committed, self._stream)
         resumed = position is not None
         if position is None:
-            position = await self._anchor()
+            position = await self._first(self._source.read(self._stream, after=None))
         if self._keeper:
-            definition = self._source.definition(self._stream)
             position = await self._ask(self._keeper.begin, self._stream, definition, position)
         await self._retry(self._checkpoint.anchor, position)
         publish(WorkerStarted(stream=self._stream, position=position, resumed=resumed))
         return position
 
+    def read(self, position: Position) -> AsyncIterator[EventBatch | Heartbeat]:
+        """The stream from `position`, as `Source.read` promises it: by token, or by time if the token was refused."""
+        if self._by_time and position == self._refused:
+            return self._read_by_time(position)
+        return self._source.read(self._stream, after=position)
+
     async def abandon_position(self, error: RigatoniError) -> None:
-        """Replace the lost position by a newer one at the destination, or by now, with a gap on record.
+        """Find another way to resume from a lost position, or replace it by a newer one, at worst by now with a gap.
 
         Raises:
             RigatoniError: `error`, if the policy is to stop, or after `MAX_RECOVERIES` in a row.
         """
+        refused = isinstance(error, TokenRefusedError) and self._checkpoint.position is not None
+        if refused and self._refused != self._checkpoint.position:
+            self._refused, self._by_time = self._checkpoint.position, False
+            return  # a server may refuse a token once: the same is tried again
         self._abandoned += 1
-        lost = self._checkpoint.position
         if self._abandoned > MAX_RECOVERIES:
             raise error
-        if self._keeper:
-            committed = await self._ask(self._keeper.last_committed, self._stream)
-            if committed and (lost is None or committed.order > lost.order):
-                await self._checkpoint.anchor(committed)
-                return
+        if refused and not self._by_time and self._is_provable():
+            self._by_time = True
+            return
+        definition = await self._recognize()
+        if await self._takes_committed():
+            return
         if self._settings.on_lost_position == "stop":
             raise error
-        gap = self._checkpoint.open_gap or Gap(cause=str(error), lost=lost, resumed=await self._anchor())
+        lost, gap = self._checkpoint.position, self._checkpoint.open_gap
+        if gap is None:
+            gap = Gap(str(error), lost, await self._first(self._source.read_from_now(self._stream)))
+        await self._skip(definition, gap)
+
+    async def _recognize(self) -> Definition:
+        """Compare the deployment that the source reads with what checkpoint and destination recorded.
+
+        The checkpoint vouches for what the destination recorded, which may be as old as the stream.
+        """
+        definition = self._source.definition(self._stream)
+        present, saved = definition.identity, self._checkpoint.identity
+        verdict = same_deployment(saved, present)
+        if verdict is False:
+            raise other_deployment(f"the checkpoint of {self._stream}", saved, present)
+        kept = await self._ask(self._keeper.recorded_identity, self._stream) if self._keeper else Identity()
+        known = present.including(saved) if present.collections is not None else present
+        same = same_deployment(kept, known)
+        if same is False and not self._checkpoint.open_gap:
+            raise other_deployment(f"what the destination holds of {self._stream}", kept, present)
+        self._recognized = bool(verdict or same)
+        self._recorded = kept if present.collections is not None else kept.including(saved)
+        return attrs.evolve(definition, identity=present.bounded())
+
+    async def _takes_committed(self) -> bool:
+        """Whether the destination's own position is later than the checkpoint's and was taken for it."""
+        committed = await self._ask(self._keeper.last_committed, self._stream) if self._keeper else None
+        lost = self._checkpoint.position
+        if committed is None or (lost is not None and committed.order <= lost.order):
+            return False
+        await self._checkpoint.anchor(committed)
+        return True
+
+    async def _skip(self, definition: Definition, gap: Gap) -> None:
+        """Resume behind the gap, which is put on record first."""
         if self._keeper:
             await self._checkpoint.note_gap(gap)  # else a crash in between leaves it on record at the destination only
-            definition = self._source.definition(self._stream)
             await self._ask(self._keeper.begin, self._stream, definition, gap.resumed, gap=gap)
         await self._checkpoint.record_gap(gap)
         publish(GapRecorded(stream=self._stream, gap=gap))
 
-    async def _anchor(self) -> Position:
-        """Where a fresh stream begins."""
-        replies = cast("AsyncGenerator[EventBatch | Heartbeat]", self._source.read(self._stream, after=None))
-        async with aclosing(replies) as reading:
+    def _is_provable(self) -> bool:
+        """Whether the source can find the position by time and prove that the history is the same as before.
+
+        The last delivered event proves it, or the deployment, for a stream that has delivered nothing.
+        """
+        position, delivered = self._checkpoint.position, self._checkpoint.delivered
+        at = delivered if delivered is not None else position if self._recognized else None
+        return isinstance(self._source, TimeReader) and at is not None and at.cluster_time is not None
+
+    async def _read_by_time(self, position: Position) -> AsyncIterator[EventBatch | Heartbeat]:
+        assert isinstance(self._source, TimeReader)
+        items = self._source.read_by_time(self._stream, position=position, delivered=self._checkpoint.delivered)
+        async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
+            async for item in reading:
+                if self._by_time:
+                    reason = "the source refused the token of the saved position, and its history holds the place"
+                    publish(PositionTakenByTime(stream=self._stream, position=position, reason=reason))
+                    self._by_time = False  # should the token be refused again, before the stream moves on
+                yield item
+
+    @staticmethod
+    async def _first(items: AsyncIterator[EventBatch | Heartbeat]) -> Position:
+        """The position at which this reading begins."""
+        async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
             return (await anext(reading)).end
 
     async def _ask(self, question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -117,3 +198,16 @@ class Recovery:
                 return await question(*args, **kwargs)
 
         return await self._retry(ask)
+
+
+def other_deployment(what: str, recorded: Identity, present: Identity) -> OtherDeploymentError:
+    """The error for a record (`what`) of a deployment that `same_deployment` takes for another one."""
+    if proves_another(recorded, present):
+        reason = f"this is {_named(present)}"
+    else:
+        reason = f"none of its {len(recorded.collections or ())} recorded collections exists in {_named(present)}"
+    return OtherDeploymentError(f"{what} belongs to {_named(recorded)}, but {reason}")
+
+
+def _named(identity: Identity) -> str:
+    return f"the deployment {identity.name!r}" + (f" ({identity.id})" if identity.id else "")

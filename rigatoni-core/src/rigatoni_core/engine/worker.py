@@ -62,7 +62,9 @@ class Worker:
         self.settings = settings
         self.retry = Retry(stream, settings.retry)
         self.lease = LeaseHolder(stream, state, owner, settings, self.retry, share)
-        self.checkpoint = CheckpointKeeper(stream, state, settings, lambda: self.lease.fencing_token)
+        self.checkpoint = CheckpointKeeper(
+            stream, state, settings, lambda: self.lease.fencing_token, lambda: self.recovery.identity
+        )
         self.rejections = RejectionPolicy(
             stream,
             settings,
@@ -118,7 +120,7 @@ class Worker:
         """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
         position = await self.recovery.position()
         async with Batcher(
-            self.source.read(self.stream, after=position),
+            self.recovery.read(position),
             self.settings,
             cut=self._cut,
             eager=self._once,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 from rigatoni_core.api.contracts import StateStore
 from rigatoni_core.api.errors import LeaseLostError
-from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 
 from rigatoni_testing.batches import STREAM
 from rigatoni_testing.contracts import watching
@@ -37,7 +37,8 @@ class StateStoreContract(Obligations):
         rich = attrs.evolve(
             checkpoint("ü" * 20_000, events=2**53 + 1, fencing_token=7), gaps=(Gap("cause", lost, resumed),)
         )
-        rich = attrs.evolve(rich, position=attrs.evolve(rich.position, deployment="d", ordinal=3))
+        rich = attrs.evolve(rich, position=attrs.evolve(rich.position, ordinal=3), delivered=lost)
+        rich = attrs.evolve(rich, identity=Identity("rs0", "replica-set:a", ("1", "2")))
         async with make() as store:
             promised(await store.load_resume_token(STREAM) is None, "a stream that was never saved has no checkpoint")
             for saved in (rich, attrs.evolve(rich, position=attrs.evolve(rich.position, cluster_time=None))):

@@ -68,7 +68,8 @@ async def _committed(look: Look) -> Checkpoint | None:
     if position is None:
         complain(f"{look.stream}: the destination holds nothing of it")
         return look.before
-    return attrs.evolve(look.before, position=position) if look.before else Checkpoint(position)
+    before = look.before or Checkpoint(position)
+    return attrs.evolve(before, position=position, delivered=position.of_event)
 
 
 def imported(content: bytes, where: str) -> Plan:
@@ -107,8 +108,8 @@ async def exported(configuration: "PipelineConfiguration") -> dict[str, Any]:
 def _moved(look: Look, position: Position) -> Checkpoint:
     """The checkpoint at another position; what a later one skips is a gap, for good."""
     if look.before is None:
-        return Checkpoint(position)
+        return Checkpoint(position, delivered=position.of_event)
     gaps = look.before.gaps
     if position.order > look.before.position.order:
         gaps = (*gaps, Gap(f"set by hand by {whoami()}", look.before.position, position))
-    return attrs.evolve(look.before, position=position, gaps=gaps)
+    return attrs.evolve(look.before, position=position, delivered=position.of_event, gaps=gaps)
