@@ -110,8 +110,16 @@ class FileLayout:
         """
         if self.is_split(stream):
             return None
-        place = Place(first.cluster_time, only_collection(stream))
-        return f"{self._folders.folder(place)}{stem(first)}{self.serializer.suffix}"
+        return f"{self.only_folder(first.cluster_time, stream)}{stem(first)}{self.serializer.suffix}"
+
+    def only_folder(self, time: Timestamp | None, stream: Stream) -> str:
+        """The folder of a batch's only file, where the layout is not split for this stream."""
+        return self._folders.folder(Place(time, only_collection(stream)))
+
+    @property
+    def sorts_by_time(self) -> bool:
+        """Whether the paths of a stream's only files sort as the files' cluster times do."""
+        return self._folders.sorts_by_time
 
     @property
     def longest_path(self) -> int:

@@ -84,6 +84,16 @@ class PathTemplate:
     def by_namespace(self) -> bool:
         return any(name in ("database", "collection") for level in self.levels for _, name in level)
 
+    @property
+    def sorts_by_time(self) -> bool:
+        """Whether folders of later times sort after those of earlier ones, all else being equal."""
+        known = -1  # the finest unit that the folders so far tell
+        for name in (name for level in self.levels for _, name in level if name in _FINEST):
+            if name != "date" and _FINEST[name] > known + 1:
+                return False
+            known = max(known, _FINEST[name])
+        return True
+
     def unit(self, time: Timestamp | None) -> str:
         """Equal for times that share their folders, and never the same again once it has changed."""
         finest = max((_FINEST.get(name, -1) for level in self.levels for _, name in level), default=-1)

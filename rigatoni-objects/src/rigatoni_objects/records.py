@@ -11,14 +11,18 @@ from typing import Any, Self
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RejectedEventsError
+from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.records import gap_record, position_record, read_gap, read_position, sealed, unseal
 
 from rigatoni_objects.file_layout import FileLayout, Part
 
-FORMAT = 1
-"""The records' format version. A newer one is refused, never guessed at."""
+FORMAT = 2
+"""The records' format version. A newer one is refused, never guessed at.
+
+Since 2 the runs of a part count the events that were read, rejected ones included: whoever completes the batch takes
+the very events that were written then, whatever its own serializer rejects. In 1 they count the events that were kept.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,10 +95,10 @@ class DefinitionRecord:
 
 @attrs.frozen
 class PartRecord:
-    """One file of a batch: its path from the stream's folder, and how many events it holds.
+    """One object of a batch: its path from the stream's folder, and how many events it holds.
 
-    Of several files, `runs` says which events those are: first and last index of each run among the batch's events.
-    So whoever completes the batch divides it alike, even where an event that is read again says something else.
+    `runs` says which events those are, unless they are all that the batch read: first and last index of each run. So
+    whoever completes the batch divides it alike, even where an event that is read again says something else.
     """
 
     path: str
@@ -102,18 +106,26 @@ class PartRecord:
     runs: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def of(cls, part: Part, *, alone: bool) -> Self:
-        """The record of a part, which is the batch's only one (`alone`) or not."""
-        return cls(part.path, len(part.events), () if alone else _runs(part.indices))
+    def of(cls, part: Part, events: EventBatch) -> Self:
+        """The record of a part of this batch."""
+        indices = [events.indices[index] for index in part.indices]
+        return cls(part.path, len(indices), () if len(indices) == events.read else _runs(indices))
 
-    def taken_from(self, events: EventBatch) -> Part:
-        """This part of the batch. Raises `ChainError` where the batch has other events than the recorded one."""
-        if not self.runs:
-            indices: Sequence[int] = range(len(events))
-        else:
-            indices = [index for first, last in self.runs for index in range(first, last + 1)]
-        if len(indices) != self.events or (indices and indices[-1] >= len(events)):
-            raise _begun_otherwise(events, "other events than are read now")
+    def taken_from(self, events: EventBatch, *, counts_kept: bool = False) -> Part:
+        """This part of the batch, as the record divides it.
+
+        Args:
+            events: The batch that was read again, without what is rejected now.
+            counts_kept: Whether the runs count the events that were kept (record format 1), not those that were read.
+
+        Raises:
+            ChainError: The batch lacks events that the part holds.
+        """
+        numbers = range(len(events)) if counts_kept else events.indices
+        wanted = {index for first, last in self.runs for index in range(first, last + 1)}
+        indices = [index for index, number in enumerate(numbers) if not self.runs or number in wanted]
+        if len(indices) != self.events:
+            raise begun_otherwise(events, "other events than are read and accepted now")
         return Part.of(self.path, indices, events)
 
 
@@ -133,6 +145,7 @@ class BatchRecord:
     events: int
     read: int
     parts: tuple[PartRecord, ...]
+    format: int = FORMAT
 
     @classmethod
     def of(cls, definition: DefinitionRecord, events: EventBatch, parts: tuple[PartRecord, ...]) -> Self:
@@ -152,6 +165,7 @@ class BatchRecord:
     def dump(self, *, compact: bool = False) -> bytes:
         """The record as JSON: indented for people, or `compact` and in ASCII, for a header."""
         record = attrs.asdict(self, filter=lambda field, value: field.name != "runs" or bool(value))
+        del record["format"]
         return _dump(record | {"first": position_record(self.first), "end": position_record(self.end)}, compact)
 
     @classmethod
@@ -176,6 +190,7 @@ class BatchRecord:
                     )
                     for part in record["parts"]
                 ),
+                format=int(record["format"]),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise ForeignObjectError(f"{where} is not the record of a batch: {error!r}") from None
@@ -196,45 +211,8 @@ def is_same_place(one: Position, other: Position) -> bool:
     return one.resume_token == other.resume_token or one.order == other.order
 
 
-Contents = list[tuple[Part, bytes | memoryview]]
-"""The files of a batch, and what each contains."""
-
-
-def contents_of(layout: FileLayout, parts: Sequence[Part]) -> Contents:
-    """Each file with its content. Raises what `serialized` raises."""
-    return list(zip(parts, serialized(layout, parts), strict=True))
-
-
-def serialized(layout: FileLayout, parts: Sequence[Part]) -> list[bytes | memoryview]:
-    """The content of each file. Raises one `RejectedEventsError` for all, by index in the batch."""
-    contents, rejected, remedy = [], dict[int, Exception](), ""
-    for part in parts:
-        try:
-            contents.append(layout.serializer.serialize(part.events))
-        except RejectedEventsError as error:
-            rejected.update((part.indices[index], reason) for index, reason in error.events.items())
-            remedy = error.remedy
-    if rejected:
-        raise RejectedEventsError(dict(sorted(rejected.items())), remedy=remedy)
-    return contents
-
-
-def missing_contents(
-    record: BatchRecord, missing: Sequence[PartRecord], events: EventBatch, layout: FileLayout
-) -> list[bytes | memoryview]:
-    """The content of those files of a batch that an earlier run did not come to.
-
-    Raises `RejectedEventsError` where the batch still holds events that were rejected then, and `ChainError` where its
-    events are others, or its files were to be written by another serializer.
-    """
-    if not all(part.path.endswith(layout.serializer.suffix) for part in missing):
-        raise _begun_otherwise(events, f"files of another serializer than {layout.serializer.suffix}")
-    if len(events) != record.events:
-        serialized(layout, layout.parts(events))
-    return serialized(layout, [part.taken_from(events) for part in missing])
-
-
-def _begun_otherwise(events: EventBatch, what: str) -> ChainError:
+def begun_otherwise(events: EventBatch, what: str) -> ChainError:
+    """The error of a batch that cannot be completed as it was begun."""
     return ChainError(
         f"{events.stream}: a batch was begun with {what}",
         remedy="Complete it with the versions of the plugins and the configuration that began it.",

@@ -1,0 +1,303 @@
+"""What a store holds of one stream: definitions, leads and parts, as their records say. Only reads."""
+
+import heapq
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import takewhile
+
+import attrs
+from rigatoni_core.api.errors import ForeignObjectError
+from rigatoni_core.api.events import Position, Stream, Timestamp
+
+from rigatoni_objects.errors import MissingDefinitionError, StoreConflictError
+from rigatoni_objects.file_layout import FileLayout, day, stem
+from rigatoni_objects.paths import (
+    BATCHES,
+    DEFINITIONS,
+    LEADS,
+    OWN,
+    STEM,
+    batch_path,
+    batches_folder,
+    definition_path,
+    lead_path,
+    leads_folder,
+)
+from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
+from rigatoni_objects.store import ObjectStore, Record
+
+RECORD, RECORD_AT, LEAD = "record", "record_at", "lead"
+"""What objects carry: a lead its record, or the path of its record; a part the path of its lead."""
+
+PAGE = 1000
+"""Keys that are asked for at once; S3 returns no more (S3 API, ListObjectsV2)."""
+
+Each = Callable[[Sequence[Callable[[], bool]]], Sequence[bool]]
+"""Makes several calls, perhaps side by side; returns all results, or raises one of the errors once all have ended."""
+
+_END = 1 << 32
+"""Seconds after every cluster time: a BSON timestamp has 32 bits of them."""
+
+
+@attrs.frozen
+class Leads:
+    """The names of a definition's leads: how they are found, newest first, in O(log n) requests where they sort by time.
+
+    `lower(seconds)` is a name that sorts before the leads of this second and after all earlier ones; None where the
+    names do not sort by time, or the store has no order: then everything is listed.
+    """
+
+    store: ObjectStore
+    prefix: str
+    since: str
+    is_lead: Callable[[str, str, int], bool]  # path, stem, seconds
+    lower: Callable[[int], str] | None
+
+    def newest_first(self) -> Iterator[str]:
+        """The paths of all leads."""
+        if self.lower is None:
+            yield from self._newest_of_all()
+            return
+        first = int(self.since[:10])
+        low, leads = self._newest_page(first)
+        width = 1
+        while True:
+            yield from reversed(leads)
+            if low <= first:
+                return
+            upper, low, width = self.lower(low), max(first, low - width), width * 4
+            leads = list(takewhile(lambda path: path < upper, self._from(low)))  # noqa: B023 (used at once)
+
+    def _newest_page(self, first: int) -> tuple[int, list[str]]:
+        """The newest leads, oldest first, at most about a page of them; and the second from which on they are all."""
+        assert self.lower is not None
+        low, high, (leads, complete) = first, _END, self._page(self.lower(first))
+        while not complete and high - low > 1:
+            middle = (low + high) // 2
+            behind, all_there = self._page(self.lower(middle))
+            if behind:
+                low, leads, complete = middle, behind, all_there
+            else:
+                high = middle
+        return low, leads if complete else list(self._from(low))
+
+    def _from(self, second: int) -> Iterator[str]:
+        """All leads from this second on, oldest first."""
+        assert self.lower is not None
+        after, complete = self.lower(second), False
+        while not complete:
+            leads, complete = self._page(after)
+            yield from leads
+            after = leads[-1] if leads else after
+
+    def _page(self, after: str) -> tuple[list[str], bool]:
+        """The next leads after this name, at least one if there is one; and whether there are no more."""
+        assert self.lower is not None
+        last = self.lower(_END - 1)
+        while True:
+            keys = self.store.keys(self.prefix, after=after, limit=PAGE)
+            leads = [key for key in keys if self._matches(key)]
+            complete = len(keys) < PAGE or keys[-1] > f"{last}~"
+            if leads or complete:
+                return leads, complete
+            after = keys[-1]
+
+    def _newest_of_all(self) -> Iterator[str]:
+        """The newest leads of a listing of everything, without keeping all names in memory."""
+        named = ((match[1], path) for path in self._everything() if (match := STEM.search(path)))
+        yield from (path for _, path in heapq.nlargest(64, named))
+
+    def _everything(self) -> Iterator[str]:
+        yield from filter(self._matches, all_keys(self.store, self.prefix))
+
+    def _matches(self, path: str) -> bool:
+        match = STEM.search(path)
+        return match is not None and match[1] >= self.since and self.is_lead(path, match[1], int(match[2]))
+
+
+def all_keys(store: ObjectStore, prefix: str) -> Iterator[str]:
+    """Every key with this prefix, page by page."""
+    after = ""
+    while True:
+        keys = store.keys(prefix, after=after, limit=PAGE)
+        yield from keys
+        if len(keys) < PAGE or not store.ordered:
+            return
+        after = keys[-1]
+
+
+class Listing:
+    """One stream's objects. Paths are relative to the stream's folder, which `store` is about; `where` names it."""
+
+    def __init__(self, store: ObjectStore, stream: Stream, where: str, each: Each) -> None:
+        self.stream = stream
+        self.where = where
+        self.store = store
+        self._each = each
+
+    def __str__(self) -> str:
+        return self.where
+
+    # --- definitions
+
+    def newest_definition(self) -> DefinitionRecord | None:
+        """The definition with the greatest number; None where the stream never wrote.
+
+        Raises:
+            MissingDefinitionError: There is none, but the stream's objects exist.
+            ForeignObjectError: The record is damaged, or another stream's.
+        """
+        names = (key.removeprefix(DEFINITIONS).removesuffix(".json") for key in all_keys(self.store, DEFINITIONS))
+        numbers = [int(name) for name in names if name.isdecimal()]
+        if not numbers:
+            self._refuse_orphans()
+            return None
+        record = self.read_definition(max(numbers))
+        if record is None:
+            raise StoreConflictError(f"{self}{definition_path(max(numbers))} vanished")
+        return record
+
+    def read_definition(self, number: int) -> DefinitionRecord | None:
+        path = definition_path(number)
+        if (content := self.store.read(path)) is None:
+            return None
+        record = DefinitionRecord.parse(content, f"{self}{path}")
+        if (record.pipeline, record.stream) != (self.stream.pipeline, self.stream.name):
+            raise ForeignObjectError(f"{self}{path} belongs to {record.pipeline}/{record.stream}, not to {self.stream}")
+        return record
+
+    def _refuse_orphans(self) -> None:
+        """Objects without a definition are no fresh stream: beginning at now would skip changes, in silence."""
+        found = next(iter(self.store.keys(OWN, limit=PAGE)), None) or next(
+            (key for key in all_keys(self.store, "") if STEM.search(key)), None
+        )
+        if found is not None:
+            raise MissingDefinitionError(
+                f"{self} holds objects of {self.stream}, such as {found}, but no record {DEFINITIONS}N.json that says "
+                "where they begin"
+            )
+
+    def refuse_later(self, definition: DefinitionRecord) -> None:
+        """Raise `MissingDefinitionError` where there are leads of a definition after the newest one."""
+        for folder in (LEADS, BATCHES):
+            after = folder
+            while keys := self.store.keys(folder, after=after, limit=1):
+                number = keys[0].removeprefix(folder).partition("/")[0]
+                if number.isdecimal() and int(number) > definition.number:
+                    raise self._gone(keys[0], int(number))
+                after = f"{folder}{number}/~"
+                if not self.store.ordered:
+                    return
+
+    def _gone(self, path: str, number: int) -> MissingDefinitionError:
+        return MissingDefinitionError(
+            f"{self}{path} is of definition {number}, but its record {definition_path(number)} is gone"
+        )
+
+    # --- batches
+
+    def lead(self, definition: DefinitionRecord, layout: FileLayout, first: Position) -> str:
+        """Where the lead of the batch is that begins with this position: it follows from the position alone."""
+        if not self.store.metadata_limit:
+            return batch_path(definition.number, first)
+        return layout.only_path(first, self.stream) or lead_path(definition.number, first)
+
+    def tail(self, definition: DefinitionRecord) -> tuple[Position, BatchRecord | None]:
+        """Where the definition's complete batches end, durably; and the incomplete batch after them, if there is one.
+
+        Only the newest can be incomplete: nobody begins a batch before the one before it is complete.
+        """
+        newest_first = self._batches(definition)
+        newest = next(newest_first, None)
+        if newest is None:
+            return definition.anchor, None
+        lead, record = newest
+        if not self.missing(record, lead):
+            self.make_durable(record, lead)
+            return record.end, None
+        before = next(newest_first, None)
+        return (before[1].end if before is not None else definition.anchor), record
+
+    def _batches(self, definition: DefinitionRecord) -> Iterator[tuple[str, BatchRecord]]:
+        """The batches of a definition with the paths of their leads, newest first."""
+        for path in self._leads(definition).newest_first():
+            carried = self.store.head(path)
+            if carried is None or LEAD in carried:
+                continue  # a part of another definition's batch
+            record = self.read_record(path, carried)
+            if record.definition > definition.number:
+                raise self._gone(path, record.definition)
+            if record.definition == definition.number:
+                yield path, record
+
+    def _leads(self, definition: DefinitionRecord) -> Leads:
+        # What is named before the anchor belongs to older definitions.
+        since, number = stem(definition.anchor).rpartition("-")[0], definition.number
+
+        def anywhere(path: str, stem_: str, seconds: int) -> bool:
+            return True
+
+        if not self.store.metadata_limit:
+            folder = batches_folder(number)
+            return Leads(self.store, folder, since, anywhere, self._sorted(lambda it: f"{folder}{_day(it)}/{it:010}"))
+        layout = recorded_layout(definition)
+        if layout.is_split(self.stream):
+            folder = leads_folder(number)
+            return Leads(self.store, folder, since, anywhere, self._sorted(lambda it: f"{folder}{it:010}"))
+
+        def folder_of(seconds: int) -> str:
+            return layout.only_folder(Timestamp(seconds, 0), self.stream)
+
+        def in_its_folder(path: str, stem_: str, seconds: int) -> bool:
+            return path.startswith(f"{folder_of(seconds)}{stem_}") or not definition.anchor.cluster_time
+
+        sorts = layout.sorts_by_time and definition.anchor.cluster_time is not None
+        lower = self._sorted(lambda it: f"{folder_of(it)}{it:010}") if sorts else None
+        return Leads(self.store, "", since, in_its_folder, lower)
+
+    def _sorted(self, lower: Callable[[int], str]) -> Callable[[int], str] | None:
+        return lower if self.store.ordered else None
+
+    def missing(self, record: BatchRecord, lead: str, *, but: Collection[str] = ()) -> list[PartRecord]:
+        """Those objects of the batch that do not exist; `but` are known to exist.
+
+        Raises `ForeignObjectError` where another object has such a name.
+        """
+        parts = [part for part in record.parts if part.path != lead and part.path not in but]
+        there = self._each([lambda path=part.path: self.is_there(path, lead) for part in parts])  # type: ignore[misc]
+        return [part for part, is_there in zip(parts, there, strict=True) if not is_there]
+
+    def is_there(self, path: str, lead: str) -> bool:
+        """Whether this part of the batch exists; it is ours by its record, or by its lead's where parts carry none."""
+        carried = self.store.head(path)
+        if carried is not None and self.store.metadata_limit and carried.get(LEAD) != lead:
+            raise ForeignObjectError(f"{self}{path} does not belong to the batch {lead}")
+        return carried is not None
+
+    def make_durable(self, record: BatchRecord, lead: str) -> None:
+        """Make a batch durable that another process may have left right before it did so."""
+        self.store.make_durable([lead, *(part.path for part in record.parts)])
+
+    def find_record(self, lead: str) -> BatchRecord | None:
+        """What the lead says; None where there is none. Raises `ForeignObjectError` where it is not ours."""
+        carried = self.store.head(lead)
+        return self.read_record(lead, carried) if carried is not None else None
+
+    def read_record(self, lead: str, carried: Record) -> BatchRecord:
+        content: str | bytes | None = carried.get(RECORD)
+        if not self.store.metadata_limit:
+            content = self.store.read(lead)
+        elif content is None and (path := carried.get(RECORD_AT)):
+            content = self.store.read(path)
+        if content is None:
+            raise ForeignObjectError(f"{self}{lead} carries no record of Rigatoni")
+        return BatchRecord.parse(content, f"{self}{lead}")
+
+
+def recorded_layout(definition: DefinitionRecord) -> FileLayout:
+    """A layout with the folders that the definition had."""
+    layout = definition.layout
+    return FileLayout(None, tuple(layout.get("partition_by", ())), str(layout.get("folder_template", "")))  # type: ignore[arg-type]
+
+
+def _day(seconds: int) -> str:
+    return day(Position(resume_token="", fingerprint="", cluster_time=Timestamp(seconds, 0)))  # type: ignore[arg-type]
