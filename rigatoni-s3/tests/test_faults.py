@@ -37,7 +37,7 @@ def through(destination, proxy):
 
 @pytest.fixture
 def large(through):
-    """Makes one whose objects are 11 MiB and go up in three parts."""
+    """Makes one whose objects are large: 4 MiB an event."""
     return lambda **options: through(serializer=TokenLines(padding=11 * MIB), **LARGE, **options)
 
 

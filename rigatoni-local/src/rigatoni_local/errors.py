@@ -5,7 +5,6 @@ DestinationError
     LocalAccessError           permissions, a read-only file system, a file where a folder should be
     LocalUnsupportedError      the file system has no hard links or no file locks
     LocalFolderGoneError       the stream's folder vanished while the pipeline runs
-    UnfinishedBatchError       an old definition's last batch must be finished before the definition changes
     LocalFullError             no space is left (transient)
     LocalBusyError             another process holds the folder's lock, or the file system hangs (transient)
 """
@@ -38,11 +37,6 @@ class LocalFolderGoneError(LocalError):
         "Put the folder back (is its disk mounted?) and start again. Where it was removed on purpose, starting again "
         "goes on from the checkpoint into a new one."
     )
-
-
-class UnfinishedBatchError(LocalError):
-    id = "local-unfinished-batch"
-    default_remedy = "Run once with the old configuration, so that it completes the batch, then change it."
 
 
 class LocalFullError(LocalError, Transient):

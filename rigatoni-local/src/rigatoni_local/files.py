@@ -117,8 +117,11 @@ def make_root(path: Path) -> None:
     Tree(existing).make_folder(path)
 
 
-def probe(path: Path) -> None:
-    """Make sure that locks and hard links do here what they must. Raises `LocalUnsupportedError`, or OSError."""
+def probe(path: Path) -> bool:
+    """Make sure that locks and hard links do here what they must. Raises `LocalUnsupportedError`, or OSError.
+
+    Returns whether names that differ only by case, or only by Unicode normalization, name the same file here.
+    """
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=path) as name:
         folder = Path(name)
         try:
@@ -129,7 +132,11 @@ def probe(path: Path) -> None:
             with staged(b"one", folder) as one, staged(b"other", folder) as other:
                 tree = Tree(folder)
                 if not tree.publish(one, folder / "link") or tree.publish(other, folder / "link"):
-                    raise LocalUnsupportedError(f"hard links in {path} replace files that are there already")
+                    raise LocalUnsupportedError(f"hard links in {path} replace files that exist")
+                return any(
+                    tree.publish(one, folder / name) and not tree.publish(other, folder / twin)
+                    for name, twin in (("twin", "TWIN"), ("\u00e9", "e\u0301"))
+                )
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 raise LocalUnsupportedError(f"{path} lacks hard links or file locks: {error.strerror}") from error

@@ -1,13 +1,14 @@
 """The delivery protocol for one stream's objects: each event exactly once in effect, whatever crashes when.
 
-Resuming after the same position yields the same next event, so every run and every owner gives the same batch the same
-name, wherever it splits. The *lead* is the first thing of a batch that is created, and only if absent: it is the arbiter
-that fixes the batch's end, which its record says. Its key follows from the first position alone. Where that decides
-about the folder, too, and objects carry records, the batch is one object and is its own lead. Elsewhere the lead is an
-object beside the others that also says what these are; whoever finds a lead without all its objects completes the
-batch. So two owners at once still make one linear chain. No object of events is ever changed or removed.
+Resuming after the same position yields the same next event. So every run and every owner gives the same batch the same
+name, wherever the batch ends. The *lead* is the first object of a batch to be created, and only if absent: it is the
+arbiter that fixes the batch's end, which its record says. Its key follows from the first position alone. Where that
+decides about the folder, too, and objects carry records, the batch is one object and is its own lead. Elsewhere the
+lead is an object beside the others that also says what these are; whoever finds a lead without all its objects
+completes the batch. So two owners at once still make one linear chain. No object of events is ever changed or removed.
 
-A new definition begins where the old chain ends, so that chain must not grow any more: see `rigatoni_objects.quiescence`.
+A new definition begins where the old chain ends, so that chain must have come to rest:
+see `rigatoni_objects.quiescence`.
 
 Everything here blocks: call it from a thread, one call at a time for each `Chain`.
 """
@@ -208,12 +209,12 @@ class Chain:
                 f"{self.stream}: nothing was decided by begin() before the first write",
                 remedy="Call begin() first; the engine does.",
             )
-        together = self.layout.split(events)
+        together = self.layout.cut(events)
         if together < len(events):
             return events[:together].end  # a batch never lies in two partitions of time, nor has too many objects
         try:
             with self._quiescence.writing():
-                return self._write(definition, events, contents or partial(contents_of, self.layout, events))
+                return self._write(definition, events, contents or partial(self._contents, events))
         except BaseException:
             self._looking = True  # it may exist all the same
             raise
@@ -237,6 +238,9 @@ class Chain:
             self._looking = True
         raise StoreConflictError(f"{self}{lead} exists, and then it does not")
 
+    def _contents(self, events: EventBatch) -> Contents:
+        return contents_of(self.layout, events, own_lead=bool(self._store.metadata_limit))
+
     def _found(self, lead: str, definition: DefinitionRecord, first: Position) -> BatchRecord | None:
         """The batch that exists under this name, if any. Raises `ForeignObjectError` where it is not ours."""
         record = self._listing.find_record(lead)
@@ -255,7 +259,9 @@ class Chain:
         record = BatchRecord.of(definition, events, parts)
         if not self._store.metadata_limit:
             self._refuse_strangers(lead, record)
-            carried, content, media_type = dict[str, str](), record.dump(), _JSON
+            carried: Record = {}
+            content: bytes | memoryview = record.dump()
+            media_type = _JSON
         elif [part.path for part in parts] == [lead]:
             carried, content, media_type = self._carried(record), contents[0][1], self._media_type
         else:

@@ -12,9 +12,12 @@ Contents = Sequence[tuple[Part, bytes | memoryview]]
 """The objects of a batch, and what each contains."""
 
 
-def contents_of(layout: FileLayout, events: EventBatch) -> Contents:
-    """The objects of a batch. Raises `RejectedEventsError`."""
-    only = layout.only_path(events.first, events.stream)
+def contents_of(layout: FileLayout, events: EventBatch, *, own_lead: bool) -> Contents:
+    """The objects of a batch. Raises `RejectedEventsError`.
+
+    With `own_lead`, a batch that can have one object only has that object even if it holds no event: it is the lead.
+    """
+    only = layout.only_path(events.first, events.stream) if own_lead else None
     parts = [Part(only, range(len(events)), events)] if only else layout.parts(events)
     return list(zip(parts, serialized(layout, parts), strict=True))
 

@@ -2,7 +2,7 @@
 
 DestinationError
   MissingDefinitionError     objects exist without the record that defines them
-  UnfinishedBatchError       an old definition's last batch must be completed before the definition changes
+  UnfinishedBatchError       an old definition's last batch must be completed first (transient)
   KeyTooLongError            the layout may make keys that the store does not take
   DefinitionSettlingError    requests of the old definition may still be under way (transient)
   StoreConflictError         others were quicker again and again (transient)
@@ -19,9 +19,12 @@ class MissingDefinitionError(DestinationError):
     )
 
 
-class UnfinishedBatchError(DestinationError):
+class UnfinishedBatchError(DestinationError, Transient):
     id = "objects-unfinished-batch"
-    default_remedy = "Run once with the old configuration, so that it completes the batch, then change it."
+    default_remedy = (
+        "It is retried, since an instance with the old configuration may be about to complete the batch. If none is "
+        "left, run once with the old configuration: it completes the batch and stops."
+    )
 
 
 class KeyTooLongError(DestinationError):

@@ -47,6 +47,7 @@ class FileLayout:
     serializer: Serializer
     partition_by: tuple[str, ...] = ()
     folder_template: str = ""
+    max_objects: int = 1000
     _folders: PathTemplate = attrs.field(
         init=False,
         eq=False,
@@ -87,7 +88,24 @@ class FileLayout:
         return record
 
     def cut(self, events: EventBatch) -> int:
-        """How many leading events lie in one time partition; looks at two positions where all do."""
+        """How many leading events lie in one time partition, and in `max_objects` objects at most.
+
+        Looks at two positions where all lie in one partition, and at the events only where they decide about their
+        folders and are more than `max_objects`.
+        """
+        return self._cut_by_objects(events, self._cut_by_time(events))
+
+    def _cut_by_objects(self, events: EventBatch, stop: int) -> int:
+        if stop <= self.max_objects or not self.is_split(events.stream):
+            return stop
+        collection, places = only_collection(events.stream), set[Place]()
+        for index in range(stop):
+            places.add(self._place(events, index, None, collection))
+            if len(places) > self.max_objects:
+                return index
+        return stop
+
+    def _cut_by_time(self, events: EventBatch) -> int:
         if not len(events) or not (unit := self._folders.unit(events.first.cluster_time)):
             return len(events)
         if self._folders.unit(events.end.cluster_time) == unit:
@@ -141,10 +159,11 @@ class FileLayout:
         start = 0
         while start < len(events):  # once, where the batch was cut as `cut` says
             rest = events[start:]
-            time, stop = rest.first.cluster_time, start + self.cut(rest)
+            time, stop = rest.first.cluster_time, start + self._cut_by_time(rest)
             if by_event:
                 for place, indices in self._by_place(events, range(start, stop), time, collection).items():
                     groups.setdefault(self._folders.folder(place), []).extend(indices)
+                groups = {folder: sorted(indices) for folder, indices in groups.items()}  # several places may share one
             elif stop - start == len(events):
                 return {self._folders.folder(Place(time, collection)): range(stop)}
             else:
@@ -156,11 +175,13 @@ class FileLayout:
         self, events: EventBatch, indices: range, time: Timestamp | None, collection: Namespace | None
     ) -> dict[Place, list[int]]:
         groups: dict[Place, list[int]] = {}
-        look_up = self._folders.by_namespace and collection is None
         for index in indices:
-            namespace = events.namespace(index) if look_up else collection
-            groups.setdefault(Place(time, namespace, self._fields(events, index)), []).append(index)
+            groups.setdefault(self._place(events, index, time, collection), []).append(index)
         return groups
+
+    def _place(self, events: EventBatch, index: int, time: Timestamp | None, collection: Namespace | None) -> Place:
+        look_up = self._folders.by_namespace and collection is None
+        return Place(time, events.namespace(index) if look_up else collection, self._fields(events, index))
 
     def _fields(self, events: EventBatch, index: int) -> tuple[str | None, ...]:
         if not self._folders.fields:

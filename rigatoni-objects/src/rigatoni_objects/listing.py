@@ -40,7 +40,7 @@ _END = 1 << 32
 
 @attrs.frozen
 class Leads:
-    """The names of a definition's leads: how they are found, newest first, in O(log n) requests where they sort by time.
+    """A definition's leads, found newest first: in O(log n) requests where their names sort by time.
 
     `lower(seconds)` is a name that sorts before the leads of this second and after all earlier ones; None where the
     names do not sort by time, or the store has no order: then everything is listed.

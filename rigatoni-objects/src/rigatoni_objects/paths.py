@@ -1,10 +1,10 @@
 """Where the records of a stream's chain are, relative to the stream's folder.
 
-    _rigatoni/definition-N.json             what defines the batches of number N, and the position before the first
-    _rigatoni/closing-N.json                from now on no batch of number N may begin
-    _rigatoni/leads/N/<stem>                leads of batches that may have several objects, where objects carry records
-    _rigatoni/batches/N/<day>/<stem>.json   leads, where objects cannot carry records: the record is their content
-    _rigatoni/records/<sha256>.json         records that are too long for an object to carry
+_rigatoni/definition-N.json             what defines the batches of number N, and the position before the first
+_rigatoni/closing-N.json                from now on no batch of number N may begin
+_rigatoni/leads/N/<stem>                leads of batches that may have several objects, where objects carry records
+_rigatoni/batches/N/<day>/<stem>.json   leads, where objects cannot carry records: the record is their content
+_rigatoni/records/<sha256>.json         records that are too long for an object to carry
 """
 
 import re

@@ -1,21 +1,20 @@
-"""Requests to one bucket: every call of the S3 API that concerns a stream's objects is made here.
+"""Requests to one bucket: every call of the S3 API that concerns objects is made here.
 
-An object is created only if absent (`If-None-Match: *`; S3 user guide, "Conditional writes"), whole or not at all. A
-large one goes up in parts and appears with the last request. Where the store lacks conditional puts it is looked for
-first, which holds for one writer only.
+An object is created only if absent by one conditional put (`If-None-Match: *`; S3 user guide, "Conditional writes"),
+whole or not at all. Where the store lacks conditional puts it is looked for first, which holds for one writer only.
+There are no multipart uploads: one put takes 5 GB, and a batch must have one arbiter.
 """
 
 import base64
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from threading import BoundedSemaphore
 from typing import Any
 
 import attrs
-from botocore.exceptions import BotoCoreError, ClientError
-from rigatoni_core.api.errors import UnreadableError
+from botocore.exceptions import ClientError
+from rigatoni_objects.store import ObjectStore, Record
 
 from rigatoni_s3.errors import code_of, status_of, translated
 
@@ -26,15 +25,22 @@ CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 """The checksums that the store verifies (S3 user guide, "Checking object integrity")."""
 
-MAX_PARTS = 10_000
-"""Parts of one upload that S3 allows (S3 user guide, "Multipart upload limits")."""
+MAX_PUT = 5 * 10**9
+"""Bytes that one put takes (S3 API, PutObject: 5 GB)."""
+MAX_KEY = 1024
+"""Bytes of a key that S3 allows (S3 user guide, "Naming objects")."""
+MAX_METADATA = 1900
+"""Bytes of a record that metadata can hold: S3 allows 2 KB for names and values together, in ASCII."""
+
+_NAME = "rigatoni-"
 
 
 @attrs.frozen(kw_only=True)
 class Bucket:
     """One bucket, with what every object is created with. Thread-safe.
 
-    `extra` are parameters of PutObject and CreateMultipartUpload; `permits` bounds the uploads of all streams.
+    `extra` are parameters of PutObject; `permits` bounds the uploads of all streams. `ordered`: listings are in the
+    order of the keys' bytes (not so in S3 directory buckets).
     """
 
     client: Any = attrs.field(repr=False)
@@ -43,8 +49,7 @@ class Bucket:
     extra: Mapping[str, Any] = attrs.field(factory=dict)
     checksum: str | None = "CRC32"
     conditional: bool = True
-    multipart_threshold: int = 64 * 2**20
-    part_size: int = 16 * 2**20
+    ordered: bool = True
 
     def create(
         self, key: str, content: bytes | memoryview, *, media_type: str, metadata: Mapping[str, str] | None = None
@@ -53,19 +58,17 @@ class Bucket:
 
         Raises a transient error also where the object was stored and only the answer was lost: ask by `metadata`.
         """
-        options: dict[str, Any] = {"Bucket": self.name, "Key": key}
         about = {"ContentType": media_type, "Metadata": dict(metadata or {}), **self.extra}
         only_if_absent = {"IfNoneMatch": "*"} if self.conditional else {}
         with translated(self.name):
             if not self.conditional and self.metadata(key) is not None:
                 return False
+            body = bytes(content)
             with self.permits:
                 try:
-                    if len(content) >= self.multipart_threshold:
-                        self._upload(options, about, only_if_absent, memoryview(content))
-                    else:
-                        body = bytes(content)
-                        self.client.put_object(**options, **about, **only_if_absent, **self._verified(body), Body=body)
+                    self.client.put_object(
+                        Bucket=self.name, Key=key, **about, **only_if_absent, **self._verified(body), Body=body
+                    )
                 except ClientError as error:
                     if status_of(error) == 412:
                         return False
@@ -94,47 +97,18 @@ class Bucket:
                 raise
         return body
 
-    def expect(self, key: str) -> bytes:
-        """The content of an object that was there a moment ago. Raises `UnreadableError` where it is not any more."""
-        if (content := self.content(key)) is None:
-            raise UnreadableError("it vanished")
-        return content
-
-    def keys(self, prefix: str) -> Iterator[str]:
-        """All keys that begin with the prefix, in no particular order (directory buckets do not sort)."""
+    def keys(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
+        """Up to `limit` keys that begin with the prefix and come after another one; all of them if not `ordered`."""
+        found: list[str] = []
+        page: dict[str, Any] = {"StartAfter": after} if after and self.ordered else {}
         with translated(self.name):
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
-                yield from (item["Key"] for item in page.get("Contents", ()))
-
-    def _upload(
-        self, options: dict[str, Any], about: dict[str, Any], only_if_absent: dict[str, str], content: memoryview
-    ) -> None:
-        """In parts, each sliced off when its turn comes; no part stays behind where it fails."""
-        size = max(self.part_size, -(-len(content) // MAX_PARTS))
-        algorithm = {"ChecksumAlgorithm": self.checksum} if self.checksum else {}
-        upload = {
-            **options,
-            "UploadId": self.client.create_multipart_upload(**options, **about, **algorithm)["UploadId"],
-        }
-        try:
-            parts = []
-            for number, start in enumerate(range(0, len(content), size), 1):
-                body = bytes(content[start : start + size])
-                verified = self._verified(body)
-                answer = self.client.upload_part(**upload, **verified, PartNumber=number, Body=body)
-                parts.append({"PartNumber": number, "ETag": answer["ETag"], **verified})
-            self.client.complete_multipart_upload(**upload, **only_if_absent, MultipartUpload={"Parts": parts})
-        except BaseException:
-            self._abort(upload)
-            raise
-
-    def _abort(self, upload: dict[str, Any]) -> None:
-        """Give the parts back. An upload that was completed after all is not there any more: that is fine."""
-        for _ in range(3):
-            with suppress(BotoCoreError, OSError):
-                with suppress(ClientError):
-                    self.client.abort_multipart_upload(**upload)
-                return
+            while True:
+                most = {"MaxKeys": min(limit - len(found), 1000)} if self.ordered else {}
+                answer = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, **page, **most)
+                found += (item["Key"] for item in answer.get("Contents", ()))
+                if not answer.get("IsTruncated") or (self.ordered and len(found) >= limit):
+                    return found
+                page = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _verified(self, body: bytes) -> dict[str, str]:
         """The checksum, computed here: boto's own would go into a trailer and wrap the body (`aws-chunked`)."""
@@ -143,7 +117,31 @@ class Bucket:
         return {f"Checksum{self.checksum}": base64.b64encode(CHECKSUMS[self.checksum](body)).decode()}
 
 
-def check_part_size(instance: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
-    """Validator: S3 takes parts from 5 MiB to 5 GiB."""
-    if not 5 * 2**20 <= value <= 5 * 2**30:
-        raise ValueError(f"{attribute.name} must be between 5 MiB and 5 GiB, not {value} bytes")
+class BucketStore(ObjectStore):
+    """The objects below a prefix of a bucket. What an object carries is its metadata, named `rigatoni-...`."""
+
+    metadata_limit = MAX_METADATA
+
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self.prefix = prefix
+        self.ordered = bucket.ordered
+        self.key_limit = MAX_KEY - len(prefix.encode())
+        self._bucket = bucket
+
+    def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
+        metadata = {f"{_NAME}{name.replace('_', '-')}": value for name, value in record.items()}
+        return self._bucket.create(f"{self.prefix}{key}", content, media_type=media_type, metadata=metadata)
+
+    def head(self, key: str) -> Record | None:
+        metadata = self._bucket.metadata(f"{self.prefix}{key}")
+        if metadata is None:
+            return None
+        own = {name: value for name, value in metadata.items() if name.startswith(_NAME)}
+        return {name.removeprefix(_NAME).replace("-", "_"): value for name, value in own.items()}
+
+    def read(self, key: str) -> bytes | None:
+        return self._bucket.content(f"{self.prefix}{key}")
+
+    def keys(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        found = self._bucket.keys(f"{self.prefix}{prefix}", after=f"{self.prefix}{after}" if after else "", limit=limit)
+        return [key.removeprefix(self.prefix) for key in found]

@@ -10,8 +10,6 @@ DestinationError
     S3UnavailableError          5xx, timeouts, connections (transient)
       S3ThrottledError            too many requests, in every spelling (transient)
     S3ConflictError             another request for the same key was quicker (transient)
-    UnfinishedBatchError        an old definition's last batch must be finished first (transient)
-    DefinitionSettlingError     a changed definition waits for requests under the old one to end (transient)
 """
 
 import re
@@ -40,11 +38,6 @@ class S3UnsupportedError(S3Error):
     id = "s3-unsupported"
 
 
-class S3KeyTooLongError(S3Error):
-    id = "s3-key-too-long"
-    default_remedy = "Shorten prefix, the pipeline's name or folder_template, or take a field out of partition_by."
-
-
 class S3ArchivedError(S3Error):
     id = "s3-archived"
     default_remedy = (
@@ -68,25 +61,8 @@ class S3ConflictError(S3Error, Transient):
     default_remedy = "It is tried again: whoever was quicker is asked what was written."
 
 
-class UnfinishedBatchError(S3Error, Transient):
-    id = "s3-unfinished-batch"
-    default_remedy = (
-        "It is tried again, since an instance with the old configuration may be about to finish it. If none runs any "
-        "more, run once with the old configuration: it finishes the batch and stops."
-    )
-
-
-class DefinitionSettlingError(S3Error, Transient):
-    id = "s3-definition-settling"
-    default_remedy = "Nothing to do: it goes on by itself. settle_time says how long it waits."
-
-
 _ACTIONS = {
     "PutObject": "s3:PutObject",
-    "CreateMultipartUpload": "s3:PutObject",
-    "UploadPart": "s3:PutObject",
-    "CompleteMultipartUpload": "s3:PutObject",
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "HeadObject": "s3:GetObject",
     "GetObject": "s3:GetObject",
     "DeleteObject": "s3:DeleteObject",

@@ -21,7 +21,7 @@ _HEADER_REFUSED = {"NotImplemented", "InvalidArgument", "InvalidRequest"}
 
 
 def probe(bucket: Bucket, prefix: str) -> None:
-    """Put, read, list, begin and abort an upload, below `<prefix>/_rigatoni-probe/`.
+    """Put, read and list, below `<prefix>/_rigatoni-probe/`.
 
     Raises an `S3Error` that names what is missing. Deleting the probe's object may be forbidden: then it stays.
     """
@@ -29,7 +29,7 @@ def probe(bucket: Bucket, prefix: str) -> None:
     key = f"{folder}{secrets.token_hex(8)}"
     plain = attrs.evolve(bucket, conditional=False)
     with translated(bucket.name):
-        list(bucket.keys(folder))
+        bucket.keys(folder, limit=1)
         plain.create(key, b"probe\n", media_type=_TEXT, metadata={"rigatoni-probe": "probe"})
         try:
             if (bucket.metadata(key) or {}).get("rigatoni-probe") != "probe":
@@ -38,8 +38,6 @@ def probe(bucket: Bucket, prefix: str) -> None:
                 )
             if bucket.content(key) != b"probe\n":
                 raise S3Error(f"s3://{bucket.name}/{key} does not hold what was just written to it")
-            upload = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=key, **bucket.extra)
-            bucket.client.abort_multipart_upload(Bucket=bucket.name, Key=key, UploadId=upload["UploadId"])
         finally:
             _remove(bucket, key)
 

@@ -113,6 +113,8 @@ class Destination(Managed):
     """The best level that this destination can reach; `metadata().delivery` is the one in force."""
     limits: ClassVar[Mapping[str, float]] = {}
     """Limits of batches that suit it, by their names in `Settings`: in force where the user sets none."""
+    maximums: ClassVar[Mapping[str, float]] = {}
+    """The largest values that it takes, by their names in `Settings`: a larger one is a configuration error."""
 
     @abstractmethod
     async def write_batch(self, events: EventBatch) -> Position | None:

@@ -118,6 +118,12 @@ class Settings:
                 f"lease_renew_interval ({self.lease_renew_interval}) is not shorter than lease_ttl ({self.lease_ttl})"
             )
 
+    def check_maximums(self, maximums: Mapping[str, float]) -> None:
+        """Raise ValueError where a setting is larger than the destination takes (`Destination.maximums`)."""
+        for name, most in maximums.items():
+            if (value := getattr(self, name)) > most:
+                raise ValueError(f"{name} is {value:,.0f}, but the destination takes at most {most:,.0f}")
+
     def rejection_policy(self, *, dead_letters: bool) -> Literal["dead_letter", "skip", "stop"]:
         """`on_rejected`, or its default; `dead_letters` says whether there is a destination for them.
 

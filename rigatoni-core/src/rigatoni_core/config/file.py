@@ -70,6 +70,7 @@ class PipelineTable(Settings):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.rejection_policy(dead_letters=self.dead_letters is not None)
+        self.check_maximums(self.destination.maximums)
 
 
 _ELSEWHERE = {

@@ -102,6 +102,7 @@ class Pipeline:
         self.state = state
         self.dead_letters = dead_letters
         self.settings = settings or Settings.suiting(destination.limits)
+        self.settings.check_maximums(destination.maximums)
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redact = redact

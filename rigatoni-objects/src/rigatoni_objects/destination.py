@@ -1,0 +1,166 @@
+"""The base of destinations that store batches as immutable named objects: what they have in common."""
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar, TypeVar
+
+import attrs
+from attrs import validators
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import (
+    BatchSplitter,
+    ConfigLinter,
+    Delivery,
+    Destination,
+    PositionKeeper,
+    Prefetching,
+    ReadBack,
+    Serializer,
+)
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.options import texts
+from rigatoni_core.api.settings import Settings
+
+from rigatoni_objects.chain import Chain
+from rigatoni_objects.contents import Contents, contents_of
+from rigatoni_objects.file_layout import FileLayout, check_partitions
+from rigatoni_objects.prefetch import PrefetchPool
+from rigatoni_objects.quiescence import Quiescence
+from rigatoni_objects.scan import documents_of, written
+from rigatoni_objects.store import ObjectStore
+from rigatoni_objects.threads import Runner, Threads
+
+T = TypeVar("T")
+
+CONDITIONS = (
+    "the source's filter is deterministic: reading again yields the same events",
+    "a clean stop before a server upgrade or before sharding a collection (resume tokens may change)",
+)
+"""What exactly once in effect depends on, whatever the store."""
+
+
+@attrs.define(kw_only=True)
+class ObjectDestination(Destination, PositionKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
+    """Writes each batch as one object, or one in each folder. See `rigatoni_objects.chain` for how.
+
+    A subclass adds the options of its store, opens the store in `__aenter__`, and says in `store`, `quiescence` and
+    `where` what a stream's chain works with.
+    """
+
+    serializer: Annotated[Serializer, "What turns a batch into an object's content"]
+    partition_by: Annotated[
+        tuple[str, ...],
+        "Hive style folders, in this order: `namespace`; `month`, `day` or `hour` of the cluster time (UTC); "
+        "`field:customer.country`, a field of the document",
+    ] = attrs.field(default=(), converter=texts, validator=check_partitions)
+    folder_template: Annotated[
+        str, "Folders of your own instead, such as `{database}/{collection}/{year}/{month}/{day}`"
+    ] = attrs.field(default="", validator=check_partitions)
+    max_objects_per_batch: Annotated[int, "A batch ends where its events would need more objects than this"] = (
+        attrs.field(default=1000, validator=validators.ge(1))
+    )
+    _chains: dict[str, Chain] = attrs.field(init=False, factory=dict, repr=False, eq=False)
+    _runner: Runner = attrs.field(init=False, repr=False, eq=False)
+    _prefetched: PrefetchPool[Contents] = attrs.field(init=False, repr=False, eq=False)
+
+    delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
+    carries_records: ClassVar[bool]
+    """Whether the store's objects carry records (`ObjectStore.metadata_limit` is not 0)."""
+    width: ClassVar[int] = 8
+    """How many objects of one batch are created side by side."""
+
+    def __attrs_post_init__(self) -> None:
+        name = type(self).__module__.partition(".")[0].replace("_", "-")
+        self._runner = Threads(name, self.width)
+        self._prefetched = PrefetchPool(f"{name} prefetch", self._contents)
+
+    # --- the store
+
+    @abstractmethod
+    def store(self, folder: str) -> ObjectStore:
+        """The objects below this folder (`<pipeline>/<stream>`, or only `<pipeline>`). Called on any thread."""
+
+    @abstractmethod
+    def quiescence(self, stream: Stream) -> Quiescence:
+        """How an old definition of this stream is brought to rest."""
+
+    @abstractmethod
+    def where(self, folder: str) -> str:
+        """The folder as a person would find it, with a slash at its end."""
+
+    @property
+    def layout(self) -> FileLayout:
+        """How batches become objects."""
+        return FileLayout(self.serializer, self.partition_by, self.folder_template, self.max_objects_per_batch)
+
+    # --- the contract of destinations
+
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """Write the batch durably, or return where it has to end."""
+        contents = self._prefetched.result(events)
+        return await self._run(events.stream, lambda chain: chain.write(events, contents))
+
+    def prepare(self, events: EventBatch) -> None:
+        """Serialize it."""
+        self._prefetched.begin(events)
+
+    def discard(self, stream: Stream) -> None:
+        """Forget what was serialized."""
+        self._prefetched.discard(stream)
+
+    async def last_committed(self, stream: Stream) -> Position | None:
+        """The end of the newest complete batch; lists the stream's leads."""
+        return await self._run(stream, Chain.last_committed)
+
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """Decide where the stream resumes. Raises `DefinitionSettlingError` while an old definition settles."""
+        return await self._run(stream, lambda chain: chain.begin(definition, position, gap))
+
+    def progress(self, stream: Stream) -> int:
+        """How many requests of this stream the store has answered."""
+        chain = self._chains.get(stream.key)
+        return chain.progress if chain is not None else 0
+
+    def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """The documents of every object of the pipeline."""
+        store = self.store(Stream(pipeline, "*").key.rpartition("/")[0])
+        return documents_of(partial(written, store), store.read, self.serializer)
+
+    def cut(self, events: EventBatch) -> int:
+        """Batches end where a time partition ends, and where they would have too many objects."""
+        return self.layout.cut(events)
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """See `FileLayout.advice`."""
+        return self.layout.advice(settings)
+
+    async def close(self) -> None:
+        """End the threads; one that waits for the store is left behind and does not keep the process alive."""
+        self._runner.close()
+        self._chains.clear()
+        self._prefetched.close()
+
+    # --- inside
+
+    def _contents(self, events: EventBatch) -> Contents:
+        return contents_of(self.layout, events, own_lead=self.carries_records)
+
+    async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
+        if stream.key not in self._chains:
+            self._chains[stream.key] = Chain(
+                self.store(stream.key),
+                stream,
+                self.layout,
+                self.quiescence(stream),
+                self.where(stream.key),
+                partial(self._runner.each, stream),
+            )
+        return await self._runner.run(stream, partial(call, self._chains[stream.key]))
+
+    @property
+    def partitions(self) -> str:
+        """The partitions in words, to be put behind a description; empty where there are none."""
+        return f", partitioned by {', '.join(self.partition_by)}" if self.partition_by else ""

@@ -1,0 +1,67 @@
+"""Where the blocking work of a destination of objects runs: threads that nobody waits for at exit."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from typing import Protocol, TypeVar
+
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.executor import DaemonExecutor
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """How calls of a stream's chain run; the simulator has another one."""
+
+    async def run(self, stream: Stream, call: Callable[[], T]) -> T:
+        """Return what the call returns. Calls of one stream run one after another, in order."""
+
+    def each(self, stream: Stream, calls: Sequence[Callable[[], T]]) -> Sequence[T]:
+        """Return what all calls return, perhaps made side by side. Called from within a call of that stream.
+
+        Where calls fail, one error is raised after all have ended: one that a repetition does not fix, if there is one.
+        """
+
+    def close(self) -> None:
+        """End the threads; one that hangs is left behind and does not keep the process alive."""
+
+
+class Threads:
+    """A `Runner`: one thread a stream, and `width` more for a stream whose batches have several objects.
+
+    No stream shares a thread with another one, so a store that hangs for one holds up no other.
+    """
+
+    def __init__(self, name: str, width: int) -> None:
+        self._name = name
+        self._width = width
+        self._lanes: dict[str, DaemonExecutor] = {}
+        self._wide: dict[str, DaemonExecutor] = {}
+
+    async def run(self, stream: Stream, call: Callable[[], T]) -> T:
+        if stream.key not in self._lanes:
+            self._lanes[stream.key] = DaemonExecutor(f"{self._name} {stream}")
+        return await self._lanes[stream.key].run(call)
+
+    def each(self, stream: Stream, calls: Sequence[Callable[[], T]]) -> Sequence[T]:
+        if len(calls) < 2:
+            return [call() for call in calls]
+        if stream.key not in self._wide:
+            self._wide[stream.key] = DaemonExecutor(f"{self._name} objects of {stream}", self._width)
+        futures = [self._wide[stream.key].begin(call) for call in calls]
+        wait(futures)
+        raise_worst(futures)
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        for executor in (*self._lanes.values(), *self._wide.values()):
+            executor.close()
+        self._lanes.clear()
+        self._wide.clear()
+
+
+def raise_worst(futures: Sequence[Future[T]]) -> None:
+    """Raise the error of one of these, which are done: first of all one that a repetition does not fix."""
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise min(errors, key=lambda error: bool(getattr(error, "transient", False)))
