@@ -89,5 +89,5 @@ async def test_a_stream_has_several_batches_in_work_and_they_stay_in_order(tmp_p
         settings=attrs.evolve(Settings(), batch_size=5, batch_timeout=0.01),
     ).run(once=True)
     assert report.ok, report
-    assert serializer.threads == {"rigatoni-local lake/shop.*", "rigatoni-local early"}
+    assert serializer.threads == {"rigatoni-local lake/shop.*", "rigatoni-local prefetch"}
     assert [token for tokens in written(tmp_path).values() for token in tokens] == log.tokens

@@ -10,12 +10,11 @@ import pytest
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_local import destination as module
 from rigatoni_local import files
-from rigatoni_local.chain import Chain
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalBusyError
-from rigatoni_objects.file_layout import FileLayout
 from rigatoni_objects.records import BatchRecord
 from rigatoni_testing.batches import START, batch_of, event_document
+from rigatoni_testing.serializers import TokenLines
 
 EVENTS = 60
 STREAM = Stream("lake", "shop.*")
@@ -32,8 +31,7 @@ from pathlib import Path
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_testing.batches import START, batch_of, event_document
 from rigatoni_testing.serializers import TokenLines
-from rigatoni_local.chain import Chain
-from rigatoni_objects.file_layout import FileLayout
+from rigatoni_local.destination import LocalDestination
 
 folder, limit, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 documents = [
@@ -42,7 +40,7 @@ documents = [
 ]
 whole = batch_of(documents, stream=Stream("lake", "shop.*"))
 tokens = [whole.token_and_time(index)[0] for index in range(count)]
-chain = Chain(folder, whole.stream, FileLayout(TokenLines(), ("namespace",)))
+chain = LocalDestination(path=folder, serializer=TokenLines(), partition_by=("namespace",)).chain(whole.stream)
 position = chain.begin(Definition("", "fingerprint", {}), chain.last_committed() or START)
 index = tokens.index(position.resume_token) + 1 if position != START else 0
 print("ready", flush=True)
@@ -64,6 +62,10 @@ def started(folder, limit, **options):
     )
     assert process.stdout.readline() == b"ready\n"
     return process
+
+
+def chain_of(folder):
+    return LocalDestination(path=folder, serializer=TokenLines()).chain(STREAM)
 
 
 def go(*processes):
@@ -122,7 +124,7 @@ with files.locked(Path(sys.argv[1]), exclusive=False):
     print("held", flush=True)
     sys.stdin.readline()
 """
-    Chain(tmp_path, STREAM, FileLayout(None)).begin(DEFINITION, START)
+    chain_of(tmp_path).begin(DEFINITION, START)
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / STREAM.key / "_rigatoni" / "lock")],
         stdin=subprocess.PIPE,
@@ -136,7 +138,7 @@ with files.locked(Path(sys.argv[1]), exclusive=False):
 
 
 async def test_I3_a_paused_owner_holds_up_nobody_who_takes_over(tmp_path, paused):
-    chain = Chain(tmp_path, STREAM, FileLayout(None))
+    chain = chain_of(tmp_path)
     assert chain.begin(DEFINITION, START) == START
     assert chain.write(batch_of(DOCUMENTS[:3], stream=STREAM).without({0, 1, 2})) is None
     assert paused.poll() is None
@@ -164,7 +166,7 @@ def test_J5_a_running_old_instance_stops_at_its_next_write(tmp_path, serializer,
     deadline = time.monotonic() + 20
     while not written(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.001)
-    new = Chain(tmp_path, STREAM, FileLayout(serializer, ()))
+    new = chain_of(tmp_path)
     position = new.begin(Definition("", "changed", {}), START)
     whole = batch_of(DOCUMENTS, stream=STREAM)
     index = whole.index_of(position.resume_token)
@@ -178,7 +180,7 @@ def test_J5_a_running_old_instance_stops_at_its_next_write(tmp_path, serializer,
 def test_a_file_that_appears_while_a_batch_is_looked_at_is_durable_before_it_counts(tmp_path, serializer, monkeypatch):
     """Another owner links the file right after this one synced the folder, and dies before it syncs it itself."""
     batch = batch_of(DOCUMENTS[:3], stream=STREAM)
-    one, other = (Chain(tmp_path, STREAM, FileLayout(serializer, ())) for _ in range(2))
+    one, other = (chain_of(tmp_path) for _ in range(2))
     one.begin(DEFINITION, START)
     assert one.write(batch) is None
     (part,) = tmp_path.rglob("*.txt")
@@ -201,7 +203,7 @@ def test_a_file_that_appears_while_a_batch_is_looked_at_is_durable_before_it_cou
 
 
 def test_a_definition_that_another_process_left_is_durable_before_it_counts(tmp_path, monkeypatch):
-    one, other = (Chain(tmp_path, STREAM, FileLayout(None)) for _ in range(2))
+    one, other = (chain_of(tmp_path) for _ in range(2))
     one.begin(DEFINITION, START)
     other.begin(DEFINITION, START)
     real, synced = files.sync_folder, []

@@ -24,9 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import DefinitionChangedError
 from rigatoni_core.api.events import Definition, Position, Stream
-from rigatoni_local.chain import Chain
-from rigatoni_local.errors import UnfinishedBatchError
-from rigatoni_objects.file_layout import FileLayout
+from rigatoni_local.destination import LocalDestination
+from rigatoni_objects.errors import UnfinishedBatchError
 from rigatoni_objects.records import BatchRecord, DefinitionRecord
 from rigatoni_testing.batches import START, batch_of, event_document
 from rigatoni_testing.serializers import TokenLines
@@ -219,7 +218,9 @@ class World:
         now = self.position(self.chance.randrange(3))
 
         def run() -> None:
-            chain = Chain(self.folder, STREAM, FileLayout(TokenLines(), self.layouts[layout]))
+            chain = LocalDestination(
+                path=self.folder, serializer=TokenLines(), partition_by=self.layouts[layout]
+            ).chain(STREAM)
             position = checkpoint or chain.last_committed() or now
             try:
                 position = chain.begin(Definition("", f"layout {layout}", {}), position)

@@ -52,6 +52,21 @@ def test_small_files_are_warned_of(tmp_path):
     assert configured(tmp_path).destination.advice(configured(tmp_path).settings) == ()
 
 
+def test_the_options_of_multipart_uploads_are_read_and_warned_of(tmp_path):
+    options = 'multipart_threshold = "64 MiB"\nmultipart_part_size = "16 MiB"'
+    configuration = configured(tmp_path, options=options)
+    assert [line.partition(" ")[0] for line in configuration.destination.advice(configuration.settings)] == [
+        "multipart_threshold",
+        "multipart_part_size",
+    ]
+
+
+def test_batches_that_no_put_takes_are_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigurationError, match="batch_bytes") as caught:
+        configured(tmp_path, settings='batch_bytes = "6 GiB"')
+    assert "5" in str(caught.value)
+
+
 def test_conditional_put_takes_a_truth_value_or_auto(tmp_path):
     for text, value in (('"auto"', "auto"), ("true", True), ("false", False)):
         assert configured(tmp_path, options=f"conditional_put = {text}").destination.conditional_put == value
@@ -66,7 +81,6 @@ def test_conditional_put_takes_a_truth_value_or_auto(tmp_path):
         ('sse_kms_key_id = "k"', "aws:kms"),
         ('sse = "rot13"', "AES256"),
         ('prefix = "a/../b"', "prefix"),
-        ('multipart_part_size = "1 MiB"', "5 MiB"),
         ('partition_by = ["year"]', "partition_by"),
         ('partition_by = ["day"]\nfolder_template = "{date}"', "set one of them"),
         ("max_concurrent_uploads = 0", "max_concurrent_uploads"),
@@ -77,8 +91,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options, words):
         configured(tmp_path, options=options)
 
 
-@pytest.mark.parametrize("padding", [0, 6 * MIB])
-async def test_H9_encryption_class_tags_and_acl_go_with_every_object(destination, definition, event, padding):
+async def test_H9_encryption_class_tags_and_acl_go_with_every_object(destination, definition, event):
     """A sink takes them: no server of the tests has a KMS."""
     with FaultProxy() as sink:
         options = {
@@ -87,13 +100,12 @@ async def test_H9_encryption_class_tags_and_acl_go_with_every_object(destination
             "storage_class": "STANDARD_IA",
             "tags": {"team": "data & more"},
             "acl": "bucket-owner-full-control",
-            "serializer": TokenLines(padding=padding),
-            "multipart_threshold": 5 * MIB,
+            "serializer": TokenLines(),
         }
         async with destination(endpoint_url=sink.endpoint_url, **options) as it:
             await it.begin(STREAM, definition, START)
             await it.write_batch(batch_of([event(0)]))
-    (request,) = sink.seen("POST", ".txt?uploads") if padding else sink.seen("PUT", ".txt")
+    (request,) = sink.seen("PUT", ".txt")
     wanted = {
         "x-amz-server-side-encryption": "aws:kms",
         "x-amz-server-side-encryption-aws-kms-key-id": "alias/lake",

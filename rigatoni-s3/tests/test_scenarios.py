@@ -7,8 +7,8 @@ import attrs
 import pytest
 from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
 from rigatoni_core.api.events import Definition, Gap, Stream
+from rigatoni_objects.errors import DefinitionSettlingError, KeyTooLongError, UnfinishedBatchError
 from rigatoni_objects.file_layout import stem
-from rigatoni_s3.errors import DefinitionSettlingError, S3KeyTooLongError, UnfinishedBatchError
 from rigatoni_testing.batches import START, STREAM, batch_of
 from rigatoni_testing.serializers import TokenLines
 
@@ -74,9 +74,9 @@ async def test_H3_after_an_adopted_object_the_next_is_looked_for_before_it_is_se
 @pytest.mark.parametrize("metadata", [{}, {"rigatoni-record": "{}"}, {"rigatoni-record-at": "_rigatoni/gone"}])
 async def test_H3_a_foreign_object_under_the_name_stays(place, destination, definition, event, metadata):
     batch = batch_of([event(0)])
-    place.put(lead(batch), b"mine", Metadata=metadata)
     async with destination() as it:
         await it.begin(STREAM, definition, START)
+        place.put(lead(batch), b"mine", Metadata=metadata)
         with pytest.raises(ForeignObjectError) as caught:
             await it.write_batch(batch)
     assert caught.value.remedy
@@ -144,7 +144,7 @@ async def test_H7_keys_that_could_be_too_long_are_refused_before_anything_is_wri
     async with destination(
         prefix="/".join(["x" * 100] * 3), partition_by=("namespace", "hour", "field:a", "field:b")
     ) as it:
-        with pytest.raises(S3KeyTooLongError, match="1024") as caught:
+        with pytest.raises(KeyTooLongError) as caught:
             await it.begin(stream, definition, START)
     assert caught.value.remedy
     assert not [key for key in place if stream.key in key]
@@ -319,7 +319,7 @@ async def test_J5_a_late_request_of_the_old_definition_is_not_silent(destination
         await old.begin(STREAM, definition, START)
         await old.write_batch(whole[:1])
         await new.begin(STREAM, definition, whole[:1].end)
-        _, chain = old._lanes[STREAM.key]
+        chain = old._chains[STREAM.key]
         chain._is_closed = lambda _: False
         assert await old.write_batch(whole[1:3]) is None
         del chain._is_closed
@@ -367,10 +367,7 @@ async def test_J7_J12_a_killed_batch_with_rejected_events_is_completed_without_t
     place.delete(sorted(whole)[1])
     async with destination(partition_by=("namespace",)) as other:
         await other.begin(WIDE, definition, START)
-        with pytest.raises(RejectedEventsError) as caught:
-            await other.write_batch(batch)
-        assert set(caught.value.events) == {2}
-        assert await other.write_batch(batch.without({2})) is None
+        assert await other.write_batch(batch) is None  # the record says that event 2 was rejected: its letter exists
     assert place.written() == whole
 
 

@@ -225,7 +225,8 @@ class Chain:
         lead = self._listing.lead(definition, self.layout, events.first)
         made: Contents | None = None
         for _ in range(ROUNDS):
-            if self._looking and (found := self._found(lead, definition, events.first)):
+            looking = self._looking or not self._store.metadata_limit  # there a look at the lead costs nothing
+            if looking and (found := self._found(lead, definition, events.first)):
                 if not is_same_place(found.end, events.end):
                     return found.end
                 self._complete(found, lead, events)

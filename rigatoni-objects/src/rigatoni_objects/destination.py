@@ -22,9 +22,10 @@ from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.options import texts
 from rigatoni_core.api.settings import Settings
 
-from rigatoni_objects.chain import Chain
+from rigatoni_objects.chain import Chain, one_by_one
 from rigatoni_objects.contents import Contents, contents_of
 from rigatoni_objects.file_layout import FileLayout, check_partitions
+from rigatoni_objects.listing import Each
 from rigatoni_objects.prefetch import PrefetchPool
 from rigatoni_objects.quiescence import Quiescence
 from rigatoni_objects.scan import documents_of, written
@@ -71,6 +72,7 @@ class ObjectDestination(Destination, PositionKeeper, BatchSplitter, Prefetching,
     """How many objects of one batch are created side by side."""
 
     def __attrs_post_init__(self) -> None:
+        assert self.layout is not None  # raises ValueError for options that may not go together
         name = type(self).__module__.partition(".")[0].replace("_", "-")
         self._runner = Threads(name, self.width)
         self._prefetched = PrefetchPool(f"{name} prefetch", self._contents)
@@ -145,19 +147,16 @@ class ObjectDestination(Destination, PositionKeeper, BatchSplitter, Prefetching,
 
     # --- inside
 
+    def chain(self, stream: Stream, each: Each = one_by_one) -> Chain:
+        """A chain of this stream, as this destination uses one: its calls block."""
+        return Chain(self.store(stream.key), stream, self.layout, self.quiescence(stream), self.where(stream.key), each)
+
     def _contents(self, events: EventBatch) -> Contents:
         return contents_of(self.layout, events, own_lead=self.carries_records)
 
     async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
         if stream.key not in self._chains:
-            self._chains[stream.key] = Chain(
-                self.store(stream.key),
-                stream,
-                self.layout,
-                self.quiescence(stream),
-                self.where(stream.key),
-                partial(self._runner.each, stream),
-            )
+            self._chains[stream.key] = self.chain(stream, partial(self._runner.each, stream))
         return await self._runner.run(stream, partial(call, self._chains[stream.key]))
 
     @property

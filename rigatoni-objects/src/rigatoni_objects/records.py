@@ -123,7 +123,8 @@ class PartRecord:
         """
         numbers = range(len(events)) if counts_kept else events.indices
         wanted = {index for first, last in self.runs for index in range(first, last + 1)}
-        indices = [index for index, number in enumerate(numbers) if not self.runs or number in wanted]
+        everything = self.events > 0 and not self.runs
+        indices = [index for index, number in enumerate(numbers) if everything or number in wanted]
         if len(indices) != self.events:
             raise begun_otherwise(events, "other events than are read and accepted now")
         return Part.of(self.path, indices, events)
@@ -221,6 +222,8 @@ def begun_otherwise(events: EventBatch, what: str) -> ChainError:
 
 def _runs(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """First and last of each run of consecutive numbers."""
+    if not indices:
+        return ()
     breaks = [after for before, after in pairwise(indices) if after != before + 1]
     starts = [indices[0], *breaks]
     ends = [before for before, after in pairwise(indices) if after != before + 1]

@@ -16,7 +16,7 @@ from rigatoni_objects.destination import CONDITIONS, ObjectDestination
 from rigatoni_objects.quiescence import ClosingMark
 
 from rigatoni_s3.access import Access
-from rigatoni_s3.bucket import Bucket, BucketStore
+from rigatoni_s3.bucket import MAX_PUT, Bucket, BucketStore
 from rigatoni_s3.errors import S3UnsupportedError, translated
 from rigatoni_s3.probing import is_atomic, probe
 
