@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.options import Secret
+from rigatoni_objects.errors import StoreConflictError
 from rigatoni_s3.errors import (
     S3AccessError,
     S3BucketError,
@@ -148,7 +149,7 @@ async def test_H4_a_lead_that_is_in_the_way_and_then_gone_is_put_again(place, th
         proxy.on("PUT", ".txt", Answer(412, "PreconditionFailed"))
         assert await it.write_batch(batch) is None
         proxy.on("PUT", "1700000000", Answer(412, "PreconditionFailed"), times=3)
-        with pytest.raises(S3ConflictError):
+        with pytest.raises(StoreConflictError):
             await it.write_batch(batch_of([event(1)], after=batch.end))
     assert list(place.written().values()) == [tokens_of(batch)]
 

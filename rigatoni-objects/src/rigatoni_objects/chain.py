@@ -109,13 +109,13 @@ class Chain:
         self._quiescence.prepare()
         for _ in range(ROUNDS):
             with self._quiescence.writing():
-                resumed = self._resume(definition, position, gap)
+                resumed = self._resume(self._listing.newest_definition(), definition, position, gap)
             if resumed is None:
                 with self._quiescence.defining():
-                    resumed = self._resume(definition, position, gap)
-                    if resumed is None and self._define(definition, position, gap):
+                    newest = self._listing.newest_definition()
+                    resumed = self._resume(newest, definition, position, gap)
+                    if resumed is None and self._define(newest, definition, position, gap):
                         gap = None  # recorded: what is in force now is this very definition
-                        resumed = self._resume(definition, position, gap)
             if resumed is not None:
                 self._told_fresh, self._looking = False, True
                 return resumed
@@ -126,9 +126,11 @@ class Chain:
         if limit and longest > limit:
             raise KeyTooLongError(f"{self}: paths may be {longest} bytes long here, the store takes {limit}")
 
-    def _resume(self, definition: Definition, position: Position, gap: Gap | None) -> Position | None:
+    def _resume(
+        self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
+    ) -> Position | None:
         """The position in force if the newest definition is this one; None where a new one must be created."""
-        newest, mine = self._listing.newest_definition(), self._definition
+        mine = self._definition
         if newest is None:
             return None
         same = newest.means(definition, self.layout)
@@ -151,9 +153,11 @@ class Chain:
             return self._listing.tail(newest)[0]
         return later(newest.anchor, position)
 
-    def _define(self, definition: Definition, position: Position, gap: Gap | None) -> bool:
-        """Create the next definition; False where another owner was quicker, perhaps with this very one."""
-        newest, anchor = self._listing.newest_definition(), position
+    def _define(
+        self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
+    ) -> bool:
+        """Create the definition after `newest`; False where another owner was quicker, perhaps with this very one."""
+        anchor = position
         if newest is not None:
             self._close(newest, wait=gap is None)
             self._store.make_durable([definition_path(newest.number)])  # no number may be missing before the new one
@@ -188,15 +192,13 @@ class Chain:
         """
         end, unfinished = self._listing.tail(definition)
         if unfinished is not None:
-            lead = self._listing.lead(definition, self.layout, unfinished.first)
-            missing = self._listing.missing(unfinished, lead)
-            if len(missing) < len(unfinished.parts) or not self._quiescence.exclusive:
+            there, of = len(unfinished.record.parts) - len(unfinished.missing), len(unfinished.record.parts)
+            if there or not self._quiescence.exclusive:
                 raise UnfinishedBatchError(
                     f"{self.stream}: its definition has changed, but the last batch of the old one "
-                    f"({stem(unfinished.first)}) has only {len(unfinished.parts) - len(missing)} of its "
-                    f"{len(unfinished.parts)} objects"
+                    f"({stem(unfinished.record.first)}) has only {there} of its {of} objects"
                 )
-            self._store.delete([lead])
+            self._store.delete([unfinished.lead])
         return end
 
     # --- writing

@@ -125,6 +125,15 @@ def all_keys(store: ObjectStore, prefix: str) -> Iterator[str]:
         after = keys[-1]
 
 
+@attrs.frozen
+class Unfinished:
+    """A batch that lacks objects, and the path of its lead."""
+
+    lead: str
+    record: BatchRecord
+    missing: tuple[PartRecord, ...]
+
+
 class Listing:
     """One stream's objects. Paths are relative to the stream's folder, which `store` is about; `where` names it."""
 
@@ -146,10 +155,15 @@ class Listing:
             MissingDefinitionError: There is none, but the stream's objects exist.
             ForeignObjectError: The record is damaged, or another stream's.
         """
-        names = (key.removeprefix(DEFINITIONS).removesuffix(".json") for key in all_keys(self.store, DEFINITIONS))
-        numbers = [int(name) for name in names if name.isdecimal()]
+        numbers = self._numbers()
+        if not numbers and (orphan := self._orphan()) is not None:
+            numbers = self._numbers()  # a concurrent start creates its definition before its objects
+            if not numbers:
+                raise MissingDefinitionError(
+                    f"{self} holds objects of {self.stream}, such as {orphan}, but no record {DEFINITIONS}N.json that "
+                    "says where they begin"
+                )
         if not numbers:
-            self._refuse_orphans()
             return None
         record = self.read_definition(max(numbers))
         if record is None:
@@ -165,33 +179,34 @@ class Listing:
             raise ForeignObjectError(f"{self}{path} belongs to {record.pipeline}/{record.stream}, not to {self.stream}")
         return record
 
-    def _refuse_orphans(self) -> None:
-        """Objects without a definition are no fresh stream: beginning at now would skip changes, in silence."""
-        found = next(iter(self.store.keys(OWN, limit=PAGE)), None) or next(
-            (key for key in all_keys(self.store, "") if STEM.search(key)), None
-        )
-        if found is not None:
-            raise MissingDefinitionError(
-                f"{self} holds objects of {self.stream}, such as {found}, but no record {DEFINITIONS}N.json that says "
-                "where they begin"
-            )
+    def _numbers(self) -> list[int]:
+        """The numbers of all definitions."""
+        names = (key.removeprefix(DEFINITIONS).removesuffix(".json") for key in all_keys(self.store, DEFINITIONS))
+        return [int(name) for name in names if name.isdecimal()]
+
+    def _orphan(self) -> str | None:
+        """An object of the stream, if there is one: without a definition, beginning at now would skip changes."""
+        own = next(iter(self.store.keys(OWN, limit=1)), None)
+        return own or next((key for key in all_keys(self.store, "") if STEM.search(key)), None)
 
     def refuse_later(self, definition: DefinitionRecord) -> None:
-        """Raise `MissingDefinitionError` where there are leads of a definition after the newest one."""
+        """Raise `MissingDefinitionError` where there are leads of a definition after this one, but no such record."""
         for folder in (LEADS, BATCHES):
             after = folder
             while keys := self.store.keys(folder, after=after, limit=1):
                 number = keys[0].removeprefix(folder).partition("/")[0]
                 if number.isdecimal() and int(number) > definition.number:
-                    raise self._gone(keys[0], int(number))
+                    self._refuse_undefined(keys[0], int(number))
                 after = f"{folder}{number}/~"
                 if not self.store.ordered:
                     return
 
-    def _gone(self, path: str, number: int) -> MissingDefinitionError:
-        return MissingDefinitionError(
-            f"{self}{path} is of definition {number}, but its record {definition_path(number)} is gone"
-        )
+    def _refuse_undefined(self, path: str, number: int) -> None:
+        """Raise `MissingDefinitionError` unless this definition exists, perhaps since a moment ago."""
+        if self.store.head(definition_path(number)) is None:
+            raise MissingDefinitionError(
+                f"{self}{path} is of definition {number}, but its record {definition_path(number)} is gone"
+            )
 
     # --- batches
 
@@ -201,7 +216,7 @@ class Listing:
             return batch_path(definition.number, first)
         return layout.only_path(first, self.stream) or lead_path(definition.number, first)
 
-    def tail(self, definition: DefinitionRecord) -> tuple[Position, BatchRecord | None]:
+    def tail(self, definition: DefinitionRecord) -> tuple[Position, Unfinished | None]:
         """Where the definition's complete batches end, durably; and the incomplete batch after them, if there is one.
 
         Only the newest can be incomplete: nobody begins a batch before the one before it is complete.
@@ -211,11 +226,13 @@ class Listing:
         if newest is None:
             return definition.anchor, None
         lead, record = newest
-        if not self.missing(record, lead):
+        missing = self.missing(record, lead)
+        if not missing:
             self.make_durable(record, lead)
             return record.end, None
         before = next(newest_first, None)
-        return (before[1].end if before is not None else definition.anchor), record
+        end = before[1].end if before is not None else definition.anchor
+        return end, Unfinished(lead, record, tuple(missing))
 
     def _batches(self, definition: DefinitionRecord) -> Iterator[tuple[str, BatchRecord]]:
         """The batches of a definition with the paths of their leads, newest first."""
@@ -225,7 +242,7 @@ class Listing:
                 continue  # a part of another definition's batch
             record = self.read_record(path, carried)
             if record.definition > definition.number:
-                raise self._gone(path, record.definition)
+                self._refuse_undefined(path, record.definition)
             if record.definition == definition.number:
                 yield path, record
 
