@@ -3,8 +3,8 @@
 The store is a model: a dictionary whose requests are atomic, as S3 documents them (strong consistency, conditional
 put); its objects carry records, or cannot. The writers are threads that a seeded scheduler advances by one request at a
 time; the chain is the real one. A request may take effect and lose its answer; a writer may die before or after any of
-them. Definitions change while others write. The model keeps the one assumption that the protocol has: a closed definition counts as settled only when
-nobody is between the look at the mark and the lead's put.
+them. Definitions change while others write. The model keeps the one assumption that the protocol has: a closed
+definition counts as settled only when nobody is between the look at the mark and the lead's put.
 """
 
 import random
