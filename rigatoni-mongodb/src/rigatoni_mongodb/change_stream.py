@@ -3,7 +3,7 @@
 Resuming follows the change-streams specification ("Resume Process"), since raw cursors do not do it by themselves.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import attrs
@@ -49,7 +49,7 @@ class Reader:
     _held: list[EventBatch] = attrs.field(factory=list, init=False)
     _target: Timestamp | None = attrs.field(default=None, init=False)
 
-    async def read(self, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
+    async def read(self, after: Position | None) -> AsyncGenerator[EventBatch | Heartbeat]:
         """The stream's batches, as `Source.read` promises them."""
         resumed_at: Position | None = None
         try:

@@ -10,7 +10,7 @@ from pymongo.errors import (
     OperationFailure,
     PyMongoError,
 )
-from rigatoni_core.api.errors import PositionLostError, RigatoniError, SourceError, Transient
+from rigatoni_core.api.errors import PositionLostError, RigatoniError, SourceError, TokenRefusedError, Transient
 
 
 class MongoDBError(SourceError):
@@ -80,13 +80,18 @@ class MongoDBPositionLostError(PositionLostError, MongoDBError):
     id = "mongodb-position-lost"
 
 
+class MongoDBTokenRefusedError(TokenRefusedError, MongoDBPositionLostError):
+    id = "mongodb-token-refused"
+
+
+HISTORY_LOST = 286
 LOST = {
-    286: "the history after the saved position has rolled out of the oplog (ChangeStreamHistoryLost)",
+    HISTORY_LOST: "the history after the saved position has rolled out of the oplog (ChangeStreamHistoryLost)",
     280: "the server can not find the saved position with this pipeline (ChangeStreamFatalError)",
     260: "the server does not take the saved resume token (InvalidResumeToken)",
     50811: "the server can not decode the saved resume token",
 }
-"""Codes that say: going on from this position is impossible."""
+"""Codes that refuse a position. All but the first may be about its token only: the history may still hold it."""
 
 _UNAVAILABLE = frozenset((6, 7, 63, 89, 91, 133, 150, 189, 234, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436))
 """Codes that pass by themselves: elections, shutdowns, networks (change-streams specification, "Resumable Error")."""
@@ -126,7 +131,8 @@ def _operation_failure(
     code, details = error.code, error.details or {}
     reason = str(details.get("errmsg") or error)
     if code in LOST:
-        return MongoDBPositionLostError(f"{what}: {LOST[code]}. The server says: {reason} (code {code})")
+        kind = MongoDBPositionLostError if code == HISTORY_LOST else MongoDBTokenRefusedError
+        return kind(f"{what}: {LOST[code]}. The server says: {reason} (code {code})")
     if code in _AUTHENTICATION:
         return AuthenticationError(f"MongoDB at {where} refused the credentials: {reason}")
     if code in _PRIVILEGE:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -14,12 +15,13 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
-from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source
+from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source, TimeReader
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.options import Secret, texts
 from rigatoni_core.api.settings import Settings
 
+from rigatoni_mongodb.by_time import after_event
 from rigatoni_mongodb.change_stream import DECODER, Reader
 from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
@@ -59,7 +61,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner):
+class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
 
     uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
@@ -189,7 +191,29 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner):
         """See `Positioner`."""
         return position_after(token, time, self.definition(stream))
 
-    async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
+    def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
+        return self._reader(stream).read(after)
+
+    def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
+        return self._reader(stream, start_at="now").read(None)
+
+    async def read_by_time(
+        self, stream: Stream, *, position: Position, delivered: Position | None
+    ) -> AsyncIterator[EventBatch | Heartbeat]:
+        """See `TimeReader`."""
+        definition, place = self.definition(stream), delivered or position
+        assert place.cluster_time is not None
+        async with aclosing(self._reader(stream).read(position_at(place.cluster_time, definition))) as reading:
+            if delivered is None:
+                async for item in reading:
+                    yield item
+                return
+            there = attrs.evolve(position, fingerprint=definition.fingerprint)
+            async with aclosing(after_event(reading, delivered, there)) as following:
+                async for item in following:
+                    yield item
+
+    def _reader(self, stream: Stream, *, start_at: str | None = None) -> Reader:
         watch = Watch.parse(stream.name)
 
         async def open_cursor(start: Start) -> ReplyCursor:
@@ -204,21 +228,15 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner):
                 comment=self.comment,
             )
 
-        reader = Reader(
+        return Reader(
             stream=stream,
             definition=self.definition(stream),
             open=open_cursor,
             now=self._now,
             translate=lambda error: self._translate(error, str(stream), watch.resource),
-            start_at=_start_time(self.start_at),
+            start_at=_start_time(start_at or self.start_at),
             joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
         )
-        batches = reader.read(after)
-        try:
-            async for batch in batches:
-                yield batch
-        finally:
-            await batches.aclose()  # type: ignore[attr-defined]
 
     def _command(self, watch: Watch, start: Start) -> dict[str, Any]:
         stage: dict[str, Any] = dict(start.stage)

@@ -1,0 +1,55 @@
+"""Resuming by time if the server refuses a token: the last delivered event has to come with that very token."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from rigatoni_core.api.batch import EventBatch, Heartbeat
+from rigatoni_core.api.events import Position, Timestamp
+
+from rigatoni_mongodb.errors import MongoDBPositionLostError
+
+
+async def after_event(
+    items: AsyncIterator[EventBatch | Heartbeat], delivered: Position, position: Position
+) -> AsyncGenerator[EventBatch | Heartbeat]:
+    """Skip everything up to the delivered event; begin with a heartbeat at `position`.
+
+    Args:
+        items: A stream that was opened at the cluster time of `delivered`.
+        delivered: The place of the last delivered event.
+        position: The position to resume from; nothing lies between the two.
+
+    Raises:
+        MongoDBPositionLostError: The event does not come. So this is another history, such as that of a restored
+            backup, and what follows may have changed too.
+    """
+    assert delivered.cluster_time is not None
+    async for item in items:
+        index = _index_after(item, delivered)
+        if index is None and _is_past(item, delivered.cluster_time):
+            break
+        if index is not None:
+            assert isinstance(item, EventBatch)
+            yield Heartbeat(position, item.source_time)
+            if index < len(item):
+                yield item[index:]
+            async for following in items:
+                yield following
+    raise MongoDBPositionLostError(
+        "the server refuses the saved resume token, and its history does not hold the event that was delivered last "
+        f"(cluster time {delivered.cluster_time}): it was restored from a backup, or is another deployment"
+    )
+
+
+def _index_after(item: EventBatch | Heartbeat, delivered: Position) -> int | None:
+    """The index of the first event after the delivered one; None where that one is not in this batch."""
+    if not isinstance(item, EventBatch):
+        return None
+    tokens = (item.token_and_time(index)[0] for index in range(len(item)))
+    return next((index for index, token in enumerate(tokens, 1) if token == delivered.resume_token), None)
+
+
+def _is_past(item: EventBatch | Heartbeat, time: Timestamp) -> bool:
+    """Whether every event of this time was read."""
+    if isinstance(item, Heartbeat) and item.caught_up:
+        return True
+    return item.end.cluster_time is not None and item.end.cluster_time > time
