@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RigatoniError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 from rigatoni_core.cli.sockets import NoAnswerError, folder, running
@@ -34,7 +34,7 @@ POSITION = Position(ResumeToken('{"_data":"8265"}'), "f", Timestamp(1_700_000_00
 CHECKPOINT = dump_checkpoint(STREAM, Checkpoint(POSITION, 7, 2, (Gap("lost", POSITION, POSITION),)))
 DEFINITION = DefinitionRecord(
     number=1,
-    deployment="rs0",
+    identity=Identity("rs0"),
     pipeline="p",
     stream="shop.orders",
     fingerprint="f",
@@ -45,7 +45,6 @@ DEFINITION = DefinitionRecord(
 )
 BATCH = BatchRecord(
     definition=1,
-    deployment="rs0",
     pipeline="p",
     stream="shop.orders",
     first=POSITION,

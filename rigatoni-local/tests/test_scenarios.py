@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.api.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Definition, Gap, Identity, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.records import sealed, unseal
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError
@@ -145,7 +145,7 @@ async def test_H3_a_record_never_leads_out_of_the_streams_folder(destination, de
     assert not list(destination.path.parent.rglob("stray.txt"))
 
 
-@pytest.mark.parametrize("field", ["deployment", "pipeline", "stream", "definition", "token"])
+@pytest.mark.parametrize("field", ["pipeline", "stream", "definition", "token"])
 async def test_H3_an_intact_record_of_another_batch_is_foreign_and_stays(
     destination, definition, event, written, field
 ):
@@ -484,12 +484,15 @@ def test_partitions_that_make_no_sense_are_refused(serializer, partition_by):
         LocalDestination(path=Path("out"), serializer=serializer, partition_by=partition_by)
 
 
-async def test_a_folder_of_another_deployment_is_refused(tmp_path, serializer, event):
-    async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
-        await destination.begin(STREAM, Definition("one", "f", {}), attrs.evolve(START, deployment="one"))
-    async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
-        with pytest.raises(ForeignObjectError, match="deployment"):
-            await destination.begin(STREAM, Definition("two", "f", {}), attrs.evolve(START, deployment="two"))
+async def test_the_deployment_is_on_record_from_the_first_start_on(tmp_path, serializer):
+    one, other = Identity("rs0", "replica-set:1", ("a", "b")), Identity("rs0", "replica-set:2", ("c",))
+    async with LocalDestination(path=tmp_path, serializer=serializer) as it:
+        assert await it.recorded_identity(STREAM) == Identity()
+        await it.begin(STREAM, Definition("rs0", "f", {}, identity=one), START)
+    async with LocalDestination(path=tmp_path, serializer=serializer) as it:
+        assert await it.recorded_identity(STREAM) == one
+        await it.begin(STREAM, Definition("rs0", "changed", {}, identity=other), START)
+        assert await it.recorded_identity(STREAM) == other
 
 
 def test_the_metadata_says_the_level_and_its_conditions(serializer):

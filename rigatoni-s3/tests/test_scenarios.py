@@ -6,7 +6,7 @@ import json
 import attrs
 import pytest
 from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.api.events import Definition, Gap, Stream
+from rigatoni_core.api.events import Definition, Gap, Identity, Stream
 from rigatoni_objects.errors import DefinitionSettlingError, KeyTooLongError, UnfinishedBatchError
 from rigatoni_objects.file_layout import stem
 from rigatoni_testing.batches import START, STREAM, batch_of
@@ -83,7 +83,7 @@ async def test_H3_a_foreign_object_under_the_name_stays(place, destination, defi
     assert place.get(lead(batch)) == b"mine"
 
 
-@pytest.mark.parametrize("field", ["deployment", "pipeline", "stream", "definition", "token"])
+@pytest.mark.parametrize("field", ["pipeline", "stream", "definition", "token"])
 async def test_H3_an_intact_record_of_another_batch_is_foreign_and_stays(place, destination, definition, event, field):
     batch = batch_of([event(0)])
     async with destination() as it:
@@ -433,12 +433,15 @@ async def test_a_gap_is_recorded_and_its_position_is_in_force(place, destination
     assert b"the oplog is too short" in place.get(f"{FOLDER}_rigatoni/definition-1.json")
 
 
-async def test_a_bucket_of_another_deployment_is_refused(destination):
+async def test_the_deployment_is_on_record_from_the_first_start_on(destination):
+    one, other = Identity("rs0", "replica-set:1", ("a", "b")), Identity("rs0", "replica-set:2", ("c",))
     async with destination() as it:
-        await it.begin(STREAM, Definition("one", "f", {}), attrs.evolve(START, deployment="one"))
+        assert await it.recorded_identity(STREAM) == Identity()
+        await it.begin(STREAM, Definition("rs0", "f", {}, identity=one), START)
     async with destination() as it:
-        with pytest.raises(ForeignObjectError, match="deployment"):
-            await it.begin(STREAM, Definition("two", "f", {}), attrs.evolve(START, deployment="two"))
+        assert await it.recorded_identity(STREAM) == one
+        await it.begin(STREAM, Definition("rs0", "changed", {}, identity=other), START)
+        assert await it.recorded_identity(STREAM) == other
 
 
 async def test_a_damaged_definition_is_foreign_and_stays(place, destination, definition):

@@ -19,7 +19,7 @@ from functools import partial
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, ForeignObjectError
-from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 
 from rigatoni_objects.contents import Contents, contents_of, missing_contents
 from rigatoni_objects.errors import (
@@ -103,6 +103,11 @@ class Chain:
         self._listing.refuse_later(definition)
         return self._listing.tail(definition)[0]
 
+    def recorded_identity(self) -> Identity:
+        """Return what is on record of the deployment; an empty identity for a fresh stream."""
+        newest = self._listing.newest_definition()
+        return newest.identity if newest is not None else Identity()
+
     def begin(self, definition: Definition, position: Position, gap: Gap | None = None) -> Position:
         """See `PositionKeeper.begin`. A changed definition waits until the old one is at rest."""
         self._check_keys()
@@ -138,13 +143,6 @@ class Chain:
             raise self._replaced(mine, newest)
         if gap is not None:
             return None
-        if newest.deployment != definition.deployment:
-            if position.deployment != newest.deployment:
-                raise ForeignObjectError(
-                    f"{self} belongs to the deployment {newest.deployment!r}, but {self.stream} is read from "
-                    f"{definition.deployment!r}"
-                )
-            return position  # of the other deployment: the source is the one to say that it is lost
         if not same or (self._is_closed(newest) and self._listing.tail(newest)[1] is None):
             return None
         self._store.make_durable([definition_path(newest.number)])  # whoever created it may have died right before

@@ -18,7 +18,7 @@ from rigatoni_core.api.contracts import (
     ReadBack,
     Serializer,
 )
-from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.options import texts
 from rigatoni_core.api.settings import Settings
 
@@ -114,6 +114,10 @@ class ObjectDestination(Destination, PositionKeeper, BatchSplitter, Prefetching,
     async def last_committed(self, stream: Stream) -> Position | None:
         """The end of the newest complete batch; lists the stream's leads."""
         return await self._run(stream, Chain.last_committed)
+
+    async def recorded_identity(self, stream: Stream) -> Identity:
+        """What the definition in force says of the deployment."""
+        return await self._run(stream, Chain.recorded_identity)
 
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None

@@ -12,8 +12,17 @@ from typing import Any, Self
 import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError
-from rigatoni_core.api.events import Definition, Gap, Position, Stream
-from rigatoni_core.api.records import gap_record, position_record, read_gap, read_position, sealed, unseal
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.records import (
+    gap_record,
+    identity_record,
+    position_record,
+    read_gap,
+    read_identity,
+    read_position,
+    sealed,
+    unseal,
+)
 
 from rigatoni_objects.file_layout import FileLayout, Part
 
@@ -30,7 +39,7 @@ class DefinitionRecord:
     """What the batches of one number have in common, and the position before the first of them."""
 
     number: int
-    deployment: str
+    identity: Identity
     pipeline: str
     stream: str
     fingerprint: str
@@ -52,7 +61,7 @@ class DefinitionRecord:
         """The record that makes this definition the newest one, from the position `anchor` on."""
         return cls(
             number=newest.number + 1 if newest is not None else 0,
-            deployment=definition.deployment,
+            identity=definition.identity,
             pipeline=stream.pipeline,
             stream=stream.name,
             fingerprint=definition.fingerprint,
@@ -65,6 +74,7 @@ class DefinitionRecord:
     def dump(self) -> bytes:
         """The record as indented JSON."""
         record = attrs.asdict(self, recurse=False)
+        record["deployment"] = identity_record(record.pop("identity"))
         gap = gap_record(self.gap) if self.gap is not None else None
         return _dump(record | {"anchor": position_record(self.anchor), "gap": gap})
 
@@ -75,7 +85,7 @@ class DefinitionRecord:
         try:
             return cls(
                 number=int(record["number"]),
-                deployment=str(record["deployment"]),
+                identity=read_identity(record["deployment"]),
                 pipeline=str(record["pipeline"]),
                 stream=str(record["stream"]),
                 fingerprint=str(record["fingerprint"]),
@@ -89,8 +99,9 @@ class DefinitionRecord:
 
     def means(self, definition: Definition, layout: FileLayout) -> bool:
         """Whether this definition, with batches laid out so, is the recorded one."""
-        same = (self.deployment, self.fingerprint) == (definition.deployment, definition.fingerprint)
-        return same and (layout.matches(self.layout) or not definition.layout_counts)
+        return self.fingerprint == definition.fingerprint and (
+            layout.matches(self.layout) or not definition.layout_counts
+        )
 
 
 @attrs.frozen
@@ -138,7 +149,6 @@ class BatchRecord:
     """
 
     definition: int
-    deployment: str
     pipeline: str
     stream: str
     first: Position
@@ -153,7 +163,6 @@ class BatchRecord:
         """The record of this batch, written under this definition."""
         return cls(
             definition=definition.number,
-            deployment=definition.deployment,
             pipeline=definition.pipeline,
             stream=definition.stream,
             first=events.first,
@@ -176,7 +185,6 @@ class BatchRecord:
         try:
             return cls(
                 definition=int(record["definition"]),
-                deployment=str(record["deployment"]),
                 pipeline=str(record["pipeline"]),
                 stream=str(record["stream"]),
                 first=read_position(record["first"]),
@@ -198,8 +206,8 @@ class BatchRecord:
 
     def belongs_to(self, definition: DefinitionRecord, first: Position) -> bool:
         """Whether it is the record of the batch that begins with `first` under this definition."""
-        ours = (definition.deployment, definition.pipeline, definition.stream, definition.number, first.resume_token)
-        return ours == (self.deployment, self.pipeline, self.stream, self.definition, self.first.resume_token)
+        ours = (definition.pipeline, definition.stream, definition.number, first.resume_token)
+        return ours == (self.pipeline, self.stream, self.definition, self.first.resume_token)
 
 
 def later(anchor: Position, position: Position) -> Position:
