@@ -7,10 +7,11 @@ import attrs
 import pytest
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.errors import DestinationError, LeaseLostError, StateStoreError, Transient
-from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream
+from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.notices import LeaseLost, LeaseNotRenewed, RepeatsPossible, WorkerStarted
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.engine.checkpoint import CheckpointKeeper
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import HANG, FlakyStateStore, Log, RecordingDestination, ScriptedSource
@@ -42,6 +43,12 @@ def log_of(count):
     log = Log()
     log.grow(count)
     return log
+
+
+def lose(store):
+    """As a server that was emptied: everything, grants included."""
+    for memory in (store._checkpoints, store._cleared, store._leases, store._fencing_tokens):
+        memory.clear()
 
 
 def test_I1_memory_keeps_what_was_saved_and_forgets_what_was_cleared():
@@ -348,8 +355,7 @@ def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_
         log.grow(5)
         await asyncio.sleep(3)
         assert destination.tokens == log.tokens[3:]
-        for memory in (store._checkpoints, store._leases, store._fencing_tokens):
-            memory.clear()
+        lose(store)
         lost = asyncio.get_running_loop().time()
         while not heard.of(LeaseLost):
             await asyncio.sleep(0.01)
@@ -366,8 +372,9 @@ def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_
     run_virtual(main())
 
 
+@pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("hands", ["cleared", "set back"])
-def test_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stream_before(hands):
+def test_A9_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stream_before(hands, lost):
     async def main():
         log, store, destination = log_of(3), FlakyStateStore(), RecordingDestination()
         running = pipeline(log, destination, store, "one")
@@ -378,7 +385,9 @@ def test_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stre
         log.grow(5)
         await asyncio.sleep(3)
         assert destination.tokens == log.tokens[3:]
-        del store._leases["p/a.b"]
+        if lost:
+            lose(store)
+        store._leases.pop("p/a.b", None)
         hand = await store.acquire(STREAM, owner="hand", ttl=30)
         if hands == "cleared":
             await store.clear_resume_token(STREAM, fencing_token=hand.fencing_token)
@@ -420,8 +429,9 @@ def test_a_renewal_that_comes_back_after_it_was_given_up_brings_no_old_lease_bac
         running = pipeline(log, destination, store, "one", retry=RetrySettings(max_retries=0))
         task = asyncio.create_task(running.run())
         await asyncio.sleep(11)
+        first = store._fencing_tokens["p/a.b"]
         log.grow(1)  # fails: the worker leaves the stream while its renewal hangs, and enters again
-        while store._fencing_tokens["p/a.b"] < 2:
+        while store._fencing_tokens["p/a.b"] == first:
             await asyncio.sleep(0.1)
         assert asyncio.get_running_loop().time() < 20
         store.answered.set()
@@ -429,8 +439,71 @@ def test_a_renewal_that_comes_back_after_it_was_given_up_brings_no_old_lease_bac
         log.grow(1)
         await asyncio.sleep(5)
         assert destination.tokens == log.tokens
-        assert [save.fencing_token for save in store.saves][-2:] == [2, 2]
+        assert [save.fencing_token for save in store.saves][-2:] == [store._fencing_tokens["p/a.b"]] * 2
         running.stop()
         assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_A9_another_owner_who_saved_nothing_sends_no_worker_back():
+    """The token of a grant jumps; only the token of a stored record shows that others decided anything."""
+
+    async def main():
+        log, store, destination = log_of(3), FlakyStateStore(), RecordingDestination()
+        store.save_faults += [None, StoreDownError("full")]  # the anchor is saved, what was delivered is not
+        running = pipeline(log, destination, store, "one")
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(3)
+        assert destination.tokens == log.tokens
+        del store._leases["p/a.b"]
+        other = await store.acquire(STREAM, owner="two", ttl=30)
+        await asyncio.sleep(15)
+        await store.release(other)
+        log.grow(2)
+        await asyncio.sleep(20)
+        assert destination.tokens == log.tokens  # the store held the anchor, and memory won
+        running.stop()
+        await task
+
+    run_virtual(main())
+
+
+def test_A9_a_save_whose_response_was_lost_is_known_as_the_workers_own():
+    async def main():
+        store, tokens = FlakyStateStore(), []
+        keeper = CheckpointKeeper(STREAM, store, Settings(), lambda: tokens[-1])
+
+        async def enter():
+            await asyncio.sleep(1)
+            tokens.append((await store.acquire(STREAM, owner="one", ttl=30)).fencing_token)
+            return await keeper.load()
+
+        def at(number):
+            return Position(ResumeToken(str(number)), "f", Timestamp(1, number))
+
+        assert await enter() is None
+        await keeper.anchor(at(0))
+        await enter()
+        store.after_save_faults.append(StoreDownError("no response"))
+        await keeper.advance(at(1), 1)  # saved, and nobody knows
+        store.save_faults.append(StoreDownError("down"))
+        await keeper.advance(at(2), 1)  # not saved
+        assert await enter() == at(2)
+
+    run_virtual(main())
+
+
+def test_A9_a_fresh_stream_whose_anchor_could_not_be_saved_keeps_it_although_it_was_cleared_before():
+    async def main():
+        store, tokens = FlakyStateStore(), [7]
+        await store.clear_resume_token(STREAM, fencing_token=7)
+        keeper = CheckpointKeeper(STREAM, store, Settings(), lambda: tokens[-1])
+        anchor = Position(ResumeToken("anchor"), "f")
+        assert await keeper.load() is None
+        store.save_faults.append(StoreDownError("down"))
+        with pytest.raises(StoreDownError):
+            await keeper.anchor(anchor)
+        assert await keeper.load() == anchor
 
     run_virtual(main())

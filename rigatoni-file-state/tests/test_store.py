@@ -7,11 +7,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
-from rigatoni_file_state.errors import FileStateError, StateFolderFullError, StateFolderGoneError, StateFolderInUseError
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_file_state import files
+from rigatoni_file_state.errors import (
+    FileStateError,
+    StateFolderFullError,
+    StateFolderGoneError,
+    StateFolderHangsError,
+    StateFolderInUseError,
+)
 from rigatoni_file_state.store import FileStateStore
 
 STREAM = Stream("p", "shop.orders")
@@ -205,3 +215,138 @@ async def test_nothing_is_changed_without_the_lock(tmp_path):
     with pytest.raises(FileStateError, match="not entered"):
         await store.save_resume_token(STREAM, checkpoint())
     assert list(tmp_path.iterdir()) == []
+
+
+# --- a folder that hangs
+
+
+def own_threads():
+    return sum(thread.name.startswith("rigatoni-file-state") for thread in threading.enumerate())
+
+
+async def test_B16_while_the_folder_hangs_one_thread_waits_however_often_it_is_tried(tmp_path, monkeypatch):
+    store = FileStateStore(path=tmp_path)
+    streams = [Stream("p", f"shop.{number}") for number in range(20)]
+    async with store:
+        for stream in streams:
+            await store.save_resume_token(stream, checkpoint())
+        hang, real = threading.Event(), files.read
+        monkeypatch.setattr(files, "read", lambda path: hang.wait(30) and real(path))  # a fake: no disk hangs on demand
+        errors = set()
+
+        async def attempt(call):
+            try:
+                async with asyncio.timeout(0.05):
+                    await call
+            except (TimeoutError, StateFolderHangsError) as error:
+                errors.add(type(error))
+
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            calls = [store.load_resume_token(stream) for stream in streams]
+            calls += [store.save_resume_token(stream, checkpoint("lost")) for stream in streams]
+            await asyncio.gather(*map(attempt, [*calls, store.streams(), store.cleared_under(STREAM)]))
+            assert own_threads() == 1
+        assert errors == {TimeoutError, StateFolderHangsError}
+        with pytest.raises(StateFolderHangsError, match="has not responded for") as caught:
+            await store.load_resume_token(streams[0])
+        assert caught.value.transient
+        hang.set()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert await store.load_resume_token(streams[0]) == checkpoint()
+                    break
+                except StateFolderHangsError:
+                    await asyncio.sleep(0.01)
+
+
+async def test_B16_entering_a_folder_that_hangs_is_one_thread_too_and_works_once_it_responds(tmp_path, monkeypatch):
+    store, hang = FileStateStore(path=tmp_path), threading.Event()
+    real = files.make_folder
+    monkeypatch.setattr(files, "make_folder", lambda folder: hang.wait(30) and real(folder))
+    for _ in range(30):
+        with pytest.raises((TimeoutError, StateFolderHangsError)):
+            async with asyncio.timeout(0.05), store:
+                pass
+        assert own_threads() == 1
+    hang.set()
+    while own_threads():
+        await asyncio.sleep(0.01)
+    async with store:
+        await store.save_resume_token(STREAM, checkpoint())
+
+
+async def test_the_folder_is_left_only_after_a_save_that_hangs(tmp_path, monkeypatch):
+    hang, hanging, real = threading.Event(), threading.Event(), files.replace
+
+    def slow(path, content):
+        hanging.set()
+        hang.wait(30)
+        real(path, content)
+
+    store, other = FileStateStore(path=tmp_path), FileStateStore(path=tmp_path)
+    await store.__aenter__()
+    await store.save_resume_token(STREAM, checkpoint("first"))
+    monkeypatch.setattr(files, "replace", slow)
+    save = asyncio.create_task(store.save_resume_token(STREAM, checkpoint("hung")))
+    await asyncio.to_thread(hanging.wait, 10)
+    save.cancel()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await store.__aexit__(None, None, None)
+    with pytest.raises(StateFolderInUseError):
+        await other.__aenter__()
+    monkeypatch.setattr(files, "replace", real)
+    hang.set()
+    while own_threads():
+        await asyncio.sleep(0.01)
+    async with other:
+        await other.save_resume_token(STREAM, checkpoint("next"))
+        assert (await other.load_resume_token(STREAM)).position.resume_token == "next"
+
+
+# --- fencing tokens where nobody grants leases
+
+
+async def test_A9_a_record_that_has_a_fencing_token_is_continued_under_it(tmp_path):
+    """It was copied from a store with leases, say, or written by an older version."""
+    async with FileStateStore(path=tmp_path) as store:
+        await store.save_resume_token(STREAM, checkpoint("copied", fencing_token=6))
+        keeper = CheckpointKeeper(STREAM, store, Settings(), lambda: None)
+        position = await keeper.load()
+        await keeper.advance(position.moved(ResumeToken("next"), Timestamp(1_700_000_000, 2), 1), 1)
+        stored = await store.load_resume_token(STREAM)
+        assert (stored.position.resume_token, stored.fencing_token) == ("next", 6)
+
+
+async def test_A9_a_clear_is_obeyed_and_a_lost_record_is_saved_again(tmp_path):
+    async with FileStateStore(path=tmp_path) as store:
+        keeper = CheckpointKeeper(STREAM, store, Settings(), lambda: None)
+        assert await keeper.load() is None
+        await keeper.anchor(checkpoint("anchor").position)
+        store.record(STREAM).unlink()
+        await keeper.anchor(await keeper.load())
+        assert (await store.load_resume_token(STREAM)).position.resume_token == "anchor"
+        await store.clear_resume_token(STREAM)
+        assert await keeper.load() is None
+
+
+async def test_streams_are_listed_by_their_exact_names_and_nothing_else_is(tmp_path):
+    streams = [Stream("p", "shop.*"), Stream("p/q", ".."), Stream("ü", "a~b%7E"), Stream("p", "n" * 300)]
+    async with FileStateStore(path=tmp_path) as store:
+        for stream in streams:
+            await store.save_resume_token(stream, checkpoint())
+        store.record(Stream("p", "damaged")).write_bytes(b"garbage")
+        (tmp_path / "p" / ".left.json.tmp").write_bytes(b"half")
+        (tmp_path / "p" / "shop.json.corrupt-1").write_bytes(b"old")
+        (tmp_path / "notes.json").write_bytes(b"{}")
+        expected = sorted([*streams, Stream("p", "damaged")])
+        assert await store.streams() == expected
+        assert await store.streams("p/q") == [Stream("p/q", "..")]
+        store.record(streams[-1]).write_bytes(b"garbage")  # only the record knew the name
+        with pytest.raises(CorruptCheckpointError, match="which stream"):
+            await store.streams()
+    onlooker = FileStateStore(path=tmp_path / "none yet")
+    async with onlooker.looking():
+        assert await onlooker.streams() == []

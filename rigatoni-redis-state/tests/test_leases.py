@@ -81,21 +81,6 @@ async def test_I2_the_streams_of_two_pipelines_do_not_share_a_lease(store):
     assert await store.acquire(Stream("p/q", "r"), owner="two", ttl=30)
 
 
-async def test_I3_the_server_forgot_the_fence_and_a_late_save_still_ends_in_one_owner(store, client, checkpoint):
-    """An older snapshot was restored, say: the counter fell behind the token that an owner holds."""
-    lease = await store.acquire(STREAM, owner="one", ttl=30)
-    keys = Keys.of(store.prefix, STREAM)
-    await client.set(keys.fence, 0)
-    await client.delete(keys.lease)
-    stale = await store.acquire(STREAM, owner="two", ttl=30)
-    assert stale.fencing_token == lease.fencing_token == 1
-    await client.set(keys.fence, 0)
-    await store.save_resume_token(STREAM, checkpoint("by a higher one", fencing_token=7))
-    with pytest.raises(LeaseLostError):
-        await store.save_resume_token(STREAM, checkpoint("by a lower one", fencing_token=stale.fencing_token))
-    assert (await store.acquire(STREAM, owner="two", ttl=30)).fencing_token == 8
-
-
 def test_the_keys_of_a_stream_share_one_hash_slot_whatever_its_name():
     for pipeline, name in (("p", "a.b"), ("{p}", "{a}.b"), ("}", "{"), ("ü", "x" * 500)):
         keys = Keys.of("rigatoni:", Stream(pipeline, name))

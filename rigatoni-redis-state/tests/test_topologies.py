@@ -149,6 +149,7 @@ async def test_I5_a_cluster_keeps_each_stream_on_one_node_and_survives_a_failove
                 token = leases[stream].fencing_token
                 await store.save_resume_token(stream, checkpoint(stream.name, fencing_token=token))
             assert all(admin.dbsize() for admin in admins[:3])
+            assert await store.streams() == sorted(streams)
             assert None not in await asyncio.gather(
                 *(store.acquire(Stream("p", f"many.{number}"), owner="one", ttl=300) for number in range(100))
             )

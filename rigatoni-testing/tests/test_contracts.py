@@ -24,6 +24,7 @@ from rigatoni_core.api.contracts import (
     Serializer,
 )
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Transient, UnreadableError
+from rigatoni_core.api.events import Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.plugins.catalog import KINDS
@@ -297,11 +298,38 @@ class Elephant(MemoryStateStore):
         return None
 
 
-@store_that_breaks("test_an_older_fencing_token_changes_nothing")
-@breaks(LeaseContract, "test_a_grant_fences_off_the_owner_before", of=stores)
+@store_that_breaks("test_only_the_fence_saves_and_clears")
+@breaks(
+    LeaseContract,
+    "test_a_grant_fences_off_the_owner_before",
+    "test_a_store_without_a_record_takes_what_the_owner_saves",
+    of=stores,
+)
 class Unfenced(MemoryStateStore):
-    def _refuse_older(self, stream, fencing_token):
+    def _take_fence(self, stream, fencing_token):
         return None
+
+
+@store_that_breaks("test_only_the_fence_saves_and_clears")
+class RefusesOnlyLower(MemoryStateStore):
+    def _take_fence(self, stream, fencing_token):
+        if fencing_token < (self._fence(stream) or 0):
+            super()._take_fence(stream, fencing_token)
+        self._fencing_tokens[stream.key] = fencing_token
+
+
+@store_that_breaks("test_a_clear_is_remembered_with_its_fencing_token")
+@breaks(LeaseContract, "test_a_grant_is_above_the_stored_fencing_token", of=stores)
+class WithoutTombstones(MemoryStateStore):
+    async def clear_resume_token(self, stream, *, fencing_token=0):
+        await super().clear_resume_token(stream, fencing_token=fencing_token)
+        del self._cleared[stream.key], self._fencing_tokens[stream.key]
+
+
+@store_that_breaks("test_it_lists_the_streams_that_it_holds")
+class ListsByKey(MemoryStateStore):
+    async def streams(self, pipeline=None):
+        return [Stream(*key.split("/")) for key in self._checkpoints]
 
 
 @store_that_breaks("test_of_many_saves_at_once_one_is_there_whole")
@@ -354,6 +382,21 @@ class WallClock(MemoryStateStore):
     async def acquire(self, stream, *, owner, ttl):
         lease = await super().acquire(stream, owner=owner, ttl=ttl)
         return lease and attrs.evolve(lease, deadline=time.time() + ttl)
+
+
+@lease_that_breaks("test_the_deadline_is_on_the_event_loops_clock_and_taken_before_asking")
+class RenewsFromTheAnswerOn(MemoryStateStore):
+    async def renew(self, lease, *, ttl):
+        await asyncio.sleep(0)
+        return await super().renew(lease, ttl=ttl)
+
+
+@lease_that_breaks("test_fencing_tokens_grow_even_if_the_store_has_lost_its_data")
+class Counts(MemoryStateStore):
+    async def acquire(self, stream, *, owner, ttl):
+        lease = await super().acquire(stream, owner=owner, ttl=ttl)
+        token = self._fencing_tokens[stream.key, 0] = self._fencing_tokens.get((stream.key, 0), 0) + 1
+        return lease and attrs.evolve(lease, fencing_token=token)
 
 
 @lease_that_breaks("test_a_lease_runs_out_by_itself")
@@ -667,4 +710,4 @@ def test_the_suites_run_for_an_author_who_gives_one_fixture(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=strict", "."]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout
-    assert "10 passed" in answer.stdout
+    assert "12 passed" in answer.stdout

@@ -296,7 +296,7 @@ def test_a_mutation_of_core_is_caught(where, name, make):
 
 
 class IgnoresFencingTokens(MemoryStateStore):
-    def _refuse_older(self, stream, fencing_token):
+    def _take_fence(self, stream, fencing_token):
         return None
 
 

@@ -15,10 +15,10 @@ from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Source
 from rigatoni_core.api.errors import PositionLostError
 from rigatoni_core.api.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.api.executor import on_own_thread
+from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.segments import Segment
 
-from rigatoni_template.errors import reading
+from rigatoni_template.errors import TemplateSourceError, reading
 
 _MOST = 1024**2  # bytes that are read at once
 
@@ -63,6 +63,12 @@ class TemplateSource(Source):
     poll_interval: Annotated[float, "Seconds between two looks at the file"] = 0.5
 
     decoder: ClassVar[Decoder] = LineDecoder()
+    _thread: SerialExecutor = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._thread = SerialExecutor(
+            "rigatoni-template", lambda seconds: TemplateSourceError(f"{self.path} has hung for {seconds:.0f} s")
+        )
 
     async def streams(self) -> Sequence[str]:
         return ["lines"]
@@ -72,13 +78,13 @@ class TemplateSource(Source):
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """See `Source`. A fresh stream begins at the file's end."""
-        size = await on_own_thread("rigatoni-template", self._size)
+        size = await self._thread.run(self._size)
         position = after or Position(ResumeToken(str(size)), "lines", None, size)
         if int(position.resume_token) > size:
             raise PositionLostError(f"{self.path} has {size} bytes only: the lines up to the position are gone")
         yield Heartbeat(position)
         while True:
-            raws = await on_own_thread("rigatoni-template", partial(self._raws, int(position.resume_token)))
+            raws = await self._thread.run(partial(self._raws, int(position.resume_token)))
             if raws:
                 offsets = list(accumulate(map(len, raws), initial=0))
                 batch = EventBatch.from_reply(position, stream, memoryview(b"".join(raws)), offsets, self.decoder)

@@ -11,7 +11,7 @@ from rigatoni_core.api.contracts import StateStore
 from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.api.executor import DaemonExecutor
-from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.api.records import StateRecord, dump_checkpoint, dump_cleared, load_record
 
 from rigatoni_template.errors import TemplateStateError, asking
 
@@ -20,9 +20,8 @@ _TABLE = "CREATE TABLE IF NOT EXISTS checkpoints (stream TEXT PRIMARY KEY, fenci
 _SAVE = """
 INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT (stream) DO UPDATE
 SET fencing_token = excluded.fencing_token, record = excluded.record
-WHERE excluded.fencing_token >= checkpoints.fencing_token
+WHERE excluded.fencing_token = checkpoints.fencing_token
 """
-_CLEAR = "DELETE FROM checkpoints WHERE stream = ? AND fencing_token <= ?"
 _LOAD = "SELECT record FROM checkpoints WHERE stream = ?"
 
 
@@ -54,29 +53,35 @@ class TemplateStateStore(StateStore):
             lane.close()
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        """See `StateStore`. One statement: the fencing token is compared where the record is."""
-        record = dump_checkpoint(stream, checkpoint)
-
-        def save(database: sqlite3.Connection) -> None:
-            if not database.execute(_SAVE, (stream.key, checkpoint.fencing_token, record)).rowcount:
-                raise LeaseLostError(f"{stream} was saved by another owner, with a higher fencing token")
-
-        await self._run(save)
+        """See `StateStore`."""
+        await self._replace(stream, checkpoint.fencing_token, dump_checkpoint(stream, checkpoint))
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
         """See `StateStore`."""
-        row = await self._run(lambda database: database.execute(_LOAD, (stream.key,)).fetchone())
-        return load_checkpoint(stream, row[0], f"{self.path}: {stream.key}") if row else None
+        record = await self._record(stream)
+        return record.checkpoint if record else None
 
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        """See `StateStore`. A record without a position stays, so that the fencing token does."""
+        await self._replace(stream, fencing_token, dump_cleared(stream, fencing_token))
+
+    async def cleared_under(self, stream: Stream) -> int | None:
         """See `StateStore`."""
+        record = await self._record(stream)
+        return record.fencing_token if record and record.checkpoint is None else None
 
-        def clear(database: sqlite3.Connection) -> None:
-            database.execute(_CLEAR, (stream.key, fencing_token))
-            if database.execute(_LOAD, (stream.key,)).fetchone():
-                raise LeaseLostError(f"{stream} was saved by another owner, with a higher fencing token")
+    async def _record(self, stream: Stream) -> StateRecord | None:
+        row = await self._run(lambda database: database.execute(_LOAD, (stream.key,)).fetchone())
+        return load_record(stream, row[0], f"{self.path}: {stream.key}") if row else None
 
-        await self._run(clear)
+    async def _replace(self, stream: Stream, fencing_token: int, record: bytes) -> None:
+        """One statement: the fencing token is compared where the record is."""
+
+        def save(database: sqlite3.Connection) -> None:
+            if not database.execute(_SAVE, (stream.key, fencing_token, record)).rowcount:
+                raise LeaseLostError(f"{stream} was saved by another owner, with another fencing token")
+
+        await self._run(save)
 
     async def _run(self, call: Callable[[sqlite3.Connection], T]) -> T:
         lane, database = self._lane, self._database

@@ -6,6 +6,7 @@ StateStoreError
     StateFolderGoneError       the folder vanished while it was in use
     StateFolderFullError       no space is left (transient)
     StateFolderBusyError       the system is short of something for now (transient)
+    StateFolderHangsError      the folder's disk or network does not respond (transient)
 """
 
 import errno
@@ -38,6 +39,11 @@ class StateFolderFullError(FileStateError, Transient):
 class StateFolderBusyError(FileStateError, Transient):
     id = "file-state-busy"
     default_remedy = "It is tried again. If it lasts, look at the limits of open files and memory, and at the disk."
+
+
+class StateFolderHangsError(FileStateError, Transient):
+    id = "file-state-hangs"
+    default_remedy = "Check the disk, or the network file system and its server. Rigatoni retries; nothing is lost."
 
 
 _KINDS: dict[int, type[FileStateError]] = {

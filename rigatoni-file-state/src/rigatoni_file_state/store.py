@@ -1,62 +1,92 @@
 """The state store `file`: a folder with one JSON record per stream, `<path>/<pipeline>/<stream>.json`."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 import attrs
 from filelock import FileLock, Timeout
-from rigatoni_core.api.contracts import StateInspector, StateStore
+from rigatoni_core.api.contracts import StateInspector, StateStore, StreamLister
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.api.events import Checkpoint, Stream
-from rigatoni_core.api.executor import DaemonExecutor, on_own_thread
-from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.api.executor import SerialExecutor
+from rigatoni_core.api.records import StateRecord, dump_checkpoint, dump_cleared, listed_stream, load_record
 
 from rigatoni_file_state import files
-from rigatoni_file_state.errors import FileStateError, StateFolderGoneError, StateFolderInUseError, translated
+from rigatoni_file_state.errors import (
+    FileStateError,
+    StateFolderGoneError,
+    StateFolderHangsError,
+    StateFolderInUseError,
+    translated,
+)
+
+T = TypeVar("T")
 
 
 @attrs.define(kw_only=True, eq=False)
-class FileStateStore(StateStore, StateInspector):
+class FileStateStore(StateStore, StreamLister, StateInspector):
     """Checkpoints as files. While it is entered no other process may enter the same folder.
 
     Loading needs no lock, so that a running pipeline's records can be looked at: a record is always whole. Corrupt
     records are never lost: before one is replaced or cleared, a copy is put beside it (`.json.corrupt-1`, ...).
+
+    One thread makes all calls to the file system, in order. If the folder hangs, that thread waits for it, and further
+    calls fail with a transient error.
     """
 
     path: Annotated[Path, "The folder that holds the records; it is created"]
+    _entered: bool = attrs.field(init=False, default=False, repr=False)
     _lock: FileLock | None = attrs.field(init=False, default=None, repr=False)
-    _lanes: dict[str, DaemonExecutor] = attrs.field(init=False, factory=dict, repr=False)
+    _thread: SerialExecutor = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._thread = SerialExecutor("rigatoni-file-state", self._hangs)
 
     async def __aenter__(self) -> Self:
         """Create the folder and lock it. Raises `StateFolderInUseError` naming the process that uses it."""
-        self._lock = await on_own_thread("rigatoni-file-state", self._locked)
+        try:
+            await self._thread.run(self._take_lock)
+        except asyncio.CancelledError:
+            self._thread.begin(self._unlock)  # it may get the lock later, when nobody wants it
+            raise
+        self._entered = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lock, self._lock = self._lock, None
-        for lane in self._lanes.values():
-            lane.close()
-        self._lanes.clear()
-        if lock is not None:
-            await on_own_thread("rigatoni-file-state", lambda: self._unlock(lock))
+        self._entered = False
+        unlocked = self._thread.begin(self._unlock)  # after every change that has begun, even if nobody waits so long
+        await asyncio.shield(asyncio.wrap_future(unlocked))
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """Replace the stream's record; durable on return. See `StateStore`."""
-        await self._change(stream, f"save the checkpoint of {stream}", lambda: self._save(stream, checkpoint))
+        record = dump_checkpoint(stream, checkpoint)
+        await self._replace(stream, f"save the checkpoint of {stream}", record, checkpoint.fencing_token)
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
         """The stream's record. Works before the store is entered, too. See `StateStore`."""
-        return await on_own_thread(f"rigatoni-file-state {stream}", lambda: self._load(stream))
+        record = await self._thread.run(lambda: self._load(stream))
+        return record.checkpoint if record else None
 
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        """Remove the stream's record. See `StateStore`."""
-        await self._change(stream, f"clear the checkpoint of {stream}", lambda: self._clear(stream, fencing_token))
+        """Replace the stream's record by one without a position. See `StateStore`."""
+        record = dump_cleared(stream, fencing_token)
+        await self._replace(stream, f"clear the checkpoint of {stream}", record, fencing_token)
+
+    async def cleared_under(self, stream: Stream) -> int | None:
+        """The fencing token of a record without a position. See `StateStore`."""
+        record = await self._thread.run(lambda: self._load(stream))
+        return record.fencing_token if record and record.checkpoint is None else None
+
+    async def streams(self, pipeline: str | None = None) -> Sequence[Stream]:
+        """The streams of the folder's records. See `StreamLister`."""
+        return await self._thread.run(lambda: self._list(pipeline))
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -65,62 +95,65 @@ class FileStateStore(StateStore, StateInspector):
 
     async def holder(self, stream: Stream) -> str | None:
         """The process that has entered the store, whatever the stream. See `StateInspector`."""
-        return await on_own_thread(f"rigatoni-file-state {stream}", self._held_by)
+        return await self._thread.run(self._held_by)
 
-    async def _change(self, stream: Stream, what: str, change: Callable[[], None]) -> None:
-        """Make one change at a time for each stream, on a thread of its own.
+    async def _replace(self, stream: Stream, what: str, content: bytes, fencing_token: int) -> None:
+        """Replace the stream's record, under its fencing token.
 
-        So a change that hangs and whose caller gave up can not overtake a later one; a cancelled caller's change that
-        waits for its turn is not begun.
+        A change that hangs and whose caller gave up cannot overtake a later one; a cancelled caller's change that waits
+        in order is dropped.
         """
-        if self._lock is None:
+        if not self._entered:
             raise FileStateError(f"can not {what}: the store is not entered", remedy="Use it in an `async with` block.")
 
-        def attempt() -> None:
+        def replace() -> None:
             with translated(what):
                 self._require_folder()
-                change()
+                path = self.record(stream)
+                self._make_way(stream, path, fencing_token)
+                files.make_folder(path.parent)
+                files.replace(path, content)
 
-        if stream.key not in self._lanes:
-            self._lanes[stream.key] = DaemonExecutor(f"rigatoni-file-state {stream}")
-        await self._lanes[stream.key].run(attempt)
+        await self._thread.run(replace)
 
-    # --- what runs in threads
+    def _hangs(self, seconds: float) -> FileStateError:
+        return StateFolderHangsError(f"the folder of checkpoints {self.path} has not responded for {seconds:.0f} s")
 
-    def _save(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        path = self.record(stream)
-        self._prepare_to_replace(stream, path, checkpoint.fencing_token)
-        files.make_folder(path.parent)
-        files.replace(path, dump_checkpoint(stream, checkpoint))
+    # --- what runs in the thread
 
-    def _clear(self, stream: Stream, fencing_token: int) -> None:
-        path = self.record(stream)
-        if self._prepare_to_replace(stream, path, fencing_token):
-            files.remove(path)
-
-    def _load(self, stream: Stream) -> Checkpoint | None:
+    def _load(self, stream: Stream) -> StateRecord | None:
         path = self.record(stream)
         with translated(f"load the checkpoint of {stream}"):
             content = files.read(path)
         if content is not None:
-            return load_checkpoint(stream, content, str(path))
-        if self._lock is not None:
+            return load_record(stream, content, str(path))
+        if self._entered:
             self._require_folder()  # a folder that vanished is no reason to begin anew
         return None
 
-    def _prepare_to_replace(self, stream: Stream, path: Path, fencing_token: int) -> bool:
-        """Whether there is a record. Refuses where it has a higher fencing token; keeps it aside where corrupt."""
-        content = files.read(path)
-        if content is None:
-            return False
+    def _list(self, pipeline: str | None) -> list[Stream]:
+        with translated("list the checkpoints"):
+            if self._entered:
+                self._require_folder()
+            records = [(path, files.read(path)) for path in self.path.glob("*/*.json") if not path.name.startswith(".")]
+        listed = [
+            listed_stream(f"{path.parent.name}/{path.name.removesuffix('.json')}", content, str(path))
+            for path, content in records
+            if content is not None  # it was there a moment ago
+        ]
+        return sorted(stream for stream in listed if stream and pipeline in (None, stream.pipeline))
+
+    def _make_way(self, stream: Stream, path: Path, fencing_token: int) -> None:
+        """Refuse to replace a record with another fencing token; keep it aside if it is corrupt."""
+        if (content := files.read(path)) is None:
+            return
         try:
-            stored = load_checkpoint(stream, content, str(path)).fencing_token
+            stored = load_record(stream, content, str(path)).fencing_token
         except CorruptCheckpointError:
             files.keep_aside(path, content)
-            return True
-        if stored > fencing_token:
+            return
+        if stored != fencing_token:
             raise LeaseLostError(f"{stream} was saved by another owner (fencing token {stored}, ours {fencing_token})")
-        return True
 
     def record(self, stream: Stream) -> Path:
         """Where the stream's record is."""
@@ -136,7 +169,7 @@ class FileStateStore(StateStore, StateInspector):
     def _owner_file(self) -> Path:
         return self.path / ".lock-owner"
 
-    def _locked(self) -> FileLock:
+    def _take_lock(self) -> None:
         with translated("open the folder of checkpoints"):
             files.make_folder(self.path)
             lock = FileLock(self._lock_file, timeout=0, thread_local=False)
@@ -149,7 +182,7 @@ class FileStateStore(StateStore, StateInspector):
             except BaseException:
                 lock.release()
                 raise
-            return lock
+            self._lock = lock
 
     def _held_by(self) -> str | None:
         with translated("look who uses the folder of checkpoints"):
@@ -162,7 +195,10 @@ class FileStateStore(StateStore, StateInspector):
             except Timeout:
                 return self._owner()
 
-    def _unlock(self, lock: FileLock) -> None:
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
         try:
             with translated("leave the folder of checkpoints"):
                 self._owner_file.unlink(missing_ok=True)

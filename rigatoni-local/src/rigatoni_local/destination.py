@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 import attrs
 from rigatoni_core.api.contracts import DestinationMetadata
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
-from rigatoni_core.api.executor import on_own_thread
+from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_objects.destination import CONDITIONS, ObjectDestination
 
 from rigatoni_local import files
@@ -24,8 +24,16 @@ class LocalDestination(ObjectDestination):
 
     path: Annotated[Path, "The folder; it is created where it does not exist"]
     _folds_case: bool = attrs.field(init=False, default=False, repr=False, eq=False)
+    _opening: SerialExecutor = attrs.field(init=False, repr=False, eq=False)
 
     carries_records: ClassVar[bool] = False
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._opening = SerialExecutor(
+            "rigatoni-local",
+            lambda seconds: LocalBusyError(f"the folder {self.path} has not responded for {seconds:.0f} s"),
+        )
 
     async def __aenter__(self) -> Self:
         """Create the folder, and make sure that its file system can do what the protocol needs."""
@@ -35,7 +43,7 @@ class LocalDestination(ObjectDestination):
                 files.make_root(self.path)
                 return files.probe(self.path)
 
-        self._folds_case = await on_own_thread("rigatoni-local", prepare)
+        self._folds_case = await self._opening.run(prepare)
         return self
 
     async def begin(

@@ -21,7 +21,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from rigatoni_core.api.errors import StateStoreError, Transient
 
 ACL = (
-    "ACL SETUSER rigatoni on >PASSWORD ~rigatoni:* resetchannels -@all +eval +get +set +del +incr +exists +pexpire "
+    "ACL SETUSER rigatoni on >PASSWORD ~rigatoni:* resetchannels -@all +eval +get +set +del +scan +exists +pexpire "
     "+rpush +zadd +zrem +zremrangebyscore +zcard +time +wait +info +config|get +select +ping +command +cluster|slots"
 )
 """The rights that are needed, as a command; a test runs the store as this user."""

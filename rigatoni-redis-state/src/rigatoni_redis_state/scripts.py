@@ -1,9 +1,13 @@
 """What must happen at once on the server, as Lua: saves that are fenced off, and leases.
 
 A stream has a few keys in one hash slot (`Keys`). The *fence* is the highest fencing token that was ever granted or
-saved; it never expires, and nothing but time on the server (PX) ends a lease. Scripts are sent whole (EVAL): a server
-that restarted or took over knows no scripts, and a save is hundreds of bytes anyway.
+saved; it never expires, and nothing but time on the server (PX) ends a lease. A server may lose the fence's key: by
+eviction, by a failover, by a restored backup. Therefore the lease and the record bear witness to the fence as well, and
+a grant is never below the server's clock. Scripts are sent whole (EVAL): a server that restarted or took over knows no
+scripts, and a save is hundreds of bytes anyway.
 """
+
+import re
 
 import attrs
 from rigatoni_core.api.events import Stream, escaped
@@ -32,34 +36,74 @@ def instances(prefix: str, pipeline: str) -> str:
     return f"{prefix}{{{escaped(pipeline)}}}:instances"
 
 
-SAVE = """
--- checkpoint, fence, corrupt; token, record ('' clears), '1' where the record that is there can not be read
-local fence = tonumber(redis.call('GET', KEYS[2]) or 0)
-local token = tonumber(ARGV[1])
-if token < fence then return fence end
-if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('RPUSH', KEYS[3], redis.call('GET', KEYS[1]))
-end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2]) end
-if token > fence then redis.call('SET', KEYS[2], ARGV[1]) end
-return 0
-"""
-"""0 where it was done, else the fence that refused it."""
+def checkpoints(prefix: str, pipeline: str | None) -> str:
+    """The glob pattern of the checkpoints' keys: of one pipeline, or of all."""
+    literal = f"{prefix}{{" + (f"{escaped(pipeline)}/" if pipeline is not None else "")
+    literal = re.sub(r"([*?\[\]\\])", r"\\\1", literal)
+    return f"{literal}*}}:checkpoint"
 
-ACQUIRE = """
--- lease, fence, wanted; owner, milliseconds. A lease is the text '<fencing token> <owner>'.
+
+def stream_key(prefix: str, key: str) -> str:
+    """The `Stream.key` within the key of a checkpoint."""
+    return key.removeprefix(f"{prefix}{{").removesuffix("}:checkpoint")
+
+
+_FENCE = """
+-- The highest fencing token that is known of a stream, nil where none is.
+local function fence(fence_key, checkpoint_key, lease_key)
+  local highest = tonumber(redis.call('GET', fence_key) or '')
+  local function witness(token)
+    if token and token < 9007199254740992 and not (highest and highest >= token) then highest = token end
+  end
+  local record = redis.call('GET', checkpoint_key)
+  if record then
+    local readable, fields = pcall(cjson.decode, record)
+    if readable and type(fields) == 'table' then witness(tonumber(fields.fencing_token)) end
+  end
+  local lease = redis.call('GET', lease_key)
+  if lease then witness(tonumber(string.match(lease, '^%d+'))) end
+  return highest
+end
+"""
+
+SAVE = (
+    _FENCE
+    + """
+-- checkpoint, fence, lease, corrupt; token, record, '1' where the record that is there can not be read
+local known = fence(KEYS[2], KEYS[1], KEYS[3])
+if known and known ~= tonumber(ARGV[1]) then return known end
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('RPUSH', KEYS[4], redis.call('GET', KEYS[1]))
+end
+redis.call('SET', KEYS[1], ARGV[2])
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then redis.call('SET', KEYS[2], ARGV[1]) end
+return false
+"""
+)
+"""Nothing where it was done, else the fence that refused it. What the server knows nothing of takes any token."""
+
+ACQUIRE = (
+    _FENCE
+    + """
+-- lease, fence, wanted, checkpoint; owner, milliseconds. A lease is the text '<fencing token> <owner>'.
 local held = redis.call('GET', KEYS[1])
 if held and string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
-local token = redis.call('INCR', KEYS[2])
-redis.call('SET', KEYS[1], string.format('%d', token) .. ' ' .. ARGV[1], 'PX', ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local token = math.max(fence(KEYS[2], KEYS[4], KEYS[1]) or 0, now) + 1
+local text = string.format('%.0f', token)
+redis.call('SET', KEYS[2], text)
+redis.call('SET', KEYS[1], text .. ' ' .. ARGV[1], 'PX', ARGV[2])
 redis.call('DEL', KEYS[3])
 return token
 """
+)
 """The fencing token of the grant, 0 where another owner holds the lease. An owner that asks again gets a new token."""
 
 RENEW = """
--- lease; its text, milliseconds
+-- lease, fence; its text, milliseconds, its token. Who holds the lease restores a fence that the server has lost.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if (tonumber(redis.call('GET', KEYS[2]) or '') or 0) < tonumber(ARGV[3]) then redis.call('SET', KEYS[2], ARGV[3]) end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 """1 where the lease was held and is extended."""
@@ -89,7 +133,6 @@ return redis.call('ZCARD', KEYS[1])
 PROBE = """
 -- a key of its own: everything that the other scripts do
 redis.call('SET', KEYS[1], '0', 'PX', 1000)
-redis.call('INCR', KEYS[1])
 redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('EXISTS', KEYS[1])
 redis.call('GET', KEYS[1])
@@ -97,6 +140,7 @@ redis.call('DEL', KEYS[1])
 redis.call('RPUSH', KEYS[1], '')
 redis.call('DEL', KEYS[1])
 redis.call('TIME')
+redis.call('SCAN', '0', 'MATCH', KEYS[1], 'COUNT', '1')
 redis.call('ZADD', KEYS[1], 1, '')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0)
 redis.call('ZCARD', KEYS[1])

@@ -1,17 +1,25 @@
 """The state store `redis`: checkpoints, and the leases by which several instances share a pipeline's streams."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Annotated, Any, Self
 
 import attrs
-from rigatoni_core.api.contracts import ConfigLinter, Lease, LeaseKeeper, Membership, StateInspector, StateStore
+from rigatoni_core.api.contracts import (
+    ConfigLinter,
+    Lease,
+    LeaseKeeper,
+    Membership,
+    StateInspector,
+    StateStore,
+    StreamLister,
+)
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
 from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.api.options import Secret
-from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
+from rigatoni_core.api.records import StateRecord, dump_checkpoint, dump_cleared, listed_stream, load_record
 from rigatoni_core.api.settings import Settings
 
 from rigatoni_redis_state import scripts
@@ -35,7 +43,7 @@ def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: in
 
 
 @attrs.define(kw_only=True, eq=False)
-class RedisStateStore(StateStore, LeaseKeeper, Membership, StateInspector, ConfigLinter):
+class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateInspector, ConfigLinter):
     """Checkpoints and leases in Redis 6.2 and newer, or Valkey. Nothing but a lease ever expires.
 
     A save is refused once a later lease was granted, whether its owner has saved anything yet or not. It is as durable
@@ -112,6 +120,37 @@ class RedisStateStore(StateStore, LeaseKeeper, Membership, StateInspector, Confi
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
         """The stream's record. See `StateStore`."""
+        record = await self._record(stream)
+        return record.checkpoint if record else None
+
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        """Replace the stream's record by one without a position. See `StateStore`."""
+        with suppress(CorruptCheckpointError):  # now it is known to be, and so it is kept aside
+            await self._record(stream)
+        await self._replace(stream, fencing_token, dump_cleared(stream, fencing_token), "clear")
+
+    async def cleared_under(self, stream: Stream) -> int | None:
+        """The fencing token of a record without a position. See `StateStore`."""
+        record = await self._record(stream)
+        return record.fencing_token if record and record.checkpoint is None else None
+
+    async def streams(self, pipeline: str | None = None) -> Sequence[Stream]:
+        """The streams of all records, on every node of a cluster. See `StreamLister`."""
+        pattern, found = scripts.checkpoints(self.prefix, pipeline), set[str]()
+        async with self._asking("list the checkpoints") as client:
+            async for key in client.scan_iter(match=pattern, count=1000):
+                found.add(key.decode())  # SCAN may return a key more than once
+        listed = await asyncio.gather(*map(self._listed, sorted(found)))
+        return sorted(stream for stream in listed if stream)
+
+    async def _listed(self, key: str) -> Stream | None:
+        async with self._asking("list the checkpoints") as client:
+            content: Any = await client.get(key)
+        if content is None:  # it was there a moment ago
+            return None
+        return listed_stream(scripts.stream_key(self.prefix, key), content, f"the key {key}")
+
+    async def _record(self, stream: Stream) -> StateRecord | None:
         key = self._keys(stream).checkpoint
         async with self._asking(f"load the checkpoint of {stream}") as client:
             content: Any = await client.get(key)
@@ -119,27 +158,21 @@ class RedisStateStore(StateStore, LeaseKeeper, Membership, StateInspector, Confi
         if content is None:
             return None
         try:
-            return load_checkpoint(stream, content, f"the key {key}")
+            return load_record(stream, content, f"the key {key}")
         except CorruptCheckpointError:
             self._corrupt.add(stream.key)
             raise
-
-    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        """Remove the stream's record; the fence stays. See `StateStore`."""
-        with suppress(CorruptCheckpointError):  # now it is known to be, and so it is kept aside
-            await self.load_resume_token(stream)
-        await self._replace(stream, fencing_token, b"", "clear")
 
     async def _replace(self, stream: Stream, fencing_token: int, record: bytes, verb: str) -> None:
         keys = self._keys(stream)
         fence = await self._run(
             scripts.SAVE,
-            [keys.checkpoint, keys.fence, keys.corrupt],
+            [keys.checkpoint, keys.fence, keys.lease, keys.corrupt],
             [fencing_token, record, int(stream.key in self._corrupt)],
             f"{verb} the checkpoint of {stream}",
             replicated=True,
         )
-        if fence:
+        if fence is not None:
             raise LeaseLostError(f"{stream} was granted to another owner (fencing token {fence}, ours {fencing_token})")
         self._corrupt.discard(stream.key)
 
@@ -148,17 +181,20 @@ class RedisStateStore(StateStore, LeaseKeeper, Membership, StateInspector, Confi
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
         """The lease, or None while another owner holds it. See `LeaseKeeper`."""
         keys, deadline = self._keys(stream), _now() + ttl
-        what = f"ask for the lease of {stream}"
         token = await self._run(
-            scripts.ACQUIRE, [keys.lease, keys.fence, keys.wanted], [owner, _ms(ttl)], what, replicated=True
+            scripts.ACQUIRE,
+            [keys.lease, keys.fence, keys.wanted, keys.checkpoint],
+            [owner, _ms(ttl)],
+            f"ask for the lease of {stream}",
+            replicated=True,
         )
         return Lease(stream, owner, token, deadline) if token else None
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         """The lease with a later deadline. See `LeaseKeeper`."""
-        key, deadline = self._keys(lease.stream).lease, _now() + ttl
-        what = f"renew the lease of {lease.stream}"
-        if not await self._run(scripts.RENEW, [key], [_text(lease), _ms(ttl)], what):
+        keys, deadline = self._keys(lease.stream), _now() + ttl
+        what, arguments = f"renew the lease of {lease.stream}", [_text(lease), _ms(ttl), lease.fencing_token]
+        if not await self._run(scripts.RENEW, [keys.lease, keys.fence], arguments, what):
             raise LeaseLostError(f"the lease of {lease.stream} is not held by {lease.owner} any more")
         return attrs.evolve(lease, deadline=deadline)
 

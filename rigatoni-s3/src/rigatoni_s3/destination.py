@@ -9,7 +9,7 @@ import attrs
 from attrs import validators
 from rigatoni_core.api.contracts import Delivery, DestinationMetadata
 from rigatoni_core.api.events import Stream
-from rigatoni_core.api.executor import on_own_thread
+from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.options import ByteSize, Secret
 from rigatoni_core.api.settings import Settings
 from rigatoni_objects.destination import CONDITIONS, ObjectDestination
@@ -17,7 +17,7 @@ from rigatoni_objects.quiescence import ClosingMark
 
 from rigatoni_s3.access import Access
 from rigatoni_s3.bucket import MAX_PUT, Bucket, BucketStore
-from rigatoni_s3.errors import S3UnsupportedError, translated
+from rigatoni_s3.errors import S3UnavailableError, S3UnsupportedError, translated
 from rigatoni_s3.probing import is_atomic, probe
 
 
@@ -78,6 +78,7 @@ class S3Destination(ObjectDestination):
     multipart_threshold: Annotated[ByteSize | None, "Ignored: there are no multipart uploads any more"] = None
     multipart_part_size: Annotated[ByteSize | None, "Ignored: there are no multipart uploads any more"] = None
     _bucket: Bucket | None = attrs.field(init=False, default=None, repr=False, eq=False)
+    _opening: SerialExecutor = attrs.field(init=False, repr=False, eq=False)
 
     carries_records: ClassVar[bool] = True
     limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 12 * 2**20, "batch_timeout": 60.0}
@@ -85,6 +86,9 @@ class S3Destination(ObjectDestination):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        self._opening = SerialExecutor(
+            "rigatoni-s3", lambda seconds: S3UnavailableError(f"{self.where('')} has not responded for {seconds:.0f} s")
+        )
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key go together: set both, or neither")
         if self.sse_kms_key_id and not (self.sse or "").startswith("aws:kms"):
@@ -92,7 +96,7 @@ class S3Destination(ObjectDestination):
 
     async def __aenter__(self) -> Self:
         """Connect, and find out what the store and these credentials can do. Raises what is missing, with a remedy."""
-        self._bucket = await on_own_thread("rigatoni-s3", self._connect)
+        self._bucket = await self._opening.run(self._connect)
         return self
 
     def store(self, folder: str) -> BucketStore:

@@ -213,22 +213,65 @@ class ReadBack(ABC):
 
 
 class StateStore(Managed):
-    """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return."""
+    """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return.
+
+    The *fence* of a stream is the highest fencing token that the store knows of: of a grant, a save or a clear. Only
+    the owner of exactly this token may change the record: a lower token is an earlier owner's, a higher one was granted
+    by a store that has lost the grant since. A stream of which the store knows nothing, because it is new or because
+    the store has lost its data, takes any token, which becomes the fence.
+    """
 
     durable: ClassVar[bool] = True
     """Whether records outlive the process."""
 
     @abstractmethod
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        """Save the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
+        """Save the checkpoint under its fencing token.
+
+        Raises:
+            LeaseLostError: The token is not the stream's fence. Compared and saved in one step; nothing has changed.
+        """
 
     @abstractmethod
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
-        """The saved checkpoint, None where there is none. Raises `CorruptCheckpointError` and touches nothing."""
+        """Return the saved checkpoint, or None if there is none.
+
+        Raises:
+            CorruptCheckpointError: The record cannot be read. It stays as it is.
+        """
 
     @abstractmethod
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        """Forget the checkpoint. Raises `LeaseLostError`, atomically, where a higher fencing token is stored."""
+        """Forget the checkpoint, but not the fence: see `cleared_under`.
+
+        Raises:
+            LeaseLostError: The token is not the stream's fence. Compared and cleared in one step; nothing has changed.
+        """
+
+    @abstractmethod
+    async def cleared_under(self, stream: Stream) -> int | None:
+        """Return the fencing token under which the checkpoint was cleared.
+
+        None if a checkpoint is stored, or if the store knows nothing of the stream. This tells a worker that remembers
+        its position what to do without a stored one: obey the clear, or save again what the store has lost.
+        """
+
+
+class StreamLister(ABC):
+    """Optional ability of a state store: it lists the streams that it holds checkpoints of."""
+
+    @abstractmethod
+    async def streams(self, pipeline: str | None = None) -> Sequence[Stream]:
+        """Return the streams with a stored checkpoint, in order; cleared streams are not among them.
+
+        Called after `__aenter__`, or within `StateInspector.looking`. A stream whose record is damaged is listed.
+
+        Args:
+            pipeline: Only the streams of this pipeline; None for those of all pipelines.
+
+        Raises:
+            CorruptCheckpointError: A record is so damaged that nothing tells which stream it belongs to.
+        """
 
 
 @attrs.frozen
@@ -246,7 +289,11 @@ class LeaseKeeper(ABC):
 
     @abstractmethod
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
-        """Grant the lease for `ttl` seconds with a fencing token higher than any before, or None while it is held."""
+        """Grant the lease for `ttl` seconds, or return None while another owner holds it.
+
+        The fencing token is `max(fence, clock) + 1`, where the clock is the store's own, in milliseconds: so tokens
+        grow even if the store has lost its data since the last grant. The token is the stream's fence from now on.
+        """
 
     @abstractmethod
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:

@@ -5,7 +5,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, NewType
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -125,7 +125,7 @@ No pipeline's name ends in a dot and one of these, so such a stream is never mis
 """
 
 
-@attrs.frozen
+@attrs.frozen(order=True)
 class Stream:
     """An ordered sequence of change events with its own position: `shop.orders`, `shop.*` or `*` of a pipeline."""
 
@@ -136,6 +136,19 @@ class Stream:
     def key(self) -> str:
         """`<pipeline>/<stream>`, each escaped: the only maker of state keys and object prefixes."""
         return f"{escaped(self.pipeline)}/{escaped(self.name)}"
+
+    @classmethod
+    def from_key(cls, key: str) -> "Stream":
+        """Return the stream whose `key` this is.
+
+        Raises:
+            ValueError: It is no stream's key, or that of a long name, which a key does not hold in full.
+        """
+        pipeline, _, name = key.partition("/")
+        stream = cls(unquote(pipeline), unquote(name))
+        if "~" in key or stream.key != key:
+            raise ValueError(f"{key!r} does not tell a stream's whole name")
+        return stream
 
     def beside(self, what: str) -> "Stream":
         """A stream of its own for what this one's events leave behind: `what` is one of `SIDES`."""

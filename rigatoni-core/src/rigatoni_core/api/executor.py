@@ -2,10 +2,12 @@
 
 import asyncio
 import contextvars
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -48,18 +50,77 @@ class DaemonExecutor:
     def _run(self) -> None:
         while (item := self._calls.get()) is not None:
             future, call = item
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as error:
-                    future.set_exception(error)
+            _make(future, call)
             del item, future, call  # a waiting thread keeps no batch alive
 
 
-async def on_own_thread(name: str, call: Callable[[], T]) -> T:
-    """The result of one call, from a thread that lives no longer than it; for what is seldom and may hang."""
-    lane = DaemonExecutor(name)
-    try:
-        return await lane.run(call)
-    finally:
-        lane.close()
+class SerialExecutor:
+    """Runs calls one after another on one daemon thread, which exists only while there are calls.
+
+    For calls that may hang, such as those to a network file system, and that callers retry. However often they do, one
+    thread hangs. A caller that gives up (a timeout, say) abandons its call. Once an abandoned call has lasted for
+    `patience`, further calls fail at once. Before that they wait in order, so that a call that is only slow finishes
+    first and never overtakes a later one. Nothing needs closing.
+
+    Args:
+        name: The thread's name.
+        stuck: Returns the error of a call that fails at once, given the seconds since the call that hangs began.
+            Its type should derive from `Transient`.
+        patience: Seconds.
+    """
+
+    def __init__(self, name: str, stuck: Callable[[float], Exception], patience: float = 1.0) -> None:
+        self._name = name
+        self._stuck = stuck
+        self._patience = patience
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._lock = Lock()
+        self._busy = False
+        self._began = 0.0  # when the thread took up its present call
+        self._abandoned: tuple[Future[Any], float] | None = None
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return the call's result. Cancelling does not end a call that has begun, and drops one that has not."""
+        now, abandoned = time.monotonic(), self._abandoned
+        if abandoned and not abandoned[0].done() and now - abandoned[1] > self._patience:
+            raise self._stuck(now - self._began)
+        future = self.begin(call)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if future.running():
+                self._abandoned = future, time.monotonic()
+            raise
+
+    def begin(self, call: Callable[[], T]) -> Future[T]:
+        """Return where the call's result will be; it is made after all others, however long they hang."""
+        future: Future[T] = Future()
+        context = contextvars.copy_context()
+        with self._lock:
+            if not self._busy:
+                Thread(target=self._run, name=self._name, daemon=True).start()
+                self._busy = True
+            self._calls.append((future, lambda: context.run(call)))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._calls:
+                    self._busy = False
+                    return
+                future, call = self._calls.popleft()
+                self._began = time.monotonic()
+            _make(future, call)
+            if self._abandoned and self._abandoned[0] is future:
+                self._abandoned = None
+            del future, call
+
+
+def _make(future: Future[Any], call: Callable[[], Any]) -> None:
+    """Make the call unless its caller has given up, and hand over what comes of it."""
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)

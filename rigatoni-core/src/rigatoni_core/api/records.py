@@ -9,14 +9,25 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
+
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 
 FORMAT = 2
 """The record's format version. A newer one is refused, never guessed at.
 
-Format 1 held neither the end last delivered nor the deployment's identity, only the name of its replica set.
+Format 1 held neither the end last delivered nor the deployment's identity, only the name of its replica set; and no
+record of a cleared stream.
 """
+
+
+@attrs.frozen
+class StateRecord:
+    """What a state store keeps of one stream: a checkpoint, or, after a clear, only the token of who cleared it."""
+
+    fencing_token: int
+    checkpoint: Checkpoint | None
 
 
 def position_record(position: Position) -> dict[str, Any]:
@@ -87,22 +98,34 @@ def read_gap(record: Mapping[str, Any]) -> Gap:
 
 def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
     """The record of a checkpoint: indented JSON in UTF-8 that ends in a newline."""
-    record = {
-        "format": FORMAT,
-        "pipeline": stream.pipeline,
-        "stream": stream.name,
-        "deployment": identity_record(checkpoint.identity),
-        "position": position_record(checkpoint.position),
-        "delivered": position_record(checkpoint.delivered) if checkpoint.delivered else None,
-        "events": checkpoint.events,
-        "fencing_token": checkpoint.fencing_token,
-        "gaps": [gap_record(gap) for gap in checkpoint.gaps],
-    }
-    return json.dumps(sealed(record), indent=2, ensure_ascii=False).encode() + b"\n"
+    return _dump(
+        stream,
+        {
+            "deployment": identity_record(checkpoint.identity),
+            "position": position_record(checkpoint.position),
+            "delivered": position_record(checkpoint.delivered) if checkpoint.delivered else None,
+            "events": checkpoint.events,
+            "fencing_token": checkpoint.fencing_token,
+            "gaps": [gap_record(gap) for gap in checkpoint.gaps],
+        },
+    )
 
 
-def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
-    """The checkpoint of a record found at `where` (a path or key, for messages).
+def dump_cleared(stream: Stream, fencing_token: int) -> bytes:
+    """The record of a cleared stream: it has no position, and keeps the fencing token of who cleared it.
+
+    An older rigatoni-core refuses it by its format, and so does not resume from its memory what was cleared.
+    """
+    return _dump(stream, {"position": None, "fencing_token": fencing_token})
+
+
+def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint | None:
+    """The checkpoint of a record, or None if the stream was cleared. See `load_record`."""
+    return load_record(stream, content, where).checkpoint
+
+
+def load_record(stream: Stream, content: bytes, where: str) -> StateRecord:
+    """The record found at `where` (a path or key, for messages).
 
     Raises `CorruptCheckpointError` for anything that is not an intact record of this very stream, and
     `StateStoreError` for a record of a newer format.
@@ -122,12 +145,38 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint:
     try:
         if (record["pipeline"], record["stream"]) != (stream.pipeline, stream.name):
             raise ValueError(f"it belongs to the stream {record['pipeline']}/{record['stream']}")
-        return _read_checkpoint(record, version)
+        return StateRecord(int(record["fencing_token"]), _read_checkpoint(record, version))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise CorruptCheckpointError(f"{where} is not a checkpoint record of {stream}: {error}") from None
 
 
-def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint:
+def listed_stream(key: str, content: bytes, where: str) -> Stream | None:
+    """The stream that a state store lists for the record under a stream's key; None if the stream was cleared.
+
+    The names come from the record, since a key shortens long ones. Raises `CorruptCheckpointError` if the record is
+    damaged and the key does not tell them either.
+    """
+    try:
+        record = json.loads(content)
+        intact, stream = unseal(record), Stream(record["pipeline"], record["stream"])
+        if intact and stream.key == key:
+            return stream if record["position"] is not None else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    try:
+        return Stream.from_key(key)
+    except ValueError:
+        raise CorruptCheckpointError(f"{where} was damaged: it does not tell which stream it belongs to") from None
+
+
+def _dump(stream: Stream, content: Mapping[str, Any]) -> bytes:
+    record = {"format": FORMAT, "pipeline": stream.pipeline, "stream": stream.name, **content}
+    return json.dumps(sealed(record), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint | None:
+    if record["position"] is None:
+        return None
     position = read_position(record["position"])
     if version == 1:
         delivered, identity = position.of_event, read_identity(record["position"]["deployment"])

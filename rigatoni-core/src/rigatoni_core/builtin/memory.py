@@ -1,44 +1,62 @@
 """State that lives as long as the process: for trying out, for tests, and for pipelines that may start over."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import ClassVar
 
 import attrs
 
-from rigatoni_core.api.contracts import ConfigLinter, Lease, LeaseKeeper, Membership, StateStore
+from rigatoni_core.api.contracts import ConfigLinter, Lease, LeaseKeeper, Membership, StateStore, StreamLister
 from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.api.settings import Settings
 
 
 @attrs.define(kw_only=True)
-class MemoryStateStore(StateStore, LeaseKeeper, Membership, ConfigLinter):
+class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, ConfigLinter):
     """Checkpoints and leases in a dictionary. Several pipelines of one process may share one store."""
 
     durable: ClassVar[bool] = False
+    _streams: dict[str, Stream] = attrs.field(factory=dict, init=False, repr=False)
     _checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict, init=False, repr=False)
+    _cleared: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
     _leases: dict[str, Lease] = attrs.field(factory=dict, init=False, repr=False)
     _fencing_tokens: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
     _wanted: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
     _instances: dict[str, dict[str, float]] = attrs.field(factory=dict, init=False, repr=False)
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        self._refuse_older(stream, checkpoint.fencing_token)
+        """See `StateStore`."""
+        self._take_fence(stream, checkpoint.fencing_token)
+        self._streams[stream.key] = stream
         self._checkpoints[stream.key] = checkpoint
+        self._cleared.pop(stream.key, None)
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """See `StateStore`."""
         return self._checkpoints.get(stream.key)
 
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        self._refuse_older(stream, fencing_token)
+        """See `StateStore`."""
+        self._take_fence(stream, fencing_token)
         self._checkpoints.pop(stream.key, None)
+        self._cleared[stream.key] = fencing_token
+
+    async def cleared_under(self, stream: Stream) -> int | None:
+        """See `StateStore`."""
+        return self._cleared.get(stream.key)
+
+    async def streams(self, pipeline: str | None = None) -> Sequence[Stream]:
+        """See `StreamLister`."""
+        held = (self._streams[key] for key in self._checkpoints)
+        return sorted(stream for stream in held if pipeline in (None, stream.pipeline))
 
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
         now = asyncio.get_running_loop().time()
         held = self._leases.get(stream.key)
         if held is not None and held.owner != owner and held.deadline > now:
             return None
-        token = self._highest_token(stream) + 1
+        token = max(self._fence(stream) or 0, int(now * 1000)) + 1
         self._fencing_tokens[stream.key] = token
         self._wanted.pop(stream.key, None)
         self._leases[stream.key] = lease = Lease(stream, owner, token, now + ttl)
@@ -75,15 +93,16 @@ class MemoryStateStore(StateStore, LeaseKeeper, Membership, ConfigLinter):
             'the next run misses what was written in between; type = "file" keeps them',
         )
 
-    def _refuse_older(self, stream: Stream, fencing_token: int) -> None:
-        """A granted lease, or one under which was saved, fences off everything of an earlier one."""
-        highest = self._highest_token(stream)
-        if fencing_token < highest:
-            raise LeaseLostError(
-                f"{stream} was granted to another owner (fencing token {highest}, ours {fencing_token})"
-            )
+    def _take_fence(self, stream: Stream, fencing_token: int) -> None:
+        """Refuse a token that is not the fence; the first one that comes becomes it."""
+        fence = self._fence(stream)
+        if fence not in (None, fencing_token):
+            raise LeaseLostError(f"{stream} was granted to another owner (fencing token {fence}, ours {fencing_token})")
+        self._fencing_tokens[stream.key] = fencing_token
 
-    def _highest_token(self, stream: Stream) -> int:
-        """Granted or saved under: the record may come from a time before the counter's."""
+    def _fence(self, stream: Stream) -> int | None:
+        """The highest fencing token of this stream, if any is known."""
         saved = self._checkpoints.get(stream.key)
-        return max(self._fencing_tokens.get(stream.key, 0), saved.fencing_token if saved else 0)
+        stored = saved.fencing_token if saved else self._cleared.get(stream.key)
+        known = (self._fencing_tokens.get(stream.key), stored)
+        return max((token for token in known if token is not None), default=None)

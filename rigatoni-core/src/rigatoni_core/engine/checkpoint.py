@@ -23,10 +23,13 @@ T = TypeVar("T")
 class CheckpointKeeper:
     """Keeps one stream's checkpoint, in memory and in the state store.
 
-    `fencing_token` returns the lease's token at the time of a save, `identity` what to recognize the deployment by.
-    While no other instance had a lease (the token grew by one at most since the last load) the later of memory and
-    store wins: a store that cannot be written, or has lost what was saved, must not send the worker back, and starting
-    fresh would skip changes. After another instance or a manual repair had it, the store wins, whatever it holds.
+    `fencing_token` returns the lease's token at the time of a save, or None if the store keeps no leases: then saves
+    carry the token of the stored record. `identity` returns what to recognize the deployment by.
+
+    While only this keeper has saved, the later of memory and store wins: a store that cannot be written, or has lost
+    what was saved, must not send the worker back, and starting fresh would skip changes. The stored token shows that
+    others saved or cleared the stream, another instance or a manual repair: it is neither the one loaded last nor one
+    saved under since. Then the store wins, whatever it holds.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class CheckpointKeeper:
         stream: Stream,
         store: StateStore,
         settings: Settings,
-        fencing_token: Callable[[], int],
+        fencing_token: Callable[[], int | None],
         identity: Callable[[], Identity] = Identity,
     ) -> None:
         self._stream = stream
@@ -44,7 +47,7 @@ class CheckpointKeeper:
         self._identity = identity
         self._memory: Checkpoint | None = None
         self._saved: Checkpoint | None = None
-        self._granted = 0  # the fencing token when memory and store were compared last
+        self._tokens: set[int] = set()  # of the record that was loaded last, and of the saves tried since
         self._saved_at = float("-inf")
         self._unsaved = 0
 
@@ -68,14 +71,17 @@ class CheckpointKeeper:
 
         Raises `StateStoreError`, `CorruptCheckpointError`, or `PipelineTimeoutError` after `write_timeout`.
         """
-        memory, others = self._memory, self._fencing_token() > self._granted + 1
+        memory = self._memory
         try:
-            stored = await self._within_limit(self._store.load_resume_token(self._stream))
+            stored, token = await self._within_limit(self._stored())
         except CorruptCheckpointError:
-            if memory is None or others:
+            if memory is None:
                 raise
-            stored = None
-        self._granted = self._fencing_token()
+            stored = token = None
+        cleared = stored is None and token is not None  # workers never clear: who had saved sees another's decision
+        others = token is not None and (token not in self._tokens or (cleared and self._saved is not None))
+        if token is not None:
+            self._tokens = {token}
         if memory is None or others:
             self._memory = self._saved = stored
             self._unsaved = 0
@@ -149,7 +155,10 @@ class CheckpointKeeper:
     async def _save(self) -> None:
         assert self._memory is not None
         self._memory = attrs.evolve(self._memory, identity=self._identity())
-        checkpoint = attrs.evolve(self._memory, fencing_token=self._fencing_token())
+        granted = self._fencing_token()
+        token = max(self._tokens, default=0) if granted is None else granted
+        self._tokens.add(token)  # also if the response is lost
+        checkpoint = attrs.evolve(self._memory, fencing_token=token)
         started = self._now()
         await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))
         self._saved = self._memory
@@ -163,6 +172,12 @@ class CheckpointKeeper:
                 seconds=self._saved_at - started,
             )
         )
+
+    async def _stored(self) -> tuple[Checkpoint | None, int | None]:
+        """The stored checkpoint, and the fencing token of the last save or clear; None if the store knows of none."""
+        if (stored := await self._store.load_resume_token(self._stream)) is not None:
+            return stored, stored.fencing_token
+        return None, await self._store.cleared_under(self._stream)
 
     async def _within_limit(self, answer: Awaitable[T]) -> T:
         async with time_limit(self._settings.write_timeout, f"the state store, asked for {self._stream},"):

@@ -37,8 +37,10 @@ class LeaseHolder:
         self._awaited = False  # whether that another owner holds the lease is the last that was said
 
     @property
-    def fencing_token(self) -> int:
-        """The token of the last grant; 0 where the store keeps no leases."""
+    def fencing_token(self) -> int | None:
+        """The token of the last grant, 0 if the lease is not held; None if the store keeps no leases."""
+        if self._keeper is None:
+            return None
         return self._lease.fencing_token if self._lease else 0
 
     def check(self) -> None:

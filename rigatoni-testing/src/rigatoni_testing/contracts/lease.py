@@ -1,11 +1,12 @@
 """What a lease keeper promises."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
-from rigatoni_core.api.contracts import LeaseKeeper
+from rigatoni_core.api.contracts import Lease, LeaseKeeper
 from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Stream
 
@@ -15,6 +16,8 @@ from rigatoni_testing.contracts.state import checkpoint
 
 Make = Callable[[], Any]
 LONG = 300.0
+SLOW = 0.2
+"""Seconds for which an answer is kept from a store that waits for it."""
 
 
 @asynchronous
@@ -46,17 +49,43 @@ class LeaseContract(Obligations):
             promised(tokens == sorted(set(tokens)), f"each grant has a higher fencing token than any before: {tokens}")
             promised(tokens[0] > 0, "fencing tokens are above 0, which stands for no lease at all")
 
-    async def test_the_deadline_is_on_the_event_loops_clock_and_taken_before_asking(self, make: Make) -> None:
-        loop = asyncio.get_running_loop()
+    async def test_fencing_tokens_grow_even_if_the_store_has_lost_its_data(self, make: Make) -> None:
+        new = Stream("p", "new")  # of it the store knows as little as of all others once its data is lost
         async with make() as store:
-            before = loop.time()
-            lease = await store.acquire(STREAM, owner="one", ttl=LONG)
+            for _ in range(5):
+                lease = await store.acquire(STREAM, owner="one", ttl=LONG)
+            await asyncio.sleep(0.05)
+            later = await store.acquire(new, owner="one", ttl=LONG)
             promised(
-                before + LONG <= lease.deadline <= loop.time() + LONG,
-                "the deadline is on the event loop's clock, ttl seconds after asking began",
+                later.fencing_token > lease.fencing_token,
+                "a fencing token is above the store's clock in milliseconds, so that none comes again",
             )
-            renewed = await store.renew(lease, ttl=2 * LONG)
-            promised(renewed.deadline > lease.deadline, "renew extends the deadline")
+
+    async def test_a_grant_is_above_the_stored_fencing_token(self, make: Make) -> None:
+        cleared = Stream("p", "cleared")
+        async with make() as store:
+            for stream in (STREAM, cleared):
+                await store.save_resume_token(stream, checkpoint(fencing_token=10**15))
+            await store.clear_resume_token(cleared, fencing_token=10**15)
+            for stream in (STREAM, cleared):
+                lease = await store.acquire(stream, owner="one", ttl=LONG)
+                promised(lease.fencing_token > 10**15, "a grant has a higher fencing token than any save or clear")
+
+    async def test_a_store_without_a_record_takes_what_the_owner_saves(self, make: Make) -> None:
+        async with make() as store:
+            lease = await store.acquire(STREAM, owner="one", ttl=LONG)
+            await store.save_resume_token(STREAM, checkpoint("again", fencing_token=lease.fencing_token))
+            promised(await store.load_resume_token(STREAM) is not None, "a save under the lease is accepted")
+            with refused(LeaseLostError, "a fencing token that was never granted saves nothing"):
+                await store.save_resume_token(STREAM, checkpoint("lost", fencing_token=lease.fencing_token + 1))
+
+    async def test_the_deadline_is_on_the_event_loops_clock_and_taken_before_asking(self, make: Make) -> None:
+        async with make() as store:
+            lease, began = await _slowly(store.acquire(STREAM, owner="one", ttl=LONG))
+            promise = "the deadline is on the event loop's clock, ttl seconds after asking began"
+            promised(began + LONG <= lease.deadline <= began + LONG + SLOW / 2, f"{promise}: acquire")
+            renewed, began = await _slowly(store.renew(lease, ttl=2 * LONG))
+            promised(began + 2 * LONG <= renewed.deadline <= began + 2 * LONG + SLOW / 2, f"{promise}: renew")
             promised(renewed.fencing_token == lease.fencing_token, "renew keeps the fencing token")
 
     async def test_a_stranger_neither_renews_nor_releases(self, make: Make) -> None:
@@ -97,3 +126,12 @@ class LeaseContract(Obligations):
             loaded = await store.load_resume_token(STREAM)
             promised(loaded.position.resume_token == "one", promise)
             await store.save_resume_token(STREAM, checkpoint("two", fencing_token=two.fencing_token))
+
+
+async def _slowly(call: Coroutine[Any, Any, Lease]) -> tuple[Lease, float]:
+    """What the call returns, and when it began; whatever it waits for comes late, since the event loop stands still."""
+    began = asyncio.get_running_loop().time()
+    task = asyncio.ensure_future(call)
+    await asyncio.sleep(0)  # it begins
+    time.sleep(SLOW)  # noqa: ASYNC251 - that is the point
+    return await bounded(task, "a lease"), began

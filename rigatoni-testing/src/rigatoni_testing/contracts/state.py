@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import attrs
-from rigatoni_core.api.contracts import StateStore
+from rigatoni_core.api.contracts import StateInspector, StateStore, StreamLister
 from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 
@@ -76,21 +76,55 @@ class StateStoreContract(Obligations):
             promised(await store.load_resume_token(STREAM) is None, "clear_resume_token forgets the checkpoint")
             promised(await store.load_resume_token(other) == checkpoint("other"), "it leaves other streams alone")
 
-    async def test_an_older_fencing_token_changes_nothing(self, make: Make) -> None:
-        promise = "with a higher fencing token stored, save and clear raise LeaseLostError and change nothing"
+    async def test_only_the_fence_saves_and_clears(self, make: Make) -> None:
+        promise = "save and clear with a fencing token that is not the stored one raise LeaseLostError, change nothing"
         async with make() as store:
             await store.save_resume_token(STREAM, checkpoint("new", fencing_token=5))
-            with refused(LeaseLostError, promise):
-                await store.save_resume_token(STREAM, checkpoint("old", fencing_token=4))
-            with refused(LeaseLostError, promise):
-                await store.clear_resume_token(STREAM, fencing_token=4)
+            for token in (4, 6, 0):
+                with refused(LeaseLostError, promise):
+                    await store.save_resume_token(STREAM, checkpoint("other", fencing_token=token))
+                with refused(LeaseLostError, promise):
+                    await store.clear_resume_token(STREAM, fencing_token=token)
             promised(await store.load_resume_token(STREAM) == checkpoint("new", fencing_token=5), promise)
-            for token in (5, 6):
-                await store.save_resume_token(STREAM, checkpoint("newer", fencing_token=token))
+            await store.save_resume_token(STREAM, checkpoint("newer", fencing_token=5))
             promised(
-                await store.load_resume_token(STREAM) == checkpoint("newer", fencing_token=6),
-                "the same or a higher fencing token saves",
+                await store.load_resume_token(STREAM) == checkpoint("newer", fencing_token=5), "the stored token saves"
             )
+
+    async def test_a_clear_is_remembered_with_its_fencing_token(self, make: Make) -> None:
+        promise = "cleared_under returns the fencing token of the clear, until a checkpoint is saved"
+        async with make() as store:
+            promised(await store.cleared_under(STREAM) is None, "a stream that was never saved was not cleared either")
+            await store.save_resume_token(STREAM, checkpoint(fencing_token=5))
+            promised(await store.cleared_under(STREAM) is None, promise)
+            await store.clear_resume_token(STREAM, fencing_token=5)
+            promised(await store.load_resume_token(STREAM) is None, "a cleared stream has no checkpoint")
+            promised(await store.cleared_under(STREAM) == 5, promise)
+            for token in (4, 6):
+                with refused(LeaseLostError, "a clear keeps the fencing token: another one saves nothing after it"):
+                    await store.save_resume_token(STREAM, checkpoint("late", fencing_token=token))
+            durable = store.durable
+        async with make() as store:
+            promised(not durable or await store.cleared_under(STREAM) == 5, "a clear outlives a durable store")
+            await store.save_resume_token(STREAM, checkpoint(fencing_token=5))
+            promised(await store.cleared_under(STREAM) is None, promise)
+
+    async def test_it_lists_the_streams_that_it_holds(self, make: Make) -> None:
+        pairs = [("p", "b.*"), ("p", "a.b"), ("p.q", "ü/~.%"), ("q", "n" * 240), ("p", "cleared")]
+        streams = [Stream(*pair) for pair in pairs]
+        async with make() as store:
+            if not isinstance(store, StreamLister):
+                return
+            promised(not await store.streams(), "a new store lists no streams")
+            for stream in streams:
+                await store.save_resume_token(stream, checkpoint())
+            await store.clear_resume_token(streams[-1])
+            await _check_list(store, streams[:-1])
+            durable = store.durable
+        if durable and isinstance(looker := make(), StateInspector):
+            async with looker.looking():
+                assert isinstance(looker, StreamLister)
+                await _check_list(looker, streams[:-1])
 
     async def test_of_many_saves_at_once_one_is_there_whole(self, make: Make) -> None:
         async with make() as store:
@@ -129,3 +163,10 @@ class StateStoreContract(Obligations):
 
     async def test_its_text_shows_no_secret(self, make: Make) -> None:
         check_component(make())
+
+
+async def _check_list(store: StreamLister, held: list[Stream]) -> None:
+    listed = list(await bounded(store.streams(), "streams"))
+    promised(listed == sorted(held), f"streams lists every stream that was not cleared, in order: {listed}")
+    listed = list(await store.streams("p"))
+    promised(listed == sorted(stream for stream in held if stream.pipeline == "p"), f"and those of one: {listed}")

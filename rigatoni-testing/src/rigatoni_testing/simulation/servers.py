@@ -126,6 +126,12 @@ class ModelStateStore(StateStore):
             Server.STATE, f"clear of {stream}", lambda: at_once(clear(stream, fencing_token=fencing_token))
         )
 
+    async def cleared_under(self, stream: Stream) -> int | None:
+        """See `StateStore`."""
+        return await self.network.request(
+            Server.STATE, f"look for a clear of {stream}", lambda: at_once(self.store.cleared_under(stream))
+        )
+
 
 @attrs.define(kw_only=True, eq=False)
 class ModelLeaseStore(ModelStateStore, LeaseKeeper, Membership):

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,7 @@ from rigatoni_testing.simulation.network import WRITE_TIMEOUT, Network, world_ti
 from rigatoni_testing.simulation.process import Process, ProcessLoop, in_world, running_loop
 from rigatoni_testing.simulation.reporter import Reporter
 from rigatoni_testing.simulation.schedule import MAX_BATCH_BYTES, STREAMS, Happening, Life, Schedule, WorldEvent
-from rigatoni_testing.simulation.servers import ModelLeaseStore, ModelSource, ModelStateStore, at_once
+from rigatoni_testing.simulation.servers import ModelLeaseStore, ModelSource, ModelStateStore
 from rigatoni_testing.simulation.verdict import judge
 
 PIPELINE = "simulated"
@@ -259,7 +258,9 @@ class World:
         account.restored = True
         account.record = None
         if event is WorldEvent.STATE_LOST or old is None:
-            at_once(self.store.clear_resume_token(stream, fencing_token=sys.maxsize))
+            store = self.store  # an emptied server: it forgets grants as well
+            for kept in (store._checkpoints, store._cleared, store._fencing_tokens, store._leases):
+                kept.pop(stream.key, None)
         else:
             account.record = self.store._checkpoints[stream.key] = old  # which may be at the end
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from rigatoni_core.api.contracts import LeaseKeeper, StateInspector, StateStore
-from rigatoni_core.api.errors import StateStoreError
+from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
 from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def holding(configuration: "PipelineConfiguration", stream: Stream) -> Asy
     """
     state = configuration.state
     if not isinstance(state, LeaseKeeper):
-        yield 0
+        yield await _stored_fencing_token(state, stream)
         return
     lease = await state.acquire(stream, owner=whoami(), ttl=configuration.settings.lease_ttl)
     if lease is None:
@@ -47,6 +47,16 @@ async def holding(configuration: "PipelineConfiguration", stream: Stream) -> Asy
         yield lease.fencing_token
     finally:
         await state.release(lease)
+
+
+async def _stored_fencing_token(state: StateStore, stream: Stream) -> int:
+    """The token to save with if the store grants none: that of the stored record."""
+    try:
+        if (stored := await state.load_resume_token(stream)) is not None:
+            return stored.fencing_token
+    except CorruptCheckpointError:
+        return 0  # a record that nobody can read fences nothing off
+    return await state.cleared_under(stream) or 0
 
 
 def whoami() -> str:

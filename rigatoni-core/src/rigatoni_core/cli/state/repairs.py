@@ -72,12 +72,11 @@ class Repair:
                     if not self._agreed(look, after):
                         continue
                     before = record_of(stream, look.before) or ({"damaged": look.damaged} if look.damaged else None)
-                    token = max(fencing_token, look.before.fencing_token if look.before else 0)
                     if after is not None:
-                        after = attrs.evolve(after, fencing_token=token)
+                        after = attrs.evolve(after, fencing_token=fencing_token)
                     history.add(stream, _caller(), before, record_of(stream, after))
                     if after is None:
-                        await configuration.state.clear_resume_token(stream, fencing_token=token)
+                        await configuration.state.clear_resume_token(stream, fencing_token=fencing_token)
                     else:
                         await configuration.state.save_resume_token(stream, after)
                     say(f"{stream}: done; the old record is kept in {history.path}")
