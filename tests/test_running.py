@@ -91,7 +91,7 @@ def test_status_says_who_does_not_answer(place, rigatoni, wait_for):
         finally:
             process.send_signal(signal.SIGCONT)
     assert answer.returncode == 3
-    assert f"process {process.pid} does not answer" in answer.stderr
+    assert f"process {process.pid} does not respond" in answer.stderr
 
 
 def test_hangup_reads_the_file_again_and_goes_on_without_loss(place, rigatoni, wait_for):

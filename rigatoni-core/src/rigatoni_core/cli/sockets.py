@@ -23,8 +23,13 @@ class NoAnswerError(RigatoniError):
 
 
 def folder() -> Path:
-    """`$RIGATONI_RUNTIME_DIR`, else `rigatoni` below `$XDG_RUNTIME_DIR`, else a folder of this user's among the
-    temporary ones. Created if missing. Raises `ConfigurationError` where others may write into it.
+    """Return the folder of this user's sockets, created if missing.
+
+    It is `$RIGATONI_RUNTIME_DIR`, else `rigatoni` below `$XDG_RUNTIME_DIR`, else a folder of this user in the shared
+    temporary folder, where others may have put something under its name before.
+
+    Raises:
+        ConfigurationError: It is not a folder of this user alone (owner, mode 0700, no symbolic link).
     """
     if own := os.environ.get("RIGATONI_RUNTIME_DIR"):
         path = Path(own)
@@ -32,14 +37,16 @@ def folder() -> Path:
         path = Path(base) / "rigatoni"
     else:
         path = Path(tempfile.gettempdir()) / f"rigatoni-{os.getuid()}"
-    remedy = "Name a folder of yours in RIGATONI_RUNTIME_DIR."
+    remedy = f"Name another folder in RIGATONI_RUNTIME_DIR, or make this one private: chmod 700 {path}"
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        found = path.lstat()
     except OSError as error:
-        raise ConfigurationError(f"{path} can not be used for the status: {error.strerror}", remedy=remedy) from None
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o022:
-        raise ConfigurationError(f"{path} belongs to somebody else, or others may write into it", remedy=remedy)
+        raise ConfigurationError(f"{path} cannot be used for the status: {error.strerror}", remedy=remedy) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConfigurationError(f"{path} is not a folder that only this user may enter", remedy=remedy)
     return path
 
 
@@ -55,12 +62,12 @@ async def answering(status: Callable[[], dict[str, Any]]) -> AsyncIterator[None]
             await writer.wait_closed()
 
     path = folder() / f"{os.getpid()}.sock"
-    path.unlink(missing_ok=True)  # of a process that had our number before
     try:
+        path.unlink(missing_ok=True)  # of a process that had our number before
         server = await asyncio.start_unix_server(answer, path)
     except OSError as error:
         raise ConfigurationError(
-            f"{path} can not be created: {error.strerror or error}",
+            f"{path} cannot be created: {error.strerror or error}",
             remedy="Name a folder with a short path in RIGATONI_RUNTIME_DIR.",
         ) from None
     try:
@@ -71,14 +78,29 @@ async def answering(status: Callable[[], dict[str, Any]]) -> AsyncIterator[None]
 
 
 def running() -> Iterator[tuple[int, dict[str, Any] | NoAnswerError]]:
-    """The number of each running process and what it answers. Sockets of processes that are gone are removed."""
+    """Yield the number of each running process and its status. Sockets of processes that ended are removed.
+
+    Anything else in the folder is ignored and stays.
+    """
     for path in sorted(folder().glob("*.sock")):
+        if not path.stem.isdecimal() or not _is_own_socket(path):
+            continue
         try:
             yield int(path.stem), _ask(path)
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
-        except (OSError, ValueError) as error:
-            yield int(path.stem), NoAnswerError(f"process {path.stem} does not answer: {error}")
+        except ValueError:
+            continue  # another program's: it does not speak as we do
+        except OSError as error:
+            yield int(path.stem), NoAnswerError(f"process {path.stem} does not respond: {error}")
+
+
+def _is_own_socket(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _ask(path: Path) -> dict[str, Any]:
@@ -88,5 +110,7 @@ def _ask(path: Path) -> dict[str, Any]:
         content = b""
         while chunk := client.recv(2**16):
             content += chunk
-    answer: dict[str, Any] = json.loads(content)
+    answer = json.loads(content)
+    if not isinstance(answer, dict) or not {"file", "pid", "started", "pipelines"} <= answer.keys():
+        raise ValueError("its answer is not a status")
     return answer
