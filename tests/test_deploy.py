@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rigatoni_core.api.settings import Settings
-from rigatoni_core.cli.app import WRONG
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.engine.pipeline import CLOSE_TIMEOUT
 from rigatoni_core.plugins.catalog import Catalog
 
@@ -86,10 +86,10 @@ def test_the_service_stops_gently_and_does_not_start_a_wrong_file_again():
     unit = dict(re.findall(r"^(\w+)=(.*)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE))
     assert unit["KillSignal"] == "SIGTERM"
     assert float(unit["TimeoutStopSec"]) > Settings().shutdown_timeout
-    assert unit["RestartPreventExitStatus"] == str(WRONG)
+    assert unit["RestartPreventExitStatus"] == str(ExitCode.WRONG)
     arguments = unit["ExecStart"].split()[1:]
     answer = subprocess.run([sys.executable, "-m", "rigatoni_core.cli", *arguments], capture_output=True, text=True)
-    assert (answer.returncode, "pipeline.toml" in answer.stderr) == (WRONG, True)  # only the file is missing
+    assert (answer.returncode, "pipeline.toml" in answer.stderr) == (ExitCode.WRONG, True)  # only the file is missing
 
 
 def test_systemd_takes_the_service(tmp_path):

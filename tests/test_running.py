@@ -10,9 +10,11 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import zstandard
+from rigatoni_testing.proxy import TcpProxy
 
 RUN = [sys.executable, "-m", "rigatoni_core.cli", "run"]
 
@@ -136,6 +138,89 @@ def test_credentials_that_rotate_are_read_again_on_sighup(place, rigatoni, wait_
         wait_for(lambda: "goes on from" in log())
         place.orders.insert_one({"n": 1})
         wait_for(lambda: delivered() == [0, 1])
+
+
+@pytest.fixture
+def gate(mongodb_uri):
+    """A way to the server that can be closed."""
+    with TcpProxy("127.0.0.1", urlsplit(mongodb_uri).port) as proxy:
+        yield proxy
+
+
+def through(gate):
+    return f"mongodb://127.0.0.1:{gate.port}/?directConnection=true&serverSelectionTimeoutMS=1000"
+
+
+def test_B15_a_reload_while_the_source_is_away_is_refused_and_everything_runs_on(
+    place, rigatoni, wait_for, gate, monkeypatch
+):
+    monkeypatch.setenv("MONGODB_URI", through(gate))
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        place.orders.insert_one({"n": 0})
+        wait_for(lambda: delivered() == [0])
+        gate.cut()
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "reload refused" in log())
+        place.orders.insert_one({"n": 1})
+        gate.restore()
+        wait_for(lambda: delivered() == [0, 1])
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "goes on from" in log())
+        place.orders.insert_one({"n": 2})
+        wait_for(lambda: delivered() == [0, 1, 2])
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+
+
+def test_B15_a_reload_whose_destination_or_filter_does_not_work_is_refused(place, rigatoni, wait_for):
+    text = Path("pipeline.toml").read_text()
+    Path("in-the-way").write_text("a file where a folder should be")
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        Path("pipeline.toml").write_text(text.replace('path = "lake"', 'path = "in-the-way/lake"'))
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: log().count("reload refused") == 1)
+        Path("pipeline.toml").write_text(text.replace("max_await", 'pipeline = [{ "$nonsense" = 1 }]\nmax_await'))
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: log().count("reload refused") == 2)
+        place.orders.insert_one({"n": 0})
+        wait_for(lambda: delivered() == [0])
+
+
+def test_B15_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        for n in range(40):
+            place.orders.insert_one({"n": n})
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        wait_for(lambda: delivered() == list(range(40)))
+        assert log().count("read again") >= 2
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+
+
+def test_B15_one_pipeline_whose_source_is_away_at_the_start_is_failing_until_it_comes(
+    place, rigatoni, wait_for, gate
+):
+    gate.cut()
+    several = SEVERAL.format(database=place.name, path="two")
+    away = f'source.uri = "{through(gate)}"\nretry = {{ retry_delay = 0.2, max_retry_delay = 0.2 }}'
+    Path("several.toml").write_text(several.replace('name = "users"', f'name = "users"\n{away}'))
+    with running("several.toml") as process:
+        wait_for(lambda: "orders: into" in log())
+        place.orders.insert_one({"n": 0})
+        wait_for(lambda: delivered("one") == [0])
+        wait_for(lambda: "worker failing" in log())
+        states = {each["name"]: each["streams"][0]["state"] for each in ask(rigatoni)[0]["pipelines"]}
+        assert states == {"orders": "running", "users": "failing"}
+        gate.restore()
+        wait_for(lambda: "users: into" in log())
+        place.users.insert_one({"n": 1})
+        wait_for(lambda: delivered("two") == [1])
+        process.terminate()
+        assert process.wait(timeout=40) == 0
 
 
 SEVERAL = """

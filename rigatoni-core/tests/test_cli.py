@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from rigatoni_core.api.events import Stream, Timestamp
 from rigatoni_core.api.notices import BatchWritten, Retrying
 from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.cli.exit_codes import ExitCode, worst
 from rigatoni_core.cli.output import duration, time_in_words
 from rigatoni_core.cli.progress import Progress
 
@@ -37,11 +39,15 @@ class ToySource(Source, ConfigLinter):
     """Two events, then it waits, fails or hangs."""
 
     uri: Annotated[Secret, "Where"]
-    then: Annotated[Literal["wait", "fail", "crash", "refuse", "bug", "hang"], "What happens"] = "wait"
+    then: Annotated[
+        Literal["wait", "fail", "crash", "refuse", "bug", "hang", "shake", "away", "stay"], "What happens"
+    ] = "wait"
 
     async def __aenter__(self):
         if self.then == "refuse":
             raise SourceError(f"no way in with {self.uri.reveal()}", remedy="Knock.")
+        if self.then == "away":
+            raise ShakyError("nobody at the door", remedy="Wait.")
         if self.then == "bug":
             raise KeyError(self.uri.reveal())
         if self.then == "hang":
@@ -66,6 +72,10 @@ class ToySource(Source, ConfigLinter):
             yield batch_of([event_document(0), event_document(1)], stream=stream)
         if self.then == "fail":
             raise SourceError(f"lost it with {self.uri.reveal()}", remedy="Find it.")
+        if self.then == "shake":
+            raise ShakyError("it shook")
+        if self.then == "stay":
+            await asyncio.sleep(1000)
         if self.then == "crash":
             raise RuntimeError(self.uri.reveal())
         end = batch_of([event_document(0), event_document(1)], stream=stream).end
@@ -242,6 +252,55 @@ def test_K3_exit_codes_and_no_secret_in_errors_logs_and_tracebacks(rigatoni, the
     assert ("Traceback" in answer.stderr) == (code == 70)
 
 
+@pytest.mark.parametrize(
+    ("format_", "then", "more", "code", "text"),
+    [
+        ("human", "shake", ["retry.max_retries=2"], 5, "it shook"),
+        ("json", "away", ["retry.max_retries=2"], 3, "nobody at the door"),
+        ("human", "stay", [], 6, "p/toy.a had not caught up (running) when --timeout was over"),
+        ("json", "shake", ["on_failure=restart"], 6, "p/toy.a had not caught up (failing) when --timeout was over: it"),
+        ("human", "away", ["on_failure=restart"], 6, "p/toy.a had not caught up (failing) when --timeout was over: no"),
+    ],
+)
+def test_B14_run_once_always_ends_and_its_exit_code_tells_the_cause(rigatoni, format_, then, more, code, text):
+    more = [word for each in (*more, "retry.retry_delay=0.05") for word in ("--set", each)]
+    answer = rigatoni(
+        "run", "pipeline.toml", "--once", "--timeout", "1.5", "--log-format", format_, *more, then=then
+    )
+    assert answer.returncode == code, answer.stderr
+    assert text in answer.stderr
+    assert SENTINEL not in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_timeout_is_for_runs_that_end(rigatoni):
+    answer = rigatoni("run", "pipeline.toml", "--timeout", "2")
+    assert answer.returncode == 2
+    assert "--timeout needs --once" in answer.stderr
+
+
+def test_help_and_the_docs_tell_every_exit_code(rigatoni):
+    page = (Path(__file__).parent.parent.parent / "docs" / "operating.md").read_text(encoding="utf-8")
+    text = " ".join(rigatoni("--help").stdout.split())
+    for code in ExitCode:
+        assert f"{code} {code.meaning}" in text
+        assert f"| {code} | {code.meaning} |" in page
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst_one"),
+    [
+        ([], ExitCode.DONE),
+        ([ExitCode.RETRIES_USED_UP, ExitCode.WORKER_FAILED], ExitCode.WORKER_FAILED),
+        ([ExitCode.TIMED_OUT, ExitCode.RETRIES_USED_UP], ExitCode.RETRIES_USED_UP),
+        ([ExitCode.WORKER_FAILED, ExitCode.CANNOT_START], ExitCode.CANNOT_START),
+        ([ExitCode.BUG, ExitCode.ABANDONED], ExitCode.BUG),
+    ],
+)
+def test_of_several_causes_the_one_that_needs_a_person_is_told(codes, worst_one):
+    assert worst(codes) is worst_one
+
+
 def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
     answer = rigatoni("validate", "pipeline.toml")
     assert answer.returncode == 0, answer.stderr
@@ -287,8 +346,8 @@ def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):
     assert answer.stderr == (
         "error: 2 faults in pipeline.toml\n"
         "  pipeline.toml:7: pipeline.source.uri: the environment variable TOY_URI is empty\n"
-        '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or "hang"; '
-        'did you mean "wait"?\n'
+        '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or "hang" or "shake" or '
+        '"away" or "stay"; did you mean "wait"?\n'
         "what to do: Correct them and look again: rigatoni validate pipeline.toml. "
         "`rigatoni plugins show NAME` explains the options of a component.\n"
     )

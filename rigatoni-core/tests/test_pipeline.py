@@ -4,8 +4,9 @@ import asyncio
 
 import attrs
 import pytest
-from rigatoni_core.api.errors import DestinationError
-from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.contracts import Listener
+from rigatoni_core.api.errors import DestinationError, SourceError, Transient
+from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.config import PipelineConfiguration
 from rigatoni_core.engine.pipeline import Pipeline
@@ -88,3 +89,188 @@ def test_a_pipeline_of_a_configuration_has_all_that_it_says():
     made = Pipeline.of(configuration)
     for name in ("name", "source", "destination", "dead_letters", "state", "settings"):
         assert getattr(made, name) is getattr(configuration, name)
+
+
+class AwayError(SourceError, Transient):
+    id = "away"
+
+
+@attrs.define(kw_only=True, eq=False)
+class Away(ScriptedSource):
+    """A source that can be opened only after `failures` attempts."""
+
+    failures: int = 0
+    attempts: int = attrs.field(default=0, init=False)
+
+    async def __aenter__(self):
+        self.attempts += 1
+        if self.attempts <= self.failures:
+            raise AwayError("away")
+        return self
+
+
+def log_of(count):
+    log = Log()
+    log.grow(count)
+    return log
+
+
+def test_B15_a_source_that_is_away_at_the_start_is_waited_for_and_its_streams_are_failing():
+    async def main():
+        log, destination = log_of(3), RecordingDestination()
+        source = Away(logs={"a.b": log, "a.c": log_of(0)}, start=0, failures=30)
+        one = Pipeline(name="p", source=source, destination=destination, state=MemoryStateStore())
+        run = asyncio.create_task(one.run())
+        await asyncio.sleep(100)
+        assert {name: figures.state for name, figures in one.statistics.streams.items()} == {
+            "a.b": "failing",
+            "a.c": "failing",
+        }
+        assert one.statistics.streams["a.b"].last_error == "away"
+        assert 5 < source.attempts < 12  # after 1, 2, 4, ... seconds, at most 30
+        await asyncio.sleep(1000)
+        assert {figures.state for figures in one.statistics.streams.values()} == {"running"}
+        assert destination.tokens == log.tokens
+        one.stop()
+        assert (await run).ok
+
+    run_virtual(main())
+
+
+def test_B15_a_stop_while_a_component_is_waited_for_ends_at_once():
+    async def main():
+        source = Away(logs={"a.b": log_of(3)}, start=0, failures=10_000)
+        one = Pipeline(name="p", source=source, destination=RecordingDestination(), state=MemoryStateStore())
+        run = asyncio.create_task(one.run())
+        await asyncio.sleep(100)
+        one.stop()
+        async with asyncio.timeout(1):
+            assert (await run).ok
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("once", "on_failure", "raises"), [(True, None, True), (True, "restart", False)])
+def test_B14_a_run_that_ends_waits_for_a_component_as_often_as_for_a_write(once, on_failure, raises):
+    async def main():
+        log, destination = log_of(3), RecordingDestination()
+        source = Away(logs={"a.b": log}, start=0, failures=20)
+        settings = Settings(on_failure=on_failure, retry=RetrySettings(max_retries=4))
+        one = Pipeline(name="p", source=source, destination=destination, state=MemoryStateStore(), settings=settings)
+        if raises:
+            with pytest.raises(AwayError):
+                await one.run(once=once)
+            assert source.attempts == 5
+        else:
+            assert (await one.run(once=once)).ok
+            assert destination.tokens == log.tokens
+
+    run_virtual(main())
+
+
+@attrs.define(kw_only=True, eq=False)
+class Exclusive(MemoryStateStore, Listener):
+    """A lock as a state store, a port as a listener: taken once, in use or not."""
+
+    name: str = ""
+    diary: list[str] = attrs.field(factory=list)
+
+    async def __aenter__(self):
+        assert f"{self.name} opened" not in self.diary, "it is taken"
+        self.diary.append(f"{self.name} opened")
+        return self
+
+    async def __aexit__(self, *_):
+        self.diary.append(f"{self.name} closed")
+
+    def notify(self, notice): ...
+
+
+def test_B15_a_prepared_pipeline_takes_over_what_is_exclusive_and_nothing_is_lost():
+    async def main():
+        diary, log, destination = [], log_of(3), RecordingDestination()
+        state, port = Exclusive(name="state", diary=diary), Exclusive(name="port", diary=diary)
+
+        def made(source):
+            return Pipeline(
+                name="p", source=source, destination=destination, state=state, listeners=[port], settings=settings
+            )
+
+        settings = Settings(batch_timeout=1.0)
+        old, source = made(ScriptedSource(logs={"a.b": log}, start=0)), Away(logs={"a.b": log}, start=0)
+        running = asyncio.create_task(old.run())
+        await asyncio.sleep(10)
+        new = made(source)
+        await new.prepare(old)
+        assert (source.attempts, old.holds(state), new.holds(state), new.holds(source)) == (1, True, False, True)
+        log.grow(2)
+        await asyncio.sleep(10)
+        assert len(destination.tokens) == 5  # the old one works on
+        old.stop()
+        await running
+        assert diary == ["port opened", "state opened"]
+        assert new.holds(state)
+        assert new.holds(port)
+        log.grow(2)
+        running = asyncio.create_task(new.run())
+        await asyncio.sleep(10)
+        assert source.attempts == 1
+        new.stop()
+        assert (await running).ok
+        assert destination.tokens == log.tokens
+        assert diary[2:] == ["state closed", "port closed"]
+
+    run_virtual(main())
+
+
+def test_B15_a_prepared_pipeline_that_is_given_up_leaves_the_running_one_as_it_was():
+    async def main():
+        diary, log, destination = [], log_of(3), RecordingDestination()
+        state = Exclusive(name="state", diary=diary)
+
+        def made(source):
+            return Pipeline(name="p", source=source, destination=destination, state=state)
+
+        old = made(ScriptedSource(logs={"a.b": log}, start=0))
+        running = asyncio.create_task(old.run())
+        await asyncio.sleep(10)
+        new = made(Away(logs={"a.b": log}, start=0, failures=1))
+        with pytest.raises(AwayError):
+            await new.prepare(old)
+        old.keep()
+        await new.close()
+        assert diary == ["state opened"]
+        old.stop()
+        assert (await running).ok
+        assert diary == ["state opened", "state closed"]
+
+    run_virtual(main())
+
+
+def test_B15_a_stream_that_could_not_be_read_is_found_while_the_old_pipeline_runs():
+    class Blind(ScriptedSource):
+        async def read(self, stream, *, after):
+            raise SourceError(f"may not read {stream.name} after {after.cluster_time.seconds}")
+            yield
+
+    async def main():
+        log, state = log_of(3), MemoryStateStore()
+        old = Pipeline(
+            name="p",
+            source=ScriptedSource(logs={"a.b": log}, start=0),
+            destination=RecordingDestination(),
+            state=state,
+        )
+        running = asyncio.create_task(old.run())
+        await asyncio.sleep(10)
+        new = Pipeline(
+            name="p", source=Blind(logs={"a.b": log}, start=0), destination=RecordingDestination(), state=state
+        )
+        with pytest.raises(SourceError, match=r"may not read a\.b after \d+"):
+            await new.prepare(old)
+        old.keep()
+        await new.close()
+        old.stop()
+        assert (await running).ok
+
+    run_virtual(main())

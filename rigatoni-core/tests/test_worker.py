@@ -364,7 +364,7 @@ def test_a_failing_destination_is_tried_again_for_as_long_as_it_takes():
     async def main():
         log = log_of(5)
         destination = RecordingDestination(before=[DownError("down")] * 50)
-        running = pipeline(ScriptedSource(logs={"a.b": log}, start=0), destination)
+        running = pipeline(ScriptedSource(logs={"a.b": log}, start=0), destination, on_failure="restart")
         report = await running.run(once=True)
         assert report.ok
         assert destination.tokens == log.tokens
@@ -384,6 +384,39 @@ def test_on_failure_stop_ends_the_worker_when_retries_are_used_up():
         ).run(once=True)
         assert isinstance(report.workers["a.b"].error, DownError)
         assert destination.attempts == 3
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("once", "ends"), [(True, True), (False, False)])
+def test_B14_a_run_that_ends_when_it_has_caught_up_stops_at_a_failure_unless_told_otherwise(once, ends):
+    async def main():
+        destination = RecordingDestination(before=[DownError("down")] * 5000)
+        running = pipeline(
+            ScriptedSource(logs={"a.b": log_of(5)}, start=0), destination, retry=RetrySettings(max_retries=2)
+        )
+        task = asyncio.create_task(running.run(once=once))
+        await asyncio.sleep(3600)
+        assert task.done() is ends
+        running.stop()
+        report = await task
+        assert isinstance(report.workers["a.b"].error, DownError) is ends
+
+    run_virtual(main())
+
+
+def test_on_failure_stop_tries_to_read_again_as_often_as_to_write():
+    class Dropping(ScriptedSource):
+        async def read(self, stream, *, after):
+            raise DroppedError("dropped")
+            yield
+
+    async def main():
+        source = Dropping(logs={"a.b": log_of(5)}, start=0)
+        running = pipeline(source, RecordingDestination(), on_failure="stop", retry=RetrySettings(max_retries=3))
+        report = await running.run()
+        assert isinstance(report.workers["a.b"].error, DroppedError)
+        assert running.statistics.total.errors["source"] == 4
 
     run_virtual(main())
 
@@ -488,7 +521,8 @@ def test_the_state_store_is_down_at_start_is_retried_then_the_worker_is_failing(
     async def main():
         log, destination = log_of(3), RecordingDestination()
         state = FlakyStateStore(load_faults=[StoreDownError("down")] * 12)
-        report = await pipeline(ScriptedSource(logs={"a.b": log}, start=0), destination, state).run(once=True)
+        source = ScriptedSource(logs={"a.b": log}, start=0)
+        report = await pipeline(source, destination, state, on_failure="restart").run(once=True)
         assert report.ok
         assert destination.tokens == log.tokens
 
@@ -525,7 +559,8 @@ def test_J4_an_unwritable_store_and_an_object_that_exists_already_are_no_adoptio
         state = FlakyStateStore(save_faults=[None] + [StoreDownError("down")] * 1000)
         faults = {n: DroppedError("dropped") for n in (6, 9, 14)}
         source = ScriptedSource(logs={"a.b": log}, start=0, faults=faults)
-        report = await pipeline(source, BucketDestination(bucket=bucket), state, batch_size=7).run(once=True)
+        destination = BucketDestination(bucket=bucket)
+        report = await pipeline(source, destination, state, batch_size=7, on_failure="restart").run(once=True)
         assert report.ok
         assert bucket.tokens(Stream("p", "a.b")) == log.tokens
 

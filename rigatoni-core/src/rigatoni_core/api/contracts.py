@@ -21,7 +21,10 @@ from rigatoni_core.api.settings import Settings
 
 
 class Managed:
-    """Base of sources, destinations and state stores: an async context manager that may be entered once."""
+    """Base of sources, destinations and state stores: an async context manager that may be entered once.
+
+    An `__aenter__` that raises leaves nothing open. If the error is `Transient` it is called again, on the same object.
+    """
 
     async def __aenter__(self) -> Self:
         return self
@@ -40,7 +43,10 @@ class Source(Managed):
 
     @abstractmethod
     async def streams(self) -> Sequence[str]:
-        """The names of the streams to run, one worker each; distinct and not overlapping."""
+        """The names of the streams to run, one worker each; distinct and not overlapping.
+
+        Also called before `__aenter__`; does no I/O.
+        """
 
     @abstractmethod
     def definition(self, stream: Stream) -> Definition:

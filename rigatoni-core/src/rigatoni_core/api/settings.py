@@ -68,9 +68,10 @@ class Settings:
     idle_advance_interval: Annotated[float, "An idle stream saves its position this often, seconds"] = attrs.field(
         default=10.0, validator=_not_negative
     )
-    on_failure: Annotated[Literal["restart", "stop"], "When retries are used up: keep trying, or stop the worker"] = (
-        attrs.field(default="restart", validator=validators.in_(("restart", "stop")))
-    )
+    on_failure: Annotated[
+        Literal["restart", "stop"] | None,
+        "When retries are used up: keep trying (the default), or stop the worker (the default of `run --once`)",
+    ] = attrs.field(default=None, validator=validators.in_((None, "restart", "stop")))
     on_lost_position: Annotated[
         Literal["stop", "restart_from_now"], "When the saved position is unusable: stop, or go on and record a gap"
     ] = attrs.field(default="stop", validator=validators.in_(("stop", "restart_from_now")))
@@ -123,6 +124,10 @@ class Settings:
         for name, most in maximums.items():
             if (value := getattr(self, name)) > most:
                 raise ValueError(f"{name} is {value:,.0f}, but the destination takes at most {most:,.0f}")
+
+    def failure_policy(self, *, once: bool) -> Literal["restart", "stop"]:
+        """Return `on_failure`, or its default: a run that ends when it has caught up must not go on for ever."""
+        return self.on_failure or ("stop" if once else "restart")
 
     def rejection_policy(self, *, dead_letters: bool) -> Literal["dead_letter", "skip", "stop"]:
         """`on_rejected`, or its default; `dead_letters` says whether there is a destination for them.

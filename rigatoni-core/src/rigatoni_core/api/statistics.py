@@ -217,7 +217,15 @@ class Statistics(Listener):
         return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:
+        if isinstance(notice, WorkerStarting):
+            self._forget_ended(notice.stream.pipeline)
         figures = self._streams.get(notice.stream)
         if figures is None:
             figures = self._streams[notice.stream] = StreamStatistics()
         figures.take(notice)
+
+    def _forget_ended(self, pipeline: str) -> None:
+        """Drop the streams of a run that ended: a reload hands its listeners over, and may have removed streams."""
+        for stream, figures in list(self._streams.items()):
+            if stream.pipeline == pipeline and figures.state in ("stopped", "failed"):
+                del self._streams[stream]

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, complain, error_record, error_word, fail, say
 
 if TYPE_CHECKING:
     from rigatoni_core.api.errors import RigatoniError
-
-DONE, WORKER_FAILED, WRONG, CAN_NOT_START, ABANDONED, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
 
 COMMANDS = {
     "init": "rigatoni_core.cli.init:init",
@@ -48,17 +47,11 @@ First steps:
 
 \b
 Exit codes:
-  0    done, also after a graceful Ctrl-C or SIGTERM
-  1    a worker failed for good, the others did their work
-  2    wrong usage, configuration or installation
-  3    a component can not start: connection, credentials, rights, state
-  4    work was abandoned at the shutdown limit or by a second signal; nothing is lost by that
-  70   a bug: please report it with its traceback
-  130  interrupted by Ctrl-C, where nothing was running
+{codes}
 
 With --json the answer on standard output is JSON, errors too; words for people go to standard error. Colours are for
 terminals, and not where NO_COLOR is set.
-"""
+""".format(codes="\n".join(f"  {code:<4} {code.meaning}" for code in ExitCode))
 
 
 class LazyGroup(click.Group):
@@ -104,25 +97,25 @@ def command() -> int:
     from rigatoni_core.api.errors import ConfigurationError, PluginError, RigatoniError
 
     try:
-        return int(rigatoni.main(prog_name="rigatoni", standalone_mode=False) or DONE)
+        return int(rigatoni.main(prog_name="rigatoni", standalone_mode=False) or ExitCode.DONE)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return WRONG
+        return ExitCode.WRONG
     except click.UsageError as error:
         if error.ctx is not None:
             complain(error.ctx.get_usage())
         complain(f"{error_word()}{error.format_message()}")
         complain(f"what to do: {error.ctx.command_path if error.ctx else 'rigatoni'} --help")
-        return WRONG
+        return ExitCode.WRONG
     except click.Abort:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except (ConfigurationError, PluginError) as error:
-        return _fail(error, WRONG)
+        return _fail(error, ExitCode.WRONG)
     except RigatoniError as error:
-        return _fail(error, CAN_NOT_START)
+        return _fail(error, ExitCode.CANNOT_START)
     except Exception as error:
         fail_on_bug(error)
-        return BUG
+        return ExitCode.BUG
 
 
 def _fail(error: "RigatoniError", code: int) -> int:

@@ -1,9 +1,9 @@
 """What only connecting shows: whether each component can be used, each stream read, and where it stands."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping
-from contextlib import AsyncExitStack, aclosing, suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Awaitable, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -13,14 +13,12 @@ from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
+from rigatoni_core.engine.preflight import try_reading
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
 
 T = TypeVar("T")
-
-FIRST_ANSWER = 2.0
-"""Seconds to wait for a server's first answer to a stream that goes on from a position."""
 
 
 @attrs.define
@@ -101,7 +99,7 @@ class Checks:
             checkpoint = await self._try(place, self._configuration.state.load_resume_token(stream))
         position = checkpoint.position if checkpoint else None
         found.streams[stream.name] = self._where(stream, position)
-        await self._try(place, self._first(stream, position))
+        await self._try(place, try_reading(self._configuration.source, stream, position))
         if "destination" not in found.errors:
             level, conditions = guarantee(stream, self._configuration.source, self._configuration.destination)
             found.guarantee, found.conditions = level, conditions
@@ -117,19 +115,6 @@ class Checks:
         if position.fingerprint == self._configuration.source.definition(stream).fingerprint:
             return f"goes on from {time}"
         return f"goes on from {time}, by time: what is watched, filtered or looked up has changed since"
-
-    async def _first(self, stream: Stream, position: Position | None) -> None:
-        """Open the stream where it would go on: rights, filters and the position are judged by the source itself.
-
-        Some servers judge a position only with their first answer, so that is waited for, shortly.
-        """
-        replies = cast("AsyncGenerator[Any]", self._configuration.source.read(stream, after=position))
-        async with aclosing(replies) as reading:
-            await anext(reading)
-            if position is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FIRST_ANSWER):
-                        await anext(reading)
 
     async def _try(self, place: str, action: Awaitable[T]) -> T | None:
         """The action's result; None where it failed, which is noted."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rigatoni_core.api.errors import ConfigurationError, UnreadableError
-from rigatoni_core.cli.app import CAN_NOT_START, WORKER_FAILED
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table, time_in_words
 
@@ -42,7 +42,7 @@ def list_(file: Path, overrides: tuple[str, ...], stream: str | None, json_: boo
         say("there are no dead letters")
     if error is not None:
         fail(error)
-        sys.exit(CAN_NOT_START)
+        sys.exit(ExitCode.CANNOT_START)
 
 
 def _print(records: list[dict[str, Any]]) -> None:
@@ -121,7 +121,7 @@ def replay(
     rejected = sum(error is not None for _, error in outcomes)
     complain(f"{len(outcomes) - rejected} replayed, {rejected} rejected again")
     if rejected:
-        sys.exit(WORKER_FAILED)
+        sys.exit(ExitCode.WORKER_FAILED)
 
 
 async def _plan(configuration: "PipelineConfiguration", wanted: "list[DeadLetter]", json_: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rigatoni_core.cli import installed
-from rigatoni_core.cli.app import WRONG
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, bold, say, table
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def check(name: str | None, file: Path | None, json_: bool) -> None:
         for fault in result["faults"]:
             say(f"  {fault['message']}\n  what to do: {fault['remedy']}")
     if any(result["faults"] for result in results):
-        sys.exit(WRONG)
+        sys.exit(ExitCode.WRONG)
 
 
 def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:

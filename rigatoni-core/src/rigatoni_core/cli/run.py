@@ -12,6 +12,12 @@ from rigatoni_core.cli.files import configurations_of, takes_file
 @takes_file
 @click.option("--once", is_flag=True, help="Stop when every stream has caught up with the server's time at start.")
 @click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --once: stop after this long, caught up or not. Exits with 6 then.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -26,23 +32,38 @@ from rigatoni_core.cli.files import configurations_of, takes_file
     help="auto: a live display on a terminal, JSON lines otherwise.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but what went wrong, at the end.")
-def run(file: Path, overrides: tuple[str, ...], once: bool, log_level: str, log_format: str, quiet: bool) -> None:
+def run(
+    file: Path,
+    overrides: tuple[str, ...],
+    once: bool,
+    timeout: float | None,
+    log_level: str,
+    log_format: str,
+    quiet: bool,
+) -> None:
     """Runs the pipelines in FILE, a file or a folder of them, until Ctrl-C or SIGTERM.
 
     Then the batch in work is finished, its checkpoint saved, and everything closed; a second Ctrl-C ends at once.
-    Either way the next run goes on where this one was. What happens is told on stderr.
+    Either way the next run resumes where this one ended. What happens is logged on stderr.
 
-    SIGHUP reads FILE again: the pipelines stop and go on from their checkpoints with what it says now. Where that is
-    not safe it is refused, with the reason, and everything runs on as before.
+    A server that is away is waited for, also at the start. With --once the retries are limited (on_failure = "stop",
+    unless FILE says otherwise), and the exit code tells the cause: see `rigatoni --help`.
+
+    SIGHUP reads FILE again: new sources and destinations are opened and checked while the pipelines run, then these
+    stop and resume from their checkpoints. If anything is wrong, the reload is refused with the reason, and everything
+    runs on as before.
     """
     import asyncio
 
+    if timeout is not None and not once:
+        raise click.UsageError("--timeout needs --once: without it the pipelines run until they are stopped")
     from rigatoni_core.cli.running import Run
 
     call = Run(
         file,
         lambda: configurations_of(file, overrides),
         once=once,
+        timeout=timeout,
         quiet=quiet,
         log_level=log_level,
         log_format=log_format,

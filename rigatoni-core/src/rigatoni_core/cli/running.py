@@ -1,10 +1,11 @@
-"""What `rigatoni run` does once the file is read: run the pipelines, tell what happens, end with an exit code."""
+"""What `rigatoni run` does once the file is named: run the pipelines, tell what happens, end with an exit code."""
 
 import asyncio
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -15,10 +16,11 @@ import attrs
 
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.statistics import StreamStatistics
-from rigatoni_core.cli.app import ABANDONED, BUG, CAN_NOT_START, DONE, WORKER_FAILED, fail_on_bug
+from rigatoni_core.cli.app import fail_on_bug
+from rigatoni_core.cli.exit_codes import ExitCode, worst
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
-from rigatoni_core.cli.reloading import refusal
+from rigatoni_core.cli.reloading import Member, successors
 from rigatoni_core.cli.sockets import answering
 from rigatoni_core.cli.startup_notice import StartupNotice
 from rigatoni_core.engine.group import PipelineGroup
@@ -33,7 +35,8 @@ Outcomes = Mapping[str, PipelineReport | Exception]
 class Run:
     """One call of `rigatoni run`: all pipelines of a file or folder, until they end.
 
-    `load` reads the configuration again, for SIGHUP.
+    `load` reads the configuration, again for each SIGHUP. `once` ends when all has caught up, at
+    the latest after `timeout` seconds.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Run:
         load: "Callable[[], Sequence[PipelineConfiguration]]",
         *,
         once: bool,
+        timeout: float | None,
         quiet: bool,
         log_level: str,
         log_format: str,
@@ -49,6 +53,7 @@ class Run:
         self._file = file
         self._load = load
         self._once = once
+        self._timeout = timeout
         terminal = log_format == "auto" and sys.stderr.isatty()
         self._live = terminal and not quiet and os.environ.get("TERM") != "dumb"
         self._human = quiet or terminal or log_format == "human"
@@ -57,86 +62,130 @@ class Run:
         self._tell: Callable[[str], Any] = complain if self._live else self._log.info
         self._warn: Callable[[str], Any] = warn if self._live else self._log.warning
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._configurations: Sequence[PipelineConfiguration] = ()
-        self._next: Sequence[PipelineConfiguration] = ()
+        self._members: Sequence[Member] = ()
         self._group = PipelineGroup(())
+        self._ending = False  # for good
+        self._timed_out = False
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_again = False
+        self._next: Sequence[Member] = ()
 
     async def run(self) -> int:
-        """Run to the end; the exit code. Raises the error of a single pipeline that can not be opened."""
-        self._next = self._load()
-        code = DONE
+        """Run to the end; the exit code. Raises the error of a single pipeline that cannot be opened."""
+        code = ExitCode.DONE
         async with AsyncExitStack() as stack:
+            stack.enter_context(signals(self._stop))
+            stack.enter_context(self._hangups())
+            members: Sequence[Member] = [self._member(configuration) for configuration in self._load()]
             try:
                 await stack.enter_async_context(answering(self._status))
             except RigatoniError as error:
                 self._warn(f"`rigatoni status` will not see this process: {error}")
-            while self._next:
-                self._configurations, self._next = self._next, ()
-                outcomes = await self._run()
+            if self._timeout is not None:
+                asyncio.get_running_loop().call_later(self._timeout, self._time_out)
+            while members and not self._ending:
+                outcomes = await self._run(members)
                 code = self._code(outcomes)
                 if any(isinstance(each, PipelineReport) and each.abandoned for each in outcomes.values()):
                     sys.stderr.flush()
                     os._exit(code)  # a thread that hangs would keep the process, and no second start goes beside it
+                members = await self._successors()
         return code
 
-    async def _run(self) -> Outcomes:
-        for configuration in self._configurations:
-            for text in configuration.warnings:
+    async def _run(self, members: Sequence[Member]) -> Outcomes:
+        self._members = members
+        for member in members:
+            for text in member.configuration.warnings:
                 self._warn(text)
-        pipelines = [self._pipeline(configuration) for configuration in self._configurations]
-        self._group = PipelineGroup(pipelines, self._failed if len(pipelines) > 1 else _nothing)
+        self._group = PipelineGroup(
+            [member.pipeline for member in members], self._failed if len(members) > 1 else _nothing
+        )
         started = time.monotonic()
-        statistics = {pipeline.name: pipeline.statistics for pipeline in pipelines}
-        with signals(self._stop), self._reloading(), _progress(statistics) if self._live else nullcontext():
+        statistics = {member.name: member.pipeline.statistics for member in members}
+        with _progress(statistics) if self._live else nullcontext():
             outcomes = await self._group.run(once=self._once)
         for name, figures in statistics.items():
             self._tell(_summary(name, figures.total, time.monotonic() - started))
-        if len(pipelines) == 1 and isinstance(error := outcomes[pipelines[0].name], Exception):
+        if len(members) == 1 and isinstance(error := outcomes[members[0].name], Exception):
             raise error
         return outcomes
 
-    def _pipeline(self, configuration: "PipelineConfiguration") -> Pipeline:
+    def _member(self, configuration: "PipelineConfiguration") -> Member:
         own = [StartupNotice(configuration, self._tell, self._warn), LogListener(self._log, tracebacks=not self._human)]
-        return Pipeline.of(configuration, listeners=own)
+        return Member(configuration, Pipeline.of(configuration, listeners=own))
 
     def _failed(self, name: str, error: Exception) -> None:
-        """One of several pipelines could not be opened; the others run on."""
+        """One of several pipelines cannot be opened; the others run on."""
         if isinstance(error, RigatoniError):
             fail(error, f"{name} does not run: ")
         else:
             fail_on_bug(error, f"{name} does not run: ")
 
+    # --- the end
+
+    def _stop(self) -> None:
+        """End for good; asked again, at once."""
+        first, self._ending = not self._ending, True
+        if self._reloading is not None:
+            self._reloading.cancel()
+        if not (first and self._group.stopping):  # else they end already, to be replaced: now they are not
+            self._group.stop()
+
+    def _time_out(self) -> None:
+        """End gracefully, and say what was not done in time."""
+        self._timed_out = True
+        for member in self._members:
+            for name, figures in member.pipeline.statistics.streams.items():
+                if figures.state != "stopped":
+                    trouble = f": {figures.last_error}" if figures.last_error else ""
+                    text = f"{member.name}/{name} had not caught up ({figures.state}) when --timeout was over{trouble}"
+                    complain(text) if self._human else self._log.error(redacted(text))
+        self._stop()
+
     # --- a changed configuration
 
-    def _reloading(self) -> Any:
+    def _hangups(self) -> Any:
         """Within this block SIGHUP reads the configuration again; on a terminal, where it means its end, it stops."""
         if self._once or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
             return nullcontext()
         return _hangup(self._stop if self._live else self._reload)
 
-    def _stop(self) -> None:
-        """End for good; asked again, at once."""
-        if self._next:  # they stop already, to be started again: now they are not
-            self._next = ()
+    def _reload(self) -> None:
+        """Take up what the files say now, once more if that is being done already."""
+        if self._reloading is not None:
+            self._reload_again = True
+        elif self._members and not self._ending:
+            self._reloading = asyncio.create_task(self._take_up())
+
+    async def _take_up(self) -> None:
+        """Prepare what the files say now, beside what runs; then let that end. Or say why everything stays as it is."""
+        try:
+            self._next = await successors(self._members, self._load(), self._member)
+        except Exception as error:
+            text = str(error) if isinstance(error, RigatoniError) else "".join(traceback.format_exception(error))
+            self._log.error("reload refused, everything runs on as before", reason=redacted(text))
+            self._reloading = None
+            self._take_up_again()
         else:
+            self._tell(f"{self._file}: read again; the pipelines stop and resume from their checkpoints")
             self._group.stop()
 
-    def _reload(self) -> None:
-        """Take up what the files say now: stop gracefully, then start again from the checkpoints. Or say why not."""
-        if self._group.stopping and not self._next:
-            return  # for good
-        try:
-            wanted = self._load()
-            reason = refusal(self._configurations, wanted)
-        except RigatoniError as error:
-            reason = str(error)
-        if reason:
-            self._log.error("reload refused, everything runs on as before", reason=redacted(reason))
-            return
-        self._tell(f"{self._file}: read again; the pipelines stop and go on from their checkpoints")
-        self._next = wanted
-        if not self._group.stopping:
-            self._group.stop()
+    def _take_up_again(self) -> None:
+        if self._reload_again:
+            self._reload_again = False
+            asyncio.get_running_loop().call_soon(self._reload)
+
+    async def _successors(self) -> Sequence[Member]:
+        """What takes over from the pipelines that have ended, if anything; what is being prepared is waited for."""
+        if self._reloading is not None:
+            await asyncio.wait([self._reloading])
+        members, self._next, self._reloading = self._next, (), None
+        if self._ending:
+            for member in members:
+                await member.pipeline.close()
+            return ()
+        self._take_up_again()
+        return members
 
     # --- for people and programs
 
@@ -156,33 +205,40 @@ class Run:
             ],
         }
 
-    def _code(self, outcomes: Outcomes) -> int:
+    def _code(self, outcomes: Outcomes) -> ExitCode:
         """The exit code. Where the log is JSON, it has said the workers' errors already."""
-        code = DONE
+        codes = [ExitCode.TIMED_OUT] if self._timed_out else []
         for name, outcome in outcomes.items():
-            if isinstance(outcome, Exception):
-                code = max(code, CAN_NOT_START if isinstance(outcome, RigatoniError) else BUG)
+            if isinstance(outcome, RigatoniError):
+                codes.append(ExitCode.CANNOT_START)
+            elif isinstance(outcome, Exception):
+                codes.append(ExitCode.BUG)
             else:
-                several = f"{name}/" if len(outcomes) > 1 else ""
-                code = max(code, *self._codes_of(outcome, several))
-        return code
+                codes += self._codes_of(outcome, f"{name}/" if len(outcomes) > 1 else "")
+        return worst(codes)
 
-    def _codes_of(self, report: PipelineReport, prefix: str) -> Sequence[int]:
-        codes = [DONE, ABANDONED if report.abandoned else DONE]
+    def _codes_of(self, report: PipelineReport, prefix: str) -> Iterator[ExitCode]:
+        if report.abandoned and not self._timed_out:  # else that is the cause
+            yield ExitCode.ABANDONED
         for name, outcome in report.workers.items():
             if outcome.abandoned:
                 reached = time_in_words(outcome.position.cluster_time) if outcome.position else "where it began"
-                lost = f"cut off before it had ended by itself; nothing is lost, it goes on from {reached}"
+                lost = f"cut off before it had ended by itself; nothing is lost, it resumes from {reached}"
                 self._tell(f"{prefix}{name}: {lost}")
             if outcome.error is None:
                 continue
-            ours = isinstance(outcome.error, RigatoniError)
-            codes.append(WORKER_FAILED if ours else BUG)
+            yield _code_of(outcome.error)
             if self._human and isinstance(outcome.error, RigatoniError):
                 fail(outcome.error, f"{prefix}{name}: ")
             elif self._human:
                 fail_on_bug(outcome.error, f"{prefix}{name}: ")
-        return codes
+
+
+def _code_of(error: BaseException) -> ExitCode:
+    """What the error of a worker counts as."""
+    if not isinstance(error, RigatoniError):
+        return ExitCode.BUG
+    return ExitCode.RETRIES_USED_UP if error.transient else ExitCode.WORKER_FAILED
 
 
 def _nothing(*_: object) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rigatoni_core.api.contracts import Listener
-from rigatoni_core.api.notices import Notice, WorkerStarted
+from rigatoni_core.api.notices import Notice, WorkerStarted, WorkerStarting
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
@@ -30,7 +30,7 @@ class StartupNotice(Listener):
         self._told: set[str] = set()
 
     def notify(self, notice: Notice) -> None:
-        if self._advice is not None:  # the first notice: all components are entered
+        if self._advice is not None and isinstance(notice, WorkerStarting):  # all components are entered
             known, self._advice = self._advice, None
             for text in advice_of(self._configuration):
                 if text not in known:

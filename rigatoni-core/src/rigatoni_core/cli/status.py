@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rigatoni_core.cli.app import CAN_NOT_START
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, bold, complain, duration, fail, say, table
 
 
@@ -36,7 +36,7 @@ def status(file: Path | None, json_: bool) -> None:
     if not answers and not silent:
         complain(f"nothing of yours runs here{f' with {file}' if file else ''}")
     if silent or not answers:
-        sys.exit(CAN_NOT_START)
+        sys.exit(ExitCode.CANNOT_START)
 
 
 def _print(answer: dict[str, Any]) -> None:

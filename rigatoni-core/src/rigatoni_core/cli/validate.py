@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rigatoni_core.cli.app import CAN_NOT_START, DONE, WRONG
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.files import configurations_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, warn
 
@@ -45,7 +45,7 @@ def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: flo
         as_json({"file": str(file), "valid": True, "faults": [], "pipelines": records})
     elif not any(each.failed for each in checked):
         say(f"{file} is valid; {'nothing was connected to' if offline else 'everything can be reached'}")
-    code = CAN_NOT_START if any(each.failed for each in checked) else DONE
+    code = ExitCode.CANNOT_START if any(each.failed for each in checked) else ExitCode.DONE
     if any(each.hanging for each in checked):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -68,7 +68,7 @@ def _load(file: Path, overrides: tuple[str, ...], json_: bool) -> "Sequence[Pipe
             ]
             other = [{"file": str(file), "key": None, "line": None, "message": str(error)}]
             as_json({"file": str(file), "valid": False, "faults": faults or other, "pipelines": []})
-        sys.exit(WRONG)
+        sys.exit(ExitCode.WRONG)
 
 
 class _Checked:

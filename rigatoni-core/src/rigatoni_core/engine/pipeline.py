@@ -6,25 +6,32 @@ import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Protocol, Self, TypeVar
 
 import attrs
 
-from rigatoni_core.api.bus import close, listening, publish
-from rigatoni_core.api.contracts import Destination, Listener, Managed, Source, StateStore
+from rigatoni_core.api.bus import listening, publish
+from rigatoni_core.api.contracts import Destination, HealthCheck, Listener, Managed, Source, StateStore
+from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, Stream
-from rigatoni_core.api.notices import WorkerFailed, WorkerStarting, WorkerStopped
+from rigatoni_core.api.notices import WorkerFailed, WorkerFailing, WorkerStarting, WorkerStopped
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.engine.assignment import Share
+from rigatoni_core.engine.component_stack import ComponentStack
 from rigatoni_core.engine.memory_budget import MemoryBudget
+from rigatoni_core.engine.preflight import try_reading
+from rigatoni_core.engine.retry import delay_before, sleep
 from rigatoni_core.engine.worker import Worker
 
 T = TypeVar("T")
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that cancelled tasks, and the components together, get to close what they opened."""
+
+CHECKED_AT_ONCE = 8
+"""Streams of a prepared pipeline that are tried at a time: each takes a connection beside those of the running one."""
 
 
 class PipelineParts(Protocol):
@@ -109,6 +116,11 @@ class Pipeline:
         self._budget = MemoryBudget(max(self.settings.max_total_buffered_bytes, self.settings.max_buffered_bytes))
         self._only = only
         self._listeners = (self.statistics, *listeners)
+        # Listeners first, so that they hear everything and are closed last; the source last: nothing is read before it
+        # can be kept.
+        managed = [listener for listener in listeners if isinstance(listener, Managed)]
+        stores = (state, destination, *((dead_letters,) if dead_letters else ()))
+        self._components = ComponentStack((*managed, *stores, source))
         self._entered = asyncio.Event()
         self._stopping = asyncio.Event()
         self._aborting = asyncio.Event()
@@ -136,20 +148,23 @@ class Pipeline:
     async def run(self, *, once: bool = False, handle_signals: bool = False) -> PipelineReport:
         """Run until stopped, or with `once` until every stream has caught up with the server's time at start.
 
-        With `handle_signals`, SIGTERM and SIGINT call `stop`. A worker that fails leaves the others running. Raises
-        the `RigatoniError` of a component that can not be entered; whatever happens later is in the report.
+        With `handle_signals`, SIGTERM and SIGINT call `stop`. A worker that fails leaves the others running. A
+        component that cannot be opened, for a cause that may pass, is opened again after the delays of
+        `settings.retry`, for as long as it takes or as `on_failure` allows.
+
+        Raises:
+            RigatoniError: A component cannot be opened. Whatever happens later is in the report.
         """
         with listening(self._listeners), signals(self.stop) if handle_signals else nullcontext():
-            stack = AsyncExitStack()
             try:
-                names = await self._unless_stopped(self._open(stack)) or ()
+                names = await self._unless_stopped(self._open(once)) or ()
                 self._entered.set()
                 share = Share(self.name, len(names), self.state, self.owner, self.settings)
                 outcomes = await self._supervise([self._worker(name, share, once) for name in names])
                 if not self._aborting.is_set():
                     await share.leave()
             finally:
-                hanging = not await self._close(stack)
+                hanging = not await self.close()
             return PipelineReport(outcomes, hanging)
 
     @asynccontextmanager
@@ -184,18 +199,57 @@ class Pipeline:
             budget=self._budget,
         )
 
-    async def _open(self, stack: AsyncExitStack) -> Sequence[str]:
-        """Enter the listeners, so that they hear everything and are closed last, then the components.
+    async def prepare(self, running: "Pipeline | None" = None) -> None:
+        """Open and check everything before `run`, beside a pipeline that this one is going to replace.
 
-        The source comes last: nothing is read before it can be kept.
+        Components that both have and `running` holds open are handed over when `running` ends: a lock or a port
+        cannot be taken twice. Nothing is retried, and nothing is written. Call `close` if `run` is not going to follow.
+
+        Raises:
+            RigatoniError: A component cannot be opened, or a stream cannot be read from where it stands.
         """
-        for listener in self._listeners:
-            if isinstance(listener, Managed):
-                await listener.__aenter__()
-                stack.push_async_callback(close, listener)
-        dead_letters = (self.dead_letters,) if self.dead_letters else ()
-        for component in (self.state, self.destination, *dead_letters, self.source):
-            await stack.enter_async_context(component)
+        if running is None:
+            await self._components.open()
+        else:
+            await self._components.open_beside(running._components)
+        free = asyncio.Semaphore(CHECKED_AT_ONCE)
+        await asyncio.gather(*(self._check(Stream(self.name, name), free) for name in await self._names()))
+
+    def holds(self, component: object) -> bool:
+        """Return whether this very component is open here."""
+        return component in self._components
+
+    def keep(self) -> None:
+        """Hand nothing over after all: the pipeline that was prepared beside this one is given up."""
+        self._components.keep()
+
+    async def _check(self, stream: Stream, free: asyncio.Semaphore) -> None:
+        """Raise what would stop the stream's worker."""
+        async with free:
+            checkpoint = await self.state.load_resume_token(stream)
+            await try_reading(self.source, stream, checkpoint.position if checkpoint else None)
+            for component in (self.source, self.destination):
+                for error in await component.examine(stream) if isinstance(component, HealthCheck) else ():
+                    raise error
+
+    async def _open(self, once: bool) -> Sequence[str]:
+        """Open what is not open yet, again and again while the cause may pass; the names of the streams to run."""
+        names, attempt = await self._names(), 1
+        while True:
+            try:
+                await self._components.open()
+                return names
+            except RigatoniError as error:
+                used_up = attempt > self.settings.retry.max_retries
+                if not error.transient or (used_up and self.settings.failure_policy(once=once) == "stop"):
+                    raise
+                attempt += 1
+                delay = delay_before(attempt, self.settings.retry, error)
+                for name in names:
+                    publish(WorkerFailing(stream=Stream(self.name, name), error=error, delay=delay))
+                await sleep(delay)
+
+    async def _names(self) -> Sequence[str]:
         return [name for name in await self.source.streams() if not self._only or name in self._only]
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:
@@ -240,9 +294,9 @@ class Pipeline:
             publish(WorkerFailed(stream=worker.stream, error=error))
         return WorkerOutcome(worker.checkpoint.position, error)
 
-    async def _close(self, stack: AsyncExitStack) -> bool:
-        """Close what was entered; False where that took longer than `CLOSE_TIMEOUT`."""
-        closing = asyncio.create_task(stack.aclose())
+    async def close(self) -> bool:
+        """Close what is open; False where that took longer than `CLOSE_TIMEOUT`. `run` does so at its end."""
+        closing = asyncio.create_task(self._components.close())
         done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
         if not done:
             closing.cancel()

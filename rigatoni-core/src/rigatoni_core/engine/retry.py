@@ -57,7 +57,8 @@ class Retry:
         self._stream = stream
         self._settings = settings
         self._stopping = asyncio.Event()
-        self._rounds = 0
+        self.rounds = 0
+        """How often the worker was entered again since something was delivered."""
 
     def stop(self) -> None:
         """End every wait now, and let no further attempt begin after a failed one."""
@@ -102,12 +103,12 @@ class Retry:
 
     def next_round(self, error: RigatoniError) -> float:
         """Seconds until the whole worker should be entered again; grows with every round without progress."""
-        self._rounds += 1
-        return delay_before(self._rounds + 1, self._settings, error)
+        self.rounds += 1
+        return delay_before(self.rounds + 1, self._settings, error)
 
     def progress(self) -> None:
         """Something was delivered: the next trouble starts with a short delay again."""
-        self._rounds = 0
+        self.rounds = 0
 
     def _delay(self, state: RetryCallState) -> float:
         return delay_before(state.attempt_number + 1, self._settings, _error(state))

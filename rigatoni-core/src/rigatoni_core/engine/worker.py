@@ -17,6 +17,7 @@ from rigatoni_core.api.errors import (
     RejectedEventsError,
     RigatoniError,
     ShutdownError,
+    SourceError,
 )
 from rigatoni_core.api.events import Position, Stream, Timestamp
 from rigatoni_core.api.notices import (
@@ -191,13 +192,17 @@ class Worker:
 
     async def _wait_for_better_times(self, error: RigatoniError) -> None:
         """The worker is failing: say so, wait, and enter again; raises what waiting can not mend."""
-        if not error.transient or self.settings.on_failure == "stop":
+        if not error.transient or (self.settings.failure_policy(once=self._once) == "stop" and self._is_final(error)):
             raise error
         self._share.failing = True
         delay = self.retry.next_round(error)
         publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
         with suppress(ShutdownError):  # a wish to stop is no failure
             await self.retry.pause(delay)
+
+    def _is_final(self, error: RigatoniError) -> bool:
+        """Whether the retries are used up. Reading is retried here, by entering again; all else was retried before."""
+        return not isinstance(error, SourceError) or self.retry.rounds >= self.settings.retry.max_retries
 
     def _cut(self, batch: EventBatch) -> int:
         return self.destination.cut(batch) if isinstance(self.destination, BatchSplitter) else len(batch)

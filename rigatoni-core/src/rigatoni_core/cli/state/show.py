@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.cli.app import CAN_NOT_START
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.files import configurations_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words
 
@@ -43,7 +43,7 @@ def show(file: Path, overrides: tuple[str, ...], stream: str | None, offline: bo
         elif not json_:
             _print(record)
     if any("error" in record for record in records):
-        sys.exit(CAN_NOT_START)
+        sys.exit(ExitCode.CANNOT_START)
 
 
 async def _load(

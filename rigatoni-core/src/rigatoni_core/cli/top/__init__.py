@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rigatoni_core.cli.app import CAN_NOT_START
+from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, complain, say
 
 if TYPE_CHECKING:
@@ -61,4 +61,4 @@ def _look_twice(history: "History", seconds: float, json_: bool) -> None:
         say(plain(history))
     if not history.streams:
         complain(f"nothing of yours runs here{' with that file' if history.file else ''}")
-        sys.exit(CAN_NOT_START)
+        sys.exit(ExitCode.CANNOT_START)

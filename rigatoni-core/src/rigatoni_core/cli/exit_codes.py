@@ -1,0 +1,42 @@
+"""The exit codes of the command: stable, for scripts and supervisors."""
+
+import enum
+from collections.abc import Iterable
+
+
+class ExitCode(enum.IntEnum):
+    """A number with its meaning."""
+
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> "ExitCode":
+        code = int.__new__(cls, number)
+        code._value_ = number
+        code.meaning = meaning
+        return code
+
+    DONE = 0, "done, also after a graceful Ctrl-C or SIGTERM"
+    WORKER_FAILED = 1, "a worker failed for good, the others did their work"
+    WRONG = 2, "wrong usage, configuration or installation"
+    CANNOT_START = 3, "a component cannot start: connection, credentials, permissions, state"
+    ABANDONED = 4, "work was abandoned at the shutdown limit or by a second signal; nothing is lost by that"
+    RETRIES_USED_UP = 5, "a worker stopped when its retries were used up; the cause may pass: run it again"
+    TIMED_OUT = 6, "--timeout was over before every stream had caught up; run it again to resume"
+    BUG = 70, "a bug: please report it with its traceback"
+    INTERRUPTED = 130, "interrupted by Ctrl-C, where nothing was running"
+
+
+_SEVERITY = (
+    ExitCode.DONE,
+    ExitCode.TIMED_OUT,
+    ExitCode.RETRIES_USED_UP,
+    ExitCode.WORKER_FAILED,
+    ExitCode.CANNOT_START,
+    ExitCode.ABANDONED,
+    ExitCode.BUG,
+)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the code that counts where all of these apply: a cause that needs a person before one that may pass."""
+    return max(codes, key=_SEVERITY.index, default=ExitCode.DONE)
