@@ -201,9 +201,7 @@ def test_B15_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
         assert process.wait(timeout=40) == 0
 
 
-def test_B15_one_pipeline_whose_source_is_away_at_the_start_is_failing_until_it_comes(
-    place, rigatoni, wait_for, gate
-):
+def test_B15_one_pipeline_whose_source_is_away_at_the_start_is_failing_until_it_comes(place, rigatoni, wait_for, gate):
     gate.cut()
     several = SEVERAL.format(database=place.name, path="two")
     away = f'source.uri = "{through(gate)}"\nretry = {{ retry_delay = 0.2, max_retry_delay = 0.2 }}'

@@ -264,9 +264,7 @@ def test_K3_exit_codes_and_no_secret_in_errors_logs_and_tracebacks(rigatoni, the
 )
 def test_B14_run_once_always_ends_and_its_exit_code_tells_the_cause(rigatoni, format_, then, more, code, text):
     more = [word for each in (*more, "retry.retry_delay=0.05") for word in ("--set", each)]
-    answer = rigatoni(
-        "run", "pipeline.toml", "--once", "--timeout", "1.5", "--log-format", format_, *more, then=then
-    )
+    answer = rigatoni("run", "pipeline.toml", "--once", "--timeout", "1.5", "--log-format", format_, *more, then=then)
     assert answer.returncode == code, answer.stderr
     assert text in answer.stderr
     assert SENTINEL not in answer.stderr
@@ -346,8 +344,8 @@ def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):
     assert answer.stderr == (
         "error: 2 faults in pipeline.toml\n"
         "  pipeline.toml:7: pipeline.source.uri: the environment variable TOY_URI is empty\n"
-        '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or "hang" or "shake" or '
-        '"away" or "stay"; did you mean "wait"?\n'
+        '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or '
+        '"hang" or "shake" or "away" or "stay"; did you mean "wait"?\n'
         "what to do: Correct them and look again: rigatoni validate pipeline.toml. "
         "`rigatoni plugins show NAME` explains the options of a component.\n"
     )
