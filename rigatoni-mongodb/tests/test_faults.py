@@ -9,7 +9,6 @@ from rigatoni_core.api.errors import PositionLostError
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import Invalidated, RepeatsPossible, Resumed
 from rigatoni_mongodb.errors import (
-    EventTooLargeError,
     IllegalPipelineError,
     ImageMissingError,
     MongoDBError,
@@ -215,27 +214,19 @@ async def test_Z16_a_cursor_that_the_opening_reply_ends_is_not_one_that_has_caug
 
 
 async def test_C4_a_required_image_names_the_collection_and_the_command(open_source, read):
-    async with ScriptedServer(events=EVENTS, script=[None, Fail(47, message="no post-image")]) as server:
+    async with ScriptedServer(events=EVENTS, poison={0: Fail(47, message="no post-image")}) as server:
         with pytest.raises(ImageMissingError) as caught:
             await read_all(open_source, server, read=read, full_document="required")
     assert 'collMod: "orders"' in caught.value.remedy
 
 
 async def test_C4_a_required_image_of_a_database_stream_is_said_for_each_collection(open_source, read):
-    async with ScriptedServer(events=EVENTS, script=[None, Fail(47, message="no post-image")]) as server:
-        source = open_source("shop.*", uri=server.uri, full_document="required")
+    async with ScriptedServer(events=EVENTS, poison={0: Fail(47, message="no post-image")}) as server:
+        source = open_source("shop.*", uri=server.uri, full_document="required", start_at="2020-01-01T00:00:00Z")
         with pytest.raises(ImageMissingError) as caught:
             async with source, read(source, "shop.*") as reading:
                 await reading.events(1)
     assert "each collection" in caught.value.remedy
-
-
-async def test_an_event_that_is_too_large_says_how_to_let_the_server_split_it(open_source, read):
-    async with ScriptedServer(events=EVENTS, script=[None, Fail(10334, message="BSONObj size: 20000000")]) as server:
-        with pytest.raises(EventTooLargeError, match="16 MB") as caught:
-            await read_all(open_source, server, read=read)
-    assert "$changeStreamSplitLargeEvent" in caught.value.remedy
-    assert not caught.value.transient
 
 
 async def test_A9_a_missing_privilege_is_named_with_the_resource(open_source, read):

@@ -16,7 +16,7 @@ from rigatoni_core.api.notices import Invalidated, RepeatsPossible, Resumed
 
 from rigatoni_mongodb.cursor import Reply, ReplyCursor
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
-from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable
+from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable, refuses_an_event
 from rigatoni_mongodb.resume import Start, after_position, at_time, high_water_mark, time_token
 from rigatoni_mongodb.split_events import Joiner
 
@@ -33,12 +33,17 @@ _INVALIDATED = (
 
 @attrs.define
 class Reader:
-    """One pass over a stream. `open` opens a cursor, `now` answers the deployment's present operation time."""
+    """One pass over a stream. `open` opens a cursor, `now` returns the deployment's present operation time.
+
+    A server refuses a whole reply for one event in it, such as one of more than 16 MB. The events before it are then
+    read in replies of one, and its error is raised only when nothing is left before it.
+    """
 
     stream: Stream
     definition: Definition
     open: Callable[[Start], Awaitable[ReplyCursor]]
     now: Callable[[], Awaitable[Timestamp | None]]
+    reply_events: int
     translate: Callable[[PyMongoError], RigatoniError]
     start_at: Timestamp | None = None
     joiner: Joiner | None = None
@@ -48,6 +53,7 @@ class Reader:
     _by_time: Position | None = attrs.field(default=None, init=False)
     _held: list[EventBatch] = attrs.field(factory=list, init=False)
     _target: Timestamp | None = attrs.field(default=None, init=False)
+    _singly: int = attrs.field(default=0, init=False)  # so many more events are read one at a time
 
     async def read(self, after: Position | None) -> AsyncGenerator[EventBatch | Heartbeat]:
         """The stream's batches, as `Source.read` promises them."""
@@ -58,17 +64,22 @@ class Reader:
                 try:
                     if self._cursor is None:
                         self._cursor = await self._open_after(self.position)
-                    reply = await self._cursor.next_reply()
+                    reply = await self._cursor.next_reply(1 if self._singly else self.reply_events)
                     batches = self._batches(reply)
                 except PyMongoError as error:
                     await self._close()
                     if self._goes_by_token(error):
+                        continue
+                    if not self._singly and refuses_an_event(error):
+                        self._singly = self.reply_events
+                        publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
                         continue
                     if not is_resumable(error) or self.position == resumed_at:
                         raise self.translate(error) from error
                     resumed_at = self.position
                     publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
                     continue
+                self._singly = max(0, self._singly - len(reply.documents))
                 for batch in batches:
                     yield batch
                 if not reply.alive:

@@ -3,7 +3,8 @@
 `next_reply()` is all that the rest of the source knows of a driver. PyMongo's public `cursor_command` opens the
 cursor, and keeps it on its server, in its session, and closes it; only the unpacking of an answer is replaced: the
 array of events stays one piece of bytes (0.4 µs an event less than decoding it even lazily). This module leans on
-`_unpack_response` of PyMongo's cursors and is tested against each release that the package allows.
+`_unpack_response`, `_batch_size` and `_post_batch_resume_token` of PyMongo's cursors and is tested against each release
+that the package allows.
 """
 
 import struct
@@ -46,7 +47,8 @@ class ReplyCursor(Protocol):
 
     opening: Reply
 
-    async def next_reply(self) -> Reply: ...
+    async def next_reply(self, events: int) -> Reply:
+        """The next reply, of at most `events` events."""
 
     async def close(self) -> None: ...
 
@@ -70,7 +72,6 @@ class PyMongoCursor:
         command: dict[str, Any],
         *,
         read_preference: _ServerMode | None,
-        batch_size: int,
         max_await_time_ms: int,
         comment: str | None,
     ) -> "PyMongoCursor":
@@ -90,14 +91,15 @@ class PyMongoCursor:
                     comment=comment,
                     max_await_time_ms=max_await_time_ms,
                 )
-                return cls(cursor.batch_size(batch_size), session, calls)
+                return cls(cursor, session, calls)
         except BaseException:
             await calls(session.end_session)
             calls.close()
             raise
 
-    async def next_reply(self) -> Reply:
+    async def next_reply(self, events: int) -> Reply:
         self._batch = EMPTY
+        self._cursor._batch_size = events  # its public setter makes 2 of 1
         with _damage():
             await self._calls(self._cursor.try_next)  # one getMore; its events are kept by _unpack
             return self._reply()

@@ -100,6 +100,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     _given: Client | None = attrs.field(default=None, init=False, repr=False)
     _driver: Driver | None = attrs.field(default=None, init=False, repr=False)
     _deployment: str = attrs.field(default="", init=False, repr=False)
+    _version: str = attrs.field(default="", init=False, repr=False)
 
     @classmethod
     def using(cls, client: Any, **options: Any) -> Self:
@@ -120,6 +121,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             )
             hello = await self._driver.command("hello")
             await self._driver.command("ping")
+            self._version = str((await self._driver.command("buildInfo")).get("version", ""))
         except PyMongoError as error:
             await self._close()
             raise self._translate(error, "connecting") from error
@@ -223,7 +225,6 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
                 watch.command_database,
                 self._command(watch, start),
                 read_preference=self.read_preference and make_read_preference(_READ_MODES[self.read_preference], None),
-                batch_size=self.batch_size,
                 max_await_time_ms=max(1, int(self.max_await_time * 1000)),
                 comment=self.comment,
             )
@@ -233,6 +234,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             definition=self.definition(stream),
             open=open_cursor,
             now=self._now,
+            reply_events=self.batch_size,
             translate=lambda error: self._translate(error, str(stream), watch.resource),
             start_at=_start_time(start_at or self.start_at),
             joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
@@ -272,7 +274,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         return tuple(reasons)
 
     def _translate(self, error: PyMongoError, what: str, resource: dict[str, Any] | None = None) -> RigatoniError:
-        return translate(error, where=hosts_of(self.uri.reveal()), what=what, resource=resource)
+        return translate(error, where=hosts_of(self.uri.reveal()), what=what, resource=resource, version=self._version)
 
     async def _close(self) -> None:
         driver, self._driver = self._driver, None

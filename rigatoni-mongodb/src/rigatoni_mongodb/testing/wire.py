@@ -12,9 +12,10 @@ authentication and no pipelines, and answers everything else with a greeting.
 """
 
 import asyncio
+import itertools
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -89,8 +90,9 @@ class ScriptedServer:
     """Listens on a free port of the loopback interface while it is entered; `uri` says where.
 
     `commands` records every aggregate and getMore. `sends_tokens = False` leaves the post-batch resume token out,
-    `refused` are options of `$changeStream` that it does not know, `role` and `tags` are what it says to be. `fails`
-    are the answers to other commands, such as killCursors. With `compresses` it takes and sends zlib.
+    `refused` are options of `$changeStream` that it does not know, `role`, `tags` and `version` are what it says to be.
+    `fails` are the answers to other commands, such as killCursors. `poison` are events, by index, that it cannot send:
+    a reply that would hold one is that error instead, and ends the cursor. With `compresses` it takes and sends zlib.
     """
 
     events: Sequence[bytes] = ()
@@ -101,7 +103,9 @@ class ScriptedServer:
     role: Literal["primary", "secondary", "mongos"] = "primary"
     tags: Mapping[str, str] = attrs.field(factory=dict)
     fails: Mapping[str, Fail] = attrs.field(factory=dict)
+    poison: Mapping[int, Fail] = attrs.field(factory=dict)
     compresses: bool = False
+    version: str = "8.0.4"
     operation_time: BsonTimestamp = attrs.field(factory=lambda: BsonTimestamp(1_900_000_000, 1))
     commands: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     members: tuple[str, ...] = attrs.field(default=(), init=False)
@@ -109,6 +113,7 @@ class ScriptedServer:
     _port: int = attrs.field(default=0, init=False)
     _server: asyncio.Server | None = attrs.field(default=None, init=False)
     _cursors: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
+    _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
     @property
     def address(self) -> str:
@@ -196,7 +201,7 @@ class ScriptedServer:
             index = self._index(token) if token else 0 if "startAtOperationTime" in stage else self._newest()
         except ValueError:
             return bson.encode(Fail(280, message="the resume token was not found").reply())
-        cursor = len(self._cursors) + 1
+        cursor = next(self._numbers)
         self._cursors[cursor] = (str(command["aggregate"]), index)
         return self._reply(command["$db"], cursor, "firstBatch", index, index)
 
@@ -205,7 +210,10 @@ class ScriptedServer:
         if cursor not in self._cursors:
             return bson.encode(Fail(43, message="cursor not found").reply())
         collection, start = self._cursors[cursor]
-        stop = min(start + self.reply_events, self._count())
+        stop = min(start + min(self.reply_events, command.get("batchSize", self.reply_events)), self._count())
+        if refused := next((self.poison[index] for index in range(start, stop) if index in self.poison), None):
+            del self._cursors[cursor]
+            return bson.encode(refused.reply())
         self._cursors[cursor] = (collection, stop)
         return self._reply(command["$db"], cursor, "nextBatch", start, stop, ended=ended)
 
@@ -257,6 +265,7 @@ class ScriptedServer:
             "maxMessageSizeBytes": 48_000_000,
             "maxWriteBatchSize": 100_000,
             "logicalSessionTimeoutMinutes": 30,
+            "version": self.version,
             "minWireVersion": 0,
             "maxWireVersion": 17,
             **({"compression": ["zlib"]} if self.compresses else {}),
