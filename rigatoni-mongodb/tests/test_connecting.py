@@ -69,7 +69,7 @@ async def test_tls_with_certificates_of_both_sides(tls_server, authority, read):
     ("wrong", "said"),
     [
         ({"ca": "stranger"}, "certificate verify failed"),
-        ({"client": "other-client"}, "no answer"),  # the server closes the connection, at times before it says why
+        ({"client": "other-client"}, "no reply"),  # the server closes the connection, at times before it says why
     ],
     ids=str,
 )

@@ -12,13 +12,18 @@ from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.errors import DamagedEventError, RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
-from rigatoni_core.api.notices import Invalidated, RepeatsPossible, Resumed
+from rigatoni_core.api.notices import DuplicatesDropped, Invalidated, RepeatsPossible, Resumed
+from rigatoni_core.api.segments import Segment
 
 from rigatoni_mongodb.cursor import Reply, ReplyCursor
 from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
-from rigatoni_mongodb.errors import LOST, MongoDBPositionLostError, is_resumable, refuses_an_event
+from rigatoni_mongodb.error_codes import LOST, is_resumable
+from rigatoni_mongodb.errors import MongoDBPositionLostError
+from rigatoni_mongodb.refused_events import refuses_an_event
 from rigatoni_mongodb.resume import Start, after_position, at_time, high_water_mark, time_token
 from rigatoni_mongodb.split_events import Joiner
+from rigatoni_mongodb.twins import without_twins
+from rigatoni_mongodb.watchdog import Watchdog
 
 DECODER = ChangeEventDecoder()
 
@@ -45,6 +50,8 @@ class Reader:
     now: Callable[[], Awaitable[Timestamp | None]]
     reply_events: int
     translate: Callable[[PyMongoError], RigatoniError]
+    watchdog: Watchdog
+    drops_twins: bool = False
     start_at: Timestamp | None = None
     joiner: Joiner | None = None
     position: Position = attrs.field(init=False)
@@ -64,7 +71,8 @@ class Reader:
                 try:
                     if self._cursor is None:
                         self._cursor = await self._open_after(self.position)
-                    reply = await self._cursor.next_reply(1 if self._singly else self.reply_events)
+                    events = 1 if self._singly else self.reply_events
+                    reply = await self.watchdog(self._cursor.next_reply(events))
                     batches = self._batches(reply)
                 except PyMongoError as error:
                     await self._close()
@@ -107,12 +115,14 @@ class Reader:
 
     async def _anchor(self) -> Position:
         """Open a fresh stream and take the position that the opening reply carries."""
-        known = self.start_at or await self.now()
+        known = None if self.start_at else await self.now()
         start = at_time(self.start_at) if self.start_at else Start()
         self._cursor = await self.open(start)
         opening = self._cursor.opening
-        bound = known if self.start_at or known is None else known.next()
-        token = token_text(opening.token) if opening.token else time_token(bound or Timestamp(0, 1))
+        bound = known.next() if known else self.start_at
+        if self.start_at and opening.operation_time:  # of an idle deployment it may lie before the wanted time
+            bound = min(self.start_at, opening.operation_time.next())
+        token = token_text(opening.token) if opening.token else time_token(self.start_at or bound or Timestamp(0, 1))
         position = Position(token, self.definition.fingerprint, bound, 0, self.definition.deployment)
         return high_water_mark(position, opening.token, token, opening.operation_time) if opening.token else position
 
@@ -173,6 +183,8 @@ class Reader:
         self._by_time = None
         try:
             documents = self.joiner.joined(reply.documents) if self.joiner else reply.documents
+            if self.drops_twins:
+                documents = self._distinct(documents)
             if len(documents):
                 buffer, offsets, time = documents.buffer, documents.offsets, reply.operation_time
                 batch = EventBatch.from_reply(self.position, self.stream, buffer, offsets, DECODER, source_time=time)
@@ -191,6 +203,14 @@ class Reader:
             return batches
         caught_up = reply.alive and not len(reply.documents) and self._has_passed_target(reply)  # an end says nothing
         return [*batches, Heartbeat(self.position, reply.operation_time, caught_up)]
+
+    def _distinct(self, documents: Segment) -> Segment:
+        """The events without those that the deployment tells twice."""
+        distinct = without_twins(documents, self.position.resume_token)
+        if dropped := len(documents) - len(distinct):
+            reason = "two shards reported one update while a chunk moved between them (MongoDB before 5.3)"
+            publish(DuplicatesDropped(stream=self.stream, events=dropped, reason=reason))
+        return distinct
 
     def _without_repeats(self, batches: list[EventBatch], *, caught_up: bool) -> list[EventBatch]:
         """Drop what was delivered under the old definition: the events of one cluster time up to the saved token."""

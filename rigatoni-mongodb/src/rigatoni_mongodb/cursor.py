@@ -7,14 +7,15 @@ array of events stays one piece of bytes (0.4 µs an event less than decoding it
 that the package allows.
 """
 
+import asyncio
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import attrs
 import bson
-from pymongo.errors import AutoReconnect, InvalidOperation
+from pymongo.errors import AutoReconnect, InvalidOperation, PyMongoError
 from pymongo.read_preferences import _ServerMode
 from rigatoni_bson.elements import INT32, documents_of, elements
 from rigatoni_core.api.events import Timestamp
@@ -23,6 +24,9 @@ from rigatoni_core.api.segments import Segment
 from rigatoni_mongodb.driver import Calls, Driver
 
 EMPTY = Segment(memoryview(b""), (0,))
+CLOSE_LIMIT = 5.0
+"""Seconds that closing a cursor may take: a stream that is given up must not hang there again."""
+
 _NOTHING = b"\5\0\0\0\0"
 """An empty array."""
 
@@ -105,11 +109,14 @@ class PyMongoCursor:
             return self._reply()
 
     async def close(self) -> None:
+        """Close it within `CLOSE_LIMIT`: a server that does not reply ends cursor and session by itself."""
         try:
-            with _damage():
-                await self._calls(self._cursor.close)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    with suppress(PyMongoError), _damage():
+                        await self._calls(self._cursor.close)
+                    await self._calls(self._session.end_session)
         finally:
-            await self._calls(self._session.end_session)
             self._calls.close()
 
     def _reply(self) -> Reply:
@@ -164,7 +171,7 @@ def _damage() -> Iterator[None]:
         TypeError,
         AttributeError,
     ) as error:
-        raise AutoReconnect(f"a damaged reply: {error!r}") from None
+        raise AutoReconnect(f"a damaged reply: {type(error).__name__}") from None  # its text may quote the document
 
 
 def _place(document: memoryview, start: int, name: bytes, kind: int) -> slice | None:

@@ -52,9 +52,9 @@ def token_document(token: ResumeToken) -> dict[str, Any]:
     try:
         document = json_util.loads(token)
     except Exception as error:
-        raise ValueError(f"not a resume token: {error}") from None
+        raise ValueError(f"not a resume token ({type(error).__name__})") from None  # the text may quote it
     if not isinstance(document, dict):
-        raise ValueError("not a resume token: it is no document")
+        raise ValueError("not a resume token: it is not a document")
     return document
 
 

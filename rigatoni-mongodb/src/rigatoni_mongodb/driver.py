@@ -6,7 +6,10 @@ from typing import Any
 
 import attrs
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import OperationFailure
 from rigatoni_core.api.executor import DaemonExecutor
+
+from rigatoni_mongodb.client_limits import Turns
 
 Client = AsyncMongoClient[Any] | MongoClient[Any]
 
@@ -33,15 +36,18 @@ class Calls:
     """How methods of a driver's objects are called: awaited, or on a thread of their own where they block.
 
     So all else is written once. A call that blocks goes on after it was cancelled; the next one waits for its end.
+    Each call takes a turn, so that none starves where the pool of connections is small.
     """
 
-    def __init__(self, *, blocking: bool) -> None:
+    def __init__(self, turns: Turns, *, blocking: bool) -> None:
+        self._turns = turns
         self._lane = DaemonExecutor("rigatoni-mongodb") if blocking else None
 
     async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._lane is None:
-            return await method(*args, **kwargs)
-        return await self._lane.run(partial(method, *args, **kwargs))
+        async with self._turns:
+            if self._lane is None:
+                return await method(*args, **kwargs)
+            return await self._lane.run(partial(method, *args, **kwargs))
 
     def close(self) -> None:
         if self._lane is not None:
@@ -54,6 +60,7 @@ class Driver:
 
     client: Client
     is_ours: bool
+    turns: Turns = attrs.field(factory=Turns)
     calls: Calls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -61,12 +68,19 @@ class Driver:
 
     def new_calls(self) -> Calls:
         """For what may wait long, such as a cursor: calls that hold up nothing else."""
-        return Calls(blocking=isinstance(self.client, MongoClient))
+        return Calls(self.turns, blocking=isinstance(self.client, MongoClient))
 
     async def command(self, name: str) -> dict[str, Any]:
         """The answer of a command of the database `admin`. Raises PyMongo's own errors."""
         answer: dict[str, Any] = await self.calls(self.client.admin.command, name)
         return answer
+
+    async def version(self) -> str:
+        """The server's version, such as "5.0.7"; empty if it does not tell. Raises PyMongo's own errors."""
+        try:
+            return str((await self.command("buildInfo")).get("version", ""))
+        except OperationFailure:
+            return ""
 
     async def operation_time(self) -> Any:
         """The deployment's operation time as it says it, or None. Raises PyMongo's own errors."""

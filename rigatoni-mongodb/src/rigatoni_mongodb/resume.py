@@ -38,9 +38,14 @@ def time_token(time: Timestamp) -> ResumeToken:
     return ResumeToken(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS, separators=(",", ":")))
 
 
-def position_at(time: Timestamp, definition: Definition) -> Position:
-    """Right before the first event at `time` or later."""
-    return Position(time_token(time), definition.fingerprint, time, 0, definition.deployment)
+def position_at(time: Timestamp, definition: Definition, now: Timestamp | None = None) -> Position:
+    """Right before the first event at `time` or later.
+
+    `now` is the deployment's operation time, which may lie before `time` if the deployment is idle. The position's
+    cluster time never lies after it: such a position would look like one of another deployment.
+    """
+    bound = min(time, now.next()) if now else time
+    return Position(time_token(time), definition.fingerprint, bound, 0, definition.deployment)
 
 
 def position_after(text: str, time: Timestamp | None, definition: Definition) -> Position:

@@ -7,6 +7,9 @@ from typing import Any
 
 import attrs
 
+_INTERNAL = ("admin", "config", "local")
+"""Databases without change streams (MongoDB manual, "Change Streams"); so are collections called `system.…`."""
+
 
 @attrs.frozen
 class Watch:
@@ -33,6 +36,12 @@ class Watch:
             raise ValueError(
                 f"watch: {name!r}: a database's name has none of the characters / \\ space \" $ * < > : | ?"
             )
+        if database in _INTERNAL:
+            raise ValueError(
+                f"watch: {name!r}: the database {database} belongs to MongoDB itself: watch one of your own"
+            )
+        if collection.startswith("system."):
+            raise ValueError(f'watch: {name!r} belongs to MongoDB itself: watch one of your own, or "{database}.*"')
         if collection == "*":
             return cls(name, database, None)
         if "*" in collection:

@@ -5,7 +5,6 @@ import json
 import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -20,17 +19,31 @@ from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.options import Secret, texts
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.times import parse_cluster_time
 
 from rigatoni_mongodb.by_time import after_event
 from rigatoni_mongodb.change_stream import DECODER, Reader
+from rigatoni_mongodb.client_limits import (
+    MARGIN,
+    Turns,
+    check_load_balancer,
+    check_timeouts,
+    is_short,
+    shortage,
+    size_for,
+)
 from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
-from rigatoni_mongodb.errors import NotAReplicaSetError, translate
+from rigatoni_mongodb.errors import NotAReplicaSetError, StalledStreamError
+from rigatoni_mongodb.features import features_of, parse_version
 from rigatoni_mongodb.pre_post_images import without_images
 from rigatoni_mongodb.resume import Start, position_after, position_at
 from rigatoni_mongodb.scope import Watch, parse_watches
 from rigatoni_mongodb.split_events import STAGE, Joiner
-from rigatoni_mongodb.uri import check_uri, hosts_of, uri_advice
+from rigatoni_mongodb.translation import Deployment, translate
+from rigatoni_mongodb.twins import tells_twins
+from rigatoni_mongodb.uri import check_uri, hosts_of, option_of, uri_advice
+from rigatoni_mongodb.watchdog import Watchdog
 
 SELECTION_TIMEOUT_MS = 10_000
 """How long to look for a server before an attempt fails, unless the URI says otherwise; attempts are repeated."""
@@ -101,6 +114,10 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     _driver: Driver | None = attrs.field(default=None, init=False, repr=False)
     _deployment: str = attrs.field(default="", init=False, repr=False)
     _version: str = attrs.field(default="", init=False, repr=False)
+    _is_sharded: bool = attrs.field(default=False, init=False, repr=False)
+    _server_time: Timestamp | None = attrs.field(default=None, init=False, repr=False)  # when it was entered
+    _shortage: str = attrs.field(default="", init=False, repr=False)
+    _watchdogs: dict[str, Watchdog] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def using(cls, client: Any, **options: Any) -> Self:
@@ -116,24 +133,25 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
 
     async def __aenter__(self) -> Self:
         try:
-            self._driver = Driver(
-                self._new_client() if self._given is None else self._given, is_ours=self._given is None
-            )
+            self._driver = self._new_driver()
             hello = await self._driver.command("hello")
             await self._driver.command("ping")
-            self._version = str((await self._driver.command("buildInfo")).get("version", ""))
+            self._version = await self._driver.version()
         except PyMongoError as error:
             await self._close()
             raise self._translate(error, "connecting") from error
         except BaseException:
             await self._close()
             raise
-        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        self._is_sharded = hello.get("msg") == "isdbgrid"
+        if "setName" not in hello and not self._is_sharded:
             await self._close()
             raise NotAReplicaSetError(
                 f"MongoDB at {hosts_of(self.uri.reveal())} is a standalone server, which has no change streams"
             )
         self._deployment = str(hello.get("setName", "sharded"))
+        time = hello.get("operationTime")
+        self._server_time = Timestamp(time.time, time.inc) if time is not None else None
         return self
 
     async def __aexit__(
@@ -141,11 +159,25 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     ) -> None:
         await self._close()
 
+    def _new_driver(self) -> Driver:
+        """Raises `MongoDBConfigurationError` if reading cannot work with the client's limits."""
+        client = self._new_client() if self._given is None else self._given
+        size, streams = int(client.options.pool_options.max_pool_size or 0), len(self.watch)
+        driver = Driver(client, self._given is None, Turns(size if is_short(size, streams) else 0))
+        self._shortage = shortage(size, streams, self.max_await_time) if is_short(size, streams) else ""
+        if self._shortage and self._given is not None:  # a program sees no advice
+            warnings.warn(self._shortage, RuntimeWarning, stacklevel=4)
+        check_timeouts(client.options, self.max_await_time)
+        check_load_balancer(client.options, size, streams)
+        return driver
+
     def _new_client(self) -> AsyncMongoClient[Any]:
         uri = self.uri.reveal()
         options: dict[str, Any] = {"appname": "rigatoni"}
-        if "serverselectiontimeoutms" not in uri.lower():
+        if option_of(uri, "serverSelectionTimeoutMS") is None:
             options["serverSelectionTimeoutMS"] = SELECTION_TIMEOUT_MS
+        if option_of(uri, "maxPoolSize") is None:
+            options["maxPoolSize"] = size_for(len(self.watch))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # `advice` says them
             try:
@@ -169,17 +201,23 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         return Definition(self._deployment, fingerprint, details, self._uncertain())
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """Filters that drop deletes, options of the URI that the driver does not know. See `ConfigLinter`."""
+        """Filters that drop deletes, options of the URI that the driver does not know, a pool that is too small.
+
+        See `ConfigLinter`.
+        """
         stages = [json_util.dumps(stage["$match"]) for stage in self.pipeline if "$match" in stage]
         dropping = [stage for stage in stages if '"fullDocument' in stage and '"operationType"' not in stage]
         filters = (
             "a $match on fullDocument drops every delete, and every update without a looked-up document: "
             'add {"operationType": "delete"} with $or if deletes matter',
         )
-        return (*uri_advice(self.uri.reveal()), *(filters if dropping else ()))
+        pool = (self._shortage,) if self._shortage else ()
+        return (*uri_advice(self.uri.reveal()), *pool, *(filters if dropping else ()))
 
     async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
-        """Whether the images that are required are recorded. See `HealthCheck`."""
+        """Whether the server has the options in use, and the images that are required. See `HealthCheck`."""
+        if too_old := self._server.too_old(str(stream)):
+            return [too_old]
         if "required" not in (self.full_document, self.full_document_before_change):
             return ()
         assert self._driver is not None
@@ -187,7 +225,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
 
     def position_at(self, stream: Stream, time: Timestamp) -> Position:
         """See `Positioner`."""
-        return position_at(time, self.definition(stream))
+        return position_at(time, self.definition(stream), self._server_time)
 
     def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
         """See `Positioner`."""
@@ -217,10 +255,11 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
 
     def _reader(self, stream: Stream, *, start_at: str | None = None) -> Reader:
         watch = Watch.parse(stream.name)
+        watchdog = self._watchdogs.setdefault(stream.name, self._new_watchdog(stream))
 
         async def open_cursor(start: Start) -> ReplyCursor:
             assert self._driver is not None
-            return await PyMongoCursor.open(
+            opening = PyMongoCursor.open(
                 self._driver,
                 watch.command_database,
                 self._command(watch, start),
@@ -228,6 +267,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
                 max_await_time_ms=max(1, int(self.max_await_time * 1000)),
                 comment=self.comment,
             )
+            return await watchdog(opening)
 
         return Reader(
             stream=stream,
@@ -236,6 +276,8 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             now=self._now,
             reply_events=self.batch_size,
             translate=lambda error: self._translate(error, str(stream), watch.resource),
+            watchdog=watchdog,
+            drops_twins=tells_twins(sharded=self._is_sharded, version=parse_version(self._version)),
             start_at=_start_time(start_at or self.start_at),
             joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
         )
@@ -274,7 +316,31 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         return tuple(reasons)
 
     def _translate(self, error: PyMongoError, what: str, resource: dict[str, Any] | None = None) -> RigatoniError:
-        return translate(error, where=hosts_of(self.uri.reveal()), what=what, resource=resource, version=self._version)
+        return translate(error, self._server, what=what, resource=resource)
+
+    @property
+    def _server(self) -> Deployment:
+        features = features_of(
+            full_document=self.full_document,
+            full_document_before_change=self.full_document_before_change,
+            show_expanded_events=self.show_expanded_events,
+            splits=any(STAGE in stage for stage in self.pipeline),
+        )
+        return Deployment(hosts=hosts_of(self.uri.reveal()), version=self._version, features=features)
+
+    def _new_watchdog(self, stream: Stream) -> Watchdog:
+        def stalled(seconds: float) -> StalledStreamError:
+            assert self._driver is not None
+            size = self._driver.client.options.pool_options.max_pool_size or "unlimited"
+            return StalledStreamError(
+                f"{stream}: no reply from MongoDB at {hosts_of(self.uri.reveal())} for {seconds:g} s, though "
+                f"max_await_time is {self.max_await_time:g} s; maxPoolSize is {size} for {len(self.watch)} streams",
+                remedy=f"Set maxPoolSize to at least {len(self.watch) + MARGIN}, also for other users of the same "
+                "client. Otherwise look at the server's load: it may be scanning its oplog for the first event, and is "
+                "given twice the time at the next attempt.",
+            )
+
+        return Watchdog(self.max_await_time, stalled)
 
     async def _close(self) -> None:
         driver, self._driver = self._driver, None
@@ -283,13 +349,10 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
 
 
 def _start_time(text: str) -> Timestamp | None:
-    """The cluster time of `start_at`; None for "now". Raises ValueError where it is no time."""
+    """The cluster time of `start_at`; None for "now". Raises ValueError as `parse_cluster_time` does."""
     if text == "now":
         return None
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f'start_at: {text!r} is neither "now" nor a time such as "2026-11-23T14:00:00Z"') from None
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return Timestamp(int(time.timestamp()), 0)
+        return parse_cluster_time(text)
+    except ValueError as error:
+        raise ValueError(f'start_at: {error}, or "now"') from None

@@ -8,6 +8,10 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 _SCHEMES = ("mongodb://", "mongodb+srv://")
+_ESCAPE = (
+    "the uri is not usable: its user name or password has a character that must be escaped: "
+    "write : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D, @ as %40 and % as %25"
+)
 
 
 def check_uri(uri: str) -> None:
@@ -16,7 +20,18 @@ def check_uri(uri: str) -> None:
         scheme, found, _ = uri.partition("://")
         what = f"it begins with {scheme}://" if found else "it has no scheme"
         raise ValueError(f"the uri is no MongoDB URI: {what}; write mongodb://host:27017/ or mongodb+srv://name/")
+    if _is_unescaped(uri):
+        raise ValueError(_ESCAPE)
     _parsed(uri)
+
+
+def option_of(uri: str, name: str) -> str | None:
+    """The value of an option in the URI, whatever the case of its name; None if the URI does not set it."""
+    for option in uri.partition("?")[2].replace(";", "&").split("&"):
+        key, separator, value = option.partition("=")
+        if separator and key.lower() == name.lower():
+            return unquote(value)
+    return None
 
 
 def uri_advice(uri: str) -> Sequence[str]:
@@ -36,6 +51,20 @@ def hosts_of(uri: str) -> str:
     return uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
+def _authority(uri: str) -> str:
+    """User, password and hosts."""
+    return uri.partition("://")[2].partition("/")[0]
+
+
+def _is_unescaped(uri: str) -> bool:
+    """Whether a character of the credentials ends them too soon: the driver would complain of what follows, or connect
+    to a part of the password."""
+    credentials, separator, _ = _authority(uri).rpartition("@")
+    if separator:
+        return credentials.count(":") > 1 or any(character in credentials for character in "/?#[]@")
+    return "@" in uri.partition("://")[2].partition("?")[0]
+
+
 def _parsed(uri: str) -> list[str]:
     """The driver's warnings. A `mongodb+srv` URI is not looked at, since that needs the network."""
     if not uri.startswith("mongodb://"):
@@ -47,6 +76,8 @@ def _parsed(uri: str) -> list[str]:
     except OSError as error:  # a file that it names
         raise ValueError(f"the uri is not usable: {error.strerror or error}") from None
     except (PyMongoError, ValueError, TypeError) as error:
+        if "@" not in _authority(uri) and "@" in uri:
+            raise ValueError(_ESCAPE) from None
         raise ValueError(f"the uri is not usable: {_without_secrets(str(error), uri)}") from None
     return [str(warning.message) for warning in caught]
 

@@ -38,6 +38,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.CheckpointSaved(stream=stream, position=end, events=1, seconds=0.1),
         notices.Resumed(stream=stream, reason="the connection was lost"),
         notices.Invalidated(stream=stream, reason="the collection was dropped"),
+        notices.DuplicatesDropped(stream=stream, events=1, reason="two shards reported one update"),
         notices.RepeatsPossible(stream=stream, reason="the filter was changed"),
         notices.PositionTakenByTime(stream=stream, position=START, reason="the token was refused"),
         notices.GapRecorded(stream=stream, gap=Gap("history lost", START, end)),

@@ -84,6 +84,12 @@ FIGURES = (
     _counter("errors", "Failures by the error's id, overcome or not", unit="{error}", attribute="error.type"),
     _counter("resumes", "Streams opened again by the source itself, without loss", unit="{resume}"),
     _counter("invalidates", "Watched collections or databases that were dropped or renamed", unit="{invalidate}"),
+    _counter(
+        "duplicates.dropped",
+        "Events that the source reported twice and the pipeline delivers once",
+        unit="{event}",
+        field="duplicates",
+    ),
     _counter("rejected.events", "Events found impossible to write as they are", unit="{event}", field="rejected"),
     _counter("dead_letters", "Rejected events that are durable as dead letters", unit="{event}"),
     _counter("gaps", "Losses on record: changes that could not be delivered any more", unit="{gap}"),

@@ -120,6 +120,14 @@ class PositionTakenByTime(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class DuplicatesDropped(Notice):
+    """The source reported `events` twice, and each was kept once; `reason` says why it did."""
+
+    events: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class GapRecorded(Notice):
     gap: Gap
 

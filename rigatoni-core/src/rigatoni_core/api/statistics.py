@@ -19,6 +19,7 @@ from rigatoni_core.api.notices import (
     BatchWritten,
     CheckpointFailed,
     CheckpointSaved,
+    DuplicatesDropped,
     EventsRejected,
     GapRecorded,
     Invalidated,
@@ -57,6 +58,7 @@ class StreamStatistics:
     errors: Counter[str] = attrs.field(factory=Counter)
     resumes: int = 0
     invalidates: int = 0
+    duplicates: int = 0
     rejected: int = 0
     dead_letters: int = 0
     gaps: int = 0
@@ -124,6 +126,8 @@ class StreamStatistics:
                 self.resumes += 1
             case Invalidated():
                 self.invalidates += 1
+            case DuplicatesDropped(events=events):
+                self.duplicates += events
             case EventsRejected():
                 self.rejected += notice.events
                 self.dead_letters += notice.events if notice.action == "dead_letter" else 0

@@ -19,6 +19,7 @@ from rigatoni_core.api.notices import (
     BatchWritten,
     CheckpointFailed,
     CheckpointSaved,
+    DuplicatesDropped,
     EventsRejected,
     GapRecorded,
     Invalidated,
@@ -46,6 +47,7 @@ _LEVELS: dict[type[Notice], int] = {
     WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
     Invalidated: logging.WARNING,
+    DuplicatesDropped: logging.INFO,
     LeaseLost: logging.WARNING,
     LeaseNotRenewed: logging.WARNING,
     PositionTakenByTime: logging.WARNING,
