@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp, escaped
+from rigatoni_core.api.events import (
+    Checkpoint,
+    Gap,
+    Identity,
+    Namespace,
+    Position,
+    ResumeToken,
+    Stream,
+    Timestamp,
+    escaped,
+)
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint, sealed, unseal
 
 STREAM = Stream("p", "shop.orders")
@@ -20,12 +30,14 @@ positions = st.builds(
     st.text(max_size=20),
 )
 identities = st.builds(Identity, st.text(), st.text(), st.none() | st.lists(st.text(), max_size=3).map(tuple))
+namespaces = st.builds(Namespace, st.text(), st.none() | st.text())
+gaps = st.builds(Gap, st.text(), st.none() | positions, positions, st.none() | namespaces)
 checkpoints = st.builds(
     Checkpoint,
     positions,
     st.integers(0, 10**15),
     st.integers(0, 10**9),
-    st.lists(st.builds(Gap, st.text(), st.none() | positions, positions), max_size=3).map(tuple),
+    st.lists(gaps, max_size=3).map(tuple),
     st.none() | positions,
     identities,
 )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, overload
 import attrs
 
 from rigatoni_core.api.errors import DamagedEventError
-from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import ChangeEvent, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment, joined, merged
 
 
@@ -50,11 +50,13 @@ class Heartbeat:
         end: The position that the stream has reached. No event before it is still to come.
         source_time: The server's own time when it replied; None if the source does not know it.
         caught_up: Whether the source knows that nothing was left to read at that time.
+        gaps: Losses that the source noticed: they go on record before the checkpoint moves again.
     """
 
     end: Position
     source_time: Timestamp | None = None
     caught_up: bool = False
+    gaps: tuple[Gap, ...] = ()
 
 
 class Orders(NamedTuple):

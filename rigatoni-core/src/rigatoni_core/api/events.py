@@ -254,11 +254,20 @@ class Position:
 
 @attrs.frozen
 class Gap:
-    """Changes that are lost for good: everything of a stream after `lost` and before `resumed`, and why."""
+    """Changes that are lost for good, and why.
+
+    Attributes:
+        cause: What happened, and what to do about it.
+        lost: The last position before the gap; None if it is unknown.
+        resumed: The position behind the gap.
+        namespace: The one collection whose documents arrived by no event, at `resumed`; None if everything between
+            the two positions is missing.
+    """
 
     cause: str
     lost: Position | None
     resumed: Position
+    namespace: Namespace | None = None
 
 
 @attrs.frozen

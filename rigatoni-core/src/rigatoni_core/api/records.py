@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Namespace, Position, ResumeToken, Stream, Timestamp
 
 FORMAT = 2
 """The record's format version. A newer one is refused, never guessed at.
@@ -87,13 +87,15 @@ def gap_record(gap: Gap) -> dict[str, Any]:
         "cause": gap.cause,
         "lost": position_record(gap.lost) if gap.lost else None,
         "resumed": position_record(gap.resumed),
+        **({"namespace": [gap.namespace.database, gap.namespace.collection]} if gap.namespace else {}),
     }
 
 
 def read_gap(record: Mapping[str, Any]) -> Gap:
     """The gap of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
     lost = read_position(record["lost"]) if record["lost"] else None
-    return Gap(record["cause"], lost, read_position(record["resumed"]))
+    namespace = Namespace(*record["namespace"]) if "namespace" in record else None
+    return Gap(record["cause"], lost, read_position(record["resumed"]), namespace)
 
 
 def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:

@@ -156,7 +156,8 @@ def _shown(name: str, value: Any) -> dict[str, Any]:
         return {name: time_in_words(value.cluster_time)}
     if isinstance(value, Gap):
         after = time_in_words(value.lost.cluster_time) if value.lost else "an unknown position"
-        return {"cause": value.cause, "after": after, "before": time_in_words(value.resumed.cluster_time)}
+        collection = {"collection": str(value.namespace)} if value.namespace else {}
+        return {**collection, "cause": value.cause, "after": after, "before": time_in_words(value.resumed.cluster_time)}
     if isinstance(value, (Stream, Timestamp)):
         return {name: str(value)}
     if isinstance(value, float):

@@ -104,14 +104,21 @@ class CheckpointKeeper:
     @property
     def open_gap(self) -> Gap | None:
         """The gap that was noted, where going on behind it was not recorded yet."""
-        gaps = self._memory.gaps if self._memory else ()
-        return gaps[-1] if gaps and gaps[-1].lost == self.position else None
+        gap = self.gaps[-1] if self.gaps else None
+        return gap if gap is not None and gap.namespace is None and gap.lost == self.position else None
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """The gaps on record, oldest first."""
+        return self._memory.gaps if self._memory else ()
 
     async def note_gap(self, gap: Gap) -> None:
-        """Never forget what is going to be missing; the position stays. Notes nothing where there is none."""
-        if self._memory is not None and gap not in self._memory.gaps:
+        """Put a gap on record; the position stays. Does nothing without a position. May be repeated after an error."""
+        if self._memory is None or (self._saved is not None and gap in self._saved.gaps):
+            return
+        if gap not in self._memory.gaps:
             self._memory = attrs.evolve(self._memory, gaps=(*self._memory.gaps, gap))
-            await self._save()
+        await self._save()
 
     async def record_gap(self, gap: Gap) -> None:
         """Go on from `gap.resumed` and never forget what is missing before it."""

@@ -31,6 +31,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.batcher import Batcher
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.found_gaps import FoundGaps
 from rigatoni_core.engine.leases import LeaseHolder
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.recovery import Recovery
@@ -84,6 +85,7 @@ class Worker:
             retry=self.retry,
             check=self.lease.check,
         )
+        self.gaps = FoundGaps(stream, self.checkpoint, self.retry)
         self._once = once
         self._target: Timestamp | None = None  # the server's time at start
         self._attempt = 0  # to write the batch in work
@@ -121,7 +123,7 @@ class Worker:
         """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
         position = await self.recovery.position()
         async with Batcher(
-            self.recovery.read(position),
+            self.gaps.sifted(self.recovery.read(position)),
             self.settings,
             cut=self._cut,
             eager=self._once,
@@ -134,6 +136,7 @@ class Worker:
             async for item in batches:
                 self._take_up(item, batches)
                 self.lease.check()  # an idle stream writes nothing, and must notice all the same
+                await self.gaps.record()  # before the checkpoint passes them
                 if isinstance(item, EventBatch):
                     item = await self._delivered(item, batches)
                     await self.checkpoint.advance(item.end, item.read)

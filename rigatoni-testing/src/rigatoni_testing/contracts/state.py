@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 from rigatoni_core.api.contracts import StateInspector, StateStore, StreamLister
 from rigatoni_core.api.errors import LeaseLostError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Namespace, Position, ResumeToken, Stream, Timestamp
 
 from rigatoni_testing.batches import STREAM
 from rigatoni_testing.contracts import watching
@@ -34,9 +34,9 @@ class StateStoreContract(Obligations):
 
     async def test_what_was_saved_is_loaded_to_the_last_field(self, make: Make) -> None:
         lost, resumed = checkpoint("lost").position, checkpoint("resumed").position
-        rich = attrs.evolve(
-            checkpoint("ü" * 20_000, events=2**53 + 1, fencing_token=7), gaps=(Gap("cause", lost, resumed),)
-        )
+        gap = Gap("cause", lost, resumed)
+        gaps = (gap, attrs.evolve(gap, namespace=Namespace("a", "b.c")))
+        rich = attrs.evolve(checkpoint("ü" * 20_000, events=2**53 + 1, fencing_token=7), gaps=gaps)
         rich = attrs.evolve(rich, position=attrs.evolve(rich.position, ordinal=3), delivered=lost)
         rich = attrs.evolve(rich, identity=Identity("rs0", "replica-set:a", ("1", "2")))
         async with make() as store:

@@ -107,6 +107,7 @@ def _gap(gap: "Gap") -> dict[str, Any]:
         "cause": gap.cause,
         "after": time_in_words(gap.lost.cluster_time) if gap.lost else None,
         "before": time_in_words(gap.resumed.cluster_time),
+        "collection": str(gap.namespace) if gap.namespace else None,
     }
 
 
@@ -125,6 +126,9 @@ def _print(record: dict[str, Any]) -> None:
     say(f"  definition     {record['fingerprint']} of what is watched, filtered and looked up: {_compared(record)}")
     say(f"  fencing token  {record['fencing_token'] or 'none'}")
     for gap in record["gaps"]:
+        if gap["collection"]:
+            say(f"  gap            documents of {gap['collection']}, at {gap['before']}: {gap['cause']}")
+            continue
         begin = f"after {gap['after']}" if gap["after"] else "from an unknown position"
         say(f"  gap            lost for good: {begin}, until {gap['before']}: {gap['cause']}")
 

@@ -1,0 +1,49 @@
+"""Losses that a source notices while it reads, such as a collection that was renamed into what is watched."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import cast
+
+from rigatoni_core.api.batch import EventBatch, Heartbeat
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.events import Gap, Stream
+from rigatoni_core.api.notices import GapRecorded
+from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.retry import Retry
+
+
+class FoundGaps:
+    """Takes the gaps from what a source yields, and records them before the checkpoint moves past them.
+
+    The source yields a gap before the events behind it. So every save that comes later has it on record, although
+    events wait in a buffer in between; and what was recorded ahead of a crash is recognized when it is found again.
+
+    Args:
+        stream: The stream.
+        checkpoint: Where gaps are recorded.
+        retry: Repeats a save that failed with a `Transient` error.
+    """
+
+    def __init__(self, stream: Stream, checkpoint: CheckpointKeeper, retry: Retry) -> None:
+        self._stream = stream
+        self._checkpoint = checkpoint
+        self._retry = retry
+        self._found: list[Gap] = []
+
+    async def sifted(self, items: AsyncIterator[EventBatch | Heartbeat]) -> AsyncIterator[EventBatch | Heartbeat]:
+        """The items as they come; their gaps are kept for `record`."""
+        async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
+            async for item in reading:
+                if isinstance(item, Heartbeat):
+                    self._found += item.gaps
+                yield item
+
+    async def record(self) -> None:
+        """Put what was found since the last call on record."""
+        while self._found:
+            gap = self._found[0]
+            known = gap in self._checkpoint.gaps
+            await self._retry(self._checkpoint.note_gap, gap)
+            self._found.pop(0)
+            if not known:
+                publish(GapRecorded(stream=self._stream, gap=gap))
