@@ -50,7 +50,7 @@ async def test_calls_are_made_in_order_on_a_thread_that_ends_with_them(executor)
     await idle()
 
 
-async def test_B16_one_thread_hangs_further_calls_fail_at_once_until_it_returns(executor):
+async def test_one_thread_hangs_further_calls_fail_at_once_until_it_returns(executor):
     hang, made = await hung(executor), []
     for number in range(20):
         with pytest.raises((TimeoutError, HungError)):

@@ -374,7 +374,7 @@ def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("hands", ["cleared", "set back"])
-def test_A9_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stream_before(hands, lost):
+def test_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stream_before(hands, lost):
     async def main():
         log, store, destination = log_of(3), FlakyStateStore(), RecordingDestination()
         running = pipeline(log, destination, store, "one")
@@ -446,7 +446,7 @@ def test_a_renewal_that_comes_back_after_it_was_given_up_brings_no_old_lease_bac
     run_virtual(main())
 
 
-def test_A9_another_owner_who_saved_nothing_sends_no_worker_back():
+def test_another_owner_who_saved_nothing_sends_no_worker_back():
     """The token of a grant jumps; only the token of a stored record shows that others decided anything."""
 
     async def main():
@@ -469,7 +469,7 @@ def test_A9_another_owner_who_saved_nothing_sends_no_worker_back():
     run_virtual(main())
 
 
-def test_A9_a_save_whose_response_was_lost_is_known_as_the_workers_own():
+def test_a_save_whose_response_was_lost_is_known_as_the_workers_own():
     async def main():
         store, tokens = FlakyStateStore(), []
         keeper = CheckpointKeeper(STREAM, store, Settings(), lambda: tokens[-1])
@@ -494,7 +494,7 @@ def test_A9_a_save_whose_response_was_lost_is_known_as_the_workers_own():
     run_virtual(main())
 
 
-def test_A9_a_fresh_stream_whose_anchor_could_not_be_saved_keeps_it_although_it_was_cleared_before():
+def test_a_fresh_stream_whose_anchor_could_not_be_saved_keeps_it_although_it_was_cleared_before():
     async def main():
         store, tokens = FlakyStateStore(), [7]
         await store.clear_resume_token(STREAM, fencing_token=7)

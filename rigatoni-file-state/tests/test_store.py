@@ -224,7 +224,7 @@ def own_threads():
     return sum(thread.name.startswith("rigatoni-file-state") for thread in threading.enumerate())
 
 
-async def test_B16_while_the_folder_hangs_one_thread_waits_however_often_it_is_tried(tmp_path, monkeypatch):
+async def test_while_the_folder_hangs_one_thread_waits_however_often_it_is_tried(tmp_path, monkeypatch):
     store = FileStateStore(path=tmp_path)
     streams = [Stream("p", f"shop.{number}") for number in range(20)]
     async with store:
@@ -261,7 +261,7 @@ async def test_B16_while_the_folder_hangs_one_thread_waits_however_often_it_is_t
                     await asyncio.sleep(0.01)
 
 
-async def test_B16_entering_a_folder_that_hangs_is_one_thread_too_and_works_once_it_responds(tmp_path, monkeypatch):
+async def test_entering_a_folder_that_hangs_is_one_thread_too_and_works_once_it_responds(tmp_path, monkeypatch):
     store, hang = FileStateStore(path=tmp_path), threading.Event()
     real = files.make_folder
     monkeypatch.setattr(files, "make_folder", lambda folder: hang.wait(30) and real(folder))
@@ -309,7 +309,7 @@ async def test_the_folder_is_left_only_after_a_save_that_hangs(tmp_path, monkeyp
 # --- fencing tokens where nobody grants leases
 
 
-async def test_A9_a_record_that_has_a_fencing_token_is_continued_under_it(tmp_path):
+async def test_a_record_that_has_a_fencing_token_is_continued_under_it(tmp_path):
     """It was copied from a store with leases, say, or written by an older version."""
     async with FileStateStore(path=tmp_path) as store:
         await store.save_resume_token(STREAM, checkpoint("copied", fencing_token=6))
@@ -320,7 +320,7 @@ async def test_A9_a_record_that_has_a_fencing_token_is_continued_under_it(tmp_pa
         assert (stored.position.resume_token, stored.fencing_token) == ("next", 6)
 
 
-async def test_A9_a_clear_is_obeyed_and_a_lost_record_is_saved_again(tmp_path):
+async def test_a_clear_is_obeyed_and_a_lost_record_is_saved_again(tmp_path):
     async with FileStateStore(path=tmp_path) as store:
         keeper = CheckpointKeeper(STREAM, store, Settings(), lambda: None)
         assert await keeper.load() is None

@@ -40,7 +40,7 @@ async def the_clock_passes(client, token):
 
 
 @pytest.mark.parametrize("lost", some_of("fence", "checkpoint"), ids="+".join)
-async def test_A9_whatever_was_lost_a_later_grant_fences_off_an_earlier_one(store, client, keys, checkpoint, lost):
+async def test_whatever_was_lost_a_later_grant_fences_off_an_earlier_one(store, client, keys, checkpoint, lost):
     for _ in range(5):
         old = await store.acquire(STREAM, owner="one", ttl=30)
     await store.save_resume_token(STREAM, checkpoint("old", fencing_token=old.fencing_token))
@@ -57,7 +57,7 @@ async def test_A9_whatever_was_lost_a_later_grant_fences_off_an_earlier_one(stor
 
 
 @pytest.mark.parametrize("lost", some_of("fence", "checkpoint", "lease"), ids="+".join)
-async def test_A9_the_owner_saves_again_what_the_server_has_lost_and_its_fence_too(
+async def test_the_owner_saves_again_what_the_server_has_lost_and_its_fence_too(
     store, client, keys, checkpoint, lost
 ):
     lease = await store.acquire(STREAM, owner="one", ttl=30)
@@ -73,7 +73,7 @@ async def test_A9_the_owner_saves_again_what_the_server_has_lost_and_its_fence_t
             await store.save_resume_token(STREAM, checkpoint("late", fencing_token=other))
 
 
-async def test_A9_an_owner_that_has_not_saved_yet_is_known_by_its_lease(store, client, keys, checkpoint):
+async def test_an_owner_that_has_not_saved_yet_is_known_by_its_lease(store, client, keys, checkpoint):
     old = await store.acquire(STREAM, owner="one", ttl=30)
     await store.save_resume_token(STREAM, checkpoint("old", fencing_token=old.fencing_token))
     await store.release(old)
@@ -85,14 +85,14 @@ async def test_A9_an_owner_that_has_not_saved_yet_is_known_by_its_lease(store, c
 
 
 @pytest.mark.parametrize("found", [None, 3])
-async def test_A9_a_renewal_restores_a_fence_that_was_lost_or_put_back(store, client, keys, found):
+async def test_a_renewal_restores_a_fence_that_was_lost_or_put_back(store, client, keys, found):
     lease = await store.acquire(STREAM, owner="one", ttl=30)
     await (client.delete(keys.fence) if found is None else client.set(keys.fence, found))
     await store.renew(lease, ttl=30)
     assert int(await client.get(keys.fence)) == lease.fencing_token
 
 
-async def test_A9_I5_a_replica_that_takes_over_without_the_last_grant_gives_no_token_twice(tmp_path, checkpoint):
+async def test_I5_a_replica_that_takes_over_without_the_last_grant_gives_no_token_twice(tmp_path, checkpoint):
     with (
         RedisServer(tmp_path / "master") as master,
         RedisServer(tmp_path / "replica", replicaof=f"127.0.0.1 {master.port}") as replica,
@@ -122,7 +122,7 @@ async def test_A9_I5_a_replica_that_takes_over_without_the_last_grant_gives_no_t
                 assert (await after.load_resume_token(STREAM)).position.resume_token == "hundred"
 
 
-async def test_A9_small_tokens_and_records_of_an_older_version_are_continued(store, client, keys, checkpoint):
+async def test_small_tokens_and_records_of_an_older_version_are_continued(store, client, keys, checkpoint):
     record = json.loads(dump_checkpoint(STREAM, checkpoint("old", fencing_token=6)))
     assert unseal(record)
     await client.set(keys.checkpoint, json.dumps(sealed(record | {"format": 1})))
@@ -141,7 +141,7 @@ async def test_A9_small_tokens_and_records_of_an_older_version_are_continued(sto
 @pytest.mark.parametrize(
     "content", [b"\xff garbage", b"[]", b'{"fencing_token": 1e300}', b'{"fencing_token": "x"}', b"[" * 5000]
 )
-async def test_A9_a_damaged_record_bears_no_witness(store, client, keys, checkpoint, content):
+async def test_a_damaged_record_bears_no_witness(store, client, keys, checkpoint, content):
     await client.set(keys.checkpoint, content)
     lease = await store.acquire(STREAM, owner="one", ttl=30)
     await store.save_resume_token(STREAM, checkpoint("new", fencing_token=lease.fencing_token))
