@@ -340,6 +340,7 @@ async def test_streams_are_listed_by_their_exact_names_and_nothing_else_is(tmp_p
         store.record(Stream("p", "damaged")).write_bytes(b"garbage")
         (tmp_path / "p" / ".left.json.tmp").write_bytes(b"half")
         (tmp_path / "p" / "shop.json.corrupt-1").write_bytes(b"old")
+        (tmp_path / "p" / "._shop.json").write_bytes(b"what macOS puts beside files on a network disk")
         (tmp_path / "notes.json").write_bytes(b"{}")
         expected = sorted([*streams, Stream("p", "damaged")])
         assert await store.streams() == expected

@@ -57,9 +57,7 @@ async def test_whatever_was_lost_a_later_grant_fences_off_an_earlier_one(store, 
 
 
 @pytest.mark.parametrize("lost", some_of("fence", "checkpoint", "lease"), ids="+".join)
-async def test_the_owner_saves_again_what_the_server_has_lost_and_its_fence_too(
-    store, client, keys, checkpoint, lost
-):
+async def test_the_owner_saves_again_what_the_server_has_lost_and_its_fence_too(store, client, keys, checkpoint, lost):
     lease = await store.acquire(STREAM, owner="one", ttl=30)
     token = lease.fencing_token
     await store.save_resume_token(STREAM, checkpoint("before", fencing_token=token))
@@ -82,6 +80,16 @@ async def test_an_owner_that_has_not_saved_yet_is_known_by_its_lease(store, clie
     with pytest.raises(LeaseLostError):
         await store.save_resume_token(STREAM, checkpoint("late", fencing_token=old.fencing_token))
     await store.save_resume_token(STREAM, checkpoint("new", fencing_token=new.fencing_token))
+
+
+async def test_a_record_alone_fences_off_earlier_owners(store, client, keys, checkpoint):
+    old = await store.acquire(STREAM, owner="one", ttl=30)
+    new = await store.acquire(STREAM, owner="one", ttl=30)
+    await store.save_resume_token(STREAM, checkpoint("new", fencing_token=new.fencing_token))
+    await client.delete(keys.fence, keys.lease)
+    with pytest.raises(LeaseLostError):
+        await store.save_resume_token(STREAM, checkpoint("late", fencing_token=old.fencing_token))
+    await store.save_resume_token(STREAM, checkpoint("newer", fencing_token=new.fencing_token))
 
 
 @pytest.mark.parametrize("found", [None, 3])

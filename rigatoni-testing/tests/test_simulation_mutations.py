@@ -306,6 +306,18 @@ class GrantsAHeldLease(MemoryStateStore):
         return await MemoryStateStore.acquire(self, stream, owner=owner, ttl=ttl)
 
 
+class CountsGrants(MemoryStateStore):
+    """Without a look at the clock, its fencing tokens start again once its data is lost."""
+
+    async def acquire(self, stream, *, owner, ttl):
+        fence = self._fence(stream) or 0
+        if (lease := await MemoryStateStore.acquire(self, stream, owner=owner, ttl=ttl)) is None:
+            return None
+        self._fencing_tokens[stream.key] = fence + 1
+        self._leases[stream.key] = lease = attrs.evolve(lease, fencing_token=fence + 1)
+        return lease
+
+
 class WritesTheLeadLast(ChainDestination):
     async def _put(self, stream, lead):
         bucket = self.buckets[stream.key]
@@ -361,6 +373,7 @@ class BeginsWithoutTheAnchorInForce(ChainDestination):
 PARTS = [
     Parts(store=IgnoresFencingTokens),
     Parts(store=GrantsAHeldLease),
+    Parts(store=CountsGrants),
     Parts(chain=WritesTheLeadLast),
     Parts(chain=AdoptsWithoutComparingEnds),
     Parts(chain=AcceptsForeignObjects),

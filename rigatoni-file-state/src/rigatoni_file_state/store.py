@@ -153,7 +153,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
             files.keep_aside(path, content)
             return
         if stored != fencing_token:
-            raise LeaseLostError(f"{stream} was saved by another owner (fencing token {stored}, ours {fencing_token})")
+            raise LeaseLostError(f"{stream} has another owner: its fencing token is {stored}, ours is {fencing_token}")
 
     def record(self, stream: Stream) -> Path:
         """Where the stream's record is."""

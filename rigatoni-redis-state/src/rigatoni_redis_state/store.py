@@ -173,7 +173,7 @@ class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateIn
             replicated=True,
         )
         if fence is not None:
-            raise LeaseLostError(f"{stream} was granted to another owner (fencing token {fence}, ours {fencing_token})")
+            raise LeaseLostError(f"{stream} has another owner: its fencing token is {fence}, ours is {fencing_token}")
         self._corrupt.discard(stream.key)
 
     # --- leases

@@ -97,7 +97,7 @@ class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, Config
         """Refuse a token that is not the fence; the first one that comes becomes it."""
         fence = self._fence(stream)
         if fence not in (None, fencing_token):
-            raise LeaseLostError(f"{stream} was granted to another owner (fencing token {fence}, ours {fencing_token})")
+            raise LeaseLostError(f"{stream} has another owner: its fencing token is {fence}, ours is {fencing_token}")
         self._fencing_tokens[stream.key] = fencing_token
 
     def _fence(self, stream: Stream) -> int | None:

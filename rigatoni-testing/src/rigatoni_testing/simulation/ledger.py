@@ -34,6 +34,7 @@ class Account:
     damaged: bool = False  # whether the checkpoint's record ever was
     restored: bool = False  # whether the state store ever lost or replaced it
     definitions: int = 0
+    granted: int = 0  # the highest fencing token of a lease
 
 
 @attrs.define(eq=False)
@@ -170,6 +171,13 @@ class Ledger:
     def leases(self, network: Network, stream: Stream, lease: Lease | None) -> None:
         """A process learned that it holds a lease, or that it holds none."""
         self._readings.setdefault((network, stream.key), _Reading(0, 0)).lease = lease
+
+    def grants(self, lease: Lease) -> None:
+        """The store granted a lease: its fencing token never comes again, whatever the store has lost."""
+        account = self.accounts[lease.stream.key]
+        if lease.fencing_token <= account.granted:
+            self.violation(f"{lease.stream}: fencing token {lease.fencing_token} after {account.granted}")
+        account.granted = max(account.granted, lease.fencing_token)
 
     def saved(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """A checkpoint was stored: nothing before it may be missing, and no older owner may store one."""

@@ -140,11 +140,13 @@ class ModelLeaseStore(ModelStateStore, LeaseKeeper, Membership):
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
         """See `LeaseKeeper`."""
         asked = asyncio.get_running_loop().time()
-        lease = await self.network.request(
-            Server.STATE,
-            f"acquiring of {stream}",
-            lambda: at_once(self.store.acquire(stream, owner=owner, ttl=ttl)),
-        )
+
+        def acquire() -> Lease | None:
+            if (lease := at_once(self.store.acquire(stream, owner=owner, ttl=ttl))) is not None:
+                self.ledger.grants(lease)
+            return lease
+
+        lease = await self.network.request(Server.STATE, f"acquiring of {stream}", acquire)
         return self._learned(stream, lease, asked + ttl)
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
