@@ -69,6 +69,16 @@ def test_the_defaults_that_are_commented_out_are_the_defaults(tmp_path, monkeypa
     assert repr(as_is.source) == repr(explicit.source)
 
 
+def test_a_new_file_asks_for_the_documents_of_updates():
+    """Without them a table of changes cannot say what the newest state of an updated document is."""
+    types = {("source",): "mongodb", ("destination",): "local", ("state",): "file"}
+    text = completed(types).text("pipeline.toml")
+    assert tomllib.loads(text)["pipeline"]["source"]["full_document"] == "updateLookup"
+    others = completed(types)
+    others._values[("source", "full_document")] = "default"
+    assert tomllib.loads(others.text("pipeline.toml"))["pipeline"]["source"]["full_document"] == "default"
+
+
 def test_options_write_the_file_and_nothing_is_overwritten(tmp_path):
     command = [*RIGATONI, "init", "orders.toml", *GIVEN]
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)

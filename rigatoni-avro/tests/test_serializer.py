@@ -80,6 +80,13 @@ def test_C8_five_thousand_events_of_one_second_keep_order_and_increment():
     assert [record["cluster_time_increment"] for record in records_of(events)] == list(range(1, 5001))
 
 
+def test_events_of_a_transaction_keep_their_ordinals_whatever_is_taken_out():
+    events = [event_document(number, clusterTime=Timestamp(1_700_000_000, 1)) for number in range(1500)]
+    batch = batch_of(events).without({0, 3})[1:]
+    records = fastavro.reader(io.BytesIO(AvroSerializer().serialize(batch)))
+    assert [record["ordinal"] for record in records] == [2, *range(4, 1500)]
+
+
 def test_C9_unknown_operations_and_fields_are_kept():
     (record,) = records_of([event_document(0, operationType="teleport", newer={"deep": 1})])
     assert record["operation"] == "teleport"

@@ -36,6 +36,10 @@ def namespaces(*documents):
     return bson_document(values)
 
 
+def columns_of(raws):
+    return EventColumns.of_raw(raws, range(7, 7 + len(raws)))
+
+
 @given(raws=st.lists(EVENTS, max_size=5))
 @example(raws=[namespaces({"db": "a"}, {"db": "a"}), namespaces({"db": "a"}, {}, {"db": "b"})])
 @example(raws=[namespaces({"db": "a"}, {"db": "a", "x": 1}), namespaces({"db": "a", "x": 1}, {"db": "a"})])
@@ -43,7 +47,7 @@ def namespaces(*documents):
     raws=[namespaces({"db": "a"}, None), namespaces(None, {"coll": "b", "db": "a"}, {"db": 1}), namespaces({"x": 1})]
 )
 def test_Z11_C6_the_columns_of_an_event_hold_all_of_it(raws):
-    rows = rows_of(EventColumns.of_raw(raws))
+    rows = rows_of(columns_of(raws))
     assert list(map(elements_of_row, rows)) == list(map(elements_of_event, raws))
 
 
@@ -51,7 +55,7 @@ def test_every_recorded_event_comes_back():
     count = 0
     for path in sorted(RECORDINGS.glob("*.bson")):
         events = recorded_events(path)
-        rows = rows_of(EventColumns.of_raw(events))
+        rows = rows_of(columns_of(events))
         assert list(map(elements_of_row, rows)) == list(map(elements_of_event, events))
         count += len(rows)
     assert count > 3000
@@ -63,7 +67,7 @@ def test_whatever_the_bytes_they_are_columns_or_the_walker_refuses_them_too(raw,
     changed = bytearray(raw)
     changed[place] = data.draw(st.sampled_from([0, 0xFF, changed[place] ^ 1]))
     for damaged in (bytes(changed), raw[:place], raw + b"\0"):
-        columns = EventColumns.of_raw([damaged])
+        columns = columns_of([damaged])
         for name in DOCUMENTS:
             CANONICAL.write(columns, name)
         if columns.errors:
@@ -77,8 +81,9 @@ def test_an_event_of_a_transaction_column_by_column():
     (path,) = RECORDINGS.glob("transaction.bson")
     raw = next(raw for raw in recorded_events(path) if b"txnNumber" in raw)
     event = decode(raw)
-    values = {name: column[0] for name, column in EventColumns.of_raw([raw]).values.items()}
+    values = {name: column[0] for name, column in columns_of([raw]).values.items()}
     assert list(values) == [column.name for column in COLUMNS]
+    assert values["ordinal"] == 7
     assert values["operation"] == event["operationType"]
     assert (values["database"], values["collection"]) == (event["ns"]["db"], event["ns"]["coll"])
     assert (values["cluster_time"], values["cluster_time_increment"]) == (
@@ -96,7 +101,7 @@ def test_an_event_of_a_transaction_column_by_column():
 def test_null_is_not_absent():
     events = [event_document(0, fullDocument=None), event_document(1)]
     del events[1]["fullDocument"]
-    columns = EventColumns.of_raw(list(map(encode, events)))
+    columns = columns_of(list(map(encode, events)))
     assert columns.values["full_document"] == (NULL, None)
     assert CANONICAL.write(columns, "full_document") == [b"null", None]
 
@@ -104,7 +109,7 @@ def test_null_is_not_absent():
 def test_what_no_column_can_say_is_kept_in_order():
     event = event_document(0, to={"db": "a"}, operationType=7, wallTime=None)
     event["ns"]["more"] = 1
-    values = {name: column[0] for name, column in EventColumns.of_raw([encode(event)]).values.items()}
+    values = {name: column[0] for name, column in columns_of([encode(event)]).values.items()}
     assert decode(values["unknown_fields"]) == {
         "operationType": 7,
         "to": {"db": "a"},
@@ -118,7 +123,7 @@ def test_what_no_column_can_say_is_kept_in_order():
 @pytest.mark.parametrize("text", [b"\xff", b"a\0b"])
 def test_an_operation_that_is_no_text_of_a_table_is_kept(text):
     raw = bson_document([(b"operationType", 0x02, bson_string(text))])
-    values = EventColumns.of_raw([raw]).values
+    values = columns_of([raw]).values
     assert values["operation"] == [None]
     assert values["unknown_fields"] == [raw]
 
@@ -135,7 +140,7 @@ def test_an_operation_that_is_no_text_of_a_table_is_kept(text):
 )
 def test_C6_a_wall_time_that_readers_stumble_over_is_kept_elsewhere(milliseconds, kept):
     raw = bson_document([(b"wallTime", 0x09, milliseconds.to_bytes(8, "little", signed=True))])
-    values = EventColumns.of_raw([raw]).values
+    values = columns_of([raw]).values
     assert values["wall_time"] == [milliseconds if kept else None]
     assert values["unknown_fields"] == [None if kept else raw]
 
@@ -144,7 +149,7 @@ def test_malformed_events_are_named_all_at_once_each_with_its_byte():
     events = [encode(event_document(number, fullDocument={"flag": True})) for number in range(9)]
     events[2] = events[2].replace(b"\x08flag\0\1", b"\x08flag\0\2")
     events[5] = events[5][:-1] + b"\1"
-    columns = EventColumns.of_raw(events)
+    columns = columns_of(events)
     for name in DOCUMENTS:
         CANONICAL.write(columns, name)
     with pytest.raises(RejectedEventsError) as caught:
@@ -152,10 +157,10 @@ def test_malformed_events_are_named_all_at_once_each_with_its_byte():
     assert caught.value.events.keys() == {2, 5}
     assert caught.value.events[2].offset == events[2].index(b"\x08flag")
     assert caught.value.remedy
-    assert {column[5] for column in columns.values.values()} == {None}
+    assert {column[5] for name, column in columns.values.items() if name != "ordinal"} == {None}
 
 
 def test_no_event_has_every_column():
-    columns = EventColumns.of_raw([])
+    columns = columns_of([])
     assert [len(column) for column in columns.values.values()] == [0] * len(COLUMNS)
     columns.check()

@@ -107,7 +107,7 @@ def test_a_null_document_an_absent_one_and_an_empty_text_are_three_things(tmp_pa
 def test_python_reads_it_strictly():
     content = CsvSerializer().serialize(batch_of([event_document(n, text='a"b\n,') for n in range(3)])).decode()
     rows = list(csv.reader(io.StringIO(content, newline=""), strict=True))
-    assert [len(row) for row in rows] == [14] * 4
+    assert [len(row) for row in rows] == [15] * 4
     assert content.count("\n") == content.count("\r\n") == 4
 
 

@@ -65,6 +65,14 @@ def test_C8_five_thousand_events_of_one_second_keep_order_and_increment():
     rows = rows_of(events)
     assert {row["cluster_time"] for row in rows} == {"2023-11-14T22:13:20Z"}
     assert [int(row["cluster_time_increment"]) for row in rows] == list(range(1, 5001))
+    assert {row["ordinal"] for row in rows} == {"0"}
+
+
+def test_events_of_a_transaction_keep_their_ordinals_whatever_is_taken_out():
+    events = [event_document(number, clusterTime=Timestamp(1_700_000_000, 1)) for number in range(1500)]
+    batch = batch_of(events).without({0, 3})[1:]
+    rows = csv.DictReader(io.StringIO(CsvSerializer().serialize(batch).decode(), newline=""))
+    assert [int(row["ordinal"]) for row in rows] == [2, *range(4, 1500)]
 
 
 def test_C9_unknown_operations_and_fields_are_kept():
@@ -78,7 +86,7 @@ def test_text_is_in_quotes_and_nothing_else_is():
     content = CsvSerializer(header=False, null="-").serialize(batch_of([event])).decode()
     assert content.endswith(
         '","insert","shop","orders",2023-11-14T22:13:20Z,1,-,"{""_id"":0}",'
-        '"{""_id"":0,""value"":""value 0""}",-,-,-,-,"{""txnNumber"":null}"\r\n'
+        '"{""_id"":0,""value"":""value 0""}",-,-,-,-,"{""txnNumber"":null}",0\r\n'
     )
 
 

@@ -4,6 +4,7 @@ import json
 import struct
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 from bson import ObjectId, Regex, Timestamp, decode, encode, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -11,9 +12,10 @@ from bson.decimal128 import Decimal128
 from rigatoni_bson.dates import iso
 from rigatoni_bson.testing.reading import bson_document, bson_string
 from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.events import Timestamp as Time
 from rigatoni_json.plugin import rigatoni_serializers
 from rigatoni_json.serializer import JsonSerializer
-from rigatoni_testing.batches import batch_of, event_document, recorded_events
+from rigatoni_testing.batches import START, batch_of, event_document, recorded_events
 
 MODES = ("relaxed", "canonical", "plain")
 DATE = struct.pack("<q", 1_714_564_805_120)
@@ -213,6 +215,21 @@ def test_recorded_events_about_collections(mode, recordings):
     assert {"insert", "rename", "drop", "dropDatabase"} <= seen
 
 
+@pytest.mark.parametrize(("mode", "third"), [("relaxed", 7), ("canonical", {"$numberInt": "7"}), ("plain", 7)])
+def test_ordinals_are_written_by_option_and_stay_when_events_are_taken_out(mode, third):
+    text = '"}\n{"'  # nothing inside a line ends it
+    events = [event_document(n, clusterTime=Timestamp(1_700_000_000, 1), fullDocument={"t": text}) for n in range(4)]
+    after = attrs.evolve(START, cluster_time=Time(1_700_000_000, 1), ordinal=5)
+    batch = batch_of([*events, {**event_document(4), "ordinal": "mine"}], after=after).without({1})
+    lines = JsonSerializer(mode=mode, ordinal=True).serialize(batch).splitlines()
+    plain = JsonSerializer(mode=mode).serialize(batch).splitlines()
+    found = [json.loads(line) for line in lines]
+    assert found[1]["ordinal"] == third
+    assert [document["fullDocument"].get("t") for document in found] == [text] * 3 + [None]
+    for line, without in zip(lines, plain, strict=True):
+        assert line.startswith(without[:-1] + b',"ordinal":')
+
+
 def test_one_line_per_event_each_ended():
     data = JsonSerializer().serialize(batch_of([event_document(0, text="a\nb\r\u2028"), event_document(1)]))
     assert data.count(b"\n") == 2
@@ -240,7 +257,7 @@ def test_says_what_it_writes():
     assert isinstance(serializer, Serializer)
     assert (serializer.media_type, serializer.suffix) == ("application/x-ndjson", ".ndjson")
     assert (serializer.content_encoding, serializer.compressed) == (None, False)
-    assert repr(serializer) == "JsonSerializer(mode='relaxed')"
+    assert repr(serializer) == "JsonSerializer(mode='relaxed', ordinal=False)"
 
 
 def test_the_hook_yields_it():

@@ -21,7 +21,7 @@ impl Rows {
     }
 
     /// Append a row; `None`: it is left to the reference, and a part of it was appended.
-    pub fn row(&mut self, event: &Event<'_>) -> Option<()> {
+    pub fn row(&mut self, event: &Event<'_>, ordinal: i64) -> Option<()> {
         if event
             .wall_time
             .is_some_and(|time| !(0..numbers::YEAR_10000).contains(&time))
@@ -56,6 +56,13 @@ impl Rows {
             self.document(field, self.mode)?;
         }
         self.long(event.txn_number);
+        self.unknown(event)?;
+        self.long(Some(ordinal));
+        Some(())
+    }
+
+    /// All other fields, in one document.
+    fn unknown(&mut self, event: &Event<'_>) -> Option<()> {
         if event.unknown.is_empty() {
             self.out.push(0);
             return Some(());

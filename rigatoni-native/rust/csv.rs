@@ -32,7 +32,7 @@ impl<'o> Rows<'o> {
     }
 
     /// Append a row; `None`: it is left to the reference, and a part of it was appended.
-    pub fn row(&mut self, event: &Event<'_>) -> Option<()> {
+    pub fn row(&mut self, event: &Event<'_>, ordinal: i64) -> Option<()> {
         self.document(&event.resume_token, Mode::Canonical)?;
         for text in [event.operation, event.database, event.collection] {
             self.next();
@@ -73,6 +73,7 @@ impl<'o> Rows<'o> {
             json::document_of(&mut cell, &event.unknown, self.mode)?;
             self.put_back(cell);
         }
+        self.bare(Some(ordinal), numbers::integer);
         self.out.extend_from_slice(b"\r\n");
         Some(())
     }

@@ -91,12 +91,13 @@ fn json_lines<'py>(
     Ok((PyBytes::new(py, &text), left))
 }
 
-/// Each change event as a CSV row; `json_lines` says what the arguments and the answer are.
+/// Each change event as a CSV row that ends in its ordinal; `json_lines` says what the arguments and the answer are.
 #[pyfunction]
 fn csv_rows<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,
     offsets: PyBuffer<u64>,
+    ordinals: PyBuffer<i64>,
     mode: &str,
     delimiter: &[u8],
     null: &[u8],
@@ -104,6 +105,7 @@ fn csv_rows<'py>(
 ) -> PyResult<Lines<'py>> {
     let mode = mode_named(mode)?;
     let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
+    let ordinals = one_for_each(ordinals.to_vec(py)?, &offsets)?;
     let (text, left) = py.detach(|| {
         let mut rows = csv::Rows::new(
             mode,
@@ -113,11 +115,11 @@ fn csv_rows<'py>(
             size(&offsets, raw) * 3 / 2,
         );
         let mut left = Vec::new();
-        for (index, pair) in offsets.windows(2).enumerate() {
+        for (index, (pair, ordinal)) in offsets.windows(2).zip(ordinals).enumerate() {
             let start = rows.out.len();
             if document(raw, pair[0], pair[1])
                 .and_then(Event::of)
-                .and_then(|event| rows.row(&event))
+                .and_then(|event| rows.row(&event, ordinal))
                 .is_none()
             {
                 rows.out.truncate(start);
@@ -132,24 +134,26 @@ fn csv_rows<'py>(
 /// Rows, where each ends, and for each event that is left out its index and where in the rows it belongs.
 type Rows<'py> = (Bound<'py, PyBytes>, Vec<usize>, Vec<(usize, usize)>);
 
-/// Each change event in Avro's binary encoding. Without a mode documents are their own bytes.
+/// Each change event in Avro's binary encoding, its ordinal last. Without a mode documents are their own bytes.
 #[pyfunction]
 fn avro_rows<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,
     offsets: PyBuffer<u64>,
+    ordinals: PyBuffer<i64>,
     mode: Option<&str>,
 ) -> PyResult<Rows<'py>> {
     let mode = mode.map(mode_named).transpose()?;
     let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
+    let ordinals = one_for_each(ordinals.to_vec(py)?, &offsets)?;
     let (text, ends, left) = py.detach(|| {
         let mut rows = avro::Rows::new(mode, size(&offsets, raw) * 5 / 4);
         let (mut ends, mut left) = (Vec::new(), Vec::new());
-        for (index, pair) in offsets.windows(2).enumerate() {
+        for (index, (pair, ordinal)) in offsets.windows(2).zip(ordinals).enumerate() {
             let start = rows.out.len();
             if document(raw, pair[0], pair[1])
                 .and_then(Event::of)
-                .and_then(|event| rows.row(&event))
+                .and_then(|event| rows.row(&event, ordinal))
                 .is_some()
             {
                 ends.push(rows.out.len());
@@ -161,6 +165,18 @@ fn avro_rows<'py>(
         (rows.out, ends, left)
     });
     Ok((PyBytes::new(py, &text), ends, left))
+}
+
+/// The ordinals, one for each document between the offsets.
+fn one_for_each(ordinals: Vec<i64>, offsets: &[u64]) -> PyResult<Vec<i64>> {
+    if ordinals.len() == offsets.len().saturating_sub(1) {
+        return Ok(ordinals);
+    }
+    Err(PyValueError::new_err(format!(
+        "{} ordinals for {} offsets",
+        ordinals.len(),
+        offsets.len()
+    )))
 }
 
 fn mode_named(name: &str) -> PyResult<Mode> {

@@ -1,8 +1,10 @@
 """Tables by the accelerator are those of the pure path, to the letter, damaged events included."""
 
 from array import array
+from functools import partial
 from itertools import accumulate
 
+import attrs
 import pytest
 from bson import (
     Binary,
@@ -25,8 +27,10 @@ from rigatoni_bson.modes import MODES
 from rigatoni_bson.testing.strategies import DAMAGED, DOCUMENTS, EVENTS
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.events import Timestamp as Time
 from rigatoni_core.api.segments import Segment
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_native import avro_rows, csv_rows
 from rigatoni_parquet.inference import Findings, inferred
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
@@ -51,7 +55,8 @@ def unchecked(events):
     """A batch of whatever bytes: nothing is read from them."""
     offsets = array("Q", accumulate(map(len, events), initial=0))
     buffer = memoryview(b"".join(events))
-    return EventBatch(STREAM, first=START, end=START, segments=[Segment(buffer, offsets)], decoder=TestDecoder())
+    first = attrs.evolve(START, ordinal=1000)
+    return EventBatch(STREAM, first=first, end=START, segments=[Segment(buffer, offsets)], decoder=TestDecoder())
 
 
 OPTIONS = st.fixed_dictionaries(
@@ -84,6 +89,26 @@ def test_a_part_of_a_batch_gives_its_rows():
     accelerated, pure = both(CsvSerializer, batch[3:7])
     assert accelerated == pure
     assert accelerated.count(b"\r\n") == 5
+
+
+@pytest.mark.parametrize("make", [CsvSerializer, AvroSerializer, ParquetSerializer])
+def test_what_is_left_of_a_transaction_keeps_its_ordinals(make):
+    """Some events are left to the pure path; ordinals of one, two and three digits, from another position on."""
+    events = [event_document(number, seconds=1_700_000_000, increment=7) for number in range(300)]
+    for number in (0, 5, 299):
+        events[number]["txnNumber"] = "odd"
+    after = attrs.evolve(START, cluster_time=Time(1_700_000_000, 7), ordinal=3)
+    accelerated, pure = both(make, batch_of(events, after=after).without({1, 2, 150}))
+    assert accelerated == pure
+
+
+def test_ordinals_that_are_not_one_for_each_event_are_an_error():
+    for rows in (
+        partial(csv_rows, b"", array("Q", [0]), array("q", [1]), "relaxed", b",", b"", False),
+        partial(avro_rows, b"", array("Q", [0]), array("q", [1]), None),
+    ):
+        with pytest.raises(ValueError, match="1 ordinals"):
+            rows()
 
 
 @settings(deadline=None, max_examples=300)

@@ -85,6 +85,14 @@ def test_null_is_not_absent(read):
         assert [row[column] for row in rows] == ["null", None]
 
 
+def test_events_of_a_transaction_keep_their_ordinals_whatever_is_taken_out(read):
+    events = [event_document(number, clusterTime=Timestamp(1_700_000_000, 1)) for number in range(1500)]
+    batch = batch_of(events).without({0, 3})[1:]
+    for documents in ("json", "nested"):
+        rows = read(ParquetSerializer(documents=documents).serialize(batch))
+        assert [row["ordinal"] for row in rows] == [2, *range(4, 1500)]
+
+
 def test_the_types_are_those_that_every_reader_knows():
     """Signed integers, INT64 milliseconds of UTC, one kind of text: what Spark and Athena read without options."""
     content = ParquetSerializer().serialize(batch_of([event_document(0)]))
@@ -95,7 +103,7 @@ def test_the_types_are_those_that_every_reader_knows():
     instant = "Timestamp(isAdjustedToUTC=true, timeUnit=milliseconds"
     expected = {column.name: ("BYTE_ARRAY", "String") for column in COLUMNS}
     expected |= dict.fromkeys(("cluster_time", "wall_time"), ("INT64", instant))
-    expected |= dict.fromkeys(("cluster_time_increment", "txn_number"), ("INT64", "None"))
+    expected |= dict.fromkeys(("cluster_time_increment", "txn_number", "ordinal"), ("INT64", "None"))
     assert types == expected
     assert list(types) == list(expected)
 
@@ -116,7 +124,7 @@ def test_the_same_events_give_the_same_bytes_whoever_writes_them(recordings):
 def test_the_file_says_how_it_was_written():
     content = ParquetSerializer(mode="plain").serialize(batch_of([event_document(0)]))
     metadata = pq.read_metadata(pa.BufferReader(content))
-    assert metadata.metadata == {b"rigatoni.format": b"1", b"rigatoni.mode": b"plain"}
+    assert metadata.metadata == {b"rigatoni.format": b"2", b"rigatoni.mode": b"plain"}
     assert metadata.created_by == f"parquet-cpp-arrow version {pa.__version__}"
 
 

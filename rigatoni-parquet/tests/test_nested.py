@@ -197,7 +197,8 @@ def test_C6_H1_so_do_they_for_any_schema(read, batch_of_any, tmp_path_factory, s
 def test_H1_every_recorded_document(read, batch_of_any, recordings):
     count = 0
     for path in sorted(recordings.glob("*.bson")):
-        values = EventColumns.of_raw(recorded_events(path)).values
+        events = recorded_events(path)
+        values = EventColumns.of_raw(events, range(len(events))).values
         for name in ("full_document", "document_key"):
             documents = [raw for raw in values[name] if raw and raw != NULL]
             count += len(documents)

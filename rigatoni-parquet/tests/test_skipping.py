@@ -56,6 +56,7 @@ def test_statistics_and_dictionaries_are_where_they_help():
     known = {path for path, column in columns.items() if column.is_stats_set}
     assert known == {
         *("operation", "database", "collection", "cluster_time", "cluster_time_increment", "wall_time", "txn_number"),
+        "ordinal",
         *("document_key._id", "full_document._id", "full_document.tags.list.element"),
         *("full_document_before_change._id", "full_document_before_change.tags.list.element"),
     }

@@ -1,6 +1,7 @@
 """The serializer `avro`."""
 
 import hashlib
+from array import array
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import accumulate, pairwise
@@ -90,23 +91,28 @@ class AvroSerializer(Serializer):
         self, events: EventBatch, malformed: dict[int, MalformedEventError]
     ) -> Iterator[tuple[bytes, Sequence[int]]]:
         """The rows of some hundred events after those of some hundred others, and where each of them ends."""
+        ordinals = events.orders().ordinals
         for first, piece in pieces_of(events):
-            rows, ends, wrong = self._rows(piece)
+            rows, ends, wrong = self._rows(piece, ordinals[first : first + len(piece)])
             malformed |= {first + index: error for index, error in wrong.items()}
             yield rows, ends
 
-    def _rows(self, events: Segment) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
+    def _rows(
+        self, events: Segment, ordinals: "array[int]"
+    ) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
         """All rows, where each of them ends, and what is wrong with which event; a malformed one's has no meaning."""
         if self._accelerator is None:
-            columns = EventColumns.of_raw(events.copies())
+            columns = EventColumns.of_raw(events.copies(), ordinals)
             written = self._pure_rows(columns)
             return b"".join(written), list(accumulate(map(len, written))), columns.errors
         mode = None if self.mode == "bson" else self.mode
-        rows, ends, left = self._accelerator.avro_rows(*documents_for(events), mode)
+        rows, ends, left = self._accelerator.avro_rows(*documents_for(events), ordinals, mode)
         if not left:
             return rows, ends, {}
         places = [index for index, _ in left]
-        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
+        columns = EventColumns.of_raw(
+            [bytes(events.raw(index)) for index in places], [ordinals[index] for index in places]
+        )
         missing = self._pure_rows(columns)
         sizes = (end - start for start, end in pairwise([0, *ends]))
         others = dict(zip(places, map(len, missing), strict=True))

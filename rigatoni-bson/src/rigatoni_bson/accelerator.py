@@ -29,6 +29,7 @@ class Accelerator(Protocol):
         self,
         buffer: bytes,
         offsets: "array[int]",
+        ordinals: "array[int]",
         mode: str,
         delimiter: bytes,
         null: bytes,
@@ -36,7 +37,9 @@ class Accelerator(Protocol):
         /,
     ) -> tuple[bytes, Left]: ...
 
-    def avro_rows(self, buffer: bytes, offsets: "array[int]", mode: str | None, /) -> tuple[bytes, list[int], Left]: ...
+    def avro_rows(
+        self, buffer: bytes, offsets: "array[int]", ordinals: "array[int]", mode: str | None, /
+    ) -> tuple[bytes, list[int], Left]: ...
 
     def arrow_columns(
         self, buffer: bytes, offsets: "array[int]", mode: str, types: tuple[Any, Any, Any], /

@@ -18,7 +18,7 @@ from rigatoni_bson.fields import NULL, WIDTH, Row, row_of, values_of
 from rigatoni_bson.json_encoder import Walker
 from rigatoni_bson.modes import Canonical
 
-__all__ = ["COLUMNS", "NULL", "Column", "EventColumns", "Kind"]
+__all__ = ["COLUMNS", "FIELDS", "NULL", "Column", "EventColumns", "Kind"]
 
 
 class Kind(enum.Enum):
@@ -56,8 +56,12 @@ COLUMNS: Final = (
     Column("lsid", Kind.DOCUMENT, "The session of the transaction that the event belongs to"),
     Column("txn_number", Kind.INTEGER, "The number of that transaction within its session"),
     Column("unknown_fields", Kind.DOCUMENT, "Every other field of the event, in one document"),
+    Column("ordinal", Kind.INTEGER, "The order among the events of one cluster time, from 0; a transaction shares one"),
 )
-"""The vocabulary of all tabular formats."""
+"""The vocabulary of all tabular formats. `ordinal` is last: readers that go by place still read older files."""
+
+FIELDS: Final = COLUMNS[:-1]
+"""The columns that an event's own bytes hold. Its ordinal follows from the events before it."""
 
 _WALKER = Walker(Canonical())
 
@@ -75,8 +79,8 @@ class EventColumns:
     errors: dict[int, MalformedEventError]
 
     @classmethod
-    def of_raw(cls, raws: Sequence[bytes]) -> "EventColumns":
-        """The columns of these raw events, one pass over each."""
+    def of_raw(cls, raws: Sequence[bytes], ordinals: Sequence[int]) -> "EventColumns":
+        """Return the columns of these raw events, with one pass over each; `ordinals` has the ordinal of each."""
         rows: list[Row] = []
         errors: dict[int, MalformedEventError] = {}
         for index, raw in enumerate(raws):
@@ -86,7 +90,8 @@ class EventColumns:
                 errors[index] = error
                 rows.append([None] * WIDTH)
         values = values_of(rows)
-        return cls(raws, {column.name: values[column.name] for column in COLUMNS}, errors)
+        columns = {column.name: values[column.name] for column in FIELDS}
+        return cls(raws, columns | {"ordinal": ordinals}, errors)
 
     def reject(self, index: int, error: MalformedEventError) -> None:
         """Note that event `index` can not be written. `error` is about bytes within it: their place is found here."""

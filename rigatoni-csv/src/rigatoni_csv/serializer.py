@@ -1,6 +1,7 @@
 """The serializer `csv`."""
 
 import string
+from array import array
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -65,25 +66,28 @@ class CsvSerializer(Serializer, Piecewise):
         if self.header:
             yield self._delimiter.join(column.name.encode() for column in COLUMNS) + _END
         malformed: dict[int, Exception] = {}
+        ordinals = events.orders().ordinals
         for first, piece in pieces_of(events):
-            rows, wrong = self._rows(piece)
+            rows, wrong = self._rows(piece, ordinals[first : first + len(piece)])
             malformed |= {first + index: error for index, error in wrong.items()}
             yield rows
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
-    def _rows(self, events: Segment) -> tuple[bytes, dict[int, MalformedEventError]]:
+    def _rows(self, events: Segment, ordinals: "array[int]") -> tuple[bytes, dict[int, MalformedEventError]]:
         """A row for each event, and what is wrong with which of them; a malformed one's row has no meaning."""
         if self._accelerator is None:
-            columns = EventColumns.of_raw(events.copies())
+            columns = EventColumns.of_raw(events.copies(), ordinals)
             return b"".join(self._written(columns)), columns.errors
         text, left = self._accelerator.csv_rows(
-            *documents_for(events), self.mode, self._delimiter, self.null.encode(), self.spreadsheet_safe
+            *documents_for(events), ordinals, self.mode, self._delimiter, self.null.encode(), self.spreadsheet_safe
         )
         if not left:
             return text, {}
         places = [index for index, _ in left]
-        columns = EventColumns.of_raw([bytes(events.raw(index)) for index in places])
+        columns = EventColumns.of_raw(
+            [bytes(events.raw(index)) for index in places], [ordinals[index] for index in places]
+        )
         rows = self._written(columns)
         return completed(text, left, rows), {places[index]: error for index, error in columns.errors.items()}
 

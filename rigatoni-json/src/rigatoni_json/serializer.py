@@ -1,6 +1,7 @@
 """The serializer `json`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -28,6 +29,9 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
         Literal["relaxed", "canonical", "plain"],
         "Extended JSON v2 `relaxed` (readable) or `canonical` (lossless), or `plain` JSON without type wrappers",
     ] = "relaxed"
+    ordinal: Annotated[
+        bool, "Whether each line ends in a field `ordinal`: the order among the events of one cluster time, from 0"
+    ] = False
     _writer: JsonWriter = attrs.field(init=False, repr=False)
 
     media_type = "application/x-ndjson"
@@ -46,9 +50,16 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
         for first, piece in pieces_of(events):
             lines, wrong = self._writer.lines(piece)
             malformed |= {first + index: error for index, error in wrong.items()}
-            yield lines
+            yield self._with_ordinals(lines, events.orders().ordinals[first:]) if self.ordinal and not wrong else lines
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
+
+    def _with_ordinals(self, lines: bytes, ordinals: Iterable[int]) -> bytes:
+        """The lines with their ordinals as their last field, as the mode writes an integer."""
+        form = b'"ordinal":{"$numberInt":"%d"}}\n' if self.mode == "canonical" else b'"ordinal":%d}\n'
+        texts = lines.split(b"}\n")
+        fields = (b"%b%b" % (b"" if text == b"{" else b",", form % n) for text, n in zip(texts, ordinals, strict=False))
+        return b"".join(chain.from_iterable(zip(texts, fields, strict=False)))
 
     def deserialize(self, content: bytes) -> Iterator[Mapping[str, Any]]:
         """Each line's document; in the mode `plain` as JSON says it, otherwise as PyMongo would decode it."""

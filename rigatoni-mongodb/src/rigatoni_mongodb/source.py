@@ -17,7 +17,7 @@ from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source, TimeReader
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
-from rigatoni_core.api.options import Secret, texts
+from rigatoni_core.api.options import RECOMMENDED, Secret, texts
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.times import parse_cluster_time
 
@@ -85,7 +85,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     ] = attrs.field(converter=texts, validator=_check_watch)
     full_document: Annotated[
         Literal["default", "updateLookup", "whenAvailable", "required"], "Which document an update carries"
-    ] = "default"
+    ] = attrs.field(default="default", metadata={RECOMMENDED: "updateLookup"})
     full_document_before_change: Annotated[
         Literal["off", "whenAvailable", "required"], "Whether events carry the document before the change"
     ] = "off"

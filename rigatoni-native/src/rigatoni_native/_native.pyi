@@ -17,15 +17,26 @@ def json_lines(buffer: bytes, offsets: array[int], mode: str) -> tuple[bytes, li
     """
 
 def csv_rows(
-    buffer: bytes, offsets: array[int], mode: str, delimiter: bytes, null: bytes, spreadsheet_safe: bool
+    buffer: bytes,
+    offsets: array[int],
+    ordinals: array[int],
+    mode: str,
+    delimiter: bytes,
+    null: bytes,
+    spreadsheet_safe: bool,
 ) -> tuple[bytes, list[tuple[int, int]]]:
     """Each change event as a CSV row that ends in CR LF; documents as JSON in `mode`, absent values as `null`.
 
-    The answer and the errors are those of `json_lines`.
+    `ordinals` (an `array("q")`) has the last cell of each row; ValueError if it is not one for each event. Else the
+    answer and the errors are those of `json_lines`.
     """
 
-def avro_rows(buffer: bytes, offsets: array[int], mode: str | None) -> tuple[bytes, list[int], list[tuple[int, int]]]:
+def avro_rows(
+    buffer: bytes, offsets: array[int], ordinals: array[int], mode: str | None
+) -> tuple[bytes, list[int], list[tuple[int, int]]]:
     """Each change event in Avro's binary encoding; documents as JSON in `mode`, or as their own bytes without one.
+
+    `ordinals` is as for `csv_rows`.
 
     Answers the rows, where each of them ends, and what `json_lines` answers for events that are left to the caller.
     """
@@ -35,7 +46,7 @@ Buffers = tuple[bytes | None, bytes | None, bytes | None]
 def arrow_columns(
     buffer: bytes, offsets: array[int], mode: str, types: tuple[Any, Any, Any]
 ) -> tuple[list[Buffers], list[list[Buffers]], list[int]]:
-    """The change events as the columns of `rigatoni_bson.columns`, in Arrow's layout; documents as JSON in `mode`.
+    """The change events as the `FIELDS` of `rigatoni_bson.columns`, in Arrow's layout; documents as JSON in `mode`.
 
     For each column: the validity bitmap (None where nothing is null), 64-bit offsets (None for numbers), and the data
     (texts, or 64-bit integers; times in milliseconds).

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from rigatoni_bson.accelerator import Accelerator, Buffers
-from rigatoni_bson.columns import COLUMNS, Kind
+from rigatoni_bson.columns import FIELDS, Kind
 
 from rigatoni_parquet.nested_schema import IMAGES, KEY, REST
 from rigatoni_parquet.types import Array, Struct, Type
@@ -22,18 +22,21 @@ Types = Mapping[str, Struct | None]
 
 
 def accelerated(
-    accelerator: Accelerator, buffer: bytes, offsets: "array[int]", mode: str, types: Types
+    accelerator: Accelerator, buffer: bytes, offsets: "array[int]", ordinals: "array[int]", mode: str, types: Types
 ) -> tuple[pa.Table, list[int]]:
     """The events between these offsets, and the indices of those that the table has no row for."""
     spelled = tuple(kind.spelled() if (kind := types.get(name)) else None for name in (KEY, *IMAGES))
     columns, nested, left = accelerator.arrow_columns(buffer, offsets, mode, spelled)  # type: ignore[arg-type]
     rows, inner = len(offsets) - 1 - len(left), iter(nested)
     arrays: dict[str, pa.Array] = {}
-    for column, buffers in zip(COLUMNS, columns, strict=True):
+    for column, buffers in zip(FIELDS, columns, strict=True):
         if kind := types.get(column.name):
             arrays[column.name] = _array(kind.arrow, rows, iter(next(inner)))
         name = column.name + REST if column.name in types else column.name
         arrays[name] = _array(TYPES[column.kind], rows, iter([buffers]))
+    without = set(left)
+    kept = [ordinal for index, ordinal in enumerate(ordinals) if index not in without]
+    arrays["ordinal"] = pa.array(kept, TYPES[Kind.INTEGER])
     return pa.table(arrays), left
 
 

@@ -22,10 +22,13 @@ Form = Literal["json", "nested"]
 Mode = Literal["relaxed", "canonical", "plain"]
 Compression = Literal["zstd", "snappy", "gzip", "none"]
 
-FORMAT = "1"
+FORMAT = "2"
 """The version of what this distribution writes: columns, their types, and what they mean."""
 
-_ALIKE = ("operation", "database", "collection", "cluster_time", "cluster_time_increment", "wall_time", "txn_number")
+_ALIKE = (
+    *("operation", "database", "collection", "cluster_time", "cluster_time_increment", "wall_time", "txn_number"),
+    "ordinal",
+)
 """Columns with few values, or values in order: a dictionary and statistics (for skipping row groups) pay."""
 _REPEATED = ("lsid", "unknown_fields", *(f"{name}{REST}" for name in (KEY, *IMAGES)))
 """Columns of text whose values may well repeat: a dictionary pays, statistics do not."""

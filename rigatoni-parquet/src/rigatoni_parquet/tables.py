@@ -56,7 +56,8 @@ def accelerated_table_of(
     errors: dict[int, Exception] = {}
     for places in _chunks(events):
         chunk = events.part(places.start, places.stop)
-        table, left = accelerated(accelerator, *documents_for(chunk), mode, types)
+        ordinals = events.orders().ordinals[places.start : places.stop]
+        table, left = accelerated(accelerator, *documents_for(chunk), ordinals, mode, types)
         if left:
             part = _Part.of(events, [places[index] for index in left], nesting)
             table = completed(table, part.table(texts, types), left)
@@ -90,7 +91,8 @@ class _Part:
             raws = events.part(places.start, places.stop).copies()
         else:
             raws = [bytes(events.raw(index)) for index in places]
-        columns = EventColumns.of_raw(raws)
+        ordinals = events.orders().ordinals
+        columns = EventColumns.of_raw(raws, [ordinals[place] for place in places])
         return cls(places, columns, nesting.documents(columns) if nesting else {})
 
     def table(self, texts: ColumnTexts, types: Types) -> pa.Table:

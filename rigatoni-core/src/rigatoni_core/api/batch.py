@@ -203,14 +203,18 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def _counted(self) -> Orders:
         """The orders of a batch as it was read: counts on from `first`."""
-        orders = Orders(array("q"), array("q"), array("q"))
         time = self.first.cluster_time
         now, ordinal = (time.seconds, time.increment) if time else (0, 0), self.first.ordinal - 1
+        times, ordinals = list[tuple[int, int]](), array("q")
         for found in chain.from_iterable(map(self.decoder.cluster_times, self.segments)):
-            now, ordinal = (now, ordinal + 1) if found is None or found == now else (found, 0)
-            for column, value in zip(orders, (*now, ordinal), strict=True):
-                column.append(value)
-        return orders
+            if found is None or found == now:
+                ordinal += 1
+            else:
+                now, ordinal = found, 0
+            times.append(now)
+            ordinals.append(ordinal)
+        seconds, increments = (array("q", [time[part] for time in times]) for part in (0, 1))
+        return Orders(seconds, increments, ordinals)
 
     @property
     def whole(self) -> Segment:
@@ -266,9 +270,11 @@ class EventBatch(Sequence[ChangeEvent]):
         Counts back over the events that share its cluster time; an event without one shares that of the one before.
         """
         token, time = self.token_and_time(index)
+        if time is None and self.first.cluster_time is None:  # a source without times: nothing to look for
+            return self.first.moved(token, None, self.first.ordinal + index + 1)
         start = index  # of the events of this cluster time, as far as they are known
         for earlier in range(index, 0, -1):
-            found = self.token_and_time(earlier)[1]
+            found = self._time(earlier)
             time = found if time is None else time
             if found is not None and found != time:
                 break
@@ -277,6 +283,11 @@ class EventBatch(Sequence[ChangeEvent]):
             if time is None or time == self.first.cluster_time:
                 return self.first.moved(token, self.first.cluster_time, self.first.ordinal + index + 1)
         return self.first.moved(token, time, index - start + 1)
+
+    def _time(self, index: int) -> Timestamp | None:
+        """The cluster time of event `index`, in whatever state its token is."""
+        (time,) = self.decoder.cluster_times(self.part(index, index + 1))
+        return None if time is None else Timestamp(*time)
 
     def index_of(self, token: ResumeToken) -> int | None:
         """The index of the event with this resume token; reads marks until it is found."""

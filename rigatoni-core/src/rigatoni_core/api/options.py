@@ -6,6 +6,9 @@ A component's options are the public fields of its attrs class. The text in `Ann
     class AcmeDestination(Destination):
         uri: Annotated[Secret, "Where Acme listens"]
         part_size: Annotated[ByteSize, "Bytes per part"] = ByteSize(8 * 1024**2)
+
+`attrs.field(default=..., metadata={RECOMMENDED: value})` names the value that `rigatoni init` writes into a new file,
+where it serves most users better than the default.
 """
 
 import re
@@ -13,6 +16,9 @@ from collections.abc import Iterable
 from typing import NewType
 
 import attrs
+
+RECOMMENDED = "rigatoni.recommended"
+"""The key of an option's metadata that holds the value for new files."""
 
 ByteSize = NewType("ByteSize", int)
 """A number of bytes; a configuration may also say `"8 MiB"`, `"500 kB"`."""

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import attrs
 
-from rigatoni_core.api.options import Secret
+from rigatoni_core.api.options import RECOMMENDED, Secret
 from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import KeyPath, spelled
 from rigatoni_core.config.file import PipelineTable
@@ -108,14 +108,16 @@ class Writer:
                 below += ["", *_comment(option.meaning)]
             else:
                 yield from _comment(option.meaning)
-                yield self._line(here, hint, option.default)
+                yield self._line(here, hint, option.default, field.metadata.get(RECOMMENDED))
         yield from below
 
-    def _line(self, path: KeyPath, hint: Any, default: str | None) -> str:
+    def _line(self, path: KeyPath, hint: Any, default: str | None, recommended: Any) -> str:
         key = spelled(path[-1:])
         if path[1:] in self._values:
             value = self._values[path[1:]]
             return f"{key} = {spelled_value(value.meant_as(hint) if isinstance(value, CliValue) else value)}"
+        if recommended is not None:
+            return f"{key} = {spelled_value(recommended)}"
         if default is None and bare(hint) is Secret:
             return f'{key} = {{ env = "{variable(path, self._types)}" }}'
         return f"#{key} = {default}" if default != "none" else f"#{key} =    ({words_of(hint)})"
