@@ -1,8 +1,10 @@
 """`rigatoni state`: what people repair is said first, kept, and never done under a running pipeline."""
 
+import io
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -14,10 +16,10 @@ import pytest
 import zstandard
 
 
-def delivered():
+def delivered(folder="lake"):
     """The numbers of all inserts in the files, in the order of the objects' names."""
     numbers = []
-    for path in sorted(Path("lake").rglob("*.ndjson.zst")):
+    for path in sorted(Path(folder).rglob("*.ndjson.zst")):
         with zstandard.open(path, "rt", encoding="utf-8") as lines:
             numbers += [json.loads(line)["fullDocument"]["n"] for line in lines]
     return numbers
@@ -56,7 +58,29 @@ def test_show_tells_time_age_events_and_whether_the_definition_is_in_force(order
     assert "is not known" in rigatoni("state", "show", "pipeline.toml", "--offline").stdout
 
 
+def test_C22_set_to_an_earlier_time_is_refused_where_the_destination_would_not_write_again(orders, rigatoni):
+    before = shown(rigatoni)
+    begin = datetime.fromtimestamp(before["cluster_time"][0] - 1, UTC).isoformat()
+    refused = rigatoni("state", "set", "pipeline.toml", orders, "--at", begin, "--yes")
+    assert refused.returncode == 2
+    assert "but not written again" in refused.stderr
+    assert "another path or prefix" in refused.stderr
+    assert shown(rigatoni) == before
+    assert not Path("pipeline.history.jsonl").exists()
+
+
+def test_C22_what_the_refusal_recommends_delivers_again(orders, rigatoni):
+    begin = datetime.fromtimestamp(shown(rigatoni)["cluster_time"][0] - 1, UTC).isoformat()
+    again = ["--set", "destination.path=again"]
+    answer = rigatoni("state", "set", "pipeline.toml", orders, "--at", begin, "--yes", *again)
+    assert answer.returncode == 0, answer.stderr
+    assert rigatoni("run", "pipeline.toml", "--once", *again).returncode == 0
+    assert delivered("again") == delivered() == list(range(30))
+
+
 def test_set_to_an_earlier_time_asks_says_what_follows_and_delivers_again(orders, rigatoni, place):
+    text = Path("pipeline.toml").read_text()
+    Path("pipeline.toml").write_text(text.replace('type = "local"\npath = "lake"', 'type = "stdout"'))
     before = shown(rigatoni)
     begin = datetime.fromtimestamp(before["cluster_time"][0] - 1, UTC).isoformat()
     refused = rigatoni("state", "set", "pipeline.toml", orders, "--at", begin)
@@ -72,9 +96,31 @@ def test_set_to_an_earlier_time_asks_says_what_follows_and_delivers_again(orders
     assert line["action"] == "rigatoni state set"
     assert "@" in line["who"]
     assert stat.S_IMODE(Path("pipeline.history.jsonl").stat().st_mode) == 0o600
-    place.orders.insert_one({"n": 30})
-    assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
-    assert set(delivered()) == set(range(31))
+    command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--once"]
+    printed = subprocess.run(command, capture_output=True, timeout=60, stdin=subprocess.DEVNULL).stdout
+    lines = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(printed), read_across_frames=True).read()
+    assert [json.loads(line)["fullDocument"]["n"] for line in lines.splitlines()] == list(range(30))
+
+
+def test_C22_a_stream_that_is_not_watched_is_refused_with_the_nearest_name(orders, rigatoni, place):
+    mistyped = f"{place.name}.oders"
+    for command in (["set", "--at", "2026-11-23", "--yes"], ["clear", "--yes"], ["rebuild", "--yes"], ["show"]):
+        answer = rigatoni("state", command[0], "pipeline.toml", mistyped, *command[1:])
+        assert answer.returncode == 2, answer.stdout
+        assert f'does not watch {mistyped}; did you mean "{orders}"?' in answer.stderr
+    assert not Path("pipeline.history.jsonl").exists()
+
+
+def test_a_position_that_is_not_watched_any_more_is_shown_and_can_be_cleared(orders, rigatoni, place):
+    text = Path("pipeline.toml").read_text()
+    Path("pipeline.toml").write_text(text.replace(f"{place.name}.orders", f"{place.name}.others"))
+    records = json.loads(rigatoni("state", "show", "pipeline.toml", "--json").stdout)
+    assert [(each["stream"], each["watched"]) for each in records] == [(f"{place.name}.others", True), (orders, False)]
+    assert "not watched    by this pipeline any more" in rigatoni("state", "show", "pipeline.toml", orders).stdout
+    assert rigatoni("state", "set", "pipeline.toml", orders, "--at", "2026-11-23", "--yes").returncode == 2
+    assert rigatoni("state", "clear", "pipeline.toml", orders, "--yes").returncode == 0
+    (record,) = json.loads(rigatoni("state", "show", "pipeline.toml", "--json").stdout)
+    assert record["stream"] == f"{place.name}.others"
 
 
 def test_set_to_a_later_time_skips_and_records_the_gap(orders, rigatoni, place):
@@ -225,3 +271,90 @@ def test_a_store_that_forgets_has_nothing_to_repair(orders, rigatoni):
     answer = rigatoni("state", "clear", "pipeline.toml", orders, "--yes")
     assert answer.returncode == 2
     assert 'type = "file"' in answer.stderr
+
+
+# --- a pipeline that gets another name
+
+
+def rename_in_file(name):
+    text = Path("pipeline.toml").read_text()
+    Path("pipeline.toml").write_text(re.sub(r'name = "\w+"', f'name = "{name}"', text, count=1))
+
+
+def test_C20_a_renamed_pipeline_is_warned_about_and_continues_after_state_rename(orders, rigatoni, place):
+    rename_in_file("q")
+    for answer in (rigatoni("validate", "pipeline.toml"), rigatoni("tail", "pipeline.toml", "--limit", "0")):
+        assert "Traceback" not in answer.stderr
+    validated = rigatoni("validate", "pipeline.toml")
+    assert validated.returncode == 0, validated.stderr
+    assert 'the state store holds positions of "p"' in validated.stderr
+    assert "rigatoni state rename FILE OLD NEW" in validated.stderr
+    place.orders.insert_many([{"n": n} for n in range(30, 40)])
+    answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
+    assert answer.returncode == 0, answer.stderr
+    assert f"p/{orders} is q/{orders} now" in answer.stdout
+    assert 'what "p" has written stays in files' in answer.stderr
+    assert "holds positions of" not in rigatoni("validate", "pipeline.toml").stderr
+    place.orders.insert_many([{"n": n} for n in range(40, 50)])
+    ran = rigatoni("run", "pipeline.toml", "--once")
+    assert ran.returncode == 0, ran.stderr
+    assert "holds positions of" not in ran.stderr
+    assert delivered("lake/p") == list(range(30))
+    assert delivered("lake/q") == list(range(30, 50))
+    assert shown(rigatoni)["events"] == 50
+    assert [(line["pipeline"], line["stream"]) for line in history()] == [("q", orders)]
+    again = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
+    assert again.returncode == 2
+    assert "holds no position of the pipeline p" in again.stderr
+
+
+def test_C20_run_warns_before_a_renamed_pipeline_starts_fresh_and_its_new_name_is_not_overwritten(orders, rigatoni):
+    rename_in_file("q")
+    ran = rigatoni("run", "pipeline.toml", "--once")
+    assert "the state store holds positions of" in ran.stderr
+    answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
+    assert answer.returncode == 2
+    assert "has been run under the new name" in answer.stderr
+    rename_in_file("r")
+    assert rigatoni("state", "rename", "pipeline.toml", "p", "r", "--yes").returncode == 0
+    assert shown(rigatoni)["events"] == 30
+
+
+def test_C20_a_crash_before_the_last_save_repeats_nothing_under_the_new_name(orders, rigatoni, place):
+    saved = rigatoni("state", "export", "pipeline.toml").stdout
+    place.orders.insert_many([{"n": n} for n in range(30, 60)])
+    assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
+    Path("backup.json").write_text(saved)
+    assert rigatoni("state", "import", "pipeline.toml", "backup.json", "--yes").returncode == 0  # as if it had died
+    rename_in_file("q")
+    assert rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes").returncode == 0
+    place.orders.insert_one({"n": 60})
+    assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
+    assert delivered("lake/p") == list(range(60))
+    assert delivered("lake/q") == [60]
+
+
+def test_C20_a_call_that_was_interrupted_is_repeated(orders, rigatoni):
+    before = Path("state").rglob("*.orders.json").__next__().read_bytes()
+    rename_in_file("q")
+    assert rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes").returncode == 0
+    Path(f"state/p/{orders}.json").write_bytes(before)  # as if it had died before the last step
+    answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
+    assert answer.returncode == 0, answer.stderr
+    assert shown(rigatoni)["events"] == 30
+
+
+def test_C20_a_rename_needs_the_new_name_in_the_file_and_a_stopped_pipeline(orders, rigatoni, wait_for):
+    answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
+    assert answer.returncode == 2
+    assert "still describes a pipeline p" in answer.stderr
+    assert 'name = "q"' in answer.stderr
+    command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "json"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: shown(rigatoni, "--offline")["holder"])
+        rename_in_file("q")
+        refused = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
+        assert refused.returncode == 3
+        assert f"process {process.pid}" in refused.stderr
+        process.terminate()
+        process.wait(timeout=30)

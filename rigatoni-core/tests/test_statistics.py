@@ -231,3 +231,27 @@ def test_absent_figures_have_no_samples_and_attributes_are_few(told):
     assert samples["errors"] == [({"error.type": "down"}, 1)]
     assert [value for _, value in samples["worker.state"]].count(1.0) == 1
     assert ({"state": "retrying"}, 1.0) in samples["worker.state"]
+
+
+def test_C22_counters_count_what_was_written_not_what_an_earlier_run_had_written(told):
+    found = attrs.evolve(WRITTEN, found=True)
+    figures = told(STARTED, read(3), WRITTEN, read(3), found)
+    assert (figures.events, figures.bytes, figures.batches, figures.found) == (3, 30, 1, 3)
+    assert figures.state == "running"
+    distributions = [each for each in DISTRIBUTIONS if each.notice is BatchWritten]
+    assert [each.read(found) for each in distributions] == [None] * len(distributions)
+    assert None not in [each.read(WRITTEN) for each in distributions]
+
+
+def test_the_streams_of_a_run_that_ended_are_forgotten_when_the_next_one_starts():
+    statistics = Statistics()
+    removed, other = Stream("p", "shop.removed"), Stream("q", "shop.removed")
+    for stream in (STREAM, removed, other):
+        statistics.notify(WorkerStarting(stream=stream))
+    for stream in (STREAM, removed, other):
+        statistics.notify(WorkerStopped(stream=stream, position=None))
+    statistics.notify(WorkerStarting(stream=STREAM))
+    assert {stream: figures.state for stream, figures in statistics.by_stream.items()} == {
+        STREAM: "starting",
+        other: "stopped",
+    }

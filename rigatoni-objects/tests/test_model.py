@@ -21,7 +21,7 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, Transient
 from rigatoni_core.api.events import Definition, Position, Stream
 from rigatoni_objects.chain import Chain
-from rigatoni_objects.errors import UnfinishedBatchError
+from rigatoni_objects.errors import DefinitionSettlingError, UnfinishedBatchError
 from rigatoni_objects.file_layout import FileLayout
 from rigatoni_objects.quiescence import ClosingMark
 from rigatoni_objects.records import BatchRecord, DefinitionRecord
@@ -375,3 +375,45 @@ def test_the_model_finds_what_is_wrong(chain: type[ModelChain]) -> None:
         except (AssertionError, DestinationError):
             return
     raise AssertionError(f"{chain.__name__} was not noticed")
+
+
+LAYOUT, DEFINITION = FileLayout(TokenLines()), Definition("", "fingerprint", {})
+
+
+@pytest.mark.parametrize("metadata_limit", [0, 2000])
+def test_C20_a_closed_stream_is_written_by_no_instance_that_still_runs_and_begins_again_behind_its_end(metadata_limit):
+    store = Store(random.Random(0), 0.0, metadata_limit)
+
+    def chain():
+        return Chain(store, STREAM, LAYOUT, ClosingMark(0.0))
+
+    first, second = chain(), chain()
+    assert first.close() is None
+    first.begin(DEFINITION, START)
+    everything = batch_of([event_document(number) for number in range(9)], stream=STREAM)
+    assert first.write(everything[:5]) is None
+    assert second.close() == second.close() == everything[:5].end
+    with pytest.raises(DefinitionSettlingError):
+        first.write(everything[5:9])
+    assert chain().begin(DEFINITION, START).order == everything[:5].end.order
+    with pytest.raises(DefinitionChangedError):
+        first.write(everything[5:9])
+
+
+@pytest.mark.parametrize("metadata_limit", [0, 2000])
+def test_C22_a_batch_of_an_earlier_run_is_found_and_one_whose_reply_was_lost_is_not(metadata_limit):
+    store = Store(random.Random(0), 0.0, metadata_limit)
+    first, second = (Chain(store, STREAM, LAYOUT, ClosingMark(0.0)) for _ in range(2))
+    everything = batch_of([event_document(number) for number in range(9)], stream=STREAM)
+    first.begin(DEFINITION, START)
+    first.write(everything[:5])
+    first._looking = True  # as after a lost reply
+    first.write(everything[:5])
+    assert first.found == 0
+    second.begin(DEFINITION, START)
+    second.write(everything[:5])
+    second.write(everything[5:])
+    assert second.found == 5
+    second.begin(DEFINITION, START)
+    second.write(everything[5:])
+    assert second.found == 9

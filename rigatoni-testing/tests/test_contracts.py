@@ -22,6 +22,7 @@ from rigatoni_core.api.contracts import (
     PositionKeeper,
     Prefetching,
     Serializer,
+    StreamCloser,
 )
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Transient, UnreadableError
 from rigatoni_core.api.events import Stream
@@ -75,7 +76,7 @@ class Shelf:
 
 
 @attrs.define(eq=False)
-class ListDestination(Destination, PositionKeeper):
+class ListDestination(Destination, PositionKeeper, StreamCloser):
     """Exactly once in effect: a batch is kept by its first event, and that fixes its end."""
 
     shelf: Shelf
@@ -96,6 +97,9 @@ class ListDestination(Destination, PositionKeeper):
 
     async def begin(self, stream, definition, position, *, gap=None):
         return position
+
+    async def close_stream(self, stream):
+        return await self.last_committed(stream)
 
     def metadata(self):
         return DestinationMetadata("a list", self.delivery)
@@ -490,6 +494,18 @@ class Fatal(ListDestination):
         if self.shelf.down:
             raise DestinationError("down", remedy="Wait.")
         return await super().write_batch(events)
+
+
+@destination_that_breaks("test_it_counts_what_an_earlier_run_had_written_as_found")
+class CountingAll(ListDestination):
+    def found_count(self, stream):
+        return len(self.shelf.batches.get(stream.key, ()))
+
+
+@destination_that_breaks("test_a_stream_that_was_closed_has_an_end_and_may_begin_again")
+class EndingNowhere(ListDestination):
+    async def close_stream(self, stream):
+        return None
 
 
 @destination_that_breaks("test_it_knows_how_far_it_has_come")

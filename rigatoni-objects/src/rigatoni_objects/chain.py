@@ -79,6 +79,9 @@ class Chain:
         self._looking = True  # ask whether a batch exists before serializing it
         self._end: Position | None = None  # of the last batch that this run created
         self._complete_parts: set[str] = set()  # of the batch in work
+        self._tried = ""  # the lead that this run tried to create last
+        self.found = 0
+        """Events of batches that an earlier run had written; not of one whose reply was lost."""
 
     def __str__(self) -> str:
         return str(self._listing)
@@ -122,9 +125,19 @@ class Chain:
                     if resumed is None and self._define(newest, definition, position, gap):
                         gap = None  # recorded: what is in force now is this very definition
             if resumed is not None:
-                self._told_fresh, self._looking = False, True
+                self._told_fresh, self._looking, self._tried = False, True, ""
                 return resumed
         raise StoreConflictError(f"{self}: its definition changes again and again, or does not show in listings")
+
+    def close(self) -> Position | None:
+        """See `StreamCloser.close_stream`. The next `begin` makes a new definition."""
+        self._quiescence.prepare()
+        newest = self._listing.newest_definition()
+        if newest is None:
+            return None
+        with self._quiescence.defining():
+            self._close(newest, wait=True)
+            return self._ended(newest)
 
     def _check_keys(self) -> None:
         limit, longest = self._store.key_limit, self.layout.longest_path
@@ -229,7 +242,8 @@ class Chain:
             if looking and (found := self._found(lead, definition, events.first)):
                 if not is_same_place(found.end, events.end):
                     return found.end
-                self._complete(found, lead, events)
+                if not self._complete(found, lead, events) and lead != self._tried:
+                    self.found += len(events)
                 return None
             if made is None:
                 made = contents()
@@ -269,7 +283,7 @@ class Chain:
             carried, content, media_type = self._carried(record), b"", _EMPTY
         if self._is_closed(definition):
             raise self._closed(definition)
-        self._complete_parts = set()
+        self._complete_parts, self._tried = set(), lead
         if not self._store.create(lead, content, media_type=media_type, record=carried):
             return False
         self._add([(part, content) for part, content in contents if part.path != lead], lead)
@@ -295,12 +309,13 @@ class Chain:
         self._store.create(path, text, media_type=_JSON, record={})
         return {RECORD_AT: path}
 
-    def _complete(self, record: BatchRecord, lead: str, events: EventBatch) -> None:
-        """Write those objects of a batch that an earlier attempt or run did not create."""
+    def _complete(self, record: BatchRecord, lead: str, events: EventBatch) -> bool:
+        """Write those objects of a batch that an earlier attempt or run did not create; whether there were any."""
         missing = self._listing.missing(record, lead, but=self._complete_parts)
         self._listing.make_durable(record, lead)  # after looking: what is seen may have been put there a moment ago
         if missing:
             self._add(missing_contents(record, missing, events, self.layout), lead)
+        return bool(missing)
 
     def _add(self, contents: Contents, lead: str) -> None:
         """Create the objects of a batch whose lead exists. One that exists already is ours by its record."""

@@ -17,6 +17,7 @@ from rigatoni_core.api.contracts import (
     Prefetching,
     ReadBack,
     Serializer,
+    StreamCloser,
 )
 from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.options import texts
@@ -42,7 +43,7 @@ CONDITIONS = (
 
 
 @attrs.define(kw_only=True)
-class ObjectDestination(Destination, PositionKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
+class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
     """Writes each batch as one object, or one in each folder. See `rigatoni_objects.chain` for how.
 
     A subclass adds the options of its store, opens the store in `__aenter__`, and says in `store`, `quiescence` and
@@ -124,6 +125,15 @@ class ObjectDestination(Destination, PositionKeeper, BatchSplitter, Prefetching,
     ) -> Position:
         """Decide where the stream resumes. Raises `DefinitionSettlingError` while an old definition settles."""
         return await self._run(stream, lambda chain: chain.begin(definition, position, gap))
+
+    async def close_stream(self, stream: Stream) -> Position | None:
+        """Let no further batch of the stream begin. See `StreamCloser`."""
+        return await self._run(stream, Chain.close)
+
+    def found_count(self, stream: Stream) -> int:
+        """How many events of this stream earlier runs had written. See `Destination`."""
+        chain = self._chains.get(stream.key)
+        return chain.found if chain is not None else 0
 
     def progress(self, stream: Stream) -> int:
         """How many requests of this stream the store has answered."""

@@ -52,8 +52,8 @@ class Instruments:
         """Count the notice, and record what it brings along."""
         self._statistics.notify(notice)
         for distribution, histogram in self._histograms:
-            if isinstance(notice, distribution.notice):
-                histogram.record(distribution.read(notice), of_stream(notice.stream))
+            if isinstance(notice, distribution.notice) and (value := distribution.read(notice)) is not None:
+                histogram.record(value, of_stream(notice.stream))
 
     def _observe(self, figure: Figure, _: CallbackOptions) -> Iterable[Observation]:
         """Called by the provider, on its own thread."""

@@ -52,7 +52,8 @@ class Histograms:
     def observe(self, notice: Notice) -> None:
         """Count what the notice brings along."""
         for distribution, histogram in self._of(notice):
-            histogram.labels(notice.stream.pipeline, notice.stream.name).observe(distribution.read(notice))
+            if (value := distribution.read(notice)) is not None:
+                histogram.labels(notice.stream.pipeline, notice.stream.name).observe(value)
 
     def _of(self, notice: Notice) -> Iterator[tuple[Distribution, Histogram]]:
         return (pair for pair in self._histograms if isinstance(notice, pair[0].notice))

@@ -148,6 +148,14 @@ class Destination(Managed):
         """Events accepted and not yet durable: a figure to show, it decides nothing. Default 0."""
         return 0
 
+    def found_count(self, stream: Stream) -> int:
+        """Return how many events of this stream came in batches that an earlier run had written: only a figure.
+
+        It grows while the destination is open. A batch that this destination has just tried to write itself does not
+        count, whatever became of the reply. Default 0.
+        """
+        return 0
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -181,6 +189,23 @@ class PositionKeeper(ABC):
         no deployments.
         """
         return Identity()
+
+
+class StreamCloser(ABC):
+    """Optional ability of a position keeper: it ends a stream that is continued under another name."""
+
+    @abstractmethod
+    async def close_stream(self, stream: Stream) -> Position | None:
+        """Bring the stream to rest, and return where it ended; None if it never wrote.
+
+        The caller holds the stream's lease, if there are leases. An instance without one that still runs begins no
+        further batch, if the destination can prevent that. Closing a stream twice returns the same end. `begin` opens
+        a closed stream again.
+
+        Raises:
+            DestinationError: The last batch is unfinished; or, with `retry_after`, requests that are under way have so
+                many seconds left to end.
+        """
 
 
 class BatchSplitter(ABC):

@@ -43,7 +43,7 @@ class Figure:
 class Distribution:
     """A number that each notice of one type brings along; what matters is how the numbers are spread.
 
-    `buckets` holds the upper bounds that a histogram counts by.
+    `buckets` holds the upper bounds that a histogram counts by. `read` returns None for a notice that does not count.
     """
 
     name: str
@@ -51,12 +51,17 @@ class Distribution:
     unit: str = ""
     buckets: tuple[float, ...]
     notice: type[Notice]
-    read: Callable[[Any], float]
+    read: Callable[[Any], float | None]
 
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _EVENTS = (1.0, 10.0, 100.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0, 100_000.0)
 _BYTES = tuple(float(2**power) for power in range(10, 28, 2))
+
+
+def _written(name: str) -> Callable[[BatchWritten], float | None]:
+    """Read a batch that was written now."""
+    return lambda notice: None if notice.found else getattr(notice, name)
 
 
 def _counter(name: str, meaning: str, *, unit: str = "", field: str = "", attribute: str = "") -> Figure:
@@ -79,6 +84,7 @@ FIGURES = (
     _counter("events", "Events delivered", unit="{event}"),
     _counter("bytes", "Bytes of delivered events, as the source sent them", unit="By"),
     _counter("batches", "Batches delivered", unit="{batch}"),
+    _counter("found.events", "Events that an earlier run had written already", unit="{event}", field="found"),
     _counter("recut.batches", "Batches cut where an earlier run had fixed their end", unit="{batch}", field="recut"),
     _counter("retries", "Attempts that failed and were made again", unit="{attempt}"),
     _counter("errors", "Failures by the error's id, overcome or not", unit="{error}", attribute="error.type"),
@@ -137,7 +143,7 @@ DISTRIBUTIONS = (
         unit="s",
         buckets=_SECONDS,
         notice=BatchWritten,
-        read=attrgetter("seconds"),
+        read=_written("seconds"),
     ),
     Distribution(
         name="batch.size",
@@ -145,7 +151,7 @@ DISTRIBUTIONS = (
         unit="{event}",
         buckets=_EVENTS,
         notice=BatchWritten,
-        read=attrgetter("events"),
+        read=_written("events"),
     ),
     Distribution(
         name="batch.bytes",
@@ -153,7 +159,7 @@ DISTRIBUTIONS = (
         unit="By",
         buckets=_BYTES,
         notice=BatchWritten,
-        read=attrgetter("bytes"),
+        read=_written("bytes"),
     ),
     Distribution(
         name="checkpoint.save.duration",

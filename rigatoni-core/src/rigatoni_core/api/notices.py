@@ -46,11 +46,15 @@ class BatchRead(Notice):
 
 @attrs.frozen(kw_only=True)
 class BatchWritten(Notice):
-    """A batch is durable at the destination; the attempt that succeeded took `seconds`."""
+    """A batch is durable at the destination; the attempt that succeeded took `seconds`.
+
+    With `found`, an earlier run had written it: nothing was written now.
+    """
 
     events: int
     bytes: int
     seconds: float
+    found: bool = False
 
 
 @attrs.frozen(kw_only=True)

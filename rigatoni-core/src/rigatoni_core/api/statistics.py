@@ -53,6 +53,7 @@ class StreamStatistics:
     events: int = 0
     bytes: int = 0
     batches: int = 0
+    found: int = 0
     recut: int = 0
     retries: int = 0
     errors: Counter[str] = attrs.field(factory=Counter)
@@ -112,10 +113,13 @@ class StreamStatistics:
                 self._read(notice)
             case BatchWritten():
                 self.state, self._waiting_since = "running", None
-                self.events += notice.events
-                self.bytes += notice.bytes
-                self.batches += 1
-                self.write_seconds += notice.seconds
+                if notice.found:
+                    self.found += notice.events
+                else:
+                    self.events += notice.events
+                    self.bytes += notice.bytes
+                    self.batches += 1
+                    self.write_seconds += notice.seconds
             case BatchRealigned():
                 self.recut += 1
             case Retrying():

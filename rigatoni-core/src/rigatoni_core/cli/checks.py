@@ -1,7 +1,7 @@
 """What only connecting shows: whether each component can be used, each stream read, and where it stands."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
+from rigatoni_core.cli.strays import renaming_advice
 from rigatoni_core.engine.preflight import try_reading
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ class Checks:
     In two steps, so that several pipelines can be open at once, as `run` has them: what they can not share is seen.
     """
 
-    def __init__(self, configuration: "PipelineConfiguration", timeout: float) -> None:
+    def __init__(self, configuration: "PipelineConfiguration", timeout: float, others: Collection[str]) -> None:
         self._configuration = configuration
+        self._others = others
         self._timeout = timeout
         self._found = Findings()
         self._streams: list[Stream] = []
@@ -84,6 +86,9 @@ class Checks:
         elif "state" not in self._found.errors:
             await self._try("state", stack.enter_async_context(state))
         self._found.advice = advice_of(self._configuration)
+        if "state" not in self._found.errors:
+            advice = await self._try("state", renaming_advice(self._configuration, self._others))
+            self._found.advice += advice or ()
         for stream in self._streams:
             await self._stream(stream)
         return self._found

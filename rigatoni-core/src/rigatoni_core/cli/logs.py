@@ -79,7 +79,7 @@ class LogListener(Listener):
             fields.pop("exception", None)
         event = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(notice).__name__).lower()
         self._log.log(_LEVELS.get(type(notice), logging.INFO), event, **fields)
-        if isinstance(notice, BatchWritten):
+        if isinstance(notice, BatchWritten) and not notice.found:
             self._summarise(notice)
 
     def _summarise(self, notice: BatchWritten) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.statistics import StreamStatistics
 from rigatoni_core.cli.app import fail_on_bug
@@ -23,11 +24,15 @@ from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in
 from rigatoni_core.cli.reloading import Member, successors
 from rigatoni_core.cli.sockets import answering
 from rigatoni_core.cli.startup_notice import StartupNotice
+from rigatoni_core.cli.strays import renaming_advice
 from rigatoni_core.engine.group import PipelineGroup
 from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
+
+LOOK_TIMEOUT = 5.0
+"""Seconds to look at a state store before the start; a store that is away is waited for later."""
 
 Outcomes = Mapping[str, PipelineReport | Exception]
 
@@ -94,8 +99,9 @@ class Run:
 
     async def _run(self, members: Sequence[Member]) -> Outcomes:
         self._members = members
+        names = {member.name for member in members}
         for member in members:
-            for text in member.configuration.warnings:
+            for text in (*member.configuration.warnings, *await _renaming_advice(member, names)):
                 self._warn(text)
         self._group = PipelineGroup(
             [member.pipeline for member in members], self._failed if len(members) > 1 else _nothing
@@ -241,6 +247,21 @@ def _code_of(error: BaseException) -> ExitCode:
     return ExitCode.RETRIES_USED_UP if error.transient else ExitCode.WORKER_FAILED
 
 
+async def _renaming_advice(member: Member, names: Collection[str]) -> Sequence[str]:
+    """What `validate` would say about another name in the state store, as far as that can be looked at soon."""
+    state = member.configuration.state
+    if not isinstance(state, StateInspector):
+        return ()
+    try:
+        async with (
+            asyncio.timeout(LOOK_TIMEOUT),
+            nullcontext() if member.pipeline.holds(state) else state.looking(),
+        ):
+            return await renaming_advice(member.configuration, names)
+    except (RigatoniError, TimeoutError):
+        return ()
+
+
 def _nothing(*_: object) -> None:
     """Says nothing."""
 
@@ -270,7 +291,8 @@ def _plain(figures: StreamStatistics) -> dict[str, Any]:
 
 
 def _summary(name: str, total: StreamStatistics, seconds: float) -> str:
+    found = f" and {total.found:,} that an earlier run had written" if total.found else ""
     return (
-        f"{name}: {total.events:,} events in {total.batches:,} batches within {duration(seconds)}, "
+        f"{name}: {total.events:,} events in {total.batches:,} batches{found} within {duration(seconds)}, "
         f"{total.retries:,} retries, {total.rejected:,} rejected, {total.gaps:,} gaps"
     )

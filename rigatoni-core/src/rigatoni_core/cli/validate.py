@@ -115,7 +115,8 @@ async def _connect(checked: "Sequence[_Checked]", timeout: float) -> None:
     """Connect to everything of all pipelines at once: what they can not share is seen as `run` would see it."""
     from rigatoni_core.cli.checks import Checks
 
-    checks = [Checks(each.configuration, timeout) for each in checked]
+    names = {each.configuration.name for each in checked}
+    checks = [Checks(each.configuration, timeout, names) for each in checked]
     async with AsyncExitStack() as stack:
         for check in checks:
             await check.open(stack)

@@ -17,6 +17,7 @@ from rigatoni_core.api.events import ChangeEvent, Checkpoint, Stream, Timestamp
 from rigatoni_core.api.notices import Invalidated, Notice, Retrying, WorkerFailing
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.cli.output import warn
+from rigatoni_core.cli.state.components import not_watched
 from rigatoni_core.cli.times import parse_time
 from rigatoni_core.engine.pipeline import Pipeline
 
@@ -37,10 +38,7 @@ async def watch(
     source = configuration.source
     unknown = sorted(set(streams) - set(await source.streams()))
     if unknown:
-        raise ConfigurationError(
-            f"this pipeline does not watch {', '.join(unknown)}",
-            remedy=f"It watches {', '.join(await source.streams())}. `--set` may change that for one call.",
-        )
+        raise not_watched(configuration.name, unknown, await source.streams())
     view = View(describe=_Describing(redact).of, json_=json_, limit=limit)
     pipeline = Pipeline(
         name=f"tail of {configuration.name}",

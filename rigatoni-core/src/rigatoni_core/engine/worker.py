@@ -161,7 +161,7 @@ class Worker:
         Events that the destination rejects are settled first (they become dead letters), then the rest is written.
         """
         self._attempt += 1
-        started = asyncio.get_running_loop().time()
+        started, found = asyncio.get_running_loop().time(), self.destination.found_count(self.stream)
         rest, rejected = batch, dict[int, Exception]()
         while True:
             try:
@@ -181,7 +181,15 @@ class Worker:
         self.recovery.delivered()
         self._attempt = 0
         seconds = asyncio.get_running_loop().time() - started
-        publish(BatchWritten(stream=self.stream, events=len(rest), bytes=rest.nbytes, seconds=seconds))
+        publish(
+            BatchWritten(
+                stream=self.stream,
+                events=len(rest),
+                bytes=rest.nbytes,
+                seconds=seconds,
+                found=self.destination.found_count(self.stream) > found,
+            )
+        )
         return None
 
     async def _write(self, batch: EventBatch) -> Position | None:

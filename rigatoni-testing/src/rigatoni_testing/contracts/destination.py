@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 import attrs
 import pytest
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, PositionKeeper, Prefetching
+from rigatoni_core.api.contracts import Delivery, Destination, PositionKeeper, Prefetching, StreamCloser
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError
-from rigatoni_core.api.events import Definition, ResumeToken, Stream
+from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream
 
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 from rigatoni_testing.contracts import watching
@@ -58,6 +58,17 @@ async def begin(destination: Destination, stream: Stream = STREAM) -> None:
     """What the worker does before a stream's first write."""
     if isinstance(destination, PositionKeeper):
         await bounded(destination.begin(stream, DEFINITION, START), "begin")
+
+
+async def _closed(destination: StreamCloser) -> Position | None:
+    """Close the stream, after the time that requests under way have to end."""
+    for _ in range(20):
+        try:
+            return await bounded(destination.close_stream(STREAM), "close_stream")
+        except DestinationError as error:
+            promised(error.retry_after is not None, "while requests are under way, the error says how long to wait")
+            await asyncio.sleep(error.retry_after or 0)
+    raise AssertionError("the contract is broken: waiting as long as close_stream asks for leads somewhere")
 
 
 async def deliver(destination: Destination, first: int, last: int, stream: Stream = STREAM, *, size: int = 100) -> None:
@@ -218,6 +229,40 @@ class DestinationContract(Obligations):
                 committed is not None and committed.order == events(0, 5).end.order,
                 "last_committed is the newest batch's end, also for the next process",
             )
+
+    async def test_it_counts_what_an_earlier_run_had_written_as_found(self, place: Place) -> None:
+        async with place.make() as destination:
+            await begin(destination)
+            await deliver(destination, 0, 5)
+            promised(destination.found_count(STREAM) == 0, "what is written now is not found")
+        async with place.make() as destination:
+            await begin(destination)
+            await deliver(destination, 0, 5)
+            counted = destination.found_count(STREAM)
+            promised(counted in (0, 5), "found events are counted all or not at all")
+            await deliver(destination, 5, 8)
+            promised(destination.found_count(STREAM) == counted, "only found events are counted")
+
+    async def test_a_stream_that_was_closed_has_an_end_and_may_begin_again(self, place: Place) -> None:
+        if not isinstance(place.make(), StreamCloser):
+            return  # it promises nothing of that kind
+        async with place.make() as destination:
+            assert isinstance(destination, StreamCloser)
+            promised(await _closed(destination) is None, "a stream that never wrote has no end")
+            await begin(destination)
+            await deliver(destination, 0, 5)
+        async with place.make() as destination:
+            assert isinstance(destination, StreamCloser)
+            for _ in range(2):
+                end = await _closed(destination)
+                promised(end is not None and end.order == events(0, 5).end.order, "its end is that of its last batch")
+        async with place.make() as destination:
+            assert isinstance(destination, PositionKeeper)
+            resumed = await bounded(destination.begin(STREAM, DEFINITION, START), "begin")
+            behind = resumed.order == events(0, 5).end.order
+            promised(behind or resumed == START, "a closed stream begins again behind its end, or where the caller is")
+            await deliver(destination, 5 if behind else 0, 8)
+            await self.check(place, destination.metadata().delivery, 8)
 
     async def test_its_metadata_promises_no_more_than_its_class(self, place: Place) -> None:
         async with place.make() as destination:

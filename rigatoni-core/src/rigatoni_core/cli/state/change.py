@@ -41,8 +41,9 @@ def set_(
 ) -> None:
     """Sets where STREAM of the pipeline in FILE goes on.
 
-    A later position skips changes: the gap is recorded. An earlier one delivers changes again. The pipeline must not
-    run meanwhile. The old record is kept in the history, a file beside FILE.
+    A later position skips changes: the gap is recorded. An earlier one delivers changes again, and is refused where the
+    destination keeps a record of what it holds, since it would not write them again. The pipeline must not run
+    meanwhile. The old record is kept in the history, a file beside FILE.
     """
     from rigatoni_core.cli.state.position_changes import set_position
     from rigatoni_core.cli.state.repairs import Repair
@@ -63,6 +64,22 @@ def clear(file: Path, overrides: tuple[str, ...], stream: str, history: Path | N
     from rigatoni_core.cli.state.repairs import Repair
 
     Repair(file, overrides, history, yes).run(stream, forget())
+
+
+@click.command()
+@changes_state
+@click.argument("old")
+@click.argument("new")
+def rename(file: Path, overrides: tuple[str, ...], old: str, new: str, history: Path | None, yes: bool) -> None:
+    """Moves the positions of the pipeline OLD to NEW, which FILE describes by now.
+
+    For a pipeline that got another name. What OLD has written stays at the destination under that name; NEW continues
+    right behind it, in a folder of its own, without loss or repeats. OLD must not run any more. The old records are
+    kept in the history, a file beside FILE.
+    """
+    from rigatoni_core.cli.state.rename import rename_positions
+
+    rename_positions(file, overrides, old, new, history, yes)
 
 
 @click.command()

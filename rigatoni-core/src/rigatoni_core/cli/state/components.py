@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from rigatoni_core.api.contracts import LeaseKeeper, StateInspector, StateStore
-from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
+from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError, StateStoreError
 from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
@@ -20,10 +20,41 @@ def looking(state: StateStore) -> AbstractAsyncContextManager[object]:
     return state.looking() if isinstance(state, StateInspector) else state
 
 
-async def streams_of(configuration: "PipelineConfiguration", stream: str | None) -> Sequence[Stream]:
-    """The one stream that was named, or all that the source watches. The source need not be connected."""
-    names = [stream] if stream else await configuration.source.streams()
-    return [Stream(configuration.name, name) for name in names]
+async def streams_of(
+    configuration: "PipelineConfiguration", stream: str | None, *, recorded: bool = False
+) -> Sequence[Stream]:
+    """Return the one stream that was named, or all that the source watches.
+
+    The source need not be connected. With `recorded`, for which the state store has been entered, a stream may also be
+    one that is not watched any more but has a record.
+
+    Raises:
+        ConfigurationError: The stream that was named is not watched.
+    """
+    names = await configuration.source.streams()
+    if stream is None:
+        return [Stream(configuration.name, name) for name in names]
+    named = Stream(configuration.name, stream)
+    if stream in names or (recorded and await _has_record(configuration.state, named)):
+        return [named]
+    raise not_watched(configuration.name, [stream], names)
+
+
+def not_watched(pipeline: str, names: Sequence[str], watched: Sequence[str]) -> ConfigurationError:
+    """The error for streams that were named and are not watched."""
+    from rigatoni_core.config.faults import nearest
+
+    return ConfigurationError(
+        f"{pipeline} does not watch {', '.join(names)}{nearest(names[0], watched)}",
+        remedy=f"Name a stream that it watches: {', '.join(watched)}.",
+    )
+
+
+async def _has_record(state: StateStore, stream: Stream) -> bool:
+    try:
+        return await state.load_resume_token(stream) is not None
+    except CorruptCheckpointError:
+        return True
 
 
 @asynccontextmanager

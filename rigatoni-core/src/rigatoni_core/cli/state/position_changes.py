@@ -10,7 +10,7 @@ from rigatoni_core.api.contracts import Positioner, PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Checkpoint, Gap, Position
 from rigatoni_core.api.records import load_checkpoint
-from rigatoni_core.cli.output import complain
+from rigatoni_core.cli.output import complain, time_in_words
 from rigatoni_core.cli.state.components import looking, streams_of, whoami
 from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.repairs import Look, Plan
@@ -36,11 +36,27 @@ def set_position(time: str | None, token: str | None) -> Plan:
                 "this source can not make positions by hand", remedy="Use `rigatoni state import`."
             )
         if token is not None:
-            return _moved(look, source.position_after(look.stream, token, at))
-        assert at is not None
-        return _moved(look, source.position_at(look.stream, at))
+            position = source.position_after(look.stream, token, at)
+        else:
+            assert at is not None
+            position = source.position_at(look.stream, at)
+        await _refuse_before_what_is_kept(look, position)
+        return _moved(look, position)
 
-    return Plan(make, "source")
+    return Plan(make, ("source", "destination"))
+
+
+async def _refuse_before_what_is_kept(look: Look, position: Position) -> None:
+    """Refuse to promise that changes are delivered again where the destination would not write them again."""
+    destination = look.configuration.destination
+    committed = await destination.last_committed(look.stream) if isinstance(destination, PositionKeeper) else None
+    if committed is not None and position.order < committed.order:
+        raise ConfigurationError(
+            f"{look.stream}: the destination keeps a record of what it holds, up to "
+            f"{time_in_words(committed.cluster_time)}; changes before that would be read, but not written again",
+            remedy="To deliver them again, give the pipeline another name, or the destination another path or prefix, "
+            "and set the position there.",
+        )
 
 
 def forget() -> Plan:
@@ -49,12 +65,12 @@ def forget() -> Plan:
     async def make(look: Look) -> None:
         return None
 
-    return Plan(make)
+    return Plan(make, unwatched=True)
 
 
 def from_destination() -> Plan:
     """The position that the destination knows."""
-    return Plan(_committed, "destination")
+    return Plan(_committed, ("destination",))
 
 
 async def _committed(look: Look) -> Checkpoint | None:

@@ -34,10 +34,17 @@ class Look:
 
 @attrs.frozen
 class Plan:
-    """What should be stored instead. `needs` is the component that `make` expects to be entered, if any."""
+    """What should be stored instead.
+
+    Attributes:
+        make: Returns it; None for no record at all.
+        needs: The components that `make` expects to be entered.
+        unwatched: Whether a stream may be named that is not watched any more but has a record.
+    """
 
     make: Callable[[Look], Awaitable[Checkpoint | None]]
-    needs: Literal["", "source", "destination"] = ""
+    needs: tuple[Literal["source", "destination"], ...] = ()
+    unwatched: bool = False
 
 
 @attrs.frozen
@@ -52,20 +59,16 @@ class Repair:
     def run(self, stream: str | None, plan: Plan) -> None:
         """Plan the change of one stream or of all, ask, and make it."""
         configuration = configuration_of(self.file, self.overrides)
-        if not configuration.state.durable:
-            raise ConfigurationError(
-                "this pipeline's state store forgets everything when its process ends: there is nothing to change",
-                remedy='Use a state store that keeps positions, such as type = "file".',
-            )
+        require_durable(configuration)
         asyncio.run(self._run(configuration, stream, plan))
 
     async def _run(self, configuration: "PipelineConfiguration", name: str | None, plan: Plan) -> None:
         history = History(self.history or history_of(self.file))
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(configuration.state)
-            if plan.needs:
-                await stack.enter_async_context(getattr(configuration, plan.needs))
-            for stream in await streams_of(configuration, name):
+            for kind in plan.needs:
+                await stack.enter_async_context(getattr(configuration, kind))
+            for stream in await streams_of(configuration, name, recorded=plan.unwatched):
                 async with holding(configuration, stream) as fencing_token:
                     look = await _look(configuration, stream)
                     after = await plan.make(look)
@@ -74,7 +77,7 @@ class Repair:
                     before = record_of(stream, look.before) or ({"damaged": look.damaged} if look.damaged else None)
                     if after is not None:
                         after = attrs.evolve(after, fencing_token=fencing_token)
-                    history.add(stream, _caller(), before, record_of(stream, after))
+                    history.add(stream, caller(), before, record_of(stream, after))
                     if after is None:
                         await configuration.state.clear_resume_token(stream, fencing_token=fencing_token)
                     else:
@@ -90,13 +93,27 @@ class Repair:
         complain(f"and will go on {_words(look, after)}")
         for text in _consequences(look, after):
             warn(text)
-        if self.yes:
-            return True
-        if not sys.stdin.isatty():
-            raise ConfigurationError(
-                "nothing was changed: nobody can be asked here", remedy="Say --yes if it is right."
-            )
-        return bool(click.confirm("Do it?", err=True))
+        return agreed(self.yes)
+
+
+def require_durable(configuration: "PipelineConfiguration") -> None:
+    """Raise `ConfigurationError` for a state store whose records end with the process."""
+    if not configuration.state.durable:
+        raise ConfigurationError(
+            "this pipeline's state store forgets everything when its process ends: there is nothing to change",
+            remedy='Use a state store that keeps positions, such as type = "file".',
+        )
+
+
+def agreed(yes: bool) -> bool:
+    """Return whether the person who called agrees to what was said. Raises `ConfigurationError` without a terminal."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "nothing was changed: confirmation needs a terminal", remedy="Pass --yes if it is right."
+        )
+    return bool(click.confirm("Do it?", err=True))
 
 
 async def _look(configuration: "PipelineConfiguration", stream: Stream) -> Look:
@@ -117,9 +134,12 @@ def _consequences(look: Look, after: Checkpoint | None) -> list[str]:
     if before and after.position.order > before.position.order and len(after.gaps) > len(before.gaps):
         texts.append("changes between the two are never delivered: this is recorded as a gap")
     if before and after.position.order < before.position.order:
-        texts.append("changes between the two are delivered again, beside what is there already")
-        if keeps:
-            texts.append("the destination keeps positions too: it does not go back before its own first one")
+        texts.append(
+            "changes between the two are read again; the destination keeps a record of what it holds and does not "
+            "write those again"
+            if keeps
+            else "changes between the two are delivered again, beside what is there already"
+        )
     return texts
 
 
@@ -129,6 +149,6 @@ def _words(look: Look, checkpoint: Checkpoint | None) -> str:
     return f"after {time_in_words(checkpoint.position.cluster_time)}"
 
 
-def _caller() -> str:
+def caller() -> str:
     """The command as it was typed, without what `--set` may have given."""
     return " ".join(("rigatoni", *(word for word in sys.argv[1:3])))

@@ -9,9 +9,11 @@ import click
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.files import configurations_of, takes_file
-from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words
+from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rigatoni_core.api.events import Checkpoint, Definition, Gap, Stream
     from rigatoni_core.config import PipelineConfiguration
 
@@ -53,11 +55,11 @@ async def _load(
     from rigatoni_core.cli.state.components import looking, streams_of
 
     state, records = configuration.state, []
-    streams = await streams_of(configuration, stream)
-    definitions = {} if offline else await _definitions(configuration, streams)
+    watched = await streams_of(configuration, None)
+    definitions = {} if offline else await _definitions(configuration, watched)
     async with looking(state):
-        for each in streams:
-            record: dict[str, Any] = {"stream": each.name, "pipeline": each.pipeline}
+        for each in await _shown(configuration, watched, stream):
+            record: dict[str, Any] = {"stream": each.name, "pipeline": each.pipeline, "watched": each in watched}
             try:
                 checkpoint = await state.load_resume_token(each)
                 record["holder"] = await state.holder(each) if isinstance(state, StateInspector) else None
@@ -66,6 +68,23 @@ async def _load(
                 record |= {"error": str(error), "remedy": error.remedy}
             records.append(record)
     return records
+
+
+async def _shown(
+    configuration: "PipelineConfiguration", watched: "Sequence[Stream]", stream: str | None
+) -> "Sequence[Stream]":
+    """The stream that was named; else all that are watched, then those that are not any more and have a position."""
+    from rigatoni_core.cli.state.components import streams_of
+    from rigatoni_core.cli.strays import unwatched
+
+    if stream is not None:
+        return await streams_of(configuration, stream, recorded=True)
+    try:
+        names = {each.name for each in watched}
+        return [*watched, *await unwatched(configuration.state, configuration.name, names)]
+    except RigatoniError as error:
+        warn(str(error))
+        return watched
 
 
 async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -> "dict[Stream, Definition]":
@@ -113,6 +132,8 @@ def _gap(gap: "Gap") -> dict[str, Any]:
 
 def _print(record: dict[str, Any]) -> None:
     say(bold(f"{record['pipeline']}/{record['stream']}"))
+    if not record["watched"]:
+        say("  not watched    by this pipeline any more; `rigatoni state clear` forgets its position")
     say(f"  held by        {record['holder'] or 'nobody that this state store knows of'}")
     if record["position"] is None:
         say("  no position yet: it begins where the destination knows, else where the source's start_at says")

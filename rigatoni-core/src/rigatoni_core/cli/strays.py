@@ -1,0 +1,46 @@
+"""Positions that a state store holds under another name than it is asked for."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from rigatoni_core.api.contracts import LeaseKeeper, StateStore, StreamLister
+from rigatoni_core.api.errors import CorruptCheckpointError
+from rigatoni_core.api.events import Stream
+
+if TYPE_CHECKING:
+    from rigatoni_core.config import PipelineConfiguration
+
+
+async def renaming_advice(configuration: "PipelineConfiguration", others: Collection[str]) -> Sequence[str]:
+    """Return a warning if the pipeline has no position yet and another name in the store looks like its former one.
+
+    The store has been entered, or can be looked at. `others` are the names of this process's other pipelines.
+    """
+    state, name = configuration.state, configuration.name
+    if not isinstance(state, StreamLister):
+        return ()
+    try:
+        held = await state.streams()
+    except CorruptCheckpointError:
+        return ()  # the stream that it belongs to will say so
+    if any(stream.pipeline == name for stream in held):
+        return ()
+    watched = set(await configuration.source.streams())
+    alone = not isinstance(state, LeaseKeeper)  # else many pipelines share it, and only a common stream is a sign
+    former = sorted(
+        {stream.pipeline for stream in held if stream.pipeline not in others and (alone or stream.name in watched)}
+    )
+    if not former:
+        return ()
+    names = " and ".join(f'"{each}"' for each in former)
+    return (
+        f'no position of the pipeline "{name}" is saved, but the state store holds positions of {names}: if this is '
+        "that pipeline under a new name, stop it and run `rigatoni state rename FILE OLD NEW`; else it starts fresh",
+    )
+
+
+async def unwatched(state: StateStore, pipeline: str, watched: Collection[str]) -> Sequence[Stream]:
+    """Return the streams of a pipeline with a saved position that it does not watch any more."""
+    if not isinstance(state, StreamLister):
+        return ()
+    return [stream for stream in await state.streams(pipeline) if stream.name not in watched]
