@@ -64,7 +64,8 @@ async def _closed(destination: StreamCloser) -> Position | None:
     """Close the stream, after the time that requests under way have to end."""
     for _ in range(20):
         try:
-            return await bounded(destination.close_stream(STREAM), "close_stream")
+            end: Position | None = await bounded(destination.close_stream(STREAM), "close_stream")
+            return end
         except DestinationError as error:
             promised(error.retry_after is not None, "while requests are under way, the error says how long to wait")
             await asyncio.sleep(error.retry_after or 0)
