@@ -243,15 +243,21 @@ def test_C22_counters_count_what_was_written_not_what_an_earlier_run_had_written
     assert None not in [each.read(WRITTEN) for each in distributions]
 
 
-def test_the_streams_of_a_run_that_ended_are_forgotten_when_the_next_one_starts():
+def test_the_next_run_continues_the_counters_of_its_streams_and_drops_streams_that_were_removed():
     statistics = Statistics()
-    removed, other = Stream("p", "shop.removed"), Stream("q", "shop.removed")
-    for stream in (STREAM, removed, other):
+    kept, removed, other = Stream("p", "shop.kept"), Stream("p", "shop.removed"), Stream("q", "shop.removed")
+    for stream in (STREAM, kept, removed, other):
         statistics.notify(WorkerStarting(stream=stream))
-    for stream in (STREAM, removed, other):
+    statistics.notify(STARTED)
+    statistics.notify(WRITTEN)
+    for stream in (STREAM, kept, removed, other):
         statistics.notify(WorkerStopped(stream=stream, position=None))
-    statistics.notify(WorkerStarting(stream=STREAM))
+    for stream in (STREAM, kept):
+        statistics.notify(WorkerStarting(stream=stream))
+    statistics.notify(STARTED)
     assert {stream: figures.state for stream, figures in statistics.by_stream.items()} == {
-        STREAM: "starting",
+        STREAM: "running",
+        kept: "starting",
         other: "stopped",
     }
+    assert statistics.by_stream[STREAM].events == WRITTEN.events

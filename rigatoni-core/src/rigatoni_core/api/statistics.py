@@ -208,6 +208,7 @@ class Statistics(Listener):
 
     def __init__(self) -> None:
         self._streams: dict[Stream, StreamStatistics] = {}
+        self._left: dict[str, set[Stream]] = {}  # by pipeline, while its streams start
 
     @property
     def by_stream(self) -> Mapping[Stream, StreamStatistics]:
@@ -225,15 +226,26 @@ class Statistics(Listener):
         return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:
-        if isinstance(notice, WorkerStarting):
-            self._forget_ended(notice.stream.pipeline)
+        self._forget_removed(notice)
         figures = self._streams.get(notice.stream)
         if figures is None:
             figures = self._streams[notice.stream] = StreamStatistics()
         figures.take(notice)
 
-    def _forget_ended(self, pipeline: str) -> None:
-        """Drop the streams of a run that ended: a reload hands its listeners over, and may have removed streams."""
-        for stream, figures in list(self._streams.items()):
-            if stream.pipeline == pipeline and figures.state in ("stopped", "failed"):
+    def _forget_removed(self, notice: Notice) -> None:
+        """Drop the ended streams of an earlier run that the next one does not start again.
+
+        A reload hands listeners over, and may have removed streams. Every stream of a run starts before anything else.
+        """
+        pipeline = notice.stream.pipeline
+        if isinstance(notice, WorkerStarting):
+            if pipeline not in self._left:
+                self._left[pipeline] = {
+                    stream
+                    for stream, figures in self._streams.items()
+                    if stream.pipeline == pipeline and figures.state in ("stopped", "failed")
+                }
+            self._left[pipeline].discard(notice.stream)
+        else:
+            for stream in self._left.pop(pipeline, ()):
                 del self._streams[stream]
