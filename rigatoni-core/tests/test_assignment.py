@@ -5,8 +5,10 @@ import itertools
 
 import pytest
 from rigatoni_core.api.errors import DestinationError, StateStoreError, Transient
+from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import Log, RecordingDestination, ScriptedSource
@@ -196,6 +198,43 @@ def test_an_instance_that_can_not_work_keeps_no_stream_from_one_that_can():
         instances.check()
         for name in list(instances.running):
             await instances.stop(name)
+
+    run_virtual(main())
+
+
+def test_one_streams_success_never_clears_anothers_failure_nor_its_failure_anothers_turn():
+    async def main():
+        share = Share("p", 4, (store := MemoryStateStore()), "one", Settings())
+        await store.heartbeat("p", owner="two", ttl=1000)
+        await share.count()
+        good, bad, free = (Stream("p", name) for name in ("a.good", "a.bad", "a.free"))
+        assert share.turn(free) == 1
+        share.take(good)
+        share.take(bad)
+        share.drop(bad)
+        share.failed(bad)
+        assert [share.turn(stream) for stream in (good, bad, free)] == [4, 4, 4], "nothing works here yet"
+        share.delivered(good)
+        assert [share.turn(stream) for stream in (good, bad, free)] == [1, 4, 1]
+        share.delivered(bad)
+        assert share.turn(bad) == 1
+        share.failed(bad)
+        share.drop(good)
+        assert share.turn(free) == 4, "what worked here is elsewhere now"
+
+    run_virtual(main())
+
+
+def test_no_handover_is_requested_of_a_stream_that_failed_here():
+    async def main():
+        share = Share("p", 4, (store := MemoryStateStore()), "one", Settings())
+        good, bad = Stream("p", "a.good"), Stream("p", "a.bad")
+        share.take(good)
+        share.delivered(good)
+        share.failed(bad)
+        for stream in (good, bad):
+            await share.request_handover(stream)
+        assert [await store.handover_requested(stream) for stream in (good, bad)] == [True, False]
 
     run_virtual(main())
 

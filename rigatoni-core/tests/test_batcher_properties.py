@@ -39,7 +39,7 @@ def test_batches_are_the_replies_cut_anew(sizes, batch_size, batch_bytes, pause)
     async def main():
         limits = Settings(batch_size=batch_size, batch_bytes=ByteSize(batch_bytes), max_buffered_bytes=ByteSize(20_000))
         tokens, ends = [], []
-        async with Batcher(replies(), limits) as batches:
+        async with Batcher(STREAM, replies(), limits) as batches:
             async for item in batches:
                 assert batches.buffered_bytes <= 20_000 + 30 * 300
                 if isinstance(item, Heartbeat):
@@ -83,7 +83,7 @@ def test_the_next_batch_is_prepared_early_and_nothing_changes_by_that(sizes, bat
         preparer, found, yielded = Preparing(), [], []
         prepared = preparer.batches
         limits = Settings(batch_size=batch_size, batch_bytes=ByteSize(9000), max_buffered_bytes=ByteSize(20_000))
-        async with Batcher(replies(), limits, preparer=preparer) as batches:
+        async with Batcher(STREAM, replies(), limits, prefetching=preparer) as batches:
             async for batch in batches:
                 yielded.append(batch)
                 waiting = [other for other in prepared if other is not batch]
@@ -155,7 +155,7 @@ def test_an_event_that_can_not_be_cut_at_is_told_in_its_turn_and_leaves_no_hole(
     async def main():
         found, limits = [], Settings(batch_size=batch_size)
         with suppress(DamagedEventError):
-            async with Batcher(source(), limits, cut=cut, preparer=Preparing()) as batches:
+            async with Batcher(STREAM, source(), limits, split=cut, prefetching=Preparing()) as batches:
                 async for batch in batches:
                     await asyncio.sleep(work)
                     found += raws(batch)
@@ -194,7 +194,8 @@ def test_a_batch_is_prepared_only_when_it_is_full_and_another_one_in_flight():
         await asyncio.Event().wait()
 
     async def main():
-        async with Batcher(replies(), Settings(batch_size=10, batch_timeout=1.0), preparer=preparer) as batches:
+        limits = Settings(batch_size=10, batch_timeout=1.0)
+        async with Batcher(STREAM, replies(), limits, prefetching=preparer) as batches:
             await asyncio.sleep(0.5)
             assert not prepared
             await anext(batches)

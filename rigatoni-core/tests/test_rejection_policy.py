@@ -19,7 +19,8 @@ from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.pipeline import Pipeline
-from rigatoni_testing.batches import event_document
+from rigatoni_core.engine.rejection_policy import RejectionPolicy
+from rigatoni_testing.batches import batch_of, event_document
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import (
     HANG,
@@ -141,6 +142,23 @@ def test_D5_one_event_of_a_thousand_becomes_a_dead_letter_and_the_rest_is_writte
     run_virtual(main())
 
 
+def test_letters_are_remembered_until_their_batch_is_delivered_and_no_longer():
+    """Else what is remembered would grow for as long as the process runs."""
+
+    async def main():
+        letters, batch = Letters(), batch_of([event_document(number) for number in range(3)])
+        policy = RejectionPolicy(batch.stream, Settings(), letters, plugin="p", check=lambda: None, redact=str)
+        rejected = {1: PoisonError("no")}
+        for attempt in (1, 2):
+            await policy.settle(batch, rejected, attempt)
+        assert len(letters.letters) == 1
+        policy.delivered(batch, rejected)
+        await policy.settle(batch, rejected, 1)
+        assert len(letters.letters) == 2
+
+    run_virtual(main())
+
+
 def test_D5_a_destination_that_names_one_at_a_time_ends_with_the_same_letters():
     async def main():
         log, letters = log_of(50, 0, 7, 8, 49), Letters()
@@ -157,7 +175,7 @@ def test_D6_while_the_dead_letter_store_is_down_nothing_is_skipped_and_the_worke
     async def main():
         log, state = log_of(30, 3, 20), FlakyStateStore()
         destination, letters = Picky(), Letters(before=[fault] * 25)
-        running = pipeline(log, destination, letters, state=state, write_timeout=5.0)
+        running = pipeline(log, destination, letters, state=state, write_timeout=5.0, on_failure="restart")
         task = asyncio.create_task(running.run(once=True))
         await asyncio.sleep(200)
         assert running.statistics.total.errors["dead-letters-down"] >= 1

@@ -1,9 +1,11 @@
 """The loop under a virtual clock: batching, retries, isolation, shutdown, checkpoints."""
 
 import asyncio
+import math
 
 import pytest
 from rigatoni_core.api.errors import (
+    AccessDenied,
     DestinationError,
     PositionLostError,
     SourceError,
@@ -11,7 +13,7 @@ from rigatoni_core.api.errors import (
     Transient,
 )
 from rigatoni_core.api.events import Stream
-from rigatoni_core.api.notices import Notice, RepeatsPossible, Retrying, WorkerStarted
+from rigatoni_core.api.notices import Notice, RepeatsPossible, Retrying, WorkerFailing, WorkerStarted
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.engine.pipeline import Pipeline
@@ -36,6 +38,18 @@ class DroppedError(SourceError, Transient):
 
 
 class StoreDownError(StateStoreError, Transient):
+    pass
+
+
+class NoRightToReadError(SourceError, AccessDenied):
+    pass
+
+
+class NoRightToWriteError(DestinationError, AccessDenied):
+    pass
+
+
+class NoRightToSaveError(StateStoreError, AccessDenied):
     pass
 
 
@@ -373,6 +387,50 @@ def test_a_failing_destination_is_tried_again_for_as_long_as_it_takes():
     run_virtual(main())
 
 
+def test_after_a_delivery_the_next_failure_begins_with_a_short_delay_again():
+    async def main():
+        log, heard = log_of(5), Heard()
+        destination = RecordingDestination(before=[DownError("down")] * 4)
+        running = pipeline(
+            ScriptedSource(logs={"a.b": log}, start=0),
+            destination,
+            heard=heard,
+            batch_timeout=1.0,
+            retry=RetrySettings(max_retries=0),
+        )
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(100)
+        assert destination.tokens == log.tokens
+        destination.before += [DownError("down")] * 2
+        log.grow(1)
+        await asyncio.sleep(100)
+        assert [round(math.log2(notice.delay)) for notice in heard.of(WorkerFailing)] == [0, 1, 2, 3, 0, 1]
+        running.stop()
+        await task
+
+    run_virtual(main())
+
+
+def test_positions_that_are_lost_one_by_one_with_deliveries_in_between_never_stop_the_worker():
+    async def main():
+        log, destination = log_of(0), RecordingDestination()
+        source = ScriptedSource(logs={"a.b": log}, start=0)
+        running = pipeline(source, destination, on_lost_position="restart_from_now", batch_timeout=1.0)
+        task = asyncio.create_task(running.run())
+        for _ in range(8):
+            await asyncio.sleep(10)
+            source.start = None
+            source.faults[len(log.raws) + 3] = PositionLostError("gone")
+            log.grow(5)
+        await asyncio.sleep(10)
+        assert running.statistics.total.gaps == 8
+        assert len(destination.tokens) == 8 * 3
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
 def test_on_failure_stop_ends_the_worker_when_retries_are_used_up():
     async def main():
         destination = RecordingDestination(before=[DownError("down")] * 50)
@@ -432,6 +490,71 @@ def test_a_source_that_drops_is_entered_again_and_nothing_is_lost_or_repeated():
         assert report.ok
         assert destination.tokens == log.tokens
         assert not heard.of(RepeatsPossible)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("where", ["source", "destination", "state"])
+def test_a_right_that_is_taken_away_while_the_stream_works_makes_it_failing_until_it_is_back(where):
+    async def main():
+        log, heard, state = log_of(30), Heard(), FlakyStateStore()
+        source = ScriptedSource(logs={"a.b": log}, start=0, reply_events=5)
+        destination = RecordingDestination()
+        running = pipeline(source, destination, state, heard=heard, batch_timeout=1.0)
+        task = asyncio.create_task(running.run())
+        await asyncio.sleep(10)
+        assert destination.tokens == log.tokens
+        if where == "source":
+            source.faults[32] = NoRightToReadError("not authorized")
+        elif where == "destination":
+            destination.before += [NoRightToWriteError("denied")] * 3
+        else:
+            state.save_faults += [NoRightToSaveError("NOPERM")] * 3
+        log.grow(10)
+        await asyncio.sleep(300)
+        assert destination.tokens[-8:] == log.tokens[-8:]
+        failing = heard.of(WorkerFailing)
+        assert len(failing) == (1 if where == "source" else 3)
+        assert {notice.delay for notice in failing} == {30.0}, "at the longest delay"
+        assert not heard.of(Retrying)
+        running.stop()
+        assert (await task).ok
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("where", ["source", "destination", "state"])
+def test_a_right_that_was_missing_from_the_start_stops_the_worker(where):
+    async def main():
+        log, state = log_of(30), FlakyStateStore()
+        source = ScriptedSource(logs={"a.b": log}, start=0)
+        destination = RecordingDestination()
+        if where == "source":
+
+            class Refused(ScriptedSource):
+                async def read(self, stream, *, after):
+                    raise NoRightToReadError("not authorized")
+                    yield
+
+            source = Refused(logs={"a.b": log}, start=0)
+        elif where == "destination":
+            destination.before += [NoRightToWriteError("denied")]
+        else:
+            state.load_faults += [NoRightToSaveError("NOPERM")]
+        async with asyncio.timeout(1000):
+            report = await pipeline(source, destination, state).run()
+        assert isinstance(report.workers["a.b"].error, AccessDenied)
+        assert not destination.tokens
+
+    run_virtual(main())
+
+
+def test_a_right_that_is_taken_away_ends_the_worker_where_the_policy_is_to_stop():
+    async def main():
+        log = log_of(30)
+        source = ScriptedSource(logs={"a.b": log}, start=0, reply_events=5, faults={15: NoRightToReadError("no")})
+        report = await pipeline(source, RecordingDestination(), on_failure="stop").run(once=True)
+        assert isinstance(report.workers["a.b"].error, NoRightToReadError)
 
     run_virtual(main())
 

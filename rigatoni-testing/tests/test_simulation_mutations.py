@@ -16,9 +16,11 @@ from rigatoni_core.api.errors import CorruptCheckpointError, DefinitionChangedEr
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.batcher import Batcher
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.delivery import Delivery
+from rigatoni_core.engine.event_buffer import EventBuffer
 from rigatoni_core.engine.leases import LeaseHolder
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
-from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.shutdown import Shutdown
 from rigatoni_core.engine.worker import Worker
 from rigatoni_testing.simulation.bucket import name_of
 from rigatoni_testing.simulation.destination import ChainDestination
@@ -63,25 +65,30 @@ def mutated(where, name, make):
 # --- of the worker, the batcher, the checkpoint, the lease
 
 
-def save_before_write(deliver):
-    async def mutant(self, batch):
-        await self.checkpoint.advance(batch.end, batch.read)
-        return await deliver(self, batch)
+def save_before_write(delivery):
+    def mutant(self, batch):
+        delivered = delivery(self, batch)
+
+        async def deliver():
+            await self.checkpoint.advance(batch.end, batch.read)
+            return await delivered()
+
+        return deliver
 
     return mutant
 
 
-def forget_to_cut(deliver):
-    async def mutant(self, batch):
-        await deliver(self, batch)
+def forget_to_realign(deliver):
+    async def mutant(self):
+        await deliver(self)
 
     return mutant
 
 
 def take_a_failed_write_for_done(deliver):
-    async def mutant(self, batch):
+    async def mutant(self):
         try:
-            return await deliver(self, batch)
+            return await deliver(self)
         except TimeoutError:
             return None
         except Exception as error:
@@ -92,9 +99,14 @@ def take_a_failed_write_for_done(deliver):
     return mutant
 
 
-def drop_the_batch_on_stop(deliver):
-    async def mutant(self, batch):
-        return None if self.retry.stopping else await deliver(self, batch)
+def drop_the_batch_on_stop(delivery):
+    def mutant(self, batch):
+        delivered = delivery(self, batch)
+
+        async def deliver():
+            return None if self.shutdown.requested else await delivered()
+
+        return deliver
 
     return mutant
 
@@ -126,64 +138,62 @@ def claim_no_range_for_rejected_events(write):
 
 def forget_to_flush(write):
     async def mutant(self, batch):
-        self.lease.check()
-        return await self.destination.write_batch(batch)
+        self._check()
+        return await self._destination.write_batch(batch)
 
     return mutant
 
 
 def wait_for_a_write_without_limit(write):
     async def mutant(self, batch):
-        self.lease.check()
-        fixed = await self.destination.write_batch(batch)
-        if fixed is None:
-            await self.destination.flush()
-        return fixed
+        self._check()
+        end = await self._destination.write_batch(batch)
+        if end is None:
+            await self._destination.flush()
+        return end
 
     return mutant
 
 
 def retry_after_a_fatal_error(wait):
     async def mutant(self, error):
-        await self.retry.pause(1.0)
+        await self.shutdown.pause(1.0)
 
     return mutant
 
 
-def let_a_heartbeat_overtake_the_chunks(anext_):
-    async def mutant(self):
-        if self._heartbeat is not None:
-            heartbeat, self._heartbeat = self._heartbeat, None
+def let_a_heartbeat_overtake_the_events(next_):
+    def mutant(self):
+        if (heartbeat := self._buffer.heartbeat) is not None:
+            self._buffer._heartbeat = None
             return heartbeat
-        return await anext_(self)
+        return next_(self)
 
     return mutant
 
 
-def lose_a_reply_when_many_wait(read):
-    async def mutant(self):
-        async for reply in self._replies:
-            if isinstance(reply, Heartbeat):
-                self._heartbeat = reply
-            else:
-                self._chunks.append((reply, self._clock()))
-                self._count(len(reply), reply.nbytes)
-            if (
-                self._chunks
-                and self._heartbeat is not None
-                and self._heartbeat.end.order < self._chunks[-1][0].end.order
-            ):
-                self._heartbeat = Heartbeat(self._chunks[-1][0].end, reply.source_time)
-                self._chunks.clear()
-                self._events = self._bytes = 0
-            self._changed.set()
-            await self._room.wait()
+def let_a_heartbeat_overtake_the_formed_batch(next_):
+    def mutant(self):
+        if (heartbeat := self._buffer.heartbeat) is not None and self._buffer.formed:
+            self._buffer._heartbeat = None
+            return heartbeat
+        return next_(self)
+
+    return mutant
+
+
+def lose_the_events_before_a_heartbeat(add):
+    def mutant(self, item, now):
+        if isinstance(item, Heartbeat) and self.events:
+            self._chunks.clear()
+            self.events = self.nbytes = 0
+        add(self, item, now)
 
     return mutant
 
 
 def forget_what_is_put_back(put_back):
-    def mutant(self, rest, since=None):
+    def mutant(self, events, arrived):
         return None
 
     return mutant
@@ -260,19 +270,20 @@ def never_pause_to_stop(pause):
 
 
 REAL = [
-    (Worker, "_deliver", save_before_write),
-    (Worker, "_deliver", forget_to_cut),
-    (Worker, "_deliver", take_a_failed_write_for_done),
-    (Worker, "_deliver", drop_the_batch_on_stop),
+    (Worker, "_delivery", save_before_write),
+    (Delivery, "__call__", forget_to_realign),
+    (Delivery, "__call__", take_a_failed_write_for_done),
+    (Worker, "_delivery", drop_the_batch_on_stop),
     (RejectionPolicy, "settle", keep_no_letters),
     (RejectionPolicy, "_keep", take_an_unwritten_letter_for_kept),
-    (Worker, "_write", claim_no_range_for_rejected_events),
-    (Worker, "_write", forget_to_flush),
-    (Worker, "_write", wait_for_a_write_without_limit),
-    (Worker, "_wait_for_better_times", retry_after_a_fatal_error),
-    (Batcher, "__anext__", let_a_heartbeat_overtake_the_chunks),
-    (Batcher, "_read", lose_a_reply_when_many_wait),
-    (Batcher, "_put_back", forget_what_is_put_back),
+    (Delivery, "_write", claim_no_range_for_rejected_events),
+    (Delivery, "_write", forget_to_flush),
+    (Delivery, "_write", wait_for_a_write_without_limit),
+    (Worker, "_wait_until_next_entry", retry_after_a_fatal_error),
+    (Batcher, "_next", let_a_heartbeat_overtake_the_events),
+    (Batcher, "_next", let_a_heartbeat_overtake_the_formed_batch),
+    (EventBuffer, "add", lose_the_events_before_a_heartbeat),
+    (EventBuffer, "put_back", forget_what_is_put_back),
     (Batcher, "_open_or_close", read_without_bound),
     (Batcher, "stop", stop_without_the_last_batch),
     (Worker, "_enter", end_where_the_stream_was_left_to_others),
@@ -281,7 +292,7 @@ REAL = [
     (CheckpointKeeper, "record_gap", forget_the_gap),
     (CheckpointKeeper, "advance", save_later),
     (CheckpointKeeper, "anchor", anchor_nothing),
-    (Retry, "pause", never_pause_to_stop),
+    (Shutdown, "pause", never_pause_to_stop),
 ]
 
 

@@ -295,7 +295,7 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def prefix_length(self, size: int, nbytes: int) -> int:
         """How many leading events fit into `size` events and `nbytes` bytes; may be none."""
-        fitting = 0
+        fitting, nbytes = 0, max(nbytes, 0)
         for segment in self.segments:
             within = bisect_right(segment.offsets, segment.offsets[0] + nbytes) - 1
             fitting += within

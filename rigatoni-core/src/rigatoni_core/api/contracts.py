@@ -156,6 +156,17 @@ class Destination(Managed):
         """
         return 0
 
+    def progress(self, stream: Stream) -> int:
+        """Return a count that grows while a call for this stream makes headway: requests finished, pages listed.
+
+        The engine watches it during `write_batch`, `flush`, `begin` and `last_committed`: `write_timeout` bounds the
+        time without progress, so that long work is not abandoned and begun again. Must be cheap, and not raise.
+
+        Returns:
+            The count. Default 0: nothing is reported, so the limit applies to the whole call.
+        """
+        return 0
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

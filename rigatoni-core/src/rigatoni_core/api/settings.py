@@ -59,7 +59,7 @@ class Settings:
     max_total_buffered_bytes: Annotated[
         ByteSize, "So do all workers together; the greater one counts where it is less than max_buffered_bytes"
     ] = attrs.field(default=ByteSize(256 * 2**20), validator=_positive)
-    write_timeout: Annotated[float, "One attempt to write a batch is abandoned after this long, seconds"] = attrs.field(
+    write_timeout: Annotated[float, "A write is abandoned after this long without progress, seconds"] = attrs.field(
         default=60.0, validator=_positive
     )
     shutdown_timeout: Annotated[float, "A stop that takes longer than this abandons what is left, seconds"] = (

@@ -15,7 +15,7 @@ from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, Pip
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import CheckpointFailed, CheckpointSaved, RepeatsPossible
 from rigatoni_core.api.settings import Settings
-from rigatoni_core.engine.retry import time_limit
+from rigatoni_core.engine.time_limit import time_limit
 
 T = TypeVar("T")
 

@@ -12,7 +12,9 @@ from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, LeaseYielded
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
-from rigatoni_core.engine.retry import Retry, sleep, time_limit
+from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.shutdown import Shutdown
+from rigatoni_core.engine.time_limit import time_limit
 
 
 class LeaseHolder:
@@ -22,13 +24,21 @@ class LeaseHolder:
     """
 
     def __init__(
-        self, stream: Stream, store: StateStore, owner: str, settings: Settings, retry: Retry, share: Share
+        self,
+        stream: Stream,
+        store: StateStore,
+        owner: str,
+        settings: Settings,
+        retry: Retry,
+        shutdown: Shutdown,
+        share: Share,
     ) -> None:
         self._stream = stream
         self._keeper = store if isinstance(store, LeaseKeeper) else None
         self._owner = owner
         self._settings = settings
         self._retry = retry
+        self._shutdown = shutdown
         self._share = share
         self._lease: Lease | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -63,7 +73,7 @@ class LeaseHolder:
                 self._awaited = True
             round_ += 1
             await self._share.request_handover(self._stream)
-            await self._retry.pause(self._settings.lease_retry_interval)
+            await self._shutdown.pause(self._settings.lease_retry_interval)
         self._lease = lease
         self._share.take(self._stream)
         publish(LeaseAcquired(stream=self._stream, fencing_token=lease.fencing_token))
@@ -88,7 +98,7 @@ class LeaseHolder:
     async def _ask(self, keeper: LeaseKeeper, round_: int) -> Lease | None:
         """The lease, if it is free and this instance's turn."""
         await self._share.count()
-        if (round_ + 1) % self._share.turn:
+        if (round_ + 1) % self._share.turn(self._stream):
             return None
         return await self._retry(self._acquire, keeper)
 
@@ -103,16 +113,16 @@ class LeaseHolder:
         """Renew until the lease is lost: `LeaseLostError`. A store that can not be asked is asked again until then."""
         settings, pause = self._settings, self._settings.lease_renew_interval
         while True:
-            await sleep(pause)
+            await asyncio.sleep(pause)  # a stop does not end it: the last batch is written under the lease, too
             try:
                 async with time_limit(settings.lease_renew_interval, "the state store"):
                     renewed = await keeper.renew(lease, ttl=settings.lease_ttl)
                 if self._lease is not lease:
-                    return  # it came back after it was given up for hanging
+                    return  # the answer came after the lease was left for hanging
                 self._lease = lease = renewed
                 pause = settings.lease_renew_interval
                 await self._share.count()
-                if not self.yielded and await self._share.give_up(self._stream):
+                if not self.yielded and await self._share.hand_over(self._stream):
                     self.yielded = True
                     publish(LeaseYielded(stream=self._stream))
             except LeaseLostError:

@@ -4,37 +4,73 @@ from collections.abc import Callable
 
 
 class MemoryBudget:
-    """Shared by the batchers of a pipeline, on one event loop.
+    """Bounds the bytes that several streams hold together, on one event loop.
 
-    While it is used up, nobody reads who holds something already. Who holds nothing may always take one reply, so no
-    stream starves, and there is always somebody whose delivery makes room. So what is held together is at most `limit`
-    and one reply of each stream.
+    While the budget is used up, a stream that holds something does not read. A stream that holds nothing may always
+    read one reply, so no stream starves and some delivery always makes room. Together the streams hold at most `limit`
+    and one reply each.
+
+    Args:
+        limit: Bytes that all streams may hold together.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: dict[Callable[[], None], int] = {}  # by what tells its owner that there is room again
-        self._total = 0
+        self._held = 0
+        self._reservations: set[Reservation] = set()
 
     @property
     def held(self) -> int:
-        """Bytes that are held at present."""
-        return self._total
+        """Bytes that all streams hold at present."""
+        return self._held
 
     @property
     def has_room(self) -> bool:
-        return self._total < self._limit
+        """Whether less than the limit is held."""
+        return self._held < self._limit
 
-    def hold(self, owner: Callable[[], None], nbytes: int) -> None:
-        """The owner holds so many bytes from now on. All owners are called when there is room again."""
+    def reserve(self, on_room: Callable[[], None]) -> "Reservation":
+        """Return the reservation of one stream, which holds nothing yet.
+
+        Args:
+            on_room: Called whenever the budget has room again, until the reservation is released.
+        """
+        reservation = Reservation(self, on_room)
+        self._reservations.add(reservation)
+        return reservation
+
+    def _change(self, difference: int) -> None:
         had_room = self.has_room
-        self._total += nbytes - self._held.get(owner, 0)
-        self._held[owner] = nbytes
+        self._held += difference
         if self.has_room and not had_room:
-            for wake in tuple(self._held):
-                wake()
+            for reservation in tuple(self._reservations):
+                reservation.on_room()
 
-    def leave(self, owner: Callable[[], None]) -> None:
-        """The owner holds nothing any more, and is not called again."""
-        self.hold(owner, 0)
-        self._held.pop(owner, None)
+    def _forget(self, reservation: "Reservation") -> None:
+        self._reservations.discard(reservation)
+
+
+class Reservation:
+    """What one stream holds of a `MemoryBudget`; made by `MemoryBudget.reserve`."""
+
+    def __init__(self, budget: MemoryBudget, on_room: Callable[[], None]) -> None:
+        self._budget = budget
+        self.on_room = on_room
+        self.nbytes = 0
+        """Bytes that the stream holds at present."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the budget has room for more."""
+        return self._budget.has_room
+
+    def hold(self, nbytes: int) -> None:
+        """Set the number of bytes that the stream holds from now on."""
+        difference, self.nbytes = nbytes - self.nbytes, nbytes
+        if difference:
+            self._budget._change(difference)
+
+    def release(self) -> None:
+        """Hold nothing any more, and hear nothing of room any more."""
+        self._budget._forget(self)
+        self.hold(0)

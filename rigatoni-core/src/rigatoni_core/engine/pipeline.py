@@ -22,7 +22,7 @@ from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.component_stack import ComponentStack
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.preflight import try_reading
-from rigatoni_core.engine.retry import delay_before, sleep
+from rigatoni_core.engine.retry import delay_before
 from rigatoni_core.engine.worker import Worker
 
 T = TypeVar("T")
@@ -247,7 +247,7 @@ class Pipeline:
                 delay = delay_before(attempt, self.settings.retry, error)
                 for name in names:
                     publish(WorkerFailing(stream=Stream(self.name, name), error=error, delay=delay))
-                await sleep(delay)
+                await asyncio.sleep(delay)
 
     async def _names(self) -> Sequence[str]:
         return [name for name in await self.source.streams() if not self._only or name in self._only]

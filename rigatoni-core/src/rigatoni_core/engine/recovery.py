@@ -17,7 +17,8 @@ from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime, WorkerStarted
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
-from rigatoni_core.engine.retry import Retry, time_limit
+from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.time_limit import time_limit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Recovery:
         settings: `on_lost_position`, and `write_timeout` for each question to the destination.
         retry: Repeats a question that failed with a `Transient` error.
         check: Raises `LeaseLostError` once the lease is no longer held; called before the destination is asked.
+        progress: Returns how far the destination got with a question; `write_timeout` bounds the time without progress.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Recovery:
         settings: Settings,
         retry: Retry,
         check: Callable[[], None],
+        progress: Callable[[], int],
     ) -> None:
         self._stream = stream
         self._source = source
@@ -57,6 +60,7 @@ class Recovery:
         self._settings = settings
         self._retry = retry
         self._check = check
+        self._progress = progress
         self._abandoned = 0
         self._recorded = Identity()  # what was recorded of this deployment before
         self._recognized = False  # some record proves that it is this deployment
@@ -194,7 +198,7 @@ class Recovery:
         async def ask() -> T:
             self._check()
             who = f"the destination, asked where {self._stream} resumes,"
-            async with time_limit(self._settings.write_timeout, who):
+            async with time_limit(self._settings.write_timeout, who, self._progress):
                 return await question(*args, **kwargs)
 
         return await self._retry(ask)

@@ -19,8 +19,8 @@ from rigatoni_core.api.events import ResumeToken, Stream
 from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter
-from rigatoni_core.engine.retry import time_limit
 from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.time_limit import time_limit
 
 _GO_ON = 'To go on, give such events a place with [pipeline.dead_letters], or leave them out with on_rejected = "skip".'
 
@@ -107,7 +107,7 @@ class RejectionPolicy:
             return
         self._check()
         try:
-            async with time_limit(self._settings.write_timeout, "their destination"):
+            async with time_limit(self._settings.write_timeout, "their destination", self._letters.progress):
                 await self._letters.write(letter.position, letter.document(batch.decoder), batch.decoder)
         except RejectedEventsError as error:
             raise DeadLetterError(f"a dead letter of {self._stream} is rejected in its turn: {error}") from error

@@ -9,8 +9,10 @@ from rigatoni_core.api.errors import ConfigurationError, RejectedEventsError, Un
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter, Key, marked
-from rigatoni_core.engine.retry import Retry, time_limit
+from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.shutdown import Shutdown
 from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.time_limit import time_limit
 
 T = TypeVar("T")
 
@@ -90,12 +92,12 @@ class Replayer:
     def _of(self, stream: Stream) -> tuple[Retry, SideStream, SideStream]:
         if stream not in self._streams:
             self._streams[stream] = (
-                Retry(stream, self._settings.retry),
+                Retry(stream, self._settings.retry, Shutdown(stream)),
                 SideStream(stream.beside("replayed"), self._destination),
                 SideStream(stream.beside("replay-marks"), self._dead_letters),
             )
         return self._streams[stream]
 
     async def _write(self, side: SideStream, position: Position, raw: bytes) -> None:
-        async with time_limit(self._settings.write_timeout, f"the destination of {side.stream}"):
+        async with time_limit(self._settings.write_timeout, f"the destination of {side.stream}", side.progress):
             await side.write(position, raw, self._decoder)

@@ -18,6 +18,10 @@ class SideStream:
         self._destination = destination
         self._begun = not isinstance(destination, PositionKeeper)
 
+    def progress(self) -> int:
+        """Return `Destination.progress` of this stream."""
+        return self._destination.progress(self.stream)
+
     async def write(self, position: Position, raw: bytes, decoder: Decoder) -> None:
         """Make the event at `position` durable. Raises what the destination raises."""
         event = EventBatch.from_reply(position, self.stream, memoryview(raw), (0, len(raw)), decoder)

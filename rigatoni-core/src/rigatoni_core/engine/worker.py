@@ -1,46 +1,54 @@
-"""The worker: reads one stream, writes its batches, and only then saves how far it came.
+"""The worker: reads one stream, writes its batches, and only then saves how far it came."""
 
-The only room that calls a destination's `write_batch`, beside `sidestream`, which writes single events.
-"""
-
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import BatchSplitter, Destination, PositionKeeper, Prefetching, Source, StateStore
 from rigatoni_core.api.errors import (
+    AccessDenied,
     CorruptCheckpointError,
+    DestinationError,
     LeaseLostError,
     PositionLostError,
-    RejectedEventsError,
     RigatoniError,
     ShutdownError,
     SourceError,
 )
 from rigatoni_core.api.events import Position, Stream, Timestamp
-from rigatoni_core.api.notices import (
-    BatchRead,
-    BatchRealigned,
-    BatchWritten,
-    LeaseLost,
-    WorkerFailing,
-)
+from rigatoni_core.api.notices import LeaseLost, WorkerFailing
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.batcher import Batcher
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.delivery import Delivery
 from rigatoni_core.engine.found_gaps import FoundGaps
 from rigatoni_core.engine.leases import LeaseHolder
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.recovery import Recovery
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
-from rigatoni_core.engine.retry import Retry, time_limit
+from rigatoni_core.engine.retry import Retry, delay_before
+from rigatoni_core.engine.shutdown import Shutdown
 
 
 class Worker:
-    """Runs one stream until it is stopped, has caught up (`once`), or can not go on."""
+    """Runs one stream until it is stopped, has caught up (`once`), or fails for good.
+
+    Args:
+        stream: The stream.
+        source: Where its events come from.
+        destination: Where its batches go.
+        state: Keeps its checkpoint, and its lease if it can.
+        settings: Limits, delays and policies.
+        owner: The name of this instance in leases.
+        share: The streams of this instance and of the others.
+        dead_letters: Where rejected events go, if anywhere.
+        redact: Takes secrets out of the text of an error.
+        once: Whether to end as soon as the stream has caught up with the server's time at start.
+        budget: Bounds the bytes that all workers hold together.
+    """
 
     def __init__(
         self,
@@ -62,8 +70,9 @@ class Worker:
         self.source = source
         self.destination = destination
         self.settings = settings
-        self.retry = Retry(stream, settings.retry)
-        self.lease = LeaseHolder(stream, state, owner, settings, self.retry, share)
+        self.shutdown = Shutdown(stream)
+        self.retry = Retry(stream, settings.retry, self.shutdown)
+        self.lease = LeaseHolder(stream, state, owner, settings, self.retry, self.shutdown, share)
         self.checkpoint = CheckpointKeeper(
             stream, state, settings, lambda: self.lease.fencing_token, lambda: self.recovery.identity
         )
@@ -75,7 +84,6 @@ class Worker:
             check=self.lease.check,
             redact=redact,
         )
-        self._share = share
         self.recovery = Recovery(
             stream,
             source=source,
@@ -84,25 +92,29 @@ class Worker:
             settings=settings,
             retry=self.retry,
             check=self.lease.check,
+            progress=partial(destination.progress, stream),
         )
         self.gaps = FoundGaps(stream, self.checkpoint, self.retry)
+        self._share = share
         self._once = once
         self._target: Timestamp | None = None  # the server's time at start
-        self._attempt = 0  # to write the batch in work
+        self._opened = self._wrote = False  # whether the source, and the destination, ever worked in this run
+        self._failures = 0  # in a row, each after all retries
         self._batches: Batcher | None = None
 
     def stop(self) -> None:
-        """End gracefully: finish the batch in flight and at most one of what was gathered, save, return."""
-        self.retry.stop()
+        """End gracefully: finish the batch in flight and at most one of the events read, save, return."""
+        self.shutdown.request()
         if self._batches is not None:
             self._batches.stop()
 
     async def run(self) -> None:
-        """The stream until it ends as wished; whatever happens, there is one way back: enter again.
+        """Run the stream until it ends as wished. Whatever ends an entry early, the way back is the next entry.
 
-        Raises the `RigatoniError` that stops this worker for good, or whatever bug there is.
+        Raises:
+            RigatoniError: What stops this worker for good.
         """
-        while not self.retry.stopping:
+        while not self.shutdown.requested:
             try:
                 async with self.lease:
                     try:
@@ -117,126 +129,84 @@ class Worker:
             except LeaseLostError as error:
                 publish(LeaseLost(stream=self.stream, error=error))
             except RigatoniError as error:
-                await self._wait_for_better_times(error)
+                await self._wait_until_next_entry(error)
 
     async def _enter(self) -> bool:
-        """From the checkpoint on: read, batch, write, save. False where the stream is left to another instance."""
+        """Resume, then read, batch, write and save. False if the stream is left to another instance."""
         position = await self.recovery.position()
-        async with Batcher(
-            self.gaps.sifted(self.recovery.read(position)),
-            self.settings,
-            cut=self._cut,
-            eager=self._once,
-            budget=self._budget,
-            preparer=self.destination if isinstance(self.destination, Prefetching) else None,
-        ) as batches:
-            self._batches, done = batches, False
-            if self.retry.stopping:
-                batches.stop()
+        done = False
+        async with self._read_after(position) as batches:
             async for item in batches:
-                self._take_up(item, batches)
+                self._opened = True
                 self.lease.check()  # an idle stream writes nothing, and must notice all the same
                 await self.gaps.record()  # before the checkpoint passes them
                 if isinstance(item, EventBatch):
-                    item = await self._delivered(item, batches)
+                    while end := await self.retry(self._delivery(item)):  # write_batch, then flush
+                        item = await batches.realign(item, end)
+                    self._note_delivery()
                     await self.checkpoint.advance(item.end, item.read)
                 else:
-                    await self.checkpoint.advance(item.end, 0)
-                done = self._is_caught_up(item)
-                if done or self.lease.yielded:
+                    await self.checkpoint.advance(item.end, 0)  # never before an undelivered event: see EventBuffer
+                if (done := self._has_caught_up(item)) or self.lease.yielded:
                     break
         await self.checkpoint.close()
-        return done or self.retry.stopping or not self.lease.yielded
+        return done or self.shutdown.requested or not self.lease.yielded
 
-    async def _delivered(self, batch: EventBatch, batches: Batcher) -> EventBatch:
-        """The batch, durable; with another end, if an earlier run had fixed one."""
-        while fixed := await self.retry(self._deliver, batch):
-            batch = await batches.realign(batch, fixed)
-            publish(BatchRealigned(stream=self.stream, events=len(batch)))
-        return batch
+    def _read_after(self, position: Position) -> Batcher:
+        self.shutdown.check()
+        self._batches = Batcher(
+            self.stream,
+            self.gaps.sifted(self.recovery.read(position)),
+            self.settings,
+            split=self.destination.cut if isinstance(self.destination, BatchSplitter) else len,
+            eager=self._once,
+            budget=self._budget,
+            prefetching=self.destination if isinstance(self.destination, Prefetching) else None,
+        )
+        return self._batches
 
-    async def _deliver(self, batch: EventBatch) -> Position | None:
-        """One attempt to make the batch durable; a position where the destination holds another end for it.
+    def _delivery(self, batch: EventBatch) -> Delivery:
+        return Delivery(
+            batch,
+            destination=self.destination,
+            rejections=self.rejections,
+            settings=self.settings,
+            check=self.lease.check,
+        )
 
-        Events that the destination rejects are settled first (they become dead letters), then the rest is written.
-        """
-        self._attempt += 1
-        started, found = asyncio.get_running_loop().time(), self.destination.found_count(self.stream)
-        rest, rejected = batch, dict[int, Exception]()
-        while True:
-            try:
-                fixed = await self._write(rest)
-                break
-            except RejectedEventsError as error:
-                written = [index for index in range(len(batch)) if index not in rejected]
-                rejected |= {written[index]: reason for index, reason in error.events.items()}
-                await self.rejections.settle(batch, rejected, self._attempt)
-                rest = batch.without(rejected)
-        if fixed is not None:
-            self._attempt = 0
-            return fixed
-        self.rejections.delivered(batch, rejected)
-        self.retry.progress()
-        self._share.failing = False
+    def _note_delivery(self) -> None:
+        """The destination works for this stream: failures from now on are counted afresh."""
+        self._wrote, self._failures = True, 0
+        self._share.delivered(self.stream)
         self.recovery.delivered()
-        self._attempt = 0
-        seconds = asyncio.get_running_loop().time() - started
-        publish(
-            BatchWritten(
-                stream=self.stream,
-                events=len(rest),
-                bytes=rest.nbytes,
-                seconds=seconds,
-                found=self.destination.found_count(self.stream) > found,
-            )
-        )
-        return None
 
-    async def _write(self, batch: EventBatch) -> Position | None:
-        """Write and flush what the destination may take; a position where it holds another end for it."""
-        self.lease.check()
-        async with time_limit(self.settings.write_timeout, f"the destination, given a batch of {self.stream},"):
-            fixed = await self.destination.write_batch(batch)
-            if fixed is None:
-                await self.destination.flush()
-            return fixed
-
-    async def _wait_for_better_times(self, error: RigatoniError) -> None:
-        """The worker is failing: say so, wait, and enter again; raises what waiting can not mend."""
-        if not error.transient or (self.settings.failure_policy(once=self._once) == "stop" and self._is_final(error)):
-            raise error
-        self._share.failing = True
-        delay = self.retry.next_round(error)
-        publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
-        with suppress(ShutdownError):  # a wish to stop is no failure
-            await self.retry.pause(delay)
-
-    def _is_final(self, error: RigatoniError) -> bool:
-        """Whether the retries are used up. Reading is retried here, by entering again; all else was retried before."""
-        return not isinstance(error, SourceError) or self.retry.rounds >= self.settings.retry.max_retries
-
-    def _cut(self, batch: EventBatch) -> int:
-        return self.destination.cut(batch) if isinstance(self.destination, BatchSplitter) else len(batch)
-
-    def _take_up(self, item: EventBatch | Heartbeat, batches: Batcher) -> None:
-        publish(
-            BatchRead(
-                stream=self.stream,
-                events=len(item) if isinstance(item, EventBatch) else 0,
-                bytes=item.nbytes if isinstance(item, EventBatch) else 0,
-                end=item.end,
-                source_time=item.source_time,
-                caught_up=isinstance(item, Heartbeat) and item.caught_up,
-                waited=batches.waited,
-                buffered_bytes=batches.buffered_bytes,
-            )
-        )
-        if self._target is None:
-            self._target = item.source_time
-
-    def _is_caught_up(self, item: EventBatch | Heartbeat) -> bool:
-        """With `once`: whether the stream has come to where the server was when this worker started."""
+    def _has_caught_up(self, item: EventBatch | Heartbeat) -> bool:
+        """With `once`: whether the stream has reached the server's time at which this worker started."""
         if not self._once:
             return False
+        self._target = self._target or item.source_time
         past = item.end.cluster_time and self._target and item.end.cluster_time > self._target
         return bool(past) or (isinstance(item, Heartbeat) and item.caught_up)
+
+    async def _wait_until_next_entry(self, error: RigatoniError) -> None:
+        """Report that the worker is failing, and wait. Raises the error if waiting cannot fix it."""
+        if not (error.transient or self._was_revoked(error)) or self._is_final(error):
+            raise error
+        self._share.failed(self.stream)
+        self._failures += 1
+        delay = delay_before(self._failures + 1, self.settings.retry, error)
+        if not error.transient:
+            delay = max(delay, self.settings.retry.max_retry_delay)
+        publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
+        with suppress(ShutdownError):  # a stop is no failure
+            await self.shutdown.pause(delay)
+
+    def _is_final(self, error: RigatoniError) -> bool:
+        """Whether the policy is to stop now. Reading is retried by entering again; all else was retried before."""
+        retried = not isinstance(error, SourceError) or self._failures >= self.settings.retry.max_retries
+        return self.settings.failure_policy(once=self._once) == "stop" and (retried or not error.transient)
+
+    def _was_revoked(self, error: RigatoniError) -> bool:
+        """Whether a right or a password is missing with which this run has worked: it may come back."""
+        worked = self._wrote if isinstance(error, DestinationError) else self._opened
+        return worked and isinstance(error, AccessDenied)

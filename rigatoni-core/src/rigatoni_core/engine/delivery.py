@@ -1,0 +1,87 @@
+"""Making one batch durable.
+
+Besides `single_event_writer`, the only room that calls a destination's `write_batch`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.bus import publish
+from rigatoni_core.api.contracts import Destination
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.events import Position
+from rigatoni_core.api.notices import BatchWritten
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.rejection_policy import RejectionPolicy
+from rigatoni_core.engine.time_limit import time_limit
+
+
+class Delivery:
+    """The delivery of one batch; each call is one attempt.
+
+    Args:
+        batch: The batch.
+        destination: What it is written to.
+        rejections: Decides about the events that the destination rejects.
+        settings: `write_timeout` bounds the time without progress.
+        check: Raises `LeaseLostError` once the lease is no longer held; called right before each write.
+    """
+
+    def __init__(
+        self,
+        batch: EventBatch,
+        *,
+        destination: Destination,
+        rejections: RejectionPolicy,
+        settings: Settings,
+        check: Callable[[], None],
+    ) -> None:
+        self._batch = batch
+        self._destination = destination
+        self._rejections = rejections
+        self._settings = settings
+        self._check = check
+        self._attempt = 0
+
+    async def __call__(self) -> Position | None:
+        """Make the batch durable, or return the other end that an earlier run fixed for it.
+
+        Events that the destination rejects become dead letters first, or whatever the policy says; then the rest is
+        written.
+        """
+        self._attempt += 1
+        stream, found = self._batch.stream, self._destination.found_count(self._batch.stream)
+        started = asyncio.get_running_loop().time()
+        rest, rejected = self._batch, dict[int, Exception]()
+        while True:
+            try:
+                end = await self._write(rest)
+                break
+            except RejectedEventsError as error:
+                rejected |= {rest.indices[index]: reason for index, reason in error.events.items()}
+                await self._rejections.settle(rest.as_read, rejected, self._attempt)
+                rest = rest.without(error.events)
+        if end is None:
+            self._rejections.delivered(rest.as_read, rejected)
+            publish(
+                BatchWritten(
+                    stream=stream,
+                    events=len(rest),
+                    bytes=rest.nbytes,
+                    seconds=asyncio.get_running_loop().time() - started,
+                    found=self._destination.found_count(stream) > found,
+                )
+            )
+        return end
+
+    async def _write(self, batch: EventBatch) -> Position | None:
+        self._check()
+        who = f"the destination, given a batch of {batch.stream},"
+        progress = partial(self._destination.progress, batch.stream)
+        async with time_limit(self._settings.write_timeout, who, progress):
+            end = await self._destination.write_batch(batch)
+            if end is None:
+                await self._destination.flush()
+            return end
