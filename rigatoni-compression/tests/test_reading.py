@@ -1,8 +1,11 @@
 """What was compressed is read back through the inner serializer."""
 
+import tracemalloc
+
 import attrs
 import pytest
 from rigatoni_compression.gzip import GzipSerializer
+from rigatoni_compression.wrapper import LARGEST
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.api.contracts import Deserializer, Serializer
 from rigatoni_core.api.errors import UnreadableError
@@ -40,6 +43,19 @@ def test_damage_is_said(kind, damage):
     serializer = kind(inner=Reading())
     with pytest.raises(UnreadableError, match="intact"):
         serializer.deserialize(damage(serializer.serialize(BATCH)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_kilobytes_that_hold_gigabytes_are_refused_in_bounded_memory(kind):
+    serializer = kind(inner=Reading())
+    compressor, block = serializer._compressor(), bytes(2**24)
+    bomb = b"".join([*(compressor.compress(block) for _ in range(20)), compressor.flush()])
+    assert len(bomb) < 20 * 2**24 / 100
+    tracemalloc.start()
+    with pytest.raises(UnreadableError, match="hold more than 256 MiB"):
+        serializer.deserialize(bomb)
+    assert tracemalloc.get_traced_memory()[1] < LARGEST + 2**26
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)

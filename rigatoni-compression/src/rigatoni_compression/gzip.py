@@ -1,6 +1,5 @@
 """The serializer `gzip`."""
 
-import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Annotated
@@ -9,7 +8,7 @@ import attrs
 from isal import isal_zlib
 from rigatoni_core.api.errors import UnreadableError
 
-from rigatoni_compression.wrapper import Compressed, Compressor, Piece, check_level
+from rigatoni_compression.wrapper import Compressed, Compressor, Piece, check_level, decompressed
 
 _GZIP = 16 + 15
 """A gzip header and the largest window, as zlib spells it."""
@@ -43,8 +42,8 @@ class GzipSerializer(Compressed):
 
     def _decompress(self, content: bytes) -> bytes:
         try:
-            return gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
+            return decompressed(content, lambda: zlib.decompressobj(_GZIP), "gzip")
+        except zlib.error as error:
             raise UnreadableError(f"it is no intact gzip: {error}") from None
 
 

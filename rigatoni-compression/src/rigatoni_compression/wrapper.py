@@ -1,7 +1,7 @@
 """What `gzip` and `zstd` have in common: they take another serializer's bytes and compress them."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
 import attrs
@@ -11,6 +11,12 @@ from rigatoni_core.api.errors import UnreadableError
 
 Piece = bytes | memoryview
 
+LARGEST = 256 * 1024**2
+"""Bytes that one object may hold when it is read: a few kilobytes can claim to be gigabytes."""
+
+_SLICE = 1024
+"""Compressed bytes that are read at once. Zstandard makes at most 32 KiB of each byte, gzip 1 KiB."""
+
 
 class Compressor(Protocol):
     """Compresses one frame, piece by piece."""
@@ -18,6 +24,18 @@ class Compressor(Protocol):
     def compress(self, data: Piece, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
+
+
+class Frame(Protocol):
+    """Decompresses one frame, piece by piece."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: Piece, /) -> bytes: ...
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -63,11 +81,32 @@ class Compressed(Serializer, Deserializer):
 
     @abstractmethod
     def _decompress(self, content: bytes) -> bytes:
-        """The bytes of all frames. Raises `UnreadableError` where they are damaged."""
+        """The bytes of all frames. Raises `UnreadableError` where they are damaged, or more than `LARGEST`."""
 
     @abstractmethod
     def _compressor(self) -> Compressor:
         """For one frame, the same for the same content. Called from several threads at once."""
+
+
+def decompressed(content: bytes, frame: Callable[[], Frame], name: str) -> bytes:
+    """The bytes of all frames in `content`, in bounded memory; `frame` returns a decompressor for one.
+
+    Raises `UnreadableError` where the end is missing or there are more than `LARGEST` bytes, and what `frame` raises.
+    """
+    parts, size, place, view = list[bytes](), 0, 0, memoryview(content)
+    while place < len(view):
+        current = frame()
+        while not current.eof:
+            piece = view[place : place + _SLICE]
+            if not piece:
+                raise UnreadableError(f"it is no intact {name}: its end is missing")
+            place += len(piece)
+            parts.append(current.decompress(piece))
+            size += len(parts[-1])
+            if size > LARGEST:
+                raise UnreadableError(f"{len(content):,} bytes of {name} hold more than {LARGEST // 1024**2} MiB")
+        place -= len(current.unused_data)
+    return b"".join(parts)
 
 
 def check_level(level: int, lowest: int, highest: int) -> None:
