@@ -10,7 +10,7 @@ from bson import encode
 from pymongo import AsyncMongoClient, MongoClient
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
-from rigatoni_mongodb import watchdog
+from rigatoni_mongodb import cursor, watchdog
 from rigatoni_mongodb.client_limits import DEFAULT_SIZE, MARGIN, Turns, is_short, size_for
 from rigatoni_mongodb.errors import MongoDBConfigurationError, StalledStreamError
 from rigatoni_mongodb.source import MongoDBSource
@@ -162,6 +162,29 @@ async def test_B11_a_stream_without_a_reply_fails_with_pool_and_await_time(open_
         server.go.set()
         async with read(source, NAME, position) as reading:
             assert len(await reading.events(25)) == 25
+
+
+@pytest.mark.parametrize("kind", [AsyncMongoClient, MongoClient])
+async def test_B11_a_server_that_is_frozen_makes_the_stream_fail_though_its_cursor_cannot_be_closed(
+    read, monkeypatch, kind
+):
+    monkeypatch.setattr(watchdog, "LEAST", 0.2)
+    monkeypatch.setattr(cursor, "CLOSE_LIMIT", 0.2)
+
+    class Frozen(HangingServer):
+        async def _wait(self, command):
+            if next(iter(command)) in ("getMore", "killCursors"):
+                await self.go.wait()
+
+    async with Frozen(events=EVENTS) as server:
+        client = kind(server.uri)
+        async with MongoDBSource.using(client, watch=[NAME], max_await_time=0.02) as source:
+            async with asyncio.timeout(5):
+                with pytest.raises(StalledStreamError):
+                    async with read(source, NAME) as reading:
+                        await reading.next()
+            server.go.set()
+        await (client.close() if kind is AsyncMongoClient else asyncio.to_thread(client.close))
 
 
 async def test_B11_a_stalled_opening_fails_too(open_source, read, monkeypatch):
