@@ -8,6 +8,7 @@ import attrs
 import pytest
 from bson import encode
 from pymongo import AsyncMongoClient, MongoClient
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
 from rigatoni_mongodb import cursor, watchdog
@@ -24,13 +25,19 @@ EVENTS = [encode(event_document(number)) for number in range(25)]
 
 @attrs.define(kw_only=True)
 class HangingServer(ScriptedServer):
-    """Does not reply to a getMore until it is told to; records how long each of them waited."""
+    """Does not reply to some commands until it is told to."""
 
+    hangs: tuple[str, ...] = ("getMore",)
     go: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def _wait(self, command):
-        if "getMore" in command:
+        if next(iter(command)) in self.hangs:
             await self.go.wait()
+
+    async def __aexit__(self, *error):
+        self.go.set()
+        await asyncio.sleep(0.05)  # until the connections have ended
+        await super().__aexit__(*error)
 
 
 def test_B11_the_pool_has_a_connection_for_each_stream_and_some_for_the_rest():
@@ -105,7 +112,9 @@ async def test_B11_six_streams_on_a_pool_that_is_too_small_all_deliver(
 
             async def keep_reading(reading):
                 while len(delivered) < 6:  # as workers do: a stream that has delivered does not step aside
-                    delivered.update(event.document_key["_id"] for event in await reading.next())
+                    item = await reading.next()
+                    if isinstance(item, EventBatch):
+                        delivered.update(event.document_key["_id"] for event in item)
 
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 for reading in readings:
@@ -181,12 +190,7 @@ async def test_B11_a_server_that_is_frozen_makes_the_stream_fail_though_its_curs
     monkeypatch.setattr(watchdog, "LEAST", 0.2)
     monkeypatch.setattr(cursor, "CLOSE_LIMIT", 0.2)
 
-    class Frozen(HangingServer):
-        async def _wait(self, command):
-            if next(iter(command)) in ("getMore", "killCursors"):
-                await self.go.wait()
-
-    async with Frozen(events=EVENTS) as server:
+    async with HangingServer(events=EVENTS, hangs=("getMore", "killCursors")) as server:
         client = kind(server.uri)
         async with MongoDBSource.using(client, watch=[NAME], max_await_time=0.02) as source:
             async with asyncio.timeout(5):
@@ -194,18 +198,15 @@ async def test_B11_a_server_that_is_frozen_makes_the_stream_fail_though_its_curs
                     async with read(source, NAME) as reading:
                         await reading.next()
             server.go.set()
+            await asyncio.sleep(0.05)
         await (client.close() if kind is AsyncMongoClient else asyncio.to_thread(client.close))
 
 
 async def test_B11_a_stalled_opening_fails_too(open_source, read, monkeypatch):
     monkeypatch.setattr(watchdog, "LEAST", 0.2)
 
-    class Hanging(ScriptedServer):
-        async def _wait(self, command):
-            if "aggregate" in command:
-                await asyncio.Event().wait()
-
-    async with Hanging(events=EVENTS) as server, open_source(NAME, uri=server.uri, max_await_time=0.02) as source:
+    server = HangingServer(events=EVENTS, hangs=("aggregate",))
+    async with server, open_source(NAME, uri=server.uri, max_await_time=0.02) as source:
         with pytest.raises(StalledStreamError):
             async with read(source, NAME):
                 pass
