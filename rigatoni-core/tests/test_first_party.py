@@ -41,21 +41,21 @@ EMPTY = Catalog(())
         (None, "prometeus", "rigatoni-prometheus"),
     ],
 )
-def test_E32_a_component_of_ours_names_its_distribution(kind, name, suggested):
+def test_a_component_of_ours_names_its_distribution(kind, name, suggested):
     error = EMPTY._unknown(kind, name)
     assert error.remedy.endswith(f": pip install {suggested}")
 
 
 @pytest.mark.parametrize("name", ["redix", "kafka", "requests", "x", "../../evil", "rigatoni", "-r evil", "redis;id"])
 @pytest.mark.parametrize("kind", [*KINDS, None])
-def test_E32_no_other_name_is_ever_suggested_for_installation(kind, name):
+def test_no_other_name_is_ever_suggested_for_installation(kind, name):
     with pytest.raises(UnknownComponentError) as caught:
         EMPTY.named(name) if kind is None else EMPTY.find(kind, name)
     suggested = re.findall(r"pip install (.*)", f"{caught.value} {caught.value.remedy}")
     assert set(suggested) <= set(first_party.DISTRIBUTIONS.values())
 
 
-def test_E32_a_name_near_an_installed_component_suggests_no_installation():
+def test_a_name_near_an_installed_component_suggests_no_installation():
     with pytest.raises(UnknownComponentError) as caught:
         Catalog.discover().find("state", "memry")
     assert 'did you mean "memory"?' in str(caught.value)

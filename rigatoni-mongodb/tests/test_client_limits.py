@@ -40,7 +40,7 @@ class HangingServer(ScriptedServer):
         await super().__aexit__(*error)
 
 
-def test_B11_the_pool_has_a_connection_for_each_stream_and_some_for_the_rest():
+def test_the_pool_has_a_connection_for_each_stream_and_some_for_the_rest():
     assert size_for(1) == size_for(DEFAULT_SIZE - MARGIN) == DEFAULT_SIZE
     assert size_for(130) == 130 + MARGIN
     for streams in range(1, 300):
@@ -53,14 +53,14 @@ def test_B11_the_pool_has_a_connection_for_each_stream_and_some_for_the_rest():
     ("options", "streams", "size"),
     [("", 130, 134), ("", 6, 100), ("?maxPoolSize=7", 130, 7), ("?MAXPOOLSIZE=200", 6, 200)],
 )
-async def test_B11_the_client_is_made_with_that_pool_unless_the_uri_sets_another(options, streams, size):
+async def test_the_client_is_made_with_that_pool_unless_the_uri_sets_another(options, streams, size):
     source = MongoDBSource(uri=Secret(f"mongodb://127.0.0.1:1/{options}"), watch=[f"a.c{n}" for n in range(streams)])
     client = source._new_client()
     assert client.options.pool_options.max_pool_size == size
     await client.close()
 
 
-async def test_B11_turns_are_taken_in_order_and_leave_one_connection():
+async def test_turns_are_taken_in_order_and_leave_one_connection():
     turns, served, used = Turns(3), [], set()
 
     async def greedy(name):
@@ -78,7 +78,7 @@ async def test_B11_turns_are_taken_in_order_and_leave_one_connection():
     assert [sorted(served[start : start + 6]) for start in range(0, 30, 6)] == [list(range(6))] * 5
 
 
-async def test_B11_a_turn_that_is_cancelled_is_given_back():
+async def test_a_turn_that_is_cancelled_is_given_back():
     turns = Turns(1)
     for _ in range(3):
         async with turns:
@@ -92,7 +92,7 @@ async def test_B11_a_turn_that_is_cancelled_is_given_back():
 
 @pytest.mark.parametrize("kind", [None, AsyncMongoClient, MongoClient])
 @pytest.mark.parametrize("size", [1, 3])
-async def test_B11_six_streams_on_a_pool_that_is_too_small_all_deliver(
+async def test_six_streams_on_a_pool_that_is_too_small_all_deliver(
     mongodb_uri, database, open_source, read, kind, size
 ):
     names = [f"{database.name}.c{number}" for number in range(6)]
@@ -129,12 +129,12 @@ async def test_B11_six_streams_on_a_pool_that_is_too_small_all_deliver(
         await (client.close() if kind is AsyncMongoClient else asyncio.to_thread(client.close))
 
 
-async def test_B11_a_pool_that_is_large_enough_gives_no_advice(open_source, mongodb_uri):
+async def test_a_pool_that_is_large_enough_gives_no_advice(open_source, mongodb_uri):
     async with open_source("a.b", uri=f"{mongodb_uri}?maxPoolSize={1 + MARGIN}") as source:
         assert source.advice(Settings()) == ()
 
 
-async def test_B11_behind_a_load_balancer_a_small_pool_is_refused(open_source):
+async def test_behind_a_load_balancer_a_small_pool_is_refused(open_source):
     source = open_source("a.b", "a.c", uri="mongodb://127.0.0.1:1/?loadBalanced=true&maxPoolSize=2")
     with pytest.raises(MongoDBConfigurationError, match="load balancer") as caught:
         await source.__aenter__()
@@ -142,7 +142,7 @@ async def test_B11_behind_a_load_balancer_a_small_pool_is_refused(open_source):
 
 
 @pytest.mark.parametrize("option", ["socketTimeoutMS=1000", "socketTimeoutMS=500", "timeoutMS=900"])
-async def test_E32_a_timeout_below_the_await_time_is_named(open_source, option):
+async def test_a_timeout_below_the_await_time_is_named(open_source, option):
     name = option.partition("=")[0]
     source = open_source(NAME, uri=f"mongodb://127.0.0.1:1/?{option}", max_await_time=1.0)
     with pytest.raises(MongoDBConfigurationError, match=f"{name} = .*max_await_time = 1 s") as caught:
@@ -151,13 +151,13 @@ async def test_E32_a_timeout_below_the_await_time_is_named(open_source, option):
     assert "host" not in caught.value.remedy
 
 
-async def test_E32_a_timeout_of_a_client_that_the_program_owns_is_named():
+async def test_a_timeout_of_a_client_that_the_program_owns_is_named():
     client = MongoClient("mongodb://127.0.0.1:1/?socketTimeoutMS=500", connect=False)
     with pytest.raises(MongoDBConfigurationError, match="socketTimeoutMS"):
         await MongoDBSource.using(client, watch=[NAME]).__aenter__()
 
 
-async def test_E32_a_timeout_above_the_await_time_is_no_error(mongodb_uri, open_source):
+async def test_a_timeout_above_the_await_time_is_no_error(mongodb_uri, open_source):
     async with open_source(NAME, uri=f"{mongodb_uri}?socketTimeoutMS=2000", max_await_time=0.5):
         pass
 
@@ -165,7 +165,7 @@ async def test_E32_a_timeout_above_the_await_time_is_no_error(mongodb_uri, open_
 # The watchdog
 
 
-async def test_B11_a_stream_without_a_reply_fails_with_pool_and_await_time(open_source, read, monkeypatch):
+async def test_a_stream_without_a_reply_fails_with_pool_and_await_time(open_source, read, monkeypatch):
     monkeypatch.setattr(watchdog, "LEAST", 0.3)
     async with (
         HangingServer(events=EVENTS) as server,
@@ -184,7 +184,7 @@ async def test_B11_a_stream_without_a_reply_fails_with_pool_and_await_time(open_
 
 
 @pytest.mark.parametrize("kind", [AsyncMongoClient, MongoClient])
-async def test_B11_a_server_that_is_frozen_makes_the_stream_fail_though_its_cursor_cannot_be_closed(
+async def test_a_server_that_is_frozen_makes_the_stream_fail_though_its_cursor_cannot_be_closed(
     read, monkeypatch, kind
 ):
     monkeypatch.setattr(watchdog, "LEAST", 0.2)
@@ -202,7 +202,7 @@ async def test_B11_a_server_that_is_frozen_makes_the_stream_fail_though_its_curs
         await (client.close() if kind is AsyncMongoClient else asyncio.to_thread(client.close))
 
 
-async def test_B11_a_stalled_opening_fails_too(open_source, read, monkeypatch):
+async def test_a_stalled_opening_fails_too(open_source, read, monkeypatch):
     monkeypatch.setattr(watchdog, "LEAST", 0.2)
 
     server = HangingServer(events=EVENTS, hangs=("aggregate",))
@@ -212,7 +212,7 @@ async def test_B11_a_stalled_opening_fails_too(open_source, read, monkeypatch):
                 pass
 
 
-async def test_B11_a_program_that_uses_up_its_own_pool_makes_the_stream_fail(mongodb_uri, database, read, monkeypatch):
+async def test_a_program_that_uses_up_its_own_pool_makes_the_stream_fail(mongodb_uri, database, read, monkeypatch):
     """Turns do not reach what the program does with the client that it shares."""
     monkeypatch.setattr(watchdog, "LEAST", 0.5)
     name = f"{database.name}.orders"
@@ -233,7 +233,7 @@ async def test_B11_a_program_that_uses_up_its_own_pool_makes_the_stream_fail(mon
                 await reading.next()
 
 
-async def test_B11_the_watchdogs_limit_doubles_until_a_reply_comes(monkeypatch):
+async def test_the_watchdogs_limit_doubles_until_a_reply_comes(monkeypatch):
     """So a server that scans its oplog for long is not interrupted for ever."""
     monkeypatch.setattr(watchdog, "LEAST", 0.04)
     waits = []
@@ -252,7 +252,7 @@ async def test_B11_the_watchdogs_limit_doubles_until_a_reply_comes(monkeypatch):
     assert waits == [0.04, 0.08, 0.04]
 
 
-async def test_B11_a_timeout_of_what_is_awaited_is_not_the_watchdogs():
+async def test_a_timeout_of_what_is_awaited_is_not_the_watchdogs():
     async def times_out():
         raise TimeoutError("of its own")
 
@@ -260,6 +260,6 @@ async def test_B11_a_timeout_of_what_is_awaited_is_not_the_watchdogs():
         await Watchdog(1.0, lambda _: StalledStreamError("stalled"))(times_out())
 
 
-def test_B11_the_limit_is_several_await_times():
+def test_the_limit_is_several_await_times():
     assert watchdog.LEAST == 30
     assert watchdog.AWAIT_TIMES == 10

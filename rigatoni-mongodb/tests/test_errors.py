@@ -78,19 +78,19 @@ LASTING = {
 
 
 @pytest.mark.parametrize(("code", "kind"), LASTING.items())
-def test_B14_what_stays_is_of_its_kind(code, kind):
+def test_what_stays_is_of_its_kind(code, kind):
     error = error_of(code)
     assert type(error) is kind
     assert not error.transient
 
 
 @given(st.one_of(st.integers(0, 1000), st.integers(9000, 60_000)))
-def test_B14_everything_else_may_pass(code):
+def test_everything_else_may_pass(code):
     assert error_of(code).transient == (code not in LASTING)
 
 
 @pytest.mark.parametrize("code", [11601, 11600, 11602, 189, 91, 50, 237, 175, 262, 6, 7, 89, 9001, 10107, 13435, 43])
-def test_B14_interruptions_say_that_the_server_cannot_serve_at_present(code):
+def test_interruptions_say_that_the_server_cannot_serve_at_present(code):
     error = error_of(code)
     assert type(error) is MongoDBUnavailableError
     assert "db1:27017" in str(error)
@@ -98,14 +98,14 @@ def test_B14_interruptions_say_that_the_server_cannot_serve_at_present(code):
 
 
 @pytest.mark.parametrize("code", [None, 1, 8, 96, 136, 146, 251, 363, 999_999])
-def test_B14_an_unknown_code_may_pass(code):
+def test_an_unknown_code_may_pass(code):
     error = error_of(code)
     assert type(error) is ServerFailureError
     assert error.transient
 
 
 @pytest.mark.parametrize("code", [11, 18, 13])
-def test_B14_a_password_or_a_right_may_be_given_back(code):
+def test_a_password_or_a_right_may_be_given_back(code):
     assert isinstance(error_of(code), AccessDenied)
 
 
@@ -121,12 +121,12 @@ def test_B14_a_password_or_a_right_may_be_given_back(code):
     ],
     ids=lambda value: getattr(value, "__name__", None) or type(value).__name__,
 )
-def test_B14_the_drivers_own_errors_are_of_the_right_kind(error, kind):
+def test_the_drivers_own_errors_are_of_the_right_kind(error, kind):
     assert type(translate(error, Deployment(hosts="h"), what="s")) is kind
 
 
 @pytest.mark.parametrize("code", [11601, 999_999, 136])
-async def test_B14_an_interrupted_stream_raises_what_makes_the_worker_enter_again(open_source, read, code):
+async def test_an_interrupted_stream_raises_what_makes_the_worker_enter_again(open_source, read, code):
     events = [encode(event_document(number)) for number in range(25)]
     async with ScriptedServer(events=events, script=[None, None, Fail(code)], reply_events=10) as server:
         start = {"start_at": "2020-01-01T00:00:00Z"}
@@ -156,7 +156,7 @@ async def test_B14_an_interrupted_stream_raises_what_makes_the_worker_enter_agai
         ("connection to cluster closed", ServerFailureError, "Atlas"),
     ],
 )
-def test_E32_an_atlas_error_is_told_by_its_words(message, kind, words):
+def test_an_atlas_error_is_told_by_its_words(message, kind, words):
     error = error_of(8000, message)
     assert type(error) is kind
     assert words in error.remedy
@@ -186,7 +186,7 @@ def test_a_pipeline_that_takes_the_token_away_is_no_lost_position(server):
     assert "keep _id" in error.remedy
 
 
-def test_E34_what_a_server_is_too_old_for_is_said_with_both_versions():
+def test_what_a_server_is_too_old_for_is_said_with_both_versions():
     options = recorded("mongod-5.0", "snapshot-options-of-newer-servers")
     assert len(options) == 3
     for entry in options:
@@ -202,14 +202,14 @@ def test_E34_what_a_server_is_too_old_for_is_said_with_both_versions():
 @pytest.mark.parametrize(
     ("version", "lacks"), [("6.0.8", ["Split"]), ("6.0.9", []), ("7.1.0-alpha0", []), ("", []), ("odd", [])]
 )
-def test_E34_only_what_the_server_lacks_is_named(version, lacks):
+def test_only_what_the_server_lacks_is_named(version, lacks):
     error = error_of(40324, "Unrecognized pipeline stage name", version=version, features=EVERYTHING)
     assert (type(error) is ServerTooOldError) == bool(lacks)
     assert all(word in str(error) for word in lacks)
     assert "show_expanded_events" not in str(error)
 
 
-def test_E34_a_refusal_that_has_another_reason_keeps_it():
+def test_a_refusal_that_has_another_reason_keeps_it():
     (entry,) = recorded("mongod-5.0", "error-illegal-stage")
     error = error_of(**_said(entry), version="5.0.7", features=[])
     assert type(error) is IllegalPipelineError
@@ -217,7 +217,7 @@ def test_E34_a_refusal_that_has_another_reason_keeps_it():
 
 
 @pytest.mark.parametrize("server", ["mongod-5.0", "mongod-7.1"])
-def test_E34_what_cannot_be_watched_is_said_with_what_to_watch_instead(server):
+def test_what_cannot_be_watched_is_said_with_what_to_watch_instead(server):
     view, series, system, local = recorded(server, "snapshot-what-cannot-be-watched")
     for entry, what, instead in (
         (view, "rs.view is a view", "viewOn"),
@@ -233,7 +233,7 @@ def test_E34_what_cannot_be_watched_is_said_with_what_to_watch_instead(server):
         assert instead in error.remedy
 
 
-async def test_E34_images_are_not_asked_of_a_server_that_does_not_know_them(open_source):
+async def test_images_are_not_asked_of_a_server_that_does_not_know_them(open_source):
     async with (
         ScriptedServer(version="5.0.7") as server,
         open_source("shop.orders", uri=server.uri, full_document="required") as source,
@@ -246,7 +246,7 @@ async def test_E34_images_are_not_asked_of_a_server_that_does_not_know_them(open
 # What no text may hold
 
 
-def test_E33_no_recorded_error_shows_a_token_a_document_or_a_command():
+def test_no_recorded_error_shows_a_token_a_document_or_a_command():
     for entry in RECORDED:
         error = error_of(**_said(entry))
         for text in (str(error), error.remedy):
@@ -274,11 +274,11 @@ NOT_AUTHORIZED = (
         ("two\nlines", "two"),
     ],
 )
-def test_E33_a_message_is_shown_by_the_first_clause_of_its_cause(message, clause):
+def test_a_message_is_shown_by_the_first_clause_of_its_cause(message, clause):
     assert first_clause(message) == clause
 
 
-def test_E33_a_token_that_is_shown_is_hashed_as_everywhere_else():
+def test_a_token_that_is_shown_is_hashed_as_everywhere_else():
     data = "826B0DB2BD000000212B042C0100296E5A1004F993FEE0719D4754A085C40614A168D5"
     known = token_hash(ResumeToken(f'{{"_data":"{data}"}}'))
     assert first_clause(f"the token {data} is odd") == f"the token #{known} is odd"
@@ -297,14 +297,14 @@ SECRETS = st.one_of(
 
 
 @given(before=WORDS, shape=SHAPES, secret=SECRETS, after=WORDS)
-def test_E33_no_message_lets_a_token_or_an_id_through(before, shape, secret, after):
+def test_no_message_lets_a_token_or_an_id_through(before, shape, secret, after):
     text = first_clause(f"{before} {shape.format(secret)} {after}")
     assert not any(secret[start : start + 24] in text for start in range(len(secret) - 23))
     assert len(text) <= MOST
     assert "\n" not in text
 
 
-def test_E33_a_damaged_token_is_not_quoted(open_source):
+def test_a_damaged_token_is_not_quoted(open_source):
     source = open_source("shop.orders", uri="mongodb://h/")
     with pytest.raises(MongoDBError) as caught:
         source.position_after(Stream("p", "shop.orders"), '{"$oid": "customer-4711"}', None)

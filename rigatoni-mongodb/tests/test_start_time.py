@@ -26,13 +26,13 @@ NOW = 1_700_000_000
         ((datetime.now(UTC) + timedelta(hours=1)).isoformat(), "in the future"),
     ],
 )
-def test_C23_b09_a_start_that_is_no_past_time_is_refused_when_the_configuration_is_read(open_source, text, words):
+def test_a_start_that_is_no_past_time_is_refused_when_the_configuration_is_read(open_source, text, words):
     with pytest.raises(ValueError, match=f"start_at: .*{words}"):
         open_source(NAME, uri="mongodb://h/", start_at=text)
 
 
 @pytest.mark.parametrize("sends_tokens", [True, False])
-async def test_C23_a_start_after_an_idle_deployments_time_saves_a_position_that_can_be_resumed(
+async def test_a_start_after_an_idle_deployments_time_saves_a_position_that_can_be_resumed(
     open_source, read, sends_tokens
 ):
     """An idle deployment's time stands still, so that a past time may lie after it."""
@@ -50,7 +50,7 @@ async def test_C23_a_start_after_an_idle_deployments_time_saves_a_position_that_
         assert opened[1] == opened[0]
 
 
-async def test_C23_a_position_that_people_set_can_be_resumed_while_the_deployment_is_idle(open_source, read):
+async def test_a_position_that_people_set_can_be_resumed_while_the_deployment_is_idle(open_source, read):
     server = ScriptedServer(events=EVENTS, operation_time=BsonTimestamp(NOW, 5))
     async with server, open_source(NAME, uri=server.uri) as source:
         for seconds in (NOW - 60, NOW + 60):

@@ -29,7 +29,7 @@ class Heard:
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=12), st.integers(1, 5))
-def test_E36_neighbours_with_the_same_bytes_are_kept_once_wherever_replies_end(times, size):
+def test_neighbours_with_the_same_bytes_are_kept_once_wherever_replies_end(times, size):
     told = [raw for raw, count in zip(EVENTS, times, strict=False) for _ in range(count)]
     kept, last = [], ResumeToken("")
     for start in range(0, len(told), size):
@@ -40,7 +40,7 @@ def test_E36_neighbours_with_the_same_bytes_are_kept_once_wherever_replies_end(t
     assert kept == EVENTS[: len(times)]
 
 
-def test_E36_the_same_token_with_another_content_is_no_twin_within_a_reply():
+def test_the_same_token_with_another_content_is_no_twin_within_a_reply():
     other = encode(event_document(0) | {"operationType": "replace"})
     segment = chunk_of(EVENTS[0] + other)
     assert without_twins(segment, ResumeToken("")) is segment
@@ -51,12 +51,12 @@ def test_E36_the_same_token_with_another_content_is_no_twin_within_a_reply():
     [(True, "5.0.7", True), (True, "4.4.29", True), (True, "5.3.0", False), (True, "7.1.0-alpha0", False),
      (True, "", False), (False, "5.0.7", False)],
 )  # fmt: skip
-def test_E36_only_old_sharded_clusters_pay_for_the_comparison(sharded, version, tells):
+def test_only_old_sharded_clusters_pay_for_the_comparison(sharded, version, tells):
     assert tells_twins(sharded=sharded, version=parse_version(version)) is tells
 
 
 @pytest.mark.parametrize(("version", "copies"), [("5.0.7", 1), ("8.0.4", 2)])
-async def test_E36_a_twin_is_dropped_and_counted_and_the_stream_resumes_behind_it(open_source, read, version, copies):
+async def test_a_twin_is_dropped_and_counted_and_the_stream_resumes_behind_it(open_source, read, version, copies):
     told = [raw for raw in EVENTS for _ in range(2)]
     heard = Heard()
     async with ScriptedServer(events=told, reply_events=3, role="mongos", version=version) as server:

@@ -21,14 +21,14 @@ from rigatoni_mongodb.uri import check_uri, option_of
         "user:/sentinel@host/",
     ],
 )
-def test_E32_an_unescaped_password_is_said_and_not_shown(scheme, rest):
+def test_an_unescaped_password_is_said_and_not_shown(scheme, rest):
     with pytest.raises(ValueError, match="must be escaped: write : as %3A") as caught:
         check_uri(f"{scheme}://{rest}")
     assert "sentinel" not in str(caught.value)
     assert "database" not in str(caught.value)
 
 
-def test_E32_a_password_with_a_slash_and_a_question_mark_is_said_too():
+def test_a_password_with_a_slash_and_a_question_mark_is_said_too():
     with pytest.raises(ValueError, match="must be escaped"):
         check_uri("mongodb://user:sentinel?w/@host/db")
 
@@ -45,7 +45,7 @@ def test_E32_a_password_with_a_slash_and_a_question_mark_is_said_too():
         "mongodb://user:pw@[::1]:27017/",
     ],
 )
-def test_E32_what_is_escaped_or_stands_in_an_option_is_no_error(uri):
+def test_what_is_escaped_or_stands_in_an_option_is_no_error(uri):
     check_uri(uri)
 
 
@@ -70,7 +70,7 @@ def test_an_option_is_found_whatever_its_case(uri, value):
 
 
 @pytest.mark.parametrize("name", ["shop.system.views", "shop.system.*", "local.oplog.rs", "admin.*", "config.chunks"])
-def test_E34_what_belongs_to_the_server_is_refused_before_connecting(name):
+def test_what_belongs_to_the_server_is_refused_before_connecting(name):
     with pytest.raises(ValueError, match="belongs to MongoDB itself: watch"):
         Watch.parse(name)
 

@@ -42,7 +42,7 @@ def error_of(status, body=b"", *, operation="PutObject", headers=None):
     ],
 )
 @pytest.mark.parametrize("status", [400, 403, 503])
-def test_B14_throttling_is_recognised_in_every_spelling(code, status):
+def test_throttling_is_recognised_in_every_spelling(code, status):
     error = error_of(status, xml(code), headers={"retry-after": "7"})
     assert isinstance(error, S3ThrottledError)
     assert error.transient
@@ -51,25 +51,25 @@ def test_B14_throttling_is_recognised_in_every_spelling(code, status):
 
 @pytest.mark.parametrize("status", [429, 509])
 @pytest.mark.parametrize("body", [b"", HTML, xml("Odd")])
-def test_B14_a_status_that_means_throttling_needs_no_code(status, body):
+def test_a_status_that_means_throttling_needs_no_code(status, body):
     assert isinstance(error_of(status, body), S3ThrottledError)
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 520])
 @pytest.mark.parametrize("body", [b"", HTML, b"<Error><Code>", xml("Odd"), b"upstream connect error"])
-def test_B14_a_status_that_passes_is_transient_whatever_the_body_is(status, body):
+def test_a_status_that_passes_is_transient_whatever_the_body_is(status, body):
     error = error_of(status, body)
     assert isinstance(error, S3UnavailableError)
     assert error.transient
 
 
 @pytest.mark.parametrize("code", ["KMS.KMSInternalException", "KMS.DependencyTimeoutException", "RequestTimeout"])
-def test_B14_a_code_that_passes_is_transient_whatever_the_status_is(code):
+def test_a_code_that_passes_is_transient_whatever_the_status_is(code):
     assert isinstance(error_of(400, xml(code)), S3UnavailableError)
 
 
 @pytest.mark.parametrize("code", ["InvalidStorageClass", "EntityTooLarge", "KeyTooLongError", "InvalidArgument", "Odd"])
-def test_B14_any_other_refusal_of_the_request_stays(code):
+def test_any_other_refusal_of_the_request_stays(code):
     assert type(error_of(400, xml(code))) is S3Error
     assert not error_of(400, xml(code)).transient
 
@@ -81,7 +81,7 @@ def test_a_feature_that_the_store_lacks_stays_although_its_status_is_a_5xx():
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "KMS.DisabledException", "SignatureDoesNotMatch"])
-def test_B14_a_right_or_a_password_may_be_given_back(code):
+def test_a_right_or_a_password_may_be_given_back(code):
     error = error_of(403, xml(code))
     assert isinstance(error, AccessDenied)
     assert not error.transient
@@ -90,13 +90,13 @@ def test_B14_a_right_or_a_password_may_be_given_back(code):
 @pytest.mark.parametrize(
     "error", [boto.UnauthorizedSSOTokenError(), boto.SSOTokenLoadError(profile_name="p", error_msg="x")]
 )
-def test_E32_an_expired_sign_in_says_to_sign_in(error):
+def test_an_expired_sign_in_says_to_sign_in(error):
     with pytest.raises(S3AccessError) as caught, translated("lake"):
         raise error
     assert "aws sso login" in caught.value.remedy
 
 
-def test_E32_an_archived_object_says_to_restore_it():
+def test_an_archived_object_says_to_restore_it():
     error = error_of(403, xml("InvalidObjectState"), operation="GetObject")
     assert isinstance(error, S3ArchivedError)
     assert error.remedy.startswith("Restore the object")
@@ -104,7 +104,7 @@ def test_E32_an_archived_object_says_to_restore_it():
 
 
 @pytest.mark.parametrize(("status", "first"), [(400, "Renew"), (401, "Renew"), (403, "Allow s3:GetObject")])
-def test_E32_a_head_that_is_refused_without_a_reason_names_the_most_frequent_cause_first(status, first):
+def test_a_head_that_is_refused_without_a_reason_names_the_most_frequent_cause_first(status, first):
     error = error_of(status, operation="HeadObject")
     assert isinstance(error, S3AccessError)
     assert error.remedy.startswith(first)
@@ -112,7 +112,7 @@ def test_E32_a_head_that_is_refused_without_a_reason_names_the_most_frequent_cau
 
 
 @pytest.mark.parametrize(("status", "body"), [(301, xml("PermanentRedirect")), (301, b""), (307, b"")])
-def test_E32_only_a_redirect_says_to_set_the_region(status, body):
+def test_only_a_redirect_says_to_set_the_region(status, body):
     error = error_of(status, body, operation="HeadObject")
     assert isinstance(error, S3BucketError)
     assert error.remedy.startswith("Set region")
