@@ -45,7 +45,8 @@ def shown(rigatoni, *more):
     answer = rigatoni("state", "show", "pipeline.toml", "--json", *more)
     assert answer.returncode == 0, answer.stderr
     (record,) = json.loads(answer.stdout)
-    return {**record, "position": record["position"] and "there"}  # its age grows
+    ages = {name: record[name] and "there" for name in ("position", "delivered") if name in record}  # they grow
+    return {**record, **ages}
 
 
 def test_show_tells_time_age_events_and_whether_the_definition_is_in_force(orders, rigatoni):

@@ -29,7 +29,8 @@ positions = st.builds(
     st.integers(0, 10**9),
     st.text(max_size=20),
 )
-identities = st.builds(Identity, st.text(), st.text(), st.none() | st.lists(st.text(), max_size=3).map(tuple))
+ids = st.lists(st.text(), max_size=3).map(tuple)
+identities = st.builds(Identity, st.text(), st.text(), st.none() | ids, ids)
 namespaces = st.builds(Namespace, st.text(), st.none() | st.text())
 gaps = st.builds(Gap, st.text(), st.none() | positions, positions, st.none() | namespaces)
 checkpoints = st.builds(

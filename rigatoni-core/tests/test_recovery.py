@@ -268,11 +268,32 @@ def test_J9_a_checkpoint_vouches_for_the_destination_while_collections_are_repla
             assert await run(source, BucketDestination(bucket=bucket), state) is None
             log.grow(5)
         assert bucket.tokens(STREAM) == log.tokens[:-5]
-        assert set(state._checkpoints["p/a.b"].identity.collections) == {"1", "2", "4", "5"}
+        identity = state._checkpoints["p/a.b"].identity
+        assert identity == Identity("rs0", "", ("4", "5"), ("1", "2"))  # former: what the definition recorded
         lake_of_another = Bucket(identities={"p/a.b": OTHER})
         source = ScriptedSource(logs={"a.b": log}, identity=Identity("rs0", "", ("5",)))
         error = await run(source, BucketDestination(bucket=lake_of_another), state)
         assert isinstance(error, OtherDeploymentError)
+
+    run_virtual(main())
+
+
+def test_J9_what_was_dropped_while_the_stream_was_read_is_not_missed_afterwards():
+    async def main():
+        log, state, bucket = log_of(10), FlakyStateStore(), Bucket()
+        source = ScriptedSource(logs={"a.b": log}, start=0, identity=Identity("rs0", "", ("1",)))
+
+        class Dropping(BucketDestination):
+            async def write_batch(self, events):
+                source.identity = Identity("rs0", "", (), ("1",))
+                return await BucketDestination.write_batch(self, events)
+
+        assert await run(source, Dropping(bucket=bucket), state) is None
+        log.grow(5)
+        for collections in (), ("2",):
+            source = ScriptedSource(logs={"a.b": log}, identity=Identity("rs0", "", collections))
+            assert await run(source, BucketDestination(bucket=bucket), state) is None
+        assert bucket.tokens(STREAM) == log.tokens
 
     run_virtual(main())
 

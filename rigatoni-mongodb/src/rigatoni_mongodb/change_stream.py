@@ -3,6 +3,7 @@
 Resuming follows the change-streams specification ("Resume Process"), since raw cursors do not do it by themselves.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -26,6 +27,9 @@ from rigatoni_mongodb.twins import without_twins
 from rigatoni_mongodb.watchdog import Watchdog
 
 DECODER = ChangeEventDecoder()
+
+LOOK_INTERVAL = 600.0
+"""Seconds between two looks at the deployment's collections, by which it is recognized after the next start."""
 
 _REFUSALS = (9, 2, 72, 40415)
 """Codes by which servers that do not know `startAfter` refuse it."""
@@ -54,6 +58,7 @@ class Reader:
     drops_twins: bool = False
     start_at: Timestamp | None = None
     joiner: Joiner | None = None
+    look: Callable[[], Awaitable[None]] | None = None
     position: Position = attrs.field(init=False)
     _cursor: ReplyCursor | None = attrs.field(default=None, init=False)
     _dropping: Position | None = attrs.field(default=None, init=False)
@@ -61,6 +66,7 @@ class Reader:
     _held: list[EventBatch] = attrs.field(factory=list, init=False)
     _target: Timestamp | None = attrs.field(default=None, init=False)
     _singly: int = attrs.field(default=0, init=False)  # so many more events are read one at a time
+    _look_at: float = attrs.field(default=0.0, init=False)  # on the event loop's clock
 
     async def read(self, after: Position | None) -> AsyncGenerator[EventBatch | Heartbeat]:
         """The stream's batches, as `Source.read` promises them."""
@@ -88,6 +94,8 @@ class Reader:
                     publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
                     continue
                 self._singly = max(0, self._singly - len(reply.documents))
+                if not reply.alive or asyncio.get_running_loop().time() >= self._look_at:
+                    await self._look()
                 for batch in batches:
                     yield batch
                 if not reply.alive:
@@ -244,6 +252,13 @@ class Reader:
         if inside is None or self._target is None or inside > (reply.operation_time or inside).next():
             return True  # an opaque token: emptiness is all that is known
         return inside >= self._target
+
+    async def _look(self) -> None:
+        """See which collections the deployment has now: some may be new, and others gone."""
+        self._look_at = asyncio.get_running_loop().time() + LOOK_INTERVAL
+        if self.look is not None:
+            with suppress(PyMongoError):  # only to recognize the deployment after the next start
+                await self.look()
 
     async def _close(self) -> None:
         cursor, self._cursor = self._cursor, None

@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,7 +17,7 @@ from pymongo.read_preferences import make_read_preference
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source, TimeReader
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.api.events import Definition, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.options import RECOMMENDED, Secret, texts
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.times import parse_cluster_time
@@ -36,6 +37,7 @@ from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
 from rigatoni_mongodb.errors import NotAReplicaSetError, StalledStreamError
 from rigatoni_mongodb.features import features_of, parse_version
+from rigatoni_mongodb.identity import IdentityTracker
 from rigatoni_mongodb.pre_post_images import without_images
 from rigatoni_mongodb.resume import Start, position_after, position_at
 from rigatoni_mongodb.scope import Watch, parse_watches
@@ -112,7 +114,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
 
     _given: Client | None = attrs.field(default=None, init=False, repr=False)
     _driver: Driver | None = attrs.field(default=None, init=False, repr=False)
-    _deployment: str = attrs.field(default="", init=False, repr=False)
+    _identity: IdentityTracker | None = attrs.field(default=None, init=False, repr=False)
     _version: str = attrs.field(default="", init=False, repr=False)
     _is_sharded: bool = attrs.field(default=False, init=False, repr=False)
     _server_time: Timestamp | None = attrs.field(default=None, init=False, repr=False)  # when it was entered
@@ -137,6 +139,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             hello = await self._driver.command("hello")
             await self._driver.command("ping")
             self._version = await self._driver.version()
+            self._identity = await IdentityTracker.behind(self._driver, hello, parse_watches(self.watch))
         except PyMongoError as error:
             await self._close()
             raise self._translate(error, "connecting") from error
@@ -149,7 +152,6 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             raise NotAReplicaSetError(
                 f"MongoDB at {hosts_of(self.uri.reveal())} is a standalone server, which has no change streams"
             )
-        self._deployment = str(hello.get("setName", "sharded"))
         time = hello.get("operationTime")
         self._server_time = Timestamp(time.time, time.inc) if time is not None else None
         return self
@@ -198,7 +200,8 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         }
         text = json.dumps(details, sort_keys=True)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return Definition(self._deployment, fingerprint, details, self._uncertain())
+        identity = self._identity.identity(Watch.parse(stream.name)) if self._identity else Identity()
+        return Definition(identity.name, fingerprint, details, self._uncertain(), identity=identity)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Filters that drop deletes, options of the URI that the driver does not know, a pool that is too small.
@@ -280,6 +283,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             drops_twins=tells_twins(sharded=self._is_sharded, version=parse_version(self._version)),
             start_at=_start_time(start_at or self.start_at),
             joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
+            look=partial(self._identity.look, watch) if self._identity else None,
         )
 
     def _command(self, watch: Watch, start: Start) -> dict[str, Any]:

@@ -167,28 +167,27 @@ class Identity:
         name: Its name for people, such as that of a replica set. Deployments share names, so it proves nothing.
         id: What it was given once and for ever, with its kind (`replica-set:...`, `cluster:...`); empty where the
             source may not read it.
-        collections: Ids of collections that belong to it, or once did; None where the source may not list them.
+        collections: Ids of collections that it has, the most lasting first; None where the source may not list them.
+        former: Ids of collections that it is known to have had.
     """
 
     name: str = ""
     id: str = ""
     collections: tuple[str, ...] | None = None
+    former: tuple[str, ...] = ()
 
     LIMIT: ClassVar[int] = 16
     """How many collections are enough to record."""
 
     def bounded(self) -> "Identity":
-        """This identity with at most `LIMIT` collections, a choice that stays the same while they exist."""
-        if self.collections is None:
-            return self
-        return attrs.evolve(self, collections=tuple(sorted(self.collections)[: self.LIMIT]))
+        """What is worth recording: the first `LIMIT` collections, and none of the former ones."""
+        return attrs.evolve(self, collections=self.collections and self.collections[: self.LIMIT], former=())
 
-    def including(self, other: "Identity") -> "Identity":
-        """This identity with what another record of the same deployment knows besides."""
-        collections = self.collections
-        if other.collections is not None:
-            collections = tuple(dict.fromkeys((*(collections or ()), *other.collections)))
-        return attrs.evolve(self, id=self.id or other.id, collections=collections)
+    def knowing(self, *records: "Identity") -> "Identity":
+        """This identity, recognizing what these records of the same deployment hold."""
+        former = [id_ for record in records for id_ in (*(record.collections or ()), *record.former)]
+        known = next((record.id for record in records if record.id), "")
+        return attrs.evolve(self, id=self.id or known, former=tuple(dict.fromkeys((*self.former, *former))))
 
 
 def same_deployment(recorded: Identity, present: Identity) -> bool | None:
@@ -212,7 +211,7 @@ def same_deployment(recorded: Identity, present: Identity) -> bool | None:
         return True
     if not recorded.collections or present.collections is None:
         return None
-    return not set(recorded.collections).isdisjoint(present.collections)
+    return not set(recorded.collections).isdisjoint((*present.collections, *present.former))
 
 
 def proves_another(recorded: Identity, present: Identity) -> bool:
@@ -291,6 +290,12 @@ class Checkpoint:
     gaps: tuple[Gap, ...] = ()
     delivered: Position | None = None
     identity: Identity = Identity()
+
+    @property
+    def open_gap(self) -> Gap | None:
+        """The newest gap, if it was noted and the stream did not resume behind it yet."""
+        gap = self.gaps[-1] if self.gaps else None
+        return gap if gap is not None and gap.namespace is None and gap.lost == self.position else None
 
 
 @attrs.frozen

@@ -68,17 +68,17 @@ def _timestamp(seconds: int, increment: int) -> Timestamp:
 def identity_record(identity: Identity) -> dict[str, Any]:
     """An identity as plain JSON values."""
     collections = list(identity.collections) if identity.collections is not None else None
-    return {"name": identity.name, "id": identity.id, "collections": collections}
+    return {"name": identity.name, "id": identity.id, "collections": collections, "former": list(identity.former)}
 
 
 def read_identity(record: Mapping[str, Any] | str) -> Identity:
     """Read an identity, also one of a format 1 record: a name only. Raises KeyError or TypeError where it is none."""
     if isinstance(record, str):
         return Identity(record)
-    name, id_, collections = record["name"], record["id"], record["collections"]
-    if not all(isinstance(text, str) for text in (name, id_, *(collections or ()))):
+    name, id_, collections, former = (record[key] for key in ("name", "id", "collections", "former"))
+    if not all(isinstance(text, str) for text in (name, id_, *(collections or ()), *former)):
         raise TypeError("a deployment's name and ids are texts")
-    return Identity(name, id_, tuple(collections) if collections is not None else None)
+    return Identity(name, id_, tuple(collections) if collections is not None else None, tuple(former))
 
 
 def gap_record(gap: Gap) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class Checks:
             checkpoint = await self._try(place, self._configuration.state.load_resume_token(stream))
         position = checkpoint.position if checkpoint else None
         found.streams[stream.name] = self._where(stream, position)
-        await self._try(place, try_reading(self._configuration.source, stream, position))
+        destination = self._configuration.destination if "destination" not in found.errors else None
+        await self._try(place, try_reading(self._configuration.source, stream, checkpoint, destination))
         if "destination" not in found.errors:
             level, conditions = guarantee(stream, self._configuration.source, self._configuration.destination)
             found.guarantee, found.conditions = level, conditions

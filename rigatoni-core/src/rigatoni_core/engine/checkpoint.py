@@ -104,8 +104,7 @@ class CheckpointKeeper:
     @property
     def open_gap(self) -> Gap | None:
         """The gap that was noted, where going on behind it was not recorded yet."""
-        gap = self.gaps[-1] if self.gaps else None
-        return gap if gap is not None and gap.namespace is None and gap.lost == self.position else None
+        return self._memory.open_gap if self._memory else None
 
     @property
     def gaps(self) -> tuple[Gap, ...]:

@@ -227,7 +227,7 @@ class Pipeline:
         """Raise what would stop the stream's worker."""
         async with free:
             checkpoint = await self.state.load_resume_token(stream)
-            await try_reading(self.source, stream, checkpoint.position if checkpoint else None)
+            await try_reading(self.source, stream, checkpoint, self.destination)
             for component in (self.source, self.destination):
                 for error in await component.examine(stream) if isinstance(component, HealthCheck) else ():
                     raise error

@@ -5,21 +5,36 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, cast
 
-from rigatoni_core.api.contracts import Source
-from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.contracts import Destination, PositionKeeper, Source
+from rigatoni_core.api.events import Checkpoint, Identity, Stream
+from rigatoni_core.engine.recognition import recognize
 
 FIRST_REPLY = 2.0
 """Seconds to wait for a server's first reply to a stream that resumes."""
 
 
-async def try_reading(source: Source, stream: Stream, position: Position | None) -> None:
+async def try_reading(
+    source: Source, stream: Stream, checkpoint: Checkpoint | None, destination: Destination | None
+) -> None:
     """Open the stream where it would resume, and close it again.
 
     Some servers judge a position only with their first reply, so that is waited for, shortly.
 
+    Args:
+        source: What reads the stream.
+        stream: The stream.
+        checkpoint: Its checkpoint, if there is one.
+        destination: Where it is written, unless that could not be opened: it may know the deployment too.
+
     Raises:
-        SourceError: The stream cannot be read: permissions, filters, or the position.
+        SourceError: The stream cannot be read: permissions, filters, the position, or it is another deployment.
     """
+    kept = await destination.recorded_identity(stream) if isinstance(destination, PositionKeeper) else Identity()
+    if checkpoint is not None and checkpoint.open_gap is not None:
+        kept = Identity()  # the gap leads to another deployment: the destination is told when the stream resumes
+    saved = checkpoint.identity if checkpoint else Identity()
+    recognize(stream, source.definition(stream).identity, saved=saved, kept=kept)
+    position = checkpoint.position if checkpoint else None
     replies = cast("AsyncGenerator[Any]", source.read(stream, after=position))
     async with aclosing(replies) as reading:
         await anext(reading)

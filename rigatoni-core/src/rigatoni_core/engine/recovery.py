@@ -12,11 +12,12 @@ import attrs
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader
-from rigatoni_core.api.errors import OtherDeploymentError, RigatoniError, TokenRefusedError
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream, proves_another, same_deployment
+from rigatoni_core.api.errors import RigatoniError, TokenRefusedError
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime, WorkerStarted
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.time_limit import time_limit
 
@@ -62,15 +63,20 @@ class Recovery:
         self._check = check
         self._progress = progress
         self._abandoned = 0
-        self._recorded = Identity()  # what was recorded of this deployment before
+        self._saved = Identity()  # what the checkpoint recorded of this deployment
+        self._kept = Identity()  # what the destination recorded of it, or is given to record
         self._recognized = False  # some record proves that it is this deployment
         self._refused: Position | None = None  # the position whose token was refused
         self._by_time = False  # resume from it by time
 
     @property
     def identity(self) -> Identity:
-        """What to record of the deployment: what the source sees, and what earlier records are recognized by."""
-        return self._source.definition(self._stream).identity.bounded().including(self._recorded)
+        """What to record of the deployment: what the source sees, and what vouches for the destination's record."""
+        present = self._source.definition(self._stream).identity.bounded()
+        if present.collections is None:  # the source may not list them at present
+            present = attrs.evolve(present, collections=self._saved.collections)
+        former = (id_ for id_ in self._kept.former if id_ not in (present.collections or ()))
+        return attrs.evolve(present, id=present.id or self._saved.id, former=tuple(former))
 
     def delivered(self) -> None:
         """Events were delivered: positions that are lost from now on are counted afresh."""
@@ -91,7 +97,7 @@ class Recovery:
             position = await self._ask(self._keeper.last_committed, self._stream)
         resumed = position is not None
         if position is None:
-            position = await self._first(self._source.read(self._stream, after=None))
+            position = await first_position(self._source.read(self._stream, after=None))
         if self._keeper:
             position = await self._ask(self._keeper.begin, self._stream, definition, position)
         await self._retry(self._checkpoint.anchor, position)
@@ -127,27 +133,18 @@ class Recovery:
             raise error
         lost, gap = self._checkpoint.position, self._checkpoint.open_gap
         if gap is None:
-            gap = Gap(str(error), lost, await self._first(self._source.read_from_now(self._stream)))
+            gap = Gap(str(error), lost, await first_position(self._source.read_from_now(self._stream)))
         await self._skip(definition, gap)
 
     async def _recognize(self) -> Definition:
-        """Compare the deployment that the source reads with what checkpoint and destination recorded.
-
-        The checkpoint vouches for what the destination recorded, which may be as old as the stream.
-        """
-        definition = self._source.definition(self._stream)
-        present, saved = definition.identity, self._checkpoint.identity
-        verdict = same_deployment(saved, present)
-        if verdict is False:
-            raise other_deployment(f"the checkpoint of {self._stream}", saved, present)
+        """Compare the deployment that the source reads with what checkpoint and destination recorded."""
+        definition, saved = self._source.definition(self._stream), self._checkpoint.identity
         kept = await self._ask(self._keeper.recorded_identity, self._stream) if self._keeper else Identity()
-        known = present.including(saved) if present.collections is not None else present
-        same = same_deployment(kept, known)
-        if same is False and not self._checkpoint.open_gap:
-            raise other_deployment(f"what the destination holds of {self._stream}", kept, present)
-        self._recognized = bool(verdict or same)
-        self._recorded = kept if present.collections is not None else kept.including(saved)
-        return attrs.evolve(definition, identity=present.bounded())
+        expected = kept if not self._checkpoint.open_gap else Identity()  # else the destination is told with the gap
+        self._recognized = recognize(self._stream, definition.identity, saved=saved, kept=expected)
+        given = definition.identity.bounded()
+        self._saved, self._kept = saved, Identity().knowing(attrs.evolve(kept, former=()), given)
+        return attrs.evolve(definition, identity=given)
 
     async def _takes_committed(self) -> bool:
         """Whether the destination's own position is later than the checkpoint's and was taken for it."""
@@ -186,12 +183,6 @@ class Recovery:
                     self._by_time = False  # should the token be refused again, before the stream moves on
                 yield item
 
-    @staticmethod
-    async def _first(items: AsyncIterator[EventBatch | Heartbeat]) -> Position:
-        """The position at which this reading begins."""
-        async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
-            return (await anext(reading)).end
-
     async def _ask(self, question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask the destination; each attempt under the lease and within `write_timeout`."""
 
@@ -204,14 +195,7 @@ class Recovery:
         return await self._retry(ask)
 
 
-def other_deployment(what: str, recorded: Identity, present: Identity) -> OtherDeploymentError:
-    """The error for a record (`what`) of a deployment that `same_deployment` takes for another one."""
-    if proves_another(recorded, present):
-        reason = f"this is {_named(present)}"
-    else:
-        reason = f"none of its {len(recorded.collections or ())} recorded collections exists in {_named(present)}"
-    return OtherDeploymentError(f"{what} belongs to {_named(recorded)}, but {reason}")
-
-
-def _named(identity: Identity) -> str:
-    return f"the deployment {identity.name!r}" + (f" ({identity.id})" if identity.id else "")
+async def first_position(items: AsyncIterator[EventBatch | Heartbeat]) -> Position:
+    """The position at which this reading of a source begins."""
+    async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
+        return (await anext(reading)).end

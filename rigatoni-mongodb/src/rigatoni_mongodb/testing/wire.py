@@ -19,9 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self
+from uuid import UUID
 
 import attrs
 import bson
+from bson.binary import UUID_SUBTYPE, Binary
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_bson.elements import elements
 
@@ -93,6 +96,8 @@ class ScriptedServer:
     `refused` are options of `$changeStream` that it does not know, `role`, `tags` and `version` are what it says to be.
     `fails` are the answers to other commands, such as killCursors. `poison` are events, by index, that it cannot send:
     a reply that would hold one is that error instead, and ends the cursor. With `compresses` it takes and sends zlib.
+    `collections` are the UUIDs that it lists, by database and name, `deployment_id` is that of the replica set or
+    cluster; None: the user may not see it.
     """
 
     events: Sequence[bytes] = ()
@@ -106,6 +111,8 @@ class ScriptedServer:
     poison: Mapping[int, Fail] = attrs.field(factory=dict)
     compresses: bool = False
     version: str = "8.0.4"
+    collections: Mapping[str, Mapping[str, UUID]] = attrs.field(factory=dict)
+    deployment_id: ObjectId | None = None
     operation_time: BsonTimestamp = attrs.field(factory=lambda: BsonTimestamp(1_900_000_000, 1))
     commands: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     members: tuple[str, ...] = attrs.field(default=(), init=False)
@@ -170,6 +177,8 @@ class ScriptedServer:
         name = next(iter(command))
         if name in self.fails:
             return None, bson.encode(self.fails[name].reply())
+        if name in ("listCollections", "listDatabases", "replSetGetConfig", "find"):
+            return None, bson.encode(self._describe(name, command["$db"]))
         if name not in ("aggregate", "getMore"):
             return None, bson.encode({**self._hello(), "ok": 1.0, "operationTime": self.operation_time})
         self.commands.append(command)
@@ -252,6 +261,23 @@ class ScriptedServer:
         """How many events lie before the position after this token. Raises ValueError where it is unknown."""
         return [self._token(number) for number in range(len(self.events) + 1)].index(token)
 
+    def _describe(self, name: str, database: str) -> dict[str, Any]:
+        """What the deployment tells of itself; a `find` is one of `config.version`."""
+        if name == "listDatabases":
+            return {"databases": [{"name": each} for each in self.collections], "ok": 1.0}
+        if name == "listCollections":
+            uuids = self.collections.get(database, {})
+            found = [
+                {"name": each, "type": "collection", "info": {"uuid": Binary(uuid.bytes, UUID_SUBTYPE)}}
+                for each, uuid in uuids.items()
+            ]
+            return _listed(f"{database}.$cmd.listCollections", found)
+        if self.deployment_id is None:
+            return Fail(13, message=f"not authorized on {database} to execute command {name}").reply()
+        if name == "find":
+            return _listed("config.version", [{"_id": 1, "clusterId": self.deployment_id}])
+        return {"config": {"_id": "scripted", "settings": {"replicaSetId": self.deployment_id}}, "ok": 1.0}
+
     def _hello(self) -> dict[str, Any]:
         kind: dict[str, Any] = {"msg": "isdbgrid"}
         if self.role != "mongos":
@@ -279,6 +305,11 @@ def together(*servers: ScriptedServer) -> str:
         server.members = addresses
     options = "" if servers[0].role == "mongos" else "replicaSet=scripted&"
     return f"mongodb://{','.join(addresses)}/?{options}heartbeatFrequencyMS=500"
+
+
+def _listed(namespace: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """A reply that holds all of a cursor."""
+    return {"cursor": {"id": bson.Int64(0), "ns": namespace, "firstBatch": documents}, "ok": 1.0}
 
 
 def _message(request: int, document: bytes, *, legacy: bool = False) -> bytes:

@@ -66,6 +66,24 @@ def clear(file: Path, overrides: tuple[str, ...], stream: str, history: Path | N
     Repair(file, overrides, history, yes).run(stream, forget())
 
 
+@click.command("confirm-deployment")
+@changes_state
+@click.argument("stream", required=False)
+def confirm_deployment(
+    file: Path, overrides: tuple[str, ...], stream: str | None, history: Path | None, yes: bool
+) -> None:
+    """Confirms that the pipeline in FILE is to read the deployment that its source names now.
+
+    For STREAM, or for every stream. If only the collections were replaced, the stream resumes at its position. If the
+    deployment has another id, its history is another one: the stream resumes at now, with a gap on record. The old
+    records are kept in the history, a file beside FILE.
+    """
+    from rigatoni_core.cli.state.position_changes import confirmed_deployment
+    from rigatoni_core.cli.state.repairs import Repair
+
+    Repair(file, overrides, history, yes).run(stream, confirmed_deployment())
+
+
 @click.command()
 @changes_state
 @click.argument("old")

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from rigatoni_core.api.contracts import Positioner, PositionKeeper
-from rigatoni_core.api.errors import ConfigurationError
-from rigatoni_core.api.events import Checkpoint, Gap, Position
+from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
 from rigatoni_core.api.records import load_checkpoint
 from rigatoni_core.cli.output import complain, time_in_words
 from rigatoni_core.cli.state.components import looking, streams_of, whoami
 from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.repairs import Look, Plan
 from rigatoni_core.cli.times import parse_time
+from rigatoni_core.engine.recognition import recognize
+from rigatoni_core.engine.recovery import first_position
 
 if TYPE_CHECKING:
     from rigatoni_core.config import PipelineConfiguration
@@ -88,6 +90,33 @@ async def _committed(look: Look) -> Checkpoint | None:
     return attrs.evolve(before, position=position, delivered=position.of_event)
 
 
+def confirmed_deployment() -> Plan:
+    """The deployment that the source reads now is the one to read: at the same position, or behind a gap."""
+
+    async def make(look: Look) -> Checkpoint | None:
+        source, destination, stream = look.configuration.source, look.configuration.destination, look.stream
+        kept, committed = Identity(), None
+        if isinstance(destination, PositionKeeper):
+            kept, committed = await destination.recorded_identity(stream), await destination.last_committed(stream)
+        before = look.before or (Checkpoint(committed, delivered=committed.of_event) if committed else None)
+        if before is None:
+            return None
+        if committed is not None and committed.order > before.position.order:
+            before = attrs.evolve(before, position=committed, delivered=committed.of_event)
+        present, saved = source.definition(stream).identity, before.identity
+        try:
+            recognize(stream, present, saved=saved, kept=kept)
+        except OtherDeploymentError:
+            gaps, identity = before.gaps, present.bounded().knowing(saved, kept)
+            if proves_another(saved, present) or proves_another(kept, present):
+                cause = f"another deployment, confirmed by {whoami()}"
+                gaps = (*gaps, Gap(cause, before.position, await first_position(source.read_from_now(stream))))
+            return attrs.evolve(before, identity=identity, gaps=gaps)
+        return look.before
+
+    return Plan(make, ("source", "destination"))
+
+
 def imported(content: bytes, where: str) -> Plan:
     """The checkpoints of an export; a stream that it does not hold keeps its own."""
     try:
@@ -128,4 +157,5 @@ def _moved(look: Look, position: Position) -> Checkpoint:
     gaps = look.before.gaps
     if position.order > look.before.position.order:
         gaps = (*gaps, Gap(f"set by hand by {whoami()}", look.before.position, position))
-    return attrs.evolve(look.before, position=position, delivered=position.of_event, gaps=gaps)
+    moved = attrs.evolve(look.before, position=position, delivered=position.of_event, gaps=gaps)
+    return attrs.evolve(moved, gaps=gaps[:-1]) if moved.open_gap else moved  # back to before it: nothing is missing

@@ -86,7 +86,7 @@ class Repair:
 
     def _agreed(self, look: Look, after: Checkpoint | None) -> bool:
         """Say what will happen, and whether the person who called agrees."""
-        if not look.damaged and (look.before.position if look.before else None) == (after.position if after else None):
+        if not look.damaged and _essence(look.before) == _essence(after):
             say(f"{look.stream}: nothing to change, it stands {_words(look, look.before)}")
             return False
         complain(f"{look.stream} stands {_words(look, look.before)}")
@@ -130,6 +130,8 @@ def _consequences(look: Look, after: Checkpoint | None) -> list[str]:
         return ["the next run goes on where the destination's own records end"]
     if after is None:
         return ["the next run begins where the source's start_at says; what changed until then may never be delivered"]
+    if before and after.identity != before.identity and after.position == before.position:
+        return [f"it is taken for a position of the deployment that the source reads now, {after.identity.name!r}"]
     texts = [f"the stored record can not be read and is replaced: {look.damaged}"] if look.damaged else []
     if before and after.position.order > before.position.order and len(after.gaps) > len(before.gaps):
         texts.append("changes between the two are never delivered: this is recorded as a gap")
@@ -146,7 +148,14 @@ def _consequences(look: Look, after: Checkpoint | None) -> list[str]:
 def _words(look: Look, checkpoint: Checkpoint | None) -> str:
     if checkpoint is None:
         return "at an unreadable record" if look.damaged else "at no position"
+    if gap := checkpoint.open_gap:
+        return f"behind a gap, after {time_in_words(gap.resumed.cluster_time)}"
     return f"after {time_in_words(checkpoint.position.cluster_time)}"
+
+
+def _essence(checkpoint: Checkpoint | None) -> object:
+    """What a repair may change."""
+    return checkpoint and (checkpoint.position, checkpoint.identity, checkpoint.gaps)
 
 
 def caller() -> str:

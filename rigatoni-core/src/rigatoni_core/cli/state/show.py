@@ -14,7 +14,7 @@ from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words, wa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rigatoni_core.api.events import Checkpoint, Definition, Gap, Stream
+    from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Stream
     from rigatoni_core.config import PipelineConfiguration
 
 SOURCE_TIMEOUT = 10.0
@@ -100,7 +100,7 @@ async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -
 
 def _described(checkpoint: "Checkpoint | None", now: "Definition | None", tokens: bool) -> dict[str, Any]:
     """A checkpoint as plain values. A token may hold a document's _id: unasked, only its hash is shown."""
-    from rigatoni_core.api.events import token_hash
+    from rigatoni_core.api.events import same_deployment, token_hash
 
     if checkpoint is None:
         return {"position": None}
@@ -112,13 +112,20 @@ def _described(checkpoint: "Checkpoint | None", now: "Definition | None", tokens
         "token_hash": token_hash(position.resume_token),
         **({"resume_token": position.resume_token} if tokens else {}),
         "events": checkpoint.events,
-        "deployment": position.deployment,
-        "deployment_now": now.deployment if now else None,
+        "delivered": time_in_words(checkpoint.delivered.cluster_time) if checkpoint.delivered else None,
+        "delivered_up_to_position": checkpoint.delivered == position,
+        "deployment": _identity(checkpoint.identity),
+        "deployment_now": _identity(now.identity) if now else None,
+        "same_deployment": same_deployment(checkpoint.identity, now.identity) if now else None,
         "fingerprint": position.fingerprint,
         "fingerprint_now": now.fingerprint if now else None,
         "fencing_token": checkpoint.fencing_token,
         "gaps": [_gap(gap) for gap in checkpoint.gaps],
     }
+
+
+def _identity(identity: "Identity") -> dict[str, Any]:
+    return {"name": identity.name, "id": identity.id or None, "collections": len(identity.collections or ())}
 
 
 def _gap(gap: "Gap") -> dict[str, Any]:
@@ -143,7 +150,9 @@ def _print(record: dict[str, Any]) -> None:
     say(f"  everything up to {record['position']} is delivered{exact}")
     say(f"  events         {record['events']:,} delivered since the stream began")
     say(f"  resume token   {record.get('resume_token', '#' + record['token_hash'])}")
-    say(f"  deployment     {record['deployment'] or 'unknown'}")
+    if not record["delivered_up_to_position"]:
+        say(f"  last delivered {record['delivered'] or 'nothing yet'}; the position was reached without an event")
+    say(f"  deployment     {_recognized(record)}")
     say(f"  definition     {record['fingerprint']} of what is watched, filtered and looked up: {_compared(record)}")
     say(f"  fencing token  {record['fencing_token'] or 'none'}")
     for gap in record["gaps"]:
@@ -152,6 +161,18 @@ def _print(record: dict[str, Any]) -> None:
             continue
         begin = f"after {gap['after']}" if gap["after"] else "from an unknown position"
         say(f"  gap            lost for good: {begin}, until {gap['before']}: {gap['cause']}")
+
+
+def _recognized(record: dict[str, Any]) -> str:
+    deployment, same = record["deployment"], record["same_deployment"]
+    name = (deployment["name"] or "unknown") + (f" ({deployment['id']})" if deployment["id"] else "")
+    if record["deployment_now"] is None:
+        return f"{name}; whether it is the one that the source reads is not known"
+    if same is None:
+        return f"{name}; nothing was recorded that it could be recognized by"
+    if same:
+        return f"{name}, recognized"
+    return f"{name}, and the source reads another one or may do: the next run refuses to start"
 
 
 def _compared(record: dict[str, Any]) -> str:

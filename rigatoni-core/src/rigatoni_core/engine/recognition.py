@@ -1,0 +1,40 @@
+"""Whether a source reads the deployment that a stream's records were made of, or another one by mistake."""
+
+from rigatoni_core.api.errors import OtherDeploymentError
+from rigatoni_core.api.events import Identity, Stream, proves_another, same_deployment
+
+
+def recognize(stream: Stream, present: Identity, *, saved: Identity, kept: Identity) -> bool:
+    """Compare the deployment that a source reads with what was recorded of it.
+
+    Args:
+        stream: The stream.
+        present: What the source sees.
+        saved: What the checkpoint recorded. It vouches for `kept`, too.
+        kept: What the destination recorded, which may be as old as the stream.
+
+    Returns:
+        Whether a record proves that it is the same; False if nothing can be compared.
+
+    Raises:
+        OtherDeploymentError: It is another one, or may be.
+    """
+    known, vouched = same_deployment(saved, present), same_deployment(kept, present.knowing(saved))
+    if known is False:
+        raise _other_deployment(f"the checkpoint of {stream}", saved, present)
+    if vouched is False:
+        raise _other_deployment(f"what the destination holds of {stream}", kept, present)
+    return bool(known or vouched)
+
+
+def _other_deployment(what: str, recorded: Identity, present: Identity) -> OtherDeploymentError:
+    """The error for a record (`what`) of a deployment that `same_deployment` takes for another one."""
+    if proves_another(recorded, present):
+        reason = f"this is {_named(present)}"
+    else:
+        reason = f"none of its {len(recorded.collections or ())} recorded collections exists in {_named(present)}"
+    return OtherDeploymentError(f"{what} belongs to {_named(recorded)}, but {reason}")
+
+
+def _named(identity: Identity) -> str:
+    return f"the deployment {identity.name!r}" + (f" ({identity.id})" if identity.id else "")
