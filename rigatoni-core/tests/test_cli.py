@@ -362,9 +362,11 @@ def test_state_show_of_a_stream_without_a_position(rigatoni):
     assert answer.returncode == 0
     assert answer.stdout.startswith("p/toy.a\n")
     assert "no position yet" in answer.stdout
-    assert json.loads(rigatoni("state", "show", "pipeline.toml", "other", "--json").stdout) == [
-        {"stream": "other", "pipeline": "p", "holder": None, "position": None}
+    assert json.loads(rigatoni("state", "show", "pipeline.toml", "toy.a", "--json").stdout) == [
+        {"stream": "toy.a", "pipeline": "p", "watched": True, "holder": None, "position": None}
     ]
+    mistyped = rigatoni("state", "show", "pipeline.toml", "toy.b", "--json")
+    assert (mistyped.returncode, json.loads(mistyped.stdout)["error"]["id"]) == (2, "configuration")
 
 
 def test_colours_are_for_terminals_and_not_where_NO_COLOR_is_set(rigatoni, environment, tmp_path):

@@ -77,7 +77,7 @@ def run(traced, log, *, destination=None, state=None, once=True, stop_after=None
         source=ScriptedSource(logs={"shop.orders": log}, start=0),
         destination=destination or RecordingDestination(),
         state=state or FlakyStateStore(),
-        settings=Settings(retry=RetrySettings(max_retries=1), **settings),
+        settings=Settings(retry=RetrySettings(max_retries=1), on_failure="restart", **settings),
         listeners=[OtelListener(tracer_provider=traced.provider, metrics=False)],
     )
 

@@ -44,7 +44,7 @@ async def test_what_a_run_did_is_what_a_scrape_says(client, pipeline):
     destination = RecordingDestination(before=[DownError("down"), DownError("down"), DownError("down")])
     state = FlakyStateStore(save_faults=[None, FullError("full")])
     log = log_of(45)
-    running = pipeline({"shop.orders": log}, destination=destination, state=state, batch_size=20)
+    running = pipeline({"shop.orders": log}, destination=destination, state=state, batch_size=20, on_failure="restart")
     assert (await running.run(once=True)).ok
     samples = await client.samples()
     stream = ("stream", "shop.orders")

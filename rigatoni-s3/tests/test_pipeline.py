@@ -28,7 +28,7 @@ def events(start, stop):
 
 def pipeline(log, destination, *, batch_size, state=None, start=0):
     source = ScriptedSource(logs={"shop.*": log}, reply_events=7, await_time=0.01, start=start)
-    settings = Settings(batch_size=batch_size, batch_timeout=0.01, retry=RETRY)
+    settings = Settings(batch_size=batch_size, batch_timeout=0.01, retry=RETRY, on_failure="restart")
     state = state or MemoryStateStore()
     return Pipeline(name="lake", source=source, destination=destination, state=state, settings=settings)
 

@@ -80,6 +80,7 @@ def one_run(chance, log, data, kept, letters, state, trouble):
             batch_size=chance.randint(1, 12),
             batch_timeout=chance.choice([0.1, 2.0]),
             write_timeout=chance.choice([1.5, 30.0]) if trouble else 30.0,
+            on_failure="restart",
             retry=RetrySettings(max_retries=chance.choice([0, 3]), retry_delay=0.1, max_retry_delay=1.0),
         ),
     )

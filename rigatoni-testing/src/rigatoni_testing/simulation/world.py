@@ -291,6 +291,7 @@ def _settings(life: Life, *, restart_from_now: bool) -> Settings:
         max_buffered_bytes=ByteSize(BUFFER),
         write_timeout=WRITE_TIMEOUT,
         shutdown_timeout=20.0,
+        on_failure="restart",
         on_lost_position="restart_from_now" if restart_from_now else "stop",
         max_unsaved_batches=5,
         lease_ttl=12.0,
