@@ -12,7 +12,7 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
 from rigatoni_mongodb import cursor, watchdog
-from rigatoni_mongodb.client_limits import DEFAULT_SIZE, MARGIN, Turns, is_short, size_for
+from rigatoni_mongodb.client_limits import DEFAULT_SIZE, MARGIN, Turns, is_short, size_for, time_to_reply
 from rigatoni_mongodb.errors import MongoDBConfigurationError, StalledStreamError
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.wire import ScriptedServer
@@ -262,4 +262,6 @@ async def test_a_timeout_of_what_is_awaited_is_not_the_watchdogs():
 
 def test_the_limit_is_several_await_times():
     assert watchdog.LEAST == 30
-    assert watchdog.AWAIT_TIMES == 10
+    assert watchdog.FACTOR == 10
+    assert time_to_reply(0, 500, 1.0) == time_to_reply(500 + MARGIN, 500, 1.0) == 1.0
+    assert time_to_reply(7, 130, 2.0) == 22 * 2.0

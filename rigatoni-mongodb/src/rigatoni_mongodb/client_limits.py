@@ -48,9 +48,15 @@ class Turns:
             self._semaphore.release()
 
 
+def time_to_reply(size: int, streams: int, max_await_time: float) -> float:
+    """Returns the seconds within which a healthy server replies to each stream, turns included."""
+    rounds = -(-streams // max(1, size - 1)) if is_short(size, streams) else 1
+    return rounds * max_await_time
+
+
 def shortage(size: int, streams: int, max_await_time: float) -> str:
     """Says what a pool that is too small costs."""
-    delay = -(-streams // max(1, size - 1)) * max_await_time
+    delay = time_to_reply(size, streams, max_await_time)
     return (
         f"maxPoolSize = {size} of the MongoDB client is too small for {streams} streams: they take turns, and events "
         f"arrive up to {delay:g} s late. Set maxPoolSize to at least {streams + MARGIN}, or leave it out of the uri"

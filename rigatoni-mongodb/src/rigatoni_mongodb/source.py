@@ -32,6 +32,7 @@ from rigatoni_mongodb.client_limits import (
     is_short,
     shortage,
     size_for,
+    time_to_reply,
 )
 from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
@@ -118,6 +119,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     _version: str = attrs.field(default="", init=False, repr=False)
     _is_sharded: bool = attrs.field(default=False, init=False, repr=False)
     _server_time: Timestamp | None = attrs.field(default=None, init=False, repr=False)  # when it was entered
+    _pool_size: int = attrs.field(default=0, init=False, repr=False)
     _shortage: str = attrs.field(default="", init=False, repr=False)
     _watchdogs: dict[str, Watchdog] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -165,6 +167,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         """Raises `MongoDBConfigurationError` if reading cannot work with the client's limits."""
         client = self._new_client() if self._given is None else self._given
         size, streams = int(client.options.pool_options.max_pool_size or 0), len(self.watch)
+        self._pool_size = size
         driver = Driver(client, self._given is None, Turns(size if is_short(size, streams) else 0))
         self._shortage = shortage(size, streams, self.max_await_time) if is_short(size, streams) else ""
         if self._shortage and self._given is not None:  # a program sees no advice
@@ -334,8 +337,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
 
     def _new_watchdog(self, stream: Stream) -> Watchdog:
         def stalled(seconds: float) -> StalledStreamError:
-            assert self._driver is not None
-            size = self._driver.client.options.pool_options.max_pool_size or "unlimited"
+            size = self._pool_size or "unlimited"
             return StalledStreamError(
                 f"{stream}: no reply from MongoDB at {hosts_of(self.uri.reveal())} for {seconds:g} s, though "
                 f"max_await_time is {self.max_await_time:g} s; maxPoolSize is {size} for {len(self.watch)} streams",
@@ -344,7 +346,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
                 "given twice the time at the next attempt.",
             )
 
-        return Watchdog(self.max_await_time, stalled)
+        return Watchdog(time_to_reply(self._pool_size, len(self.watch), self.max_await_time), stalled)
 
     async def _close(self) -> None:
         driver, self._driver = self._driver, None
