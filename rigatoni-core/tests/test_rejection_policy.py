@@ -198,7 +198,7 @@ def test_D6_a_dead_letter_store_that_fails_for_good_stops_the_worker():
         report = await pipeline(log_of(10, 3), destination, letters, state=state).run(once=True)
         error = report.workers["shop.orders"].error
         assert isinstance(error, DeadLetterError)
-        assert str(error).startswith("dead letters of p/shop.orders can not be written")
+        assert str(error).startswith("dead letters of p/shop.orders cannot be written")
         assert str(error).endswith("no right to write")
         assert destination.tokens == []
         assert {save.events for save in state.saves} == {0}

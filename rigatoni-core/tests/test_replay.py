@@ -15,7 +15,7 @@ from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.replay import Replayer, kept_letters
-from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import Bucket, BucketDestination, RecordingDestination
@@ -50,7 +50,7 @@ class Readable(RecordingDestination, ReadBack):
 
 
 async def keep(letters, destination):
-    side = SideStream(STREAM.beside("dead-letters"), destination)
+    side = SingleEventWriter(STREAM.beside("dead-letters"), destination)
     for letter in letters:
         await side.write(letter.position, letter.document(DECODER), DECODER)
 

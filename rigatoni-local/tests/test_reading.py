@@ -5,7 +5,7 @@ import pytest
 from rigatoni_core.api.contracts import Deserializer
 from rigatoni_core.api.errors import ChainError, UnreadableError
 from rigatoni_core.api.events import Stream
-from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_local.destination import LocalDestination
 from rigatoni_testing.batches import START, batch_of
 from rigatoni_testing.serializers import TokenLines
@@ -99,7 +99,7 @@ async def test_D5_single_events_are_written_once_whatever_the_layout_is_at_that_
 
     async def write(indices, **options):
         async with LocalDestination(path=tmp_path, serializer=readable(**options)) as destination:
-            side = SideStream(Stream("lake.dead-letters", "shop.orders"), destination)
+            side = SingleEventWriter(Stream("lake.dead-letters", "shop.orders"), destination)
             for index in indices:
                 await side.write(whole.position_at(index), bytes(whole.raw(index)), decoder)
             return await read(destination, "lake.dead-letters")
@@ -122,7 +122,8 @@ async def test_D5_a_letter_that_was_begun_with_another_serializer_is_not_complet
     stream = Stream("lake.dead-letters", "shop.orders")
     for serializer, error in ((readable(), None), (Renamed(), ChainError), (readable(), None)):
         async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
-            writing = SideStream(stream, destination).write(whole.position_at(0), bytes(whole.raw(0)), whole.decoder)
+            writer = SingleEventWriter(stream, destination)
+            writing = writer.write(whole.position_at(0), bytes(whole.raw(0)), whole.decoder)
             if error is None:
                 await writing
                 (path,) = tmp_path.rglob("*.txt")

@@ -159,7 +159,7 @@ def test_a_slow_checkpoint_is_a_long_span(traced):
     assert checkpoint.end_time - checkpoint.start_time == pytest.approx(7e9, rel=0.001)
 
 
-def test_a_recut_is_an_event_and_the_span_says_what_was_delivered(traced):
+def test_a_realignment_is_an_event_and_the_span_says_what_was_delivered(traced):
     bucket, log, state = Bucket(), log_of(10), FlakyStateStore()
     assert run(Traced(), log, destination=BucketDestination(bucket=bucket), state=state, batch_size=4).ok
     old = FlakyStateStore()
@@ -167,7 +167,7 @@ def test_a_recut_is_an_event_and_the_span_says_what_was_delivered(traced):
     assert run(traced, log, destination=BucketDestination(bucket=bucket), state=old, batch_size=10).ok
     first = traced.named("process shop.orders")[0]
     assert [(event.name, dict(event.attributes)) for event in first.events] == [
-        ("rigatoni.recut", {"messaging.batch.message_count": 4})
+        ("rigatoni.realigned", {"messaging.batch.message_count": 4})
     ]
     assert first.attributes["messaging.batch.message_count"] == 4
 

@@ -9,7 +9,7 @@ from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.replay import Replayer, kept_letters
-from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_testing.batches import TestDecoder, batch_of
 
 DECODER = TestDecoder()
@@ -38,7 +38,7 @@ def letters_of(stream, event):
 
 async def keep(destination, letters):
     for letter in letters:
-        side = SideStream(letter.stream.beside("dead-letters"), destination)
+        side = SingleEventWriter(letter.stream.beside("dead-letters"), destination)
         await side.write(letter.position, letter.document(DECODER), DECODER)
 
 

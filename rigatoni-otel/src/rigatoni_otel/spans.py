@@ -60,7 +60,7 @@ class BatchSpans:
             case Retrying():
                 batch.span.add_event("rigatoni.retry", {"rigatoni.attempt": notice.attempt, **of_error(notice.error)})
             case BatchRealigned():
-                batch.span.add_event("rigatoni.recut", {"messaging.batch.message_count": notice.events})
+                batch.span.add_event("rigatoni.realigned", {"messaging.batch.message_count": notice.events})
             case EventsRejected():
                 batch.span.add_event("rigatoni.rejected", {"messaging.batch.message_count": notice.events})
             case BatchWritten():

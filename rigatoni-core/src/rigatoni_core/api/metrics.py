@@ -85,7 +85,7 @@ FIGURES = (
     _counter("bytes", "Bytes of delivered events, as the source sent them", unit="By"),
     _counter("batches", "Batches delivered", unit="{batch}"),
     _counter("found.events", "Events that an earlier run had written already", unit="{event}", field="found"),
-    _counter("recut.batches", "Batches cut where an earlier run had fixed their end", unit="{batch}", field="recut"),
+    _counter("realigned.batches", "Batches realigned to an earlier run's end", unit="{batch}", field="realigned"),
     _counter("retries", "Attempts that failed and were made again", unit="{attempt}"),
     _counter("errors", "Failures by the error's id, overcome or not", unit="{error}", attribute="error.type"),
     _counter("resumes", "Streams opened again by the source itself, without loss", unit="{resume}"),

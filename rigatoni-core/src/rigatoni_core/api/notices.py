@@ -59,7 +59,7 @@ class BatchWritten(Notice):
 
 @attrs.frozen(kw_only=True)
 class BatchRealigned(Notice):
-    """An earlier run had fixed another end for this batch: it was cut or extended to `events`."""
+    """An earlier run had fixed another end for this batch: it was realigned to `events`."""
 
     events: int
 

@@ -54,7 +54,7 @@ class StreamStatistics:
     bytes: int = 0
     batches: int = 0
     found: int = 0
-    recut: int = 0
+    realigned: int = 0
     retries: int = 0
     errors: Counter[str] = attrs.field(factory=Counter)
     resumes: int = 0
@@ -121,7 +121,7 @@ class StreamStatistics:
                     self.batches += 1
                     self.write_seconds += notice.seconds
             case BatchRealigned():
-                self.recut += 1
+                self.realigned += 1
             case Retrying():
                 self._turn("retrying")
                 self.retries += 1

@@ -1,4 +1,4 @@
-"""How many of a pipeline's streams this instance should run, where several instances share them."""
+"""How many of a pipeline's streams this instance should run, if several instances share them."""
 
 import asyncio
 import math
@@ -14,18 +14,25 @@ T = TypeVar("T")
 
 
 class Share:
-    """The fair part of one instance: all streams, divided by the instances that are there, rounded up.
+    """The fair share of one instance: all streams, divided by the number of instances, rounded up.
 
-    The lease holders of one pipeline share it. An instance above its part hands streams over to instances that wait for
-    them; one that has its part lets the others ask first. For a stream that failed here, this instance asks last and
-    requests no handover, until it delivers the stream again; for every stream, if all streams that it worked on failed.
-    Without a `Membership` this instance takes every stream.
+    The lease holders of one pipeline use it together. An instance above its share hands streams over to instances that
+    wait for them; one that has its share lets the others ask first. For a stream that failed here, this instance asks
+    last and requests no handover until it has delivered the stream again. The same holds for every stream while all
+    streams that it works on fail. Without a `Membership` this instance takes every stream.
+
+    Args:
+        pipeline: The name of the pipeline.
+        streams: How many streams it has.
+        store: The state store; it counts the instances if it is a `Membership`.
+        owner: The name of this instance.
+        settings: The times of leases.
     """
 
     def __init__(self, pipeline: str, streams: int, store: StateStore, owner: str, settings: Settings) -> None:
         self._pipeline = pipeline
         self._streams = streams
-        self._roster = store if isinstance(store, Membership) else None
+        self._membership = store if isinstance(store, Membership) else None
         self._owner = owner
         self._interval = settings.lease_retry_interval
         # It must outlive the time between two renewals, and should be over before the leases of a dead owner are.
@@ -43,54 +50,54 @@ class Share:
         return 4 if self._is_unfit(stream) else 2 if self._full else 1
 
     def failed(self, stream: Stream) -> None:
-        """The work on the stream failed here."""
+        """Note that the work on the stream failed here."""
         self._failing.add(stream)
         self._working.discard(stream)
 
     def delivered(self, stream: Stream) -> None:
-        """Events of the stream were delivered here."""
+        """Note that events of the stream were delivered here."""
         self._failing.discard(stream)
         self._working.add(stream)
 
     def take(self, stream: Stream) -> None:
-        """This instance holds the stream now."""
+        """Note that this instance holds the stream."""
         self._held.add(stream)
 
     def drop(self, stream: Stream) -> None:
-        """This instance does not hold the stream any more."""
+        """Note that this instance no longer holds the stream."""
         self._held.discard(stream)
         self._working.discard(stream)
 
     async def request_handover(self, stream: Stream) -> None:
-        """Let the instance that holds the stream know that this one has room for it, if it has."""
-        if self._roster and not self._full and not self._is_unfit(stream):
-            await self._ask(self._roster.request_handover(stream, ttl=3 * self._interval))
+        """Tell the instance that holds the stream that this one has room for it, if it has."""
+        if self._membership and not self._full and not self._is_unfit(stream):
+            await self._ask(self._membership.request_handover(stream, ttl=3 * self._interval))
 
     async def hand_over(self, stream: Stream) -> bool:
-        """Whether this instance should hand the stream over to one that waits; if so, it does not count any more."""
+        """Return whether this instance should hand the stream over to one that waits; if so, it counts as dropped."""
         if (
-            self._roster is None
-            or len(self._held) <= self._part
-            or not await self._ask(self._roster.handover_requested(stream))
+            self._membership is None
+            or len(self._held) <= self._fair
+            or not await self._ask(self._membership.handover_requested(stream))
         ):
             return False
-        if stream not in self._held or len(self._held) <= self._part:  # others were handed over meanwhile
+        if stream not in self._held or len(self._held) <= self._fair:  # others were handed over meanwhile
             return False
         self._held.discard(stream)
         return True
 
     async def count(self) -> None:
-        """Ask how many instances there are, at most every `lease_retry_interval` seconds."""
+        """Count the instances, at most every `lease_retry_interval` seconds."""
         now = asyncio.get_running_loop().time()
-        if self._roster and now >= self._counted_at + self._interval:
+        if self._membership and now >= self._counted_at + self._interval:
             self._counted_at = now
-            present = await self._ask(self._roster.heartbeat(self._pipeline, owner=self._owner, ttl=self._ttl))
+            present = await self._ask(self._membership.heartbeat(self._pipeline, owner=self._owner, ttl=self._ttl))
             self._instances = max(1, present or self._instances)
 
     async def leave(self) -> None:
-        """This instance ends: the others need not wait until that is noticed."""
-        if self._roster:
-            await self._ask(self._roster.heartbeat(self._pipeline, owner=self._owner, ttl=0.0))
+        """Tell the other instances that this one ends, so that they need not wait until its membership expires."""
+        if self._membership:
+            await self._ask(self._membership.heartbeat(self._pipeline, owner=self._owner, ttl=0.0))
 
     def _is_unfit(self, stream: Stream) -> bool:
         """Whether the stream failed here, or everything did: another instance may do better."""
@@ -98,14 +105,14 @@ class Share:
 
     @property
     def _full(self) -> bool:
-        return len(self._held) >= self._part
+        return len(self._held) >= self._fair
 
     @property
-    def _part(self) -> int:
+    def _fair(self) -> int:
         return math.ceil(self._streams / self._instances)
 
     async def _ask(self, question: Awaitable[T]) -> T | None:
-        """The answer; None where there is none, which whoever holds or awaits a lease will notice and tell."""
+        """The response, or None if the store fails: the lease holders notice and report that by themselves."""
         try:
             async with asyncio.timeout(self._interval):
                 return await question

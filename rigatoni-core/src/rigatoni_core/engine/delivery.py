@@ -48,8 +48,7 @@ class Delivery:
     async def __call__(self) -> Position | None:
         """Make the batch durable, or return the other end that an earlier run fixed for it.
 
-        Events that the destination rejects become dead letters first, or whatever the policy says; then the rest is
-        written.
+        If the destination rejects events, the rejection policy handles them first, and then the rest is written.
         """
         self._attempt += 1
         stream, found = self._batch.stream, self._destination.found_count(self._batch.stream)

@@ -52,7 +52,7 @@ class EventBuffer:
         return self._heartbeat
 
     def add(self, item: EventBatch | Heartbeat, now: float) -> None:
-        """Append what the source yielded at the time `now`. A heartbeat is superseded by whatever follows it."""
+        """Append what the source yielded at the time `now`. Whatever follows a heartbeat replaces it."""
         if isinstance(item, Heartbeat):
             self._heartbeat = item
         else:

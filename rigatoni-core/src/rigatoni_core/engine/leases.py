@@ -1,4 +1,4 @@
-"""Holding the right to run a stream, where the state store grants such rights."""
+"""The lease of a stream: acquired, renewed, released or handed over."""
 
 import asyncio
 from contextlib import suppress
@@ -18,9 +18,18 @@ from rigatoni_core.engine.time_limit import time_limit
 
 
 class LeaseHolder:
-    """The lease of one stream: `async with` waits until it is granted, renews it meanwhile and gives it back.
+    """The lease of one stream: `async with` waits until it is granted, renews it in the block and releases it.
 
-    Where the state store is no `LeaseKeeper` there is nothing to hold, and every check passes.
+    Without a `LeaseKeeper` there is nothing to hold, and every check passes.
+
+    Args:
+        stream: The stream.
+        store: The state store; it grants leases if it is a `LeaseKeeper`.
+        owner: The name of this instance.
+        settings: The times of leases: `lease_ttl`, `lease_renew_interval`, `lease_retry_interval`.
+        retry: Repeats a request for the lease that failed with a `Transient` error.
+        shutdown: Ends the wait for a lease that another instance holds.
+        share: Decides when this instance asks for the lease, and when it hands the stream over.
     """
 
     def __init__(
@@ -43,8 +52,8 @@ class LeaseHolder:
         self._lease: Lease | None = None
         self._renewing: asyncio.Task[None] | None = None
         self.yielded = False
-        """Whether the worker should end its work on the stream and leave it to an instance that has fewer."""
-        self._awaited = False  # whether that another owner holds the lease is the last that was said
+        """Whether the worker should hand the stream over to an instance that has fewer streams."""
+        self._awaited = False  # whether `LeaseAwaited` is the last notice about this lease
 
     @property
     def fencing_token(self) -> int | None:
@@ -58,7 +67,7 @@ class LeaseHolder:
         if self._keeper is None:
             return
         if self._renewing is not None and self._renewing.done():
-            self._renewing.result()  # raises why nobody renews it: the store said no, or a bug
+            self._renewing.result()  # raises why it is no longer renewed: the store refused, or a bug
         if self._lease is None or self._remaining() <= 0:
             raise LeaseLostError(f"the lease of {self._stream} ran out before it was renewed")
 
@@ -96,21 +105,21 @@ class LeaseHolder:
                     await self._keeper.release(lease)
 
     async def _ask(self, keeper: LeaseKeeper, round_: int) -> Lease | None:
-        """The lease, if it is free and this instance's turn."""
+        """The lease, if it is free and it is this instance's turn."""
         await self._share.count()
         if (round_ + 1) % self._share.turn(self._stream):
             return None
         return await self._retry(self._acquire, keeper)
 
     async def _acquire(self, keeper: LeaseKeeper) -> Lease | None:
-        awaited, self._awaited = self._awaited, False  # if this fails, standing by is said again afterwards
+        awaited, self._awaited = self._awaited, False  # if this fails, `LeaseAwaited` is published again afterwards
         async with time_limit(self._settings.lease_renew_interval, f"the state store, asked to lease {self._stream},"):
             lease = await keeper.acquire(self._stream, owner=self._owner, ttl=self._settings.lease_ttl)
         self._awaited = awaited
         return lease
 
     async def _renew(self, keeper: LeaseKeeper, lease: Lease) -> None:
-        """Renew until the lease is lost: `LeaseLostError`. A store that can not be asked is asked again until then."""
+        """Renew until the lease is lost (`LeaseLostError`). Retries while the store cannot be reached."""
         settings, pause = self._settings, self._settings.lease_renew_interval
         while True:
             await asyncio.sleep(pause)  # a stop does not end it: the last batch is written under the lease, too
@@ -118,7 +127,7 @@ class LeaseHolder:
                 async with time_limit(settings.lease_renew_interval, "the state store"):
                     renewed = await keeper.renew(lease, ttl=settings.lease_ttl)
                 if self._lease is not lease:
-                    return  # the answer came after the lease was left for hanging
+                    return  # the response came after the lease was released
                 self._lease = lease = renewed
                 pause = settings.lease_renew_interval
                 await self._share.count()

@@ -1,4 +1,4 @@
-"""What becomes of events that can not be written: dead letters first, or left out, or the end; never silence."""
+"""What happens to events that cannot be written: they become dead letters, are skipped, or stop the worker."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,17 +19,22 @@ from rigatoni_core.api.events import ResumeToken, Stream
 from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter
-from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_core.engine.time_limit import time_limit
 
-_GO_ON = 'To go on, give such events a place with [pipeline.dead_letters], or leave them out with on_rejected = "skip".'
+_GO_ON = 'Configure [pipeline.dead_letters] to keep such events, or set on_rejected = "skip" to leave them out.'
 
 
 class RejectionPolicy:
     """The rejected events of one stream, by the settings `on_rejected`, `max_rejected` and `rejected_window`.
 
-    `plugin` names the destination's package for letters whose reason tells nothing; `check` raises unless the lease is
-    held; `redact` takes secrets out of an error's text.
+    Args:
+        stream: The stream.
+        settings: The policy and its limits.
+        dead_letters: Where rejected events go, if anywhere.
+        plugin: The package of the destination, for dead letters whose reason names no other.
+        check: Raises `LeaseLostError` once the lease is no longer held; called before each dead letter.
+        redact: Takes secrets out of the text of an error.
     """
 
     def __init__(
@@ -48,19 +53,26 @@ class RejectionPolicy:
             raise ConfigurationError(str(error)) from None
         self._stream = stream
         self._settings = settings
-        self._letters = SideStream(stream.beside("dead-letters"), dead_letters) if dead_letters else None
+        self._letters = SingleEventWriter(stream.beside("dead-letters"), dead_letters) if dead_letters else None
         self._plugin = plugin
         self._check = check
         self._redact = redact
-        self._recent: deque[tuple[int, int]] = deque()  # of the batches delivered last: events read, and rejected
+        self._recent: deque[tuple[int, int]] = deque()  # of the last batches delivered: events read, events rejected
         self._read = self._rejected = 0  # their sums
-        self._kept: set[ResumeToken] = set()  # letters of the batch in work that are durable: not to be written again
+        self._kept: set[ResumeToken] = set()  # durable letters of a batch that is not delivered yet
 
     async def settle(self, batch: EventBatch, rejected: Mapping[int, Exception], attempt: int) -> None:
-        """Do for these events, by index in the batch, what must be done before the rest of it is written.
+        """Apply the policy to rejected events, before the rest of their batch is written.
 
-        Raises `RejectedEventsError` where the policy is to stop, `TooManyRejectedError`, or `DeadLetterError`; then the
-        batch must not be written.
+        Args:
+            batch: The batch as it was read.
+            rejected: Why each event was rejected, by its index in the batch.
+            attempt: Which attempt to write the batch this is, from 1.
+
+        Raises:
+            RejectedEventsError: The policy is to stop. Here and below the batch must not be written.
+            TooManyRejectedError: More than `max_rejected` of the last events were rejected.
+            DeadLetterError: A dead letter cannot be written.
         """
         if self.policy == "stop":
             error = RejectedEventsError(rejected, remedy=_GO_ON)
@@ -72,7 +84,7 @@ class RejectionPolicy:
                 await self._keep(batch, index, reason, attempt)
 
     def delivered(self, batch: EventBatch, rejected: Mapping[int, Exception]) -> None:
-        """The rest of the batch is durable: now these events count."""
+        """Count the rejected events: the rest of the batch is durable."""
         self._kept.clear()
         self._remember(batch.read, len(rejected))
         if rejected:
@@ -85,7 +97,7 @@ class RejectionPolicy:
         self._read, self._rejected = self._read + read, self._rejected + rejected
 
     def _make_room(self, coming: int) -> None:
-        """Forget the oldest batches as long as the younger ones and the `coming` events fill the window."""
+        """Forget the oldest batches while the later ones and the `coming` events fill the window."""
         while self._recent and self._read - self._recent[0][0] + coming >= self._settings.rejected_window:
             read, rejected = self._recent.popleft()
             self._read, self._rejected = self._read - read, self._rejected - rejected
@@ -100,21 +112,22 @@ class RejectionPolicy:
             )
 
     async def _keep(self, batch: EventBatch, index: int, reason: Exception, attempt: int) -> None:
-        """Write the dead letter of one event; nothing where that was done by an earlier attempt."""
+        """Write the dead letter of one event, unless an earlier attempt has written it."""
         assert self._letters is not None
         letter = DeadLetter.of(batch, index, reason, plugin=self._plugin, attempt=attempt, redact=self._redact)
         if letter.position.resume_token in self._kept:
             return
         self._check()
+        who = f"the destination of the dead letters of {self._stream}"
         try:
-            async with time_limit(self._settings.write_timeout, "their destination", self._letters.progress):
+            async with time_limit(self._settings.write_timeout, who, self._letters.progress):
                 await self._letters.write(letter.position, letter.document(batch.decoder), batch.decoder)
         except RejectedEventsError as error:
-            raise DeadLetterError(f"a dead letter of {self._stream} is rejected in its turn: {error}") from error
+            raise DeadLetterError(f"a dead letter of {self._stream} is rejected as well: {error}") from error
         except RigatoniError as error:
             kind = DeadLettersDownError if error.transient else DeadLetterError
             raise kind(
-                f"dead letters of {self._stream} can not be written, so its batch is not either: {error}",
+                f"dead letters of {self._stream} cannot be written, so its batch is not written either: {error}",
                 remedy=error.remedy,
                 retry_after=error.retry_after,
             ) from error

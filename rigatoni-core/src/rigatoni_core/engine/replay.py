@@ -11,7 +11,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter, Key, marked
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.shutdown import Shutdown
-from rigatoni_core.engine.single_event_writer import SideStream
+from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_core.engine.time_limit import time_limit
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Replayer:
         self._dead_letters = dead_letters
         self._decoder = decoder
         self._settings = settings
-        self._streams: dict[Stream, tuple[Retry, SideStream, SideStream]] = {}
+        self._streams: dict[Stream, tuple[Retry, SingleEventWriter, SingleEventWriter]] = {}
 
     async def replay(
         self, letters: Iterable[DeadLetter]
@@ -89,15 +89,15 @@ class Replayer:
             await retry(self._write, marks, letter.position, letter.token_and_time(self._decoder))
             yield letter, None
 
-    def _of(self, stream: Stream) -> tuple[Retry, SideStream, SideStream]:
+    def _of(self, stream: Stream) -> tuple[Retry, SingleEventWriter, SingleEventWriter]:
         if stream not in self._streams:
             self._streams[stream] = (
                 Retry(stream, self._settings.retry, Shutdown(stream)),
-                SideStream(stream.beside("replayed"), self._destination),
-                SideStream(stream.beside("replay-marks"), self._dead_letters),
+                SingleEventWriter(stream.beside("replayed"), self._destination),
+                SingleEventWriter(stream.beside("replay-marks"), self._dead_letters),
             )
         return self._streams[stream]
 
-    async def _write(self, side: SideStream, position: Position, raw: bytes) -> None:
+    async def _write(self, side: SingleEventWriter, position: Position, raw: bytes) -> None:
         async with time_limit(self._settings.write_timeout, f"the destination of {side.stream}", side.progress):
             await side.write(position, raw, self._decoder)

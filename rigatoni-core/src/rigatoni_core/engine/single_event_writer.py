@@ -1,4 +1,4 @@
-"""Single events beside a stream: dead letters, and what is replayed of them."""
+"""Single events next to a stream: dead letters, and the events replayed from them."""
 
 from rigatoni_core.api.batch import Decoder, EventBatch
 from rigatoni_core.api.contracts import Destination, PositionKeeper
@@ -6,11 +6,15 @@ from rigatoni_core.api.errors import ChainError
 from rigatoni_core.api.events import Definition, Position, Stream
 
 
-class SideStream:
+class SingleEventWriter:
     """Writes single events, each as a batch of its own that is named by the event's own position.
 
-    So writing one again changes nothing where objects are created only if absent, however the batches of the stream
-    are cut the next time, in which order the events come, and who else writes them.
+    So on a destination that creates objects only if absent, a repeated write changes nothing, whatever the batches of
+    the stream, the order of the events and the number of writers.
+
+    Args:
+        stream: The stream that the events are written to, next to the one that they come from.
+        destination: Where they are written.
     """
 
     def __init__(self, stream: Stream, destination: Destination) -> None:
@@ -23,15 +27,25 @@ class SideStream:
         return self._destination.progress(self.stream)
 
     async def write(self, position: Position, raw: bytes, decoder: Decoder) -> None:
-        """Make the event at `position` durable. Raises what the destination raises."""
+        """Make the event durable.
+
+        Args:
+            position: The event's own position.
+            raw: Its raw document.
+            decoder: Reads that document.
+
+        Raises:
+            ChainError: The destination holds a batch of several events at this position.
+            RigatoniError: What the destination raises.
+        """
         event = EventBatch.from_reply(position, self.stream, memoryview(raw), (0, len(raw)), decoder)
         if not self._begun and isinstance(self._destination, PositionKeeper):
             await self._destination.begin(self.stream, _DEFINITION, position)
             self._begun = True
         if await self._destination.write_batch(event) is not None:
-            raise ChainError(f"{self.stream}: the destination has a batch of several events where single ones stand")
+            raise ChainError(f"{self.stream}: the destination has a batch of several events instead of single ones")
         await self._destination.flush()
 
 
 _DEFINITION = Definition("", "single-events", {"holds": "single events, each a batch of its own"}, layout_counts=False)
-"""The same for ever, for every deployment and layout: a new definition would let an event be written again."""
+"""The same for every deployment and layout: a new definition would let an event be written again."""

@@ -109,7 +109,7 @@ class Worker:
             self._batches.stop()
 
     async def run(self) -> None:
-        """Run the stream until it ends as wished. Whatever ends an entry early, the way back is the next entry.
+        """Run the stream until it ends. If an entry ends early, for any reason, the worker enters again.
 
         Raises:
             RigatoniError: What stops this worker for good.

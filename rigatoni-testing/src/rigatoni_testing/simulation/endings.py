@@ -54,7 +54,7 @@ def _examine_clean(
             ledger.durable(account) or 0
         ) >= served  # another owner's batch holds them, which it was reading on for
         # nothing struck it, so what it tries again is told by another owner, and a stop ends every wait
-        told = figures is not None and (figures.recut or figures.retries)
+        told = figures is not None and (figures.realigned or figures.retries)
         finished = after > written or there or told or key in network.yielded
         if served > written and not finished:
             ledger.violation(f"{network.process.name} stopped with {served - written} events of {name} in its hands")

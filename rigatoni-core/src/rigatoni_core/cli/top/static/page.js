@@ -81,7 +81,7 @@ function card(stream) {
   made.append(facts([
     ["events", number(stream.events)], ["batches", number(stream.batches)], ["bytes a second", size(stream.bytes_rate)],
     ["checkpoint", duration(stream.checkpoint_age)], ["buffer", size(stream.buffered_bytes)], ["lease", lease],
-    ["process", String(stream.process)], ["dead letters", number(stream.dead_letters)], ["found", number(stream.found)], ["recut", number(stream.recut)],
+    ["process", String(stream.process)], ["dead letters", number(stream.dead_letters)], ["found", number(stream.found)], ["realigned", number(stream.realigned)],
     ["retries", number(stream.retries)], ["rejected", number(stream.rejected)], ["gaps", number(stream.gaps)],
   ]));
   if (stream.last_error) {
