@@ -56,7 +56,8 @@ class Share:
 
     def delivered(self, stream: Stream) -> None:
         """Note that events of the stream were delivered here."""
-        self._failing.discard(stream)
+        if self._failing:
+            self._failing.discard(stream)
         self._working.add(stream)
 
     def take(self, stream: Stream) -> None:
