@@ -17,12 +17,13 @@ from rigatoni_core.api.notices import DuplicatesDropped, Invalidated, RepeatsPos
 from rigatoni_core.api.segments import Segment
 
 from rigatoni_mongodb.cursor import Reply, ReplyCursor
-from rigatoni_mongodb.decoding import ChangeEventDecoder, time_of_token, token_text
+from rigatoni_mongodb.decoding import ChangeEventDecoder, token_text
 from rigatoni_mongodb.error_codes import LOST, is_resumable
 from rigatoni_mongodb.errors import MongoDBPositionLostError
 from rigatoni_mongodb.refused_events import refuses_an_event
-from rigatoni_mongodb.resume import Start, after_position, at_time, high_water_mark, time_token
+from rigatoni_mongodb.resume import Start, after_position, at_time, high_water_mark, time_reached, time_token
 from rigatoni_mongodb.split_events import Joiner
+from rigatoni_mongodb.swaps import SwapDetector
 from rigatoni_mongodb.twins import without_twins
 from rigatoni_mongodb.watchdog import Watchdog
 
@@ -55,6 +56,7 @@ class Reader:
     reply_events: int
     translate: Callable[[PyMongoError], RigatoniError]
     watchdog: Watchdog
+    swaps: SwapDetector
     drops_twins: bool = False
     start_at: Timestamp | None = None
     joiner: Joiner | None = None
@@ -72,7 +74,8 @@ class Reader:
         """The stream's batches, as `Source.read` promises them."""
         resumed_at: Position | None = None
         try:
-            yield await self._begin(after)
+            last: EventBatch | Heartbeat = await self._begin(after)
+            yield last
             while True:
                 try:
                     if self._cursor is None:
@@ -96,15 +99,19 @@ class Reader:
                 self._singly = max(0, self._singly - len(reply.documents))
                 if not reply.alive or asyncio.get_running_loop().time() >= self._look_at:
                     await self._look()
-                for batch in batches:
-                    yield batch
+                if gaps := self.swaps.found(reply.documents):
+                    yield Heartbeat(last.end, reply.operation_time, gaps=gaps)
+                for last in batches:
+                    yield last
                 if not reply.alive:
+                    self.swaps.look_soon()
                     await self._close()
                     if self.position == resumed_at:
                         raise MongoDBPositionLostError(f"{self.stream}: the server ends the stream again and again")
                     resumed_at = self.position
                     publish(Invalidated(stream=self.stream, reason=_INVALIDATED))
         finally:
+            await self.swaps.close()
             await self._close()
 
     async def _begin(self, after: Position | None) -> Heartbeat:
@@ -115,6 +122,7 @@ class Reader:
             else:
                 anchor = after
                 await self._go_on(after)
+                self.swaps.resume(after)
         except PyMongoError as error:
             raise self.translate(error) from error
         assert self._cursor is not None
@@ -248,10 +256,10 @@ class Reader:
 
     def _has_passed_target(self, reply: Reply) -> bool:
         """Whether an empty reply means that everything up to the server's time at opening was read."""
-        inside = time_of_token(reply.token) if reply.token else None
-        if inside is None or self._target is None or inside > (reply.operation_time or inside).next():
+        reached = time_reached(reply)
+        if reached is None or self._target is None:
             return True  # an opaque token: emptiness is all that is known
-        return inside >= self._target
+        return reached >= self._target
 
     async def _look(self) -> None:
         """See which collections the deployment has now: some may be new, and others gone."""

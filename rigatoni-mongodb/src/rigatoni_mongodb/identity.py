@@ -6,16 +6,14 @@ the user may read them. The name of a replica set proves nothing, and the key th
 90 days.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import attrs
-from pymongo.errors import OperationFailure
 from rigatoni_core.api.events import Identity
 
+from rigatoni_mongodb.catalog import Collection, collections_of, readable
 from rigatoni_mongodb.driver import Driver
-from rigatoni_mongodb.error_codes import UNAVAILABLE, is_resumable
 from rigatoni_mongodb.scope import Watch
 
 _OWN = "admin"
@@ -46,10 +44,10 @@ class IdentityTracker:
         """Look at the deployment that sent this reply to `hello`. Raises PyMongo's errors, but no missing rights."""
         name = hello.get("setName")
         if name is not None:
-            config = await _readable(driver.command("replSetGetConfig")) or {}
+            config = await readable(driver.command("replSetGetConfig")) or {}
             kind, id_ = "replica-set", config.get("config", {}).get("settings", {}).get("replicaSetId")
         else:
-            version = await _readable(driver.calls(driver.client["config"]["version"].find_one)) or {}
+            version = await readable(driver.calls(driver.client["config"]["version"].find_one)) or {}
             kind, id_ = "cluster", version.get("clusterId")
         tracker = cls(driver, str(name or "sharded"), f"{kind}:{id_}" if id_ else "")
         await tracker.look(*watches)
@@ -60,7 +58,7 @@ class IdentityTracker:
         """List the collections around these streams. Those that were seen before stay known as former ones."""
         databases = {watch.database for watch in watches}
         if None in databases:
-            names = await _readable(self.driver.calls(self.driver.client.list_database_names)) or []
+            names = await readable(self.driver.calls(self.driver.client.list_database_names)) or []
             databases |= set(sorted(names)[:MAX_DATABASES])
         for database in sorted(databases - {None, *_OF_MEMBERS}, key=str):
             assert database is not None
@@ -74,30 +72,13 @@ class IdentityTracker:
         return Identity(self.name, self.id, collections, tuple(self._former))
 
     async def _list(self, database: str) -> None:
-        listing = self.driver.calls(self.driver.client[database].list_collections, filter={"type": "collection"})
-        cursor = await _readable(listing)
-        documents = await _readable(self.driver.calls(cursor.to_list)) if cursor is not None else None
-        if documents is not None:
-            found = tuple(sorted(_id(each["info"]["uuid"]) for each in documents if _lasts(each)))
+        collections = await collections_of(self.driver, database)
+        if collections is not None:
+            found = tuple(sorted(str(each.uuid) for each in collections if _lasts(each)))
             gone = set(self._collections.get(database, ())).difference(found)
             self._former |= dict.fromkeys(gone)
             self._collections[database] = found
 
 
-async def _readable(answer: Awaitable[Any]) -> Any:
-    """The answer, or None where the user may not have it, or the server has no such thing."""
-    try:
-        return await answer
-    except OperationFailure as error:
-        if is_resumable(error) or error.code in UNAVAILABLE:
-            raise
-        return None
-
-
-def _lasts(collection: Mapping[str, Any]) -> bool:
-    return collection["name"] != _PROFILE and "uuid" in collection.get("info", {})
-
-
-def _id(value: Any) -> str:
-    """A collection's UUID, which the driver returns as its client is told to."""
-    return str(value if isinstance(value, UUID) else UUID(bytes=bytes(value)))
+def _lasts(collection: Collection) -> bool:
+    return collection.namespace.collection != _PROFILE and collection.uuid is not None

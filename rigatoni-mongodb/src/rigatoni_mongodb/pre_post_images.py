@@ -2,6 +2,7 @@
 
 from pymongo.errors import OperationFailure
 
+from rigatoni_mongodb.catalog import collections_of
 from rigatoni_mongodb.driver import Driver
 from rigatoni_mongodb.errors import ImageMissingError
 from rigatoni_mongodb.scope import Watch
@@ -14,15 +15,13 @@ async def without_images(driver: Driver, watch: Watch) -> list[ImageMissingError
     """
     if watch.database is None:
         return []
-    wanted = {"type": "collection"} | ({"name": watch.collections} if watch.collections else {})
     try:
-        cursor = await driver.calls(driver.client[watch.database].list_collections, filter=wanted)
-        collections = await driver.calls(cursor.to_list)
+        collections = await collections_of(driver, watch.database, name=watch.collections) or []
     except OperationFailure:
         return []
     return [
-        ImageMissingError.of(watch.database, each["name"])
+        ImageMissingError.of(watch.database, name)
         for each in collections
-        if not each["name"].startswith("system.")
-        and not each.get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled")
+        if not (name := str(each.namespace.collection)).startswith("system.")
+        and not each.options.get("changeStreamPreAndPostImages", {}).get("enabled")
     ]

@@ -9,6 +9,7 @@ from bson import json_util
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Timestamp
 
+from rigatoni_mongodb.cursor import Reply
 from rigatoni_mongodb.decoding import time_of_token, token_document, token_text
 from rigatoni_mongodb.errors import MongoDBConfigurationError, MongoDBPositionLostError
 
@@ -82,6 +83,14 @@ def after_position(position: Position, what: str, *, option: str = "startAfter")
     if _TIME in document:
         return Start(_TIME, document[_TIME])
     return Start(option, document)
+
+
+def time_reached(reply: Reply) -> Timestamp | None:
+    """The time inside a reply's token: every event before it was read. None if the token is opaque."""
+    inside = time_of_token(reply.token) if reply.token else None
+    if inside is None or inside > (reply.operation_time or inside).next():
+        return None
+    return inside
 
 
 def high_water_mark(position: Position, token: dict[str, Any], text: ResumeToken, now: Timestamp | None) -> Position:

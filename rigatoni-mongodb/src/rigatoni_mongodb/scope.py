@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import attrs
+from rigatoni_core.api.events import Namespace
 
 _INTERNAL = ("admin", "config", "local")
 """Databases without change streams (MongoDB manual, "Change Streams"); so are collections called `system.…`."""
@@ -55,6 +56,18 @@ class Watch:
         if self.database != other.database:
             return False
         return _meet(self._collections, other._collections)
+
+    def includes(self, namespace: Namespace | None) -> bool:
+        """Whether events of this collection belong to the scope."""
+        if namespace is None or namespace.collection is None:
+            return False
+        if self.database is None:
+            return True
+        if self.database != namespace.database or self.collections is None:
+            return self.database == namespace.database
+        if isinstance(self.collections, str):
+            return self.collections == namespace.collection
+        return re.match(self.collections["$regex"], namespace.collection) is not None
 
     @property
     def collections(self) -> str | dict[str, str] | None:

@@ -23,6 +23,8 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.times import parse_cluster_time
 
 from rigatoni_mongodb.by_time import after_event
+from rigatoni_mongodb.catalog import catalog_of
+from rigatoni_mongodb.catalog_changes import changes_between, command
 from rigatoni_mongodb.change_stream import DECODER, Reader
 from rigatoni_mongodb.client_limits import (
     MARGIN,
@@ -43,6 +45,7 @@ from rigatoni_mongodb.pre_post_images import without_images
 from rigatoni_mongodb.resume import Start, position_after, position_at
 from rigatoni_mongodb.scope import Watch, parse_watches
 from rigatoni_mongodb.split_events import STAGE, Joiner
+from rigatoni_mongodb.swaps import SwapDetector
 from rigatoni_mongodb.translation import Deployment, translate
 from rigatoni_mongodb.twins import tells_twins
 from rigatoni_mongodb.uri import check_uri, hosts_of, option_of, uri_advice
@@ -264,29 +267,49 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         watchdog = self._watchdogs.setdefault(stream.name, self._new_watchdog(stream))
 
         async def open_cursor(start: Start) -> ReplyCursor:
-            assert self._driver is not None
-            opening = PyMongoCursor.open(
-                self._driver,
-                watch.command_database,
-                self._command(watch, start),
-                read_preference=self.read_preference and make_read_preference(_READ_MODES[self.read_preference], None),
-                max_await_time_ms=max(1, int(self.max_await_time * 1000)),
-                comment=self.comment,
-            )
-            return await watchdog(opening)
+            return await watchdog(self._open(watch, self._command(watch, start)))
 
+        definition = self.definition(stream)
         return Reader(
             stream=stream,
-            definition=self.definition(stream),
+            definition=definition,
             open=open_cursor,
             now=self._now,
             reply_events=self.batch_size,
             translate=lambda error: self._translate(error, str(stream), watch.resource),
             watchdog=watchdog,
+            swaps=self._swap_detector(watch, definition),
             drops_twins=tells_twins(sharded=self._is_sharded, version=parse_version(self._version)),
             start_at=_start_time(start_at or self.start_at),
             joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
             look=partial(self._identity.look, watch) if self._identity else None,
+        )
+
+    def _swap_detector(self, watch: Watch, definition: Definition) -> SwapDetector:
+        driver = self._driver
+        assert driver is not None
+
+        async def open_cursor(start: Start) -> ReplyCursor:
+            return await self._open(watch, command(watch, start))
+
+        return SwapDetector(
+            watch,
+            definition,
+            catalog=lambda: catalog_of(driver, watch),
+            changes=partial(changes_between, open_cursor),
+            sharded=self._is_sharded,
+            filtered=bool(self.pipeline),
+        )
+
+    async def _open(self, watch: Watch, command: dict[str, Any]) -> ReplyCursor:
+        assert self._driver is not None
+        return await PyMongoCursor.open(
+            self._driver,
+            watch.command_database,
+            command,
+            read_preference=self.read_preference and make_read_preference(_READ_MODES[self.read_preference], None),
+            max_await_time_ms=max(1, int(self.max_await_time * 1000)),
+            comment=self.comment,
         )
 
     def _command(self, watch: Watch, start: Start) -> dict[str, Any]:
