@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
@@ -12,6 +12,16 @@ from rigatoni_core.api.events import Stream
 from rigatoni_core.api.executor import DaemonExecutor
 
 T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """What runs calls in the background."""
+
+    def begin(self, call: Callable[[], T]) -> Future[T]:
+        """Where the call's result will be."""
+
+    def close(self) -> None:
+        """Begin no more calls; does not wait."""
 
 
 @attrs.frozen(eq=False)
@@ -33,13 +43,16 @@ class _Begun(Generic[T]):
 class PrefetchPool(Generic[T]):
     """What `work` answers for batches, made early for those that `begin` names: as many at once as there are cores.
 
-    `work` runs on several threads, and must give the same for the same batch. Use this on the event loop.
+    `work` runs on several threads, and must give the same for the same batch. Use this on the event loop. `executor`
+    makes what it runs on; default: daemon threads, as many as there are cores.
     """
 
-    def __init__(self, name: str, work: Callable[[EventBatch], T]) -> None:
-        self._name = name
+    def __init__(
+        self, name: str, work: Callable[[EventBatch], T], executor: Callable[[], Executor] | None = None
+    ) -> None:
         self._work = work
-        self._lane: DaemonExecutor | None = None
+        self._executor = executor or (lambda: DaemonExecutor(name, _cores()))
+        self._lane: Executor | None = None
         self._at_work: set[object] = set()  # one for each batch that some thread is at
         self._begun: dict[str, list[_Begun[T]]] = {}  # by stream
 
@@ -49,7 +62,7 @@ class PrefetchPool(Generic[T]):
             return
         if self._lane is None:
             try:
-                self._lane = DaemonExecutor(self._name, _cores())
+                self._lane = self._executor()
             except RuntimeError:  # no more threads are allowed: all is done in its turn
                 return
         waiting = [events]

@@ -49,6 +49,7 @@ class ClosingMark(Quiescence):
     """
 
     settle_time: float
+    clock: Callable[[], float] = time.monotonic
     _seen: dict[int, float] = attrs.field(factory=dict, init=False)
 
     def mark(self, number: int) -> str:
@@ -56,5 +57,5 @@ class ClosingMark(Quiescence):
 
     def close(self, number: int, create: Callable[[str], None]) -> float:
         create(closing_path(number))
-        seen = self._seen.setdefault(number, time.monotonic())
-        return max(0.0, seen + self.settle_time - time.monotonic())
+        seen = self._seen.setdefault(number, self.clock())
+        return max(0.0, seen + self.settle_time - self.clock())

@@ -1,91 +1,123 @@
-"""What a destination stores: a chain of objects that are created only if absent, or plain appended batches."""
+"""What a store of objects holds in the model: objects that are created only if absent; or plain appended batches."""
 
-from bisect import insort
-from collections.abc import Mapping, Sequence
+import unicodedata
+from array import array
+from bisect import bisect_right, insort
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
-from rigatoni_core.api.events import Gap, Position
+from rigatoni_core.api.events import Position
+from rigatoni_objects.paths import BATCHES, DEFINITIONS, definition_path
+from rigatoni_objects.records import BatchRecord, DefinitionRecord
+from rigatoni_objects.store import Record
 
 from rigatoni_testing.simulation.log import EventLog
+from rigatoni_testing.simulation.network import DestinationDownError, world_time
+
+SETTLE_TIME = 8.0
+"""Seconds that a changed definition waits for what may be under way."""
 
 Name = tuple[int, int, int]
-FOREIGN = "somebody else"
 
 
 def name_of(first: Position) -> Name:
-    """An object's name: cluster time and ordinal of its first event. Sorting names sorts the stream."""
+    """A batch's name: cluster time and ordinal of its first event. Sorting names sorts the stream."""
     assert first.cluster_time is not None
     return first.cluster_time.seconds, first.cluster_time.increment, first.ordinal
 
 
-@attrs.frozen(kw_only=True)
-class DefinitionObject:
-    """What defines a stream's objects of one number, and the position before the first of them."""
-
-    fingerprint: str
-    anchor: Position
-    gap: Gap | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Lead:
-    """The object of a batch's first event, put first: it fixes where the batch ends and what its other parts are."""
-
-    owner: str
-    number: int
-    first: Position
-    end: Position
-    parts: Mapping[str, Sequence[int]]  # place -> numbers of events; the lead's own comes first
-
-
-@attrs.define
+@attrs.define(eq=False)
 class Bucket:
-    """One stream's objects. Each method is one request: atomic, and done once it returns."""
+    """One stream's objects. Each method is one request: atomic, and done once it returns.
+
+    `carries`: whether objects carry records. `folds_case`: whether names that differ by case only are one.
+    `on_lead` is told of each batch as it begins.
+    """
 
     log: EventLog
-    definitions: list[DefinitionObject] = attrs.field(factory=list)
-    leads: dict[Name, Lead] = attrs.field(factory=dict)
-    parts: dict[tuple[Name, str], Sequence[int]] = attrs.field(factory=dict)
-    _names: list[Name] = attrs.field(factory=list)
+    carries: bool = True
+    folds_case: bool = False
+    on_lead: Callable[[BatchRecord], None] = lambda _: None
+    objects: dict[str, tuple[bytes, Record]] = attrs.field(factory=dict)
+    definitions: list[DefinitionRecord] = attrs.field(factory=list)
+    leads: dict[Name, BatchRecord] = attrs.field(factory=dict)
+    _keys: list[str] = attrs.field(factory=list)
+    _folded: dict[str, str] = attrs.field(factory=dict)
+    _closed: dict[int, float] = attrs.field(factory=dict)
 
-    def put_lead(self, lead: Lead) -> Lead | None:
-        """Create the object if absent; the one that is there otherwise."""
-        name = name_of(lead.first)
-        found = self.leads.get(name)
-        if found is None:
-            self.leads[name] = lead
-            insort(self._names, name)
-        return found
-
-    def put_part(self, first: Position, place: str, numbers: Sequence[int]) -> None:
-        """Create another part of a batch if absent."""
-        self.parts.setdefault((name_of(first), place), numbers)
-
-    def put_definition(self, number: int, definition: DefinitionObject) -> bool:
-        """Create the definition of this number if absent; False where somebody was quicker."""
-        if number != len(self.definitions):
+    def create(self, key: str, content: bytes, record: Record) -> bool:
+        """Create the object if absent."""
+        if self._real(key) in self.objects:
             return False
-        self.definitions.append(definition)
+        lead = self._lead(key, content, record)
+        if lead is not None:
+            if world_time() > self._closed.get(lead.definition, float("inf")) + SETTLE_TIME:
+                # the one assumption about time that the protocol has: no request lasts longer
+                raise DestinationDownError("a request of a closed definition came later than any store lets it")
+            self.on_lead(lead)
+            self.leads.setdefault(name_of(lead.first), lead)
+        if key.startswith("_rigatoni/closing-"):
+            self._closed[int(key.removeprefix("_rigatoni/closing-").removesuffix(".json"))] = world_time()
+        if key.startswith(DEFINITIONS) and len(self.definitions) == int(key[len(DEFINITIONS) : -len(".json")]):
+            self.definitions.append(DefinitionRecord.parse(content, key))
+        self.put(key, content, record)
         return True
 
-    def tail(self) -> tuple[DefinitionObject | None, int, Lead | None]:
-        """The newest definition, its number, and the newest complete batch."""
-        newest = self.definitions[-1] if self.definitions else None
-        leads = (self.leads[name] for name in reversed(self._names))
-        return newest, len(self.definitions) - 1, next((lead for lead in leads if self.is_complete(lead)), None)
+    def put(self, key: str, content: bytes, record: Record) -> None:
+        """Put an object, past the protocol."""
+        self.objects[key] = (content, record)
+        self._folded[_fold(key)] = key
+        insort(self._keys, key)
 
-    def is_complete(self, lead: Lead) -> bool:
-        """Whether all parts of a batch are there."""
-        name = name_of(lead.first)
-        return all((name, place) in self.parts for place in list(lead.parts)[1:])
+    def remove(self, key: str) -> tuple[bytes, Record]:
+        """Take an object away, past the protocol."""
+        self._keys.remove(key)
+        self._folded.pop(_fold(key), None)
+        return self.objects.pop(key)
 
-    def put_foreign(self, lead: Lead) -> bool:
-        """Somebody else creates an object; False where the name is taken."""
-        return self.leads.setdefault(name_of(lead.first), lead) is lead
+    def find(self, key: str) -> tuple[bytes, Record] | None:
+        """The object's content and record, None where there is none."""
+        return self.objects.get(self._real(key))
 
-    def remove(self, lead: Lead) -> None:
-        """The operator takes a foreign object away."""
-        del self.leads[name_of(lead.first)]
+    def keys(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        """Up to `limit` keys with this prefix that come after another key, in order."""
+        start = bisect_right(self._keys, after) if after else 0
+        found = []
+        for key in self._keys[start:]:
+            if key.startswith(prefix):
+                found.append(key)
+                if len(found) == limit:
+                    break
+        return found
+
+    def is_complete(self, lead: BatchRecord) -> bool:
+        """Whether all objects of a batch exist."""
+        return all(self._real(part.path) in self.objects for part in lead.parts)
+
+    def numbers_in(self, path: str) -> list[int]:
+        """The numbers of the events in an object."""
+        found = self.find(path)
+        return list(array("I", found[0])) if found is not None else []
+
+    def vanish_definitions(self) -> Mapping[str, tuple[bytes, Record]]:
+        """A lifecycle rule removes the definitions; returns what was removed."""
+        paths = [definition_path(record.number) for record in self.definitions]
+        return {path: self.remove(path) for path in paths if path in self.objects}
+
+    def _real(self, key: str) -> str:
+        return self._folded.get(_fold(key), key) if self.folds_case else key
+
+    def _lead(self, key: str, content: bytes, record: Record) -> BatchRecord | None:
+        text: str | bytes | None = record.get("record")
+        if text is None and (path := record.get("record_at")):
+            text = self.objects[path][0]
+        if text is None and key.startswith(BATCHES):
+            text = content
+        return BatchRecord.parse(text, key) if text is not None else None
+
+
+def _fold(key: str) -> str:
+    return unicodedata.normalize("NFC", key).casefold()
 
 
 @attrs.define

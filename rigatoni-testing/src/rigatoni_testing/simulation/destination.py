@@ -1,187 +1,143 @@
-"""Model destinations: one that keeps a chain of objects (exactly once), and one that only appends (at least once)."""
+"""Destinations: the shipping one for objects over a model store (exactly once), and one that only appends."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from array import array
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import ClassVar, TypeVar
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import (
-    BatchSplitter,
-    Delivery,
-    Destination,
-    DestinationMetadata,
-    PositionKeeper,
-    Prefetching,
-)
-from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, ForeignObjectError, Transient
-from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, Serializer
+from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.events import Position, Stream
+from rigatoni_objects.chain import Chain
+from rigatoni_objects.destination import ObjectDestination
+from rigatoni_objects.prefetch import PrefetchPool
+from rigatoni_objects.quiescence import ClosingMark
+from rigatoni_objects.store import ObjectStore, Record
 
-from rigatoni_testing.simulation.bucket import Appended, Bucket, DefinitionObject, Lead
+from rigatoni_testing.simulation.bucket import SETTLE_TIME, Appended, Bucket
+from rigatoni_testing.simulation.greenlets import AtOnce, Greenlets, wait_for
 from rigatoni_testing.simulation.ledger import Ledger
 from rigatoni_testing.simulation.network import Network
+from rigatoni_testing.simulation.process import running_loop
 from rigatoni_testing.simulation.schedule import Server
 
-OWNER = "simulated/"
+T = TypeVar("T")
 
 
-class OvertakenError(DestinationError, Transient):
-    """An owner with an older definition wrote where this one was going to: settle again where the stream goes on."""
+@attrs.frozen
+class Numbers(Serializer):
+    """Writes the numbers of events, four bytes each, and rejects poison. Its options shape nothing on record."""
+
+    _poison: Mapping[str, Collection[int]] = attrs.field(factory=dict, alias="poison")
+
+    media_type = "application/octet-stream"
+    suffix = ".numbers"
+
+    def serialize(self, events: EventBatch) -> bytes:
+        """See `Serializer`."""
+        numbers = array("I", [int.from_bytes(events.raw(index)[:4]) for index in range(len(events))])
+        poison = self._poison.get(events.stream.key, ())
+        if rejected := {index: ValueError("poison") for index, number in enumerate(numbers) if number in poison}:
+            raise RejectedEventsError(rejected)
+        return numbers.tobytes()
+
+
+class ModelStore(ObjectStore):
+    """A bucket at the other end of a network."""
+
+    def __init__(self, bucket: Bucket, network: Network) -> None:
+        self.metadata_limit = 1900 if bucket.carries else 0
+        self.folds_case = bucket.folds_case
+        self._bucket = bucket
+        self._network = network
+
+    def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
+        """See `ObjectStore`."""
+        whole = bytes(content)
+        return self._request("put", key, lambda: self._bucket.create(key, whole, record))
+
+    def head(self, key: str) -> Record | None:
+        """See `ObjectStore`."""
+        found = self._request("head", key, lambda: self._bucket.find(key))
+        return found[1] if found is not None else None
+
+    def read(self, key: str) -> bytes | None:
+        """See `ObjectStore`."""
+        found = self._request("get", key, lambda: self._bucket.find(key))
+        return found[0] if found is not None else None
+
+    def keys(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """See `ObjectStore`."""
+        return self._request("list", prefix, lambda: self._bucket.keys(prefix, after, limit))
+
+    def _request(self, what: str, key: str, effect: Callable[[], T]) -> T:
+        return wait_for(self._network.request(Server.DESTINATION, f"{what} of {self._bucket.log.stream} {key}", effect))
 
 
 @attrs.define(kw_only=True, eq=False)
-class ChainDestination(Destination, PositionKeeper, BatchSplitter, Prefetching):
-    """Objects are created only if absent and named by their batch's first event; the lead is put first.
-
-    A definition of a new number begins where the newest complete batch ends. Should an owner of the old one get a
-    batch in after that, its name is where the new owner's next batch begins; the new owner then defines once more.
-    """
+class ChainDestination(ObjectDestination):
+    """What ships, over model stores; blocking calls are greenlets. The ledger watches what is handed over."""
 
     buckets: Mapping[str, Bucket]
     network: Network
     ledger: Ledger
-    several_parts: bool
-    _numbers: dict[Stream, int] = attrs.field(factory=dict, init=False)
-    _fresh: set[Stream] = attrs.field(factory=set, init=False)
 
-    delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
+    carries_records: ClassVar[bool] = True
 
-    def prepare(self, events: EventBatch) -> None:
-        """Nothing can be done early here; but batches are taken early because of it."""
-
-    def discard(self, stream: Stream) -> None:
-        """There is nothing."""
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._runner = Greenlets()
+        self._prefetched = PrefetchPool("simulated prefetch", self._contents, executor=AtOnce)
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""
         with self.ledger.writing(self.network, events):
-            assert events.first is not None
-            number = self._numbers[events.stream]
-            if len(self.buckets[events.stream.key].definitions) > number + 1:
-                raise DefinitionChangedError(f"{events.stream} has a newer definition")
-            lead = Lead(
-                owner=OWNER + events.stream.key,
-                number=number,
-                first=events.first,
-                end=events.end,
-                parts=self._parts(events),
-            )
-            fixed = await self._put(events.stream, lead)
+            fixed = await ObjectDestination.write_batch(self, events)
         if fixed is None:
             self.ledger.written(self.network, events)
         return fixed
 
-    async def _put(self, stream: Stream, lead: Lead) -> Position | None:
-        """The lead first, then its other parts; another end where one is fixed already."""
-        bucket = self.buckets[stream.key]
+    async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
+        """See `ObjectDestination`. Nobody waits longer than the limit for a chain that makes no progress."""
+        waiting = True
 
-        def put_lead() -> Lead | None:
-            self.ledger.letters_come_first(stream, bucket.log.number(lead.first), bucket.log.index(lead.end))
-            return bucket.put_lead(lead)
+        def expect(progress: int) -> None:
+            def is_over() -> bool:
+                if waiting and (now := self.progress(stream)) > progress:
+                    expect(now)
+                    return True
+                return not waiting
 
-        found = await self.network.request(Server.DESTINATION, f"put of {stream} {lead.first.resume_token}", put_lead)
-        if found is not None and (fixed := self._adopt(stream, lead, found)):
-            return fixed
-        for place, numbers in list(lead.parts.items())[1:]:
-            await self.network.request(
-                Server.DESTINATION,
-                f"put of {stream} {lead.first.resume_token} in {place}",
-                lambda place=place, numbers=numbers: bucket.put_part(lead.first, place, numbers),  # type: ignore[misc]
-            )
-        return None
+            self.network.expect_abandoned(f"chain of {stream}", is_over)
 
-    def _adopt(self, stream: Stream, mine: Lead, found: Lead) -> Position | None:
-        """An object has the name already: None where it is as ours would be, its end where that differs."""
-        if found.owner != mine.owner or found.first.resume_token != mine.first.resume_token:
-            raise ForeignObjectError(f"a foreign object has the name of {stream} {mine.first.resume_token}")
-        if found.number > mine.number:
-            raise DefinitionChangedError(f"{stream} has a newer definition")
-        if found.number < mine.number:
-            raise OvertakenError(f"{stream} was written once more with its definition {found.number}")
-        return found.end if found.end.resume_token != mine.end.resume_token else None
+        expect(self.progress(stream))
+        try:
+            return await ObjectDestination._run(self, stream, call)
+        finally:
+            waiting = False
 
-    def _parts(self, events: EventBatch) -> dict[str, list[int]]:
-        log = self.buckets[events.stream.key].log
-        parts: dict[str, list[int]] = {}
-        for number in log.numbers(events):
-            parts.setdefault(log.places[number] if self.several_parts else "", []).append(number)
-        return parts
+    def store(self, folder: str) -> ModelStore:
+        """See `ObjectDestination`."""
+        return ModelStore(self.buckets[folder], self.network)
 
-    def cut(self, events: EventBatch) -> int:
-        """Every tenth second of cluster time begins another batch, as another hour would."""
-        first, last = events.token_and_time(0)[1], events.token_and_time(len(events) - 1)[1]
-        assert first is not None
-        assert last is not None
-        if not self.several_parts or first.seconds // 10 == last.seconds // 10:
-            return len(events)
-        return next(
-            index
-            for index in range(1, len(events))
-            if (time := events.token_and_time(index)[1]) and time.seconds // 10 != first.seconds // 10
-        )
+    def quiescence(self, stream: Stream) -> ClosingMark:
+        """See `ObjectDestination`."""
+        return ClosingMark(SETTLE_TIME, clock=running_loop().time)
 
-    async def last_committed(self, stream: Stream) -> Position | None:
-        """See `PositionKeeper`."""
-        newest, _, tail = await self.network.request(
-            Server.DESTINATION, f"look for the end of {stream}", self.buckets[stream.key].tail
-        )
-        if newest is None:
-            self._fresh.add(stream)
-            return None
-        self._fresh.discard(stream)
-        return _end(newest, tail)
-
-    async def begin(
-        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
-    ) -> Position:
-        """See `PositionKeeper`."""
-        bucket = self.buckets[stream.key]
-        while True:
-            newest, number, tail = await self.network.request(
-                Server.DESTINATION, f"look for the definition of {stream}", bucket.tail
-            )
-            if newest is not None and gap is None and not _must_define(newest, number, tail, definition):
-                self._numbers[stream] = number
-                fresh = stream in self._fresh
-                self._fresh.discard(stream)
-                return _end(newest, tail) if fresh else _later(newest.anchor, position)
-            if newest is not None and gap == newest.gap and gap is not None:
-                self._numbers[stream] = number
-                return newest.anchor
-            mine = self._numbers.get(stream)
-            if mine is not None and number > mine and newest and newest.fingerprint != definition.fingerprint:
-                raise DefinitionChangedError(f"{stream} has a newer definition")
-            anchor = position
-            if newest is not None and gap is None:  # who was told that the stream is fresh has an anchor of its own
-                end = _end(newest, tail)
-                anchor = end if stream in self._fresh else _later(end, position)
-            record = DefinitionObject(fingerprint=definition.fingerprint, anchor=anchor, gap=gap)
-            created = await self.network.request(
-                Server.DESTINATION,
-                f"put of definition {number + 1} of {stream}",
-                lambda number=number, record=record: bucket.put_definition(number + 1, record),  # type: ignore[misc]
-            )
-            if created:
-                self._numbers[stream] = number + 1
-                self._fresh.discard(stream)
-                return anchor
+    def where(self, folder: str) -> str:
+        """See `ObjectDestination`."""
+        return f"model:{folder}/"
 
     def metadata(self) -> DestinationMetadata:
         """See `Destination`."""
         return DestinationMetadata("a model of an object store", self.delivery)
 
 
-def _must_define(newest: DefinitionObject, number: int, tail: Lead | None, definition: Definition) -> bool:
-    """Whether a new number must begin: the definition changed, or the old one was written to once more."""
-    overtaken = tail is not None and tail.number < number and tail.end.order > newest.anchor.order
-    return newest.fingerprint != definition.fingerprint or overtaken
+class SidecarDestination(ChainDestination):
+    """The same for stores whose objects carry no records."""
 
-
-def _end(newest: DefinitionObject, tail: Lead | None) -> Position:
-    return newest.anchor if tail is None else _later(newest.anchor, tail.end)
-
-
-def _later(one: Position, other: Position) -> Position:
-    return one if one.order > other.order else other
+    carries_records: ClassVar[bool] = False
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -197,7 +153,7 @@ class AppendDestination(Destination):
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""
-        with self.ledger.writing(self.network, events):
+        with self.ledger.writing(self.network, events, rejects=True):
             await self.network.request(Server.DESTINATION, f"hand over of {events.stream}", lambda: None)
             self._taken.append(events)
         return None

@@ -9,8 +9,9 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Lease
 from rigatoni_core.api.errors import RejectedEventsError, RigatoniError
 from rigatoni_core.api.events import Checkpoint, Gap, Stream
+from rigatoni_objects.records import BatchRecord
 
-from rigatoni_testing.simulation.bucket import FOREIGN, Appended, Bucket
+from rigatoni_testing.simulation.bucket import Appended, Bucket
 from rigatoni_testing.simulation.log import EventLog
 from rigatoni_testing.simulation.network import Network
 
@@ -77,7 +78,7 @@ class Ledger:
         while account.durable is not None and account.durable < len(log):
             time = log.times[account.durable]
             lead = bucket.leads.get((time.seconds, time.increment, log.ordinals[account.durable]))
-            if lead is None or lead.owner == FOREIGN or not bucket.is_complete(lead):
+            if lead is None or not bucket.is_complete(lead):
                 break
             account.durable = log.index(lead.end)
         return account.durable
@@ -112,8 +113,11 @@ class Ledger:
     # --- the destination's side
 
     @contextmanager
-    def writing(self, network: Network, events: EventBatch) -> Iterator[None]:
-        """A process writes: it must hold the lease, hand over consecutive events, and not have been refused."""
+    def writing(self, network: Network, events: EventBatch, *, rejects: bool = False) -> Iterator[None]:
+        """A process writes: it must hold the lease, hand over consecutive events, and not have been refused.
+
+        With `rejects`, poison is rejected here: the destination takes whatever it is given.
+        """
         reading, account = self._readings[network, events.stream.key], self.accounts[events.stream.key]
         if self.leased and (reading.lease is None or asyncio.get_running_loop().time() >= reading.lease.deadline):
             self.violation(f"{events.stream}: writes without holding the lease")
@@ -122,15 +126,16 @@ class Ledger:
         if not network.struck and self.leased and self._saved(account) < reading.written:
             self.violation(f"{events.stream}: writes on with {reading.written} written and not saved")
         log, numbers, (start, stop) = account.log, list(account.log.numbers(events)), self.range_of(events)
-        if numbers not in (list(range(start, stop)), log.writable(start, stop)):
+        kept = [number for number in range(start, stop) if number in set(numbers) or number not in log.poison]
+        if numbers != kept:
             self.violation(f"{events.stream}: a batch from {start} to {stop} of {numbers}")
-        if numbers != log.writable(start, stop):
+        if rejects and numbers != log.writable(start, stop):
             poison = {index: ValueError("poison") for index, number in enumerate(numbers) if number in log.poison}
             raise RejectedEventsError(poison)
         try:
             yield
         except RigatoniError as error:
-            reading.refused = not error.transient
+            reading.refused = not error.transient and not isinstance(error, RejectedEventsError)
             raise
 
     def range_of(self, events: EventBatch) -> tuple[int, int]:
@@ -143,6 +148,16 @@ class Ledger:
         account = self.accounts[stream.key]
         missing = [number for number in account.log.poison if start <= number < stop and number not in account.letters]
         if missing:
+            self.violation(f"{stream}: the batch from {start} to {stop} is written before its dead letters {missing}")
+
+    def begins(self, stream: Stream, lead: BatchRecord) -> None:
+        """A batch begins: what it leaves out is poison, and a dead letter already."""
+        account = self.accounts[stream.key]
+        start, stop = account.log.number(lead.first), account.log.index(lead.end)
+        left_out = set(range(start, stop)).difference(numbers_of(account.log, lead))
+        if innocent := sorted(left_out - account.log.poison):
+            self.violation(f"{stream}: the batch from {start} to {stop} leaves out {innocent}, which are no poison")
+        if missing := sorted(left_out - account.letters):
             self.violation(f"{stream}: the batch from {start} to {stop} is written before its dead letters {missing}")
 
     @staticmethod
@@ -201,3 +216,13 @@ class Ledger:
         """How far a process has read a stream, and how far it knows to have written it."""
         reading = self._readings.get((network, key))
         return (reading.served, reading.written) if reading else (0, 0)
+
+
+def numbers_of(log: EventLog, lead: BatchRecord) -> Iterator[int]:
+    """The numbers of the events that a batch holds, as its record says."""
+    start = log.number(lead.first)
+    for part in lead.parts:
+        if part.events and not part.runs:
+            yield from range(start, start + lead.read)
+        for first, last in part.runs:
+            yield from range(start + first, start + last + 1)

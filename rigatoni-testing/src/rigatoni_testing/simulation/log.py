@@ -2,16 +2,19 @@
 
 import asyncio
 import random
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.events import ChangeEvent, Namespace, Operation, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment
 
-BEGINNING = 1_700_000_000
+BEGINNING = 1_700_002_760  # 40 seconds before a full hour
 DEPLOYMENT = "simulated"
 
 
@@ -80,6 +83,13 @@ class EventLog:
         """The number of the event that a batch's `first` names."""
         return int(first.resume_token[1:])
 
+    def belongs(self, number: int, path: str) -> bool:
+        """Whether this event belongs into an object with this path, as far as the folders tell."""
+        folders = dict(level.split("=", 1) for level in path.split("/")[:-1] if "=" in level)
+        hour = datetime.fromtimestamp(self.times[number].seconds, UTC).strftime("%H")
+        place, expected = folders.get("place"), self.places[number]
+        return folders.get("hour", hour) == hour and (place is None or _spelled(place) == expected)
+
     def writable(self, start: int, stop: int) -> list[int]:
         """The numbers of those events from `start` to `stop - 1` that are no poison."""
         return [number for number in range(start, stop) if number not in self.poison]
@@ -115,7 +125,9 @@ class EventLog:
     def event(self, raw: memoryview) -> ChangeEvent:
         """See `Decoder`."""
         number = int.from_bytes(raw[:4])
-        return ChangeEvent(self.tokens[number], Operation.INSERT, Namespace("shop", self.places[number]))
+        place = self.places[number]
+        document = {"place": place}
+        return ChangeEvent(self.tokens[number], Operation.INSERT, Namespace("shop", place), full_document=document)
 
     def namespace(self, raw: memoryview) -> Namespace | None:
         """See `Decoder`."""
@@ -139,3 +151,8 @@ class EventLog:
 
 def _key(time: Timestamp) -> int:
     return time.seconds << 32 | time.increment
+
+
+def _spelled(value: str) -> str:
+    """A place as it stands in a folder's name."""
+    return re.sub(r"~[0-9a-f]{8}$", "", unquote(value))

@@ -16,6 +16,8 @@ T = TypeVar("T")
 WRITE_TIMEOUT = 12.0
 PATIENCE = WRITE_TIMEOUT + 1.0
 """Seconds after which no request may be waited for any more."""
+CLIENT_TIMEOUT = 25.0
+"""Seconds after which the destination's own client, on a thread that nobody waits for any more, gets an error."""
 Tell = Callable[[str], None]
 
 
@@ -105,11 +107,13 @@ class Network:
             case FaultKind.TWICE:
                 in_world(loop, there, self._serve, effect, answer, back)
                 in_world(loop, there + fault.seconds, _serve_quietly, effect)
-            case FaultKind.HANGS:
-                in_world(loop, PATIENCE, self._expect_given_up, what, answer, self.process.frozen_seconds)
-            case FaultKind.ANSWER_HANGS:
-                in_world(loop, there, _serve_quietly, effect)
-                in_world(loop, PATIENCE, self._expect_given_up, what, answer, self.process.frozen_seconds)
+            case FaultKind.HANGS | FaultKind.ANSWER_HANGS:
+                if fault.kind is FaultKind.ANSWER_HANGS:
+                    in_world(loop, there, _serve_quietly, effect)
+                if server is Server.DESTINATION:
+                    in_world(loop, CLIENT_TIMEOUT, _settle, answer, None, _DOWN[server](f"{what} was not answered"))
+                else:
+                    self.expect_abandoned(what, answer.done)
             case FaultKind.SLOW:
                 in_world(loop, there, self._serve, effect, answer, fault.seconds)
             case FaultKind.KILLED_BEFORE:
@@ -131,12 +135,15 @@ class Network:
             await asyncio.sleep(0)
             await self._alive()
 
-    def _expect_given_up(self, what: str, answer: "asyncio.Future[Any]", frozen_seconds: float) -> None:
-        """Nothing is waited for in silence longer than the limit, unless the process did not run meanwhile."""
+    def expect_abandoned(self, what: str, done: Callable[[], bool]) -> None:
+        """Nothing is waited for in silence longer than the limit, unless the process does not run meanwhile."""
+        in_world(running_loop(), PATIENCE, self._expect_abandoned, what, done, self.process.frozen_seconds)
+
+    def _expect_abandoned(self, what: str, done: Callable[[], bool], frozen_seconds: float) -> None:
         process = self.process
         if (late := process.frozen_seconds - frozen_seconds) > 0 and not process.dead:
-            in_world(running_loop(), late, self._expect_given_up, what, answer, process.frozen_seconds)
-        elif not answer.done() and not process.dead:
+            in_world(running_loop(), late, self._expect_abandoned, what, done, process.frozen_seconds)
+        elif not done() and not process.dead:
             self.complain(f"{process.name} waits for the {what} longer than {PATIENCE} s")
 
     @staticmethod

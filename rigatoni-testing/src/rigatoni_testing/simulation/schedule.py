@@ -44,6 +44,22 @@ class WorldEvent(StrEnum):
     STATE_RESTORED = "the state store is restored from an old backup"
     RECORD_DAMAGED = "the checkpoint's record is damaged"
     FOREIGN_OBJECT = "somebody puts a foreign object where the next batch belongs"
+    DEFINITION_LOST = "a lifecycle rule removes the definitions"
+
+
+class ObjectLayout(StrEnum):
+    """How the events of a batch become objects."""
+
+    ONE = "one object a batch"
+    FIELDS = "an object for each hour and each value of a field"
+    SHARED = "an object for each database, of several collections"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the destination."""
+        if self is ObjectLayout.FIELDS:
+            return {"partition_by": ("hour", "field:place")}
+        return {"folder_template": "{database}"} if self is ObjectLayout.SHARED else {}
 
 
 @attrs.frozen
@@ -89,12 +105,15 @@ class Life:
     definition: int = 1
     killed: bool = False
     twice: bool = False
+    upgraded: bool = False  # its serializer takes what older ones reject
+    once: bool = False  # it ends when it has caught up
 
     def __str__(self) -> str:
         end = "killed" if self.killed else "told twice to stop" if self.twice else "asked to stop"
         return (
             f"begins at {self.begins:.0f} s with batches of {self.batch_size} events, {self.batch_bytes} bytes, "
-            f"{self.batch_timeout:.0f} s and definition {self.definition}; {end} {self.ends:.0f} s later"
+            f"{self.batch_timeout:.0f} s and definition {self.definition}{', upgraded' if self.upgraded else ''}"
+            f"{', once' if self.once else ''}; {end} {self.ends:.0f} s later"
         )
 
 
@@ -107,7 +126,8 @@ class Schedule:
     seconds: float = 80.0  # within which they happen
     keeps_chain: bool = True
     keeps_leases: bool = True
-    several_parts: bool = False
+    layout: ObjectLayout = ObjectLayout.ONE
+    carries_records: bool = True
     poisoned: bool = False  # some events can not be written: they become dead letters
     restart_from_now: bool = False
     lives: tuple[Life, ...] = ()
@@ -116,7 +136,7 @@ class Schedule:
 
     def __str__(self) -> str:
         destination = "a chain of objects" if self.keeps_chain else "an at-least-once destination"
-        parts = ", several parts a batch" if self.several_parts else ""
+        parts = f", {self.layout}, {'with' if self.carries_records else 'without'} records" if self.keeps_chain else ""
         poison = ", some events are poison" if self.poisoned else ""
         leases = "leases" if self.keeps_leases else "no leases"
         policy = "restart_from_now" if self.restart_from_now else "stop"
@@ -148,20 +168,31 @@ KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION,
 """What may happen to requests to each server."""
 
 
+OF_THE_CHAIN = (
+    WorldEvent.STATE_LOST,
+    WorldEvent.STATE_RESTORED,
+    WorldEvent.FOREIGN_OBJECT,
+    WorldEvent.DEFINITION_LOST,
+)
+"""What may happen only where the destination keeps a chain: without one, positions are in the state store alone."""
+
+
 def random_schedule(seed: int) -> Schedule:
     """A schedule of full size: two streams, 200 events, five faults or more, three restarts, often a second owner."""
     chance = random.Random(seed)  # noqa: S311 (no secret)
     chain = chance.random() < 0.8
     leases = not chain or chance.random() < 0.8
-    several_parts = chain and chance.random() < 0.5
-    lives = _lives(chance, changes=chain and not several_parts and chance.random() < 0.4)
+    layout = chance.choice([ObjectLayout.ONE, ObjectLayout.ONE, *ObjectLayout]) if chain else ObjectLayout.ONE
+    carries = not chain or chance.random() < 0.7
+    lives = _lives(chance, changes=chain and carries and layout is ObjectLayout.ONE and chance.random() < 0.6)
     faults = tuple(_fault(chance, len(lives)) for _ in range(chance.randint(5, 8)))
     happenings = _happenings(chance, chain, leases) if chance.random() < 0.5 else ()
     return Schedule(
         seed,
         keeps_chain=chain,
         keeps_leases=leases,
-        several_parts=several_parts,
+        layout=layout,
+        carries_records=carries,
         poisoned=seed % 3 == 0,
         restart_from_now=chance.random() < 0.5,
         lives=lives,
@@ -193,6 +224,8 @@ def _life(chance: random.Random, begins: float, ends: float, definition: int) ->
         definition=definition,
         killed=chance.random() < 0.4,
         twice=chance.random() < 0.2,
+        upgraded=chance.random() < 0.2,
+        once=chance.random() < 0.1,
     )
 
 
@@ -214,7 +247,12 @@ def _happenings(chance: random.Random, chain: bool, leases: bool) -> tuple[Happe
     if leases:  # two owners who both give up a position, and no lease between them, may each record a gap
         events.append(WorldEvent.HISTORY_ROLLS)
     if chain:
-        events += [WorldEvent.STATE_LOST, WorldEvent.STATE_RESTORED, WorldEvent.FOREIGN_OBJECT]
+        events += [
+            WorldEvent.STATE_LOST,
+            WorldEvent.STATE_RESTORED,
+            WorldEvent.FOREIGN_OBJECT,
+            WorldEvent.DEFINITION_LOST,
+        ]
     return tuple(
         Happening(round(chance.uniform(0, 80), 3), chance.choice(STREAMS), chance.choice(events))
         for _ in range(chance.randint(1, 2))

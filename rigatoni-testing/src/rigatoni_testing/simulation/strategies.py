@@ -9,6 +9,7 @@ from rigatoni_testing.simulation.schedule import (
     Fault,
     Happening,
     Life,
+    ObjectLayout,
     Schedule,
     Server,
     WorldEvent,
@@ -25,6 +26,8 @@ _LIVES = st.builds(
     batch_timeout=st.sampled_from([1.0, 5.0, 20.0]),
     killed=st.booleans(),
     twice=st.booleans(),
+    upgraded=st.booleans(),
+    once=st.booleans(),
 )
 
 
@@ -52,13 +55,19 @@ def schedules(draw: st.DrawFn) -> Schedule:
     if leases:
         events.append(WorldEvent.HISTORY_ROLLS)
     if chain:
-        events += [WorldEvent.STATE_LOST, WorldEvent.STATE_RESTORED, WorldEvent.FOREIGN_OBJECT]
+        events += [
+            WorldEvent.STATE_LOST,
+            WorldEvent.STATE_RESTORED,
+            WorldEvent.FOREIGN_OBJECT,
+            WorldEvent.DEFINITION_LOST,
+        ]
     happenings = st.builds(Happening, at=_SECONDS, stream=st.sampled_from(STREAMS), event=st.sampled_from(events))
     return Schedule(
         draw(st.integers(0, 2**32)),
         keeps_chain=chain,
         keeps_leases=leases,
-        several_parts=chain and draw(st.booleans()),
+        layout=draw(st.sampled_from(ObjectLayout)) if chain else ObjectLayout.ONE,
+        carries_records=not chain or draw(st.booleans()),
         poisoned=draw(st.booleans()),
         restart_from_now=draw(st.booleans()),
         lives=tuple(lives),

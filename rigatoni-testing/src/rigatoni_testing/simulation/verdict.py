@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from rigatoni_testing.simulation.bucket import Bucket, Lead, name_of
+from rigatoni_objects.records import BatchRecord
+
+from rigatoni_testing.simulation.bucket import Bucket, name_of
 from rigatoni_testing.simulation.ledger import Account, Ledger
 
 
@@ -37,23 +39,31 @@ def _chain(account: Account, bucket: Bucket) -> Iterator[str]:
         if start < behind:
             yield f"event {start} is in two batches"
         behind = stop
-        numbers = [number for part in lead.parts.values() for number in part]
-        if sorted(numbers) != log.writable(start, stop):
-            yield f"the batch from {start} to {stop} holds {numbers}"
-        in_gap = any(lost <= start < resumed for lost, resumed in given_up)
-        if not in_gap and (problem := _parts(bucket, lead)):
-            yield f"the batch from {start} to {stop} {problem}"
+        if not any(lost <= start < resumed for lost, resumed in given_up):
+            yield from _objects(account, bucket, lead, start, stop)
         newest = len(anchors) - 1
-        if lead.number < number_behind or start < anchors[lead.number]:
-            yield f"the batch from {start} to {stop} is of definition {lead.number}, out of its place"
-        elif lead.number < newest and start >= anchors[newest]:
-            yield f"the batch from {start} to {stop} is of definition {lead.number}, behind the anchor of {newest}"
-        number_behind = lead.number
+        if lead.definition < number_behind or start < anchors[lead.definition]:
+            yield f"the batch from {start} to {stop} is of definition {lead.definition}, out of its place"
+        elif lead.definition < newest and start >= anchors[newest]:
+            yield f"the batch from {start} to {stop} is of definition {lead.definition}, behind the anchor of {newest}"
+        number_behind = lead.definition
 
 
-def _parts(bucket: Bucket, lead: Lead) -> str:
-    for place, numbers in list(lead.parts.items())[1:]:
-        there = bucket.parts.get((name_of(lead.first), place))
-        if there != numbers:
-            return f"has {there} in {place}, but its lead says {numbers}"
-    return ""
+def _objects(account: Account, bucket: Bucket, lead: BatchRecord, start: int, stop: int) -> Iterator[str]:
+    """What is wrong with what the objects of a batch hold."""
+    held: list[int] = []
+    for part in lead.parts:
+        numbers = bucket.numbers_in(part.path)
+        if numbers != sorted(numbers):
+            yield f"{part.path} holds {numbers}, not in order"
+        if misplaced := [number for number in numbers if not bucket.log.belongs(number, part.path)]:
+            yield f"{part.path} holds {misplaced}, which belong elsewhere"
+        held += numbers
+    if twice := {number for number in held if held.count(number) > 1}:
+        yield f"the batch from {start} to {stop} holds {sorted(twice)} twice"
+    if lost := set(range(start, stop)) - set(held) - account.letters:
+        yield f"the batch from {start} to {stop} lacks {sorted(lost)}, which are no dead letters either"
+    if innocent := account.letters - bucket.log.poison:
+        yield f"the dead letters {sorted(innocent)} are no poison"
+    if foreign := set(held) - set(range(start, stop)):
+        yield f"the batch from {start} to {stop} holds {sorted(foreign)}"

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -12,10 +13,19 @@ from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_objects.file_layout import FileLayout
+from rigatoni_objects.paths import batch_path, lead_path
+from rigatoni_objects.store import Record
 
 from rigatoni_testing.clock import EverythingWaitsError, NothingAdvancesError, run_virtual
-from rigatoni_testing.simulation.bucket import FOREIGN, Appended, Bucket, Lead
-from rigatoni_testing.simulation.destination import AppendDestination, ChainDestination, LetterDestination
+from rigatoni_testing.simulation.bucket import Appended, Bucket
+from rigatoni_testing.simulation.destination import (
+    AppendDestination,
+    ChainDestination,
+    LetterDestination,
+    Numbers,
+    SidecarDestination,
+)
 from rigatoni_testing.simulation.endings import examine
 from rigatoni_testing.simulation.ledger import Account, Ledger
 from rigatoni_testing.simulation.log import EventLog
@@ -39,6 +49,7 @@ class Parts:
 
     pipeline: Callable[..., Pipeline] = Pipeline
     chain: Callable[..., Destination] = ChainDestination
+    sidecar: Callable[..., Destination] = SidecarDestination
     append: Callable[..., Destination] = AppendDestination
     letters: Callable[..., Destination] = LetterDestination
     state: Callable[..., StateStore] = ModelStateStore
@@ -97,7 +108,8 @@ class World:
             for stream in self.streams.values()
         }
         chain = schedule.keeps_chain
-        self.buckets = {key: Bucket(log) for key, log in self.logs.items()} if chain else {}
+        carries = schedule.carries_records
+        self.buckets = {key: Bucket(log, carries) for key, log in self.logs.items()} if chain else {}
         self.appended = {key: Appended(log) for key, log in self.logs.items()} if not chain else {}
         self.ledger = Ledger(
             {key: Account(log, self.buckets.get(key), self.appended.get(key)) for key, log in self.logs.items()},
@@ -106,7 +118,10 @@ class World:
         )
         self.store = parts.store()
         self.damaged: set[str] = set()
-        self.foreign: list[tuple[Bucket, Lead]] = []
+        for key, bucket in self.buckets.items():
+            bucket.on_lead = partial(self.ledger.begins, self.logs[key].stream)
+        self.foreign: list[tuple[Bucket, str]] = []
+        self.vanished: list[tuple[Bucket, str, tuple[bytes, Record]]] = []
         self.processes: list[Process] = []
         self.networks: list[Network] = []
 
@@ -151,7 +166,8 @@ class World:
         await asyncio.sleep(life.begins)
         self.tell(f"run {number} begins: {life}")
         network, pipeline = self._process(number, life)
-        running = self._start(network, pipeline)
+        network.asked = life.once
+        running = self._start(network, pipeline, once=life.once)
         died = asyncio.create_task(network.process.died.wait())
         await asyncio.wait([running, died], timeout=life.ends, return_when=asyncio.FIRST_COMPLETED)
         if not running.done() and not network.process.dead and life.killed:
@@ -167,12 +183,16 @@ class World:
 
     async def _last(self) -> None:
         """The operator has mended everything: now all must be delivered, and the run must end by itself."""
-        for bucket, lead in self.foreign:
-            bucket.remove(lead)
+        for bucket, key in self.foreign:
+            bucket.remove(key)
+        for bucket, key, (content, record) in self.vanished:
+            bucket.put(key, content, record)
         begins = world_time()
         self.tell("the last run begins; nothing goes wrong any more")
         definition = max((life.definition for life in self.schedule.lives), default=1)
-        network, pipeline = self._process(-1, Life(begins, LAST_LIFE, definition=definition), last=True)
+        upgraded = any(life.upgraded for life in self.schedule.lives)
+        life = Life(begins, LAST_LIFE, definition=definition, upgraded=upgraded)
+        network, pipeline = self._process(-1, life, last=True)
         network.asked = True
         running = self._start(network, pipeline, once=True)
         await asyncio.wait([running], timeout=LAST_LIFE)
@@ -192,7 +212,11 @@ class World:
         self.networks.append(network)
         shared: dict[str, Any] = {"network": network, "ledger": self.ledger}
         if self.schedule.keeps_chain:
-            destination = self.parts.chain(buckets=self.buckets, several_parts=self.schedule.several_parts, **shared)
+            make = self.parts.chain if self.schedule.carries_records else self.parts.sidecar
+            poison = {} if life.upgraded else {key: log.poison for key, log in self.logs.items()}
+            destination = make(
+                buckets=self.buckets, serializer=Numbers(poison=poison), **self.schedule.layout.options, **shared
+            )
         else:
             destination = self.parts.append(appended=self.appended, **shared)
         state = self.parts.leases if self.schedule.keeps_leases else self.parts.state
@@ -233,6 +257,8 @@ class World:
             "PositionLostError": account.log.forgotten > 0,
             "CorruptCheckpointError": account.damaged,
             "ForeignObjectError": bool(self.foreign),
+            "MissingDefinitionError": bool(self.foreign or self.vanished),
+            "ChainError": any(life.upgraded for life in self.schedule.lives),
             "DefinitionChangedError": account.bucket is not None and len(account.bucket.definitions) > 1,
         }.get(type(error).__name__, False)
 
@@ -251,6 +277,9 @@ class World:
                 self._replace_record(account, happening.event)
             case WorldEvent.FOREIGN_OBJECT:
                 self._put_foreign(account)
+            case WorldEvent.DEFINITION_LOST:
+                if (bucket := account.bucket) is not None and bucket.leads:
+                    self.vanished += ((bucket, path, it) for path, it in bucket.vanish_definitions().items())
 
     def _replace_record(self, account: Account, event: WorldEvent) -> None:
         """The operator's doing, past the store itself: no fencing token stands in the way."""
@@ -269,11 +298,15 @@ class World:
         if bucket is None or number is None or number == len(log):
             return
         first = Position(log.tokens[number], "foreign", log.times[number], log.ordinals[number], "elsewhere")
-        lead = Lead(
-            owner=FOREIGN, number=0, first=first, end=log.mark_between(number + 1, 0.0, ""), parts={"": [number]}
-        )
-        if bucket.put_foreign(lead):
-            self.foreign.append((bucket, lead))
+        layout = FileLayout(Numbers(), **self.schedule.layout.options)
+        newest = max(len(bucket.definitions) - 1, 0)
+        if bucket.carries:
+            key = layout.only_path(first, log.stream) or lead_path(newest, first)
+        else:
+            key = batch_path(newest, first)
+        if bucket.find(key) is None:
+            bucket.put(key, b"mine", {})
+            self.foreign.append((bucket, key))
 
     def _tell(self, text: str) -> None:
         self.story.append(f"{world_time():7.2f} s  {text}")
