@@ -62,6 +62,8 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     max_objects_per_batch: Annotated[int, "A batch ends where its events would need more objects than this"] = (
         attrs.field(default=1000, validator=validators.ge(1))
     )
+    layout: FileLayout = attrs.field(init=False, repr=False, eq=False)
+    """How batches become objects."""
     _chains: dict[str, Chain] = attrs.field(init=False, factory=dict, repr=False, eq=False)
     _runner: Runner = attrs.field(init=False, repr=False, eq=False)
     _prefetched: PrefetchPool[Contents] = attrs.field(init=False, repr=False, eq=False)
@@ -73,7 +75,9 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     """How many objects of one batch are created side by side."""
 
     def __attrs_post_init__(self) -> None:
-        assert self.layout is not None  # raises ValueError for options that may not go together
+        self.layout = FileLayout(  # raises ValueError for options that may not go together
+            self.serializer, self.partition_by, self.folder_template, self.max_objects_per_batch
+        )
         name = type(self).__module__.partition(".")[0].replace("_", "-")
         self._runner = Threads(name, self.width)
         self._prefetched = PrefetchPool(f"{name} prefetch", self._contents)
@@ -91,11 +95,6 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     @abstractmethod
     def where(self, folder: str) -> str:
         """The folder as a person would find it, with a slash at its end."""
-
-    @property
-    def layout(self) -> FileLayout:
-        """How batches become objects."""
-        return FileLayout(self.serializer, self.partition_by, self.folder_template, self.max_objects_per_batch)
 
     # --- the contract of destinations
 

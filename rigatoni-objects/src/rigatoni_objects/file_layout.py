@@ -4,6 +4,7 @@ They come from the events, never from a clock.
 """
 
 import enum
+import functools
 import typing
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -222,7 +223,7 @@ def described(component: object, *, defaults: bool = True) -> dict[str, Any]:
     """A component as plain JSON values: its class and its options, no secrets; with those at their defaults, or not."""
     kind = type(component)
     record: dict[str, Any] = {"type": f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"}
-    hints = typing.get_type_hints(kind) if attrs.has(kind) else {}
+    hints = _hints(kind) if attrs.has(kind) else {}
     for field in attrs.fields(kind) if attrs.has(kind) else ():
         value = getattr(component, field.name)
         if not field.init or field.name.startswith("_") or _is_secret(hints.get(field.name)):
@@ -230,6 +231,11 @@ def described(component: object, *, defaults: bool = True) -> dict[str, Any]:
         if defaults or value != _default(field):
             record[field.name] = _plain(value, defaults)
     return record
+
+
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _default(field: "attrs.Attribute[Any]") -> Any:

@@ -191,15 +191,14 @@ class Listing:
 
     def refuse_later(self, definition: DefinitionRecord) -> None:
         """Raise `MissingDefinitionError` where there are leads of a definition after this one, but no such record."""
-        for folder in (LEADS, BATCHES):
-            after = folder
-            while keys := self.store.keys(folder, after=after, limit=1):
-                number = keys[0].removeprefix(folder).partition("/")[0]
-                if number.isdecimal() and int(number) > definition.number:
-                    self._refuse_undefined(keys[0], int(number))
-                after = f"{folder}{number}/~"
-                if not self.store.ordered:
-                    return
+        folder = after = LEADS if self.store.metadata_limit else BATCHES
+        while keys := self.store.keys(folder, after=after, limit=1):
+            number = keys[0].removeprefix(folder).partition("/")[0]
+            if number.isdecimal() and int(number) > definition.number:
+                self._refuse_undefined(keys[0], int(number))
+            after = f"{folder}{number}/~"
+            if not self.store.ordered:
+                return
 
     def _refuse_undefined(self, path: str, number: int) -> None:
         """Raise `MissingDefinitionError` unless this definition exists, perhaps since a moment ago."""

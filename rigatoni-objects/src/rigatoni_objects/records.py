@@ -14,6 +14,8 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError
 from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.records import (
+    canonical,
+    checksum,
     gap_record,
     identity_record,
     position_record,
@@ -174,9 +176,21 @@ class BatchRecord:
 
     def dump(self, *, compact: bool = False) -> bytes:
         """The record as JSON: indented for people, or `compact` and in ASCII, for a header."""
-        record = attrs.asdict(self, filter=lambda field, value: field.name != "runs" or bool(value))
-        del record["format"]
-        return _dump(record | {"first": position_record(self.first), "end": position_record(self.end)}, compact)
+        parts = [
+            {"path": part.path, "events": part.events} | ({"runs": part.runs} if part.runs else {})
+            for part in self.parts
+        ]
+        record = {
+            "definition": self.definition,
+            "pipeline": self.pipeline,
+            "stream": self.stream,
+            "first": position_record(self.first),
+            "end": position_record(self.end),
+            "events": self.events,
+            "read": self.read,
+            "parts": parts,
+        }
+        return _dump(record, compact)
 
     @classmethod
     def parse(cls, content: bytes | str, where: str) -> Self:
@@ -246,16 +260,17 @@ def _inside(path: Any) -> str:
 
 
 def _dump(record: Mapping[str, Any], compact: bool = False) -> bytes:
-    whole = sealed({"format": FORMAT, **record})
-    if compact:
-        return json.dumps(whole, separators=(",", ":")).encode("ascii")
-    return json.dumps(whole, indent=2, ensure_ascii=False).encode() + b"\n"
+    whole = {"format": FORMAT, **record}
+    if not compact:
+        return json.dumps(sealed(whole), indent=2, ensure_ascii=False).encode() + b"\n"
+    text = canonical(whole)
+    return b'%b,"checksum":"%b"}' % (text[:-1], checksum(text).encode())
 
 
 def _parse(content: bytes | str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(content)
-        intact, version = unseal(record), int(record["format"])
+        intact, version = _is_intact(record, content), int(record["format"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ForeignObjectError(f"{where} is not a record of Rigatoni: {error!r}") from None
     if version > FORMAT:
@@ -270,3 +285,13 @@ def _parse(content: bytes | str, where: str) -> dict[str, Any]:
         )
     assert isinstance(record, dict)
     return record
+
+
+def _is_intact(record: dict[str, Any], content: bytes | str) -> bool:
+    """Whether the record's checksum, which is taken out, is that of the rest. A compact record is checked as it is."""
+    raw = content.encode() if isinstance(content, str) else content
+    text, seal, _ = raw.rpartition(b',"checksum":"')
+    if seal and record["checksum"] == checksum(text + b"}"):
+        del record["checksum"]
+        return True
+    return unseal(record)

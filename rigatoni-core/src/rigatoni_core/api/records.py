@@ -197,14 +197,19 @@ def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint | No
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record of plain JSON values with its checksum as the last entry."""
-    return {**record, "checksum": _checksum(record)}
+    return {**record, "checksum": checksum(canonical(record))}
 
 
 def unseal(record: dict[str, Any]) -> bool:
     """Take the checksum out of a record, and say whether it is that of the rest. Raises KeyError where it has none."""
-    return bool(record.pop("checksum") == _checksum(record))
+    return bool(record.pop("checksum") == checksum(canonical(record)))
 
 
-def _checksum(record: Mapping[str, Any]) -> str:
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """The one text of a record that its checksum is made of: JSON in ASCII, sorted by name, without white space."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def checksum(text: bytes) -> str:
+    """The checksum of a canonical text."""
+    return "sha256:" + hashlib.sha256(text).hexdigest()

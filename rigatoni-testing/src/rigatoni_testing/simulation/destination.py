@@ -100,6 +100,8 @@ class ChainDestination(ObjectDestination):
 
     async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
         """See `ObjectDestination`. Nobody waits longer than the limit for a chain that makes no progress."""
+        if not self.network.hangs:
+            return await ObjectDestination._run(self, stream, call)
         waiting = True
 
         def expect(progress: int) -> None:

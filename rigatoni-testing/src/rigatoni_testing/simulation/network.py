@@ -45,6 +45,7 @@ class StateDownError(StateStoreError, Transient):
     """The state store did not answer as it should."""
 
 
+_HANGS = (FaultKind.HANGS, FaultKind.ANSWER_HANGS)
 _DOWN: dict[Server, type[RigatoniError]] = {
     Server.SOURCE: SourceDroppedError,
     Server.DESTINATION: DestinationDownError,
@@ -67,6 +68,7 @@ class Network:
     tell: Tell
     complain: Tell
     denied: list[RigatoniError] = attrs.field(factory=list, init=False)  # what was refused for good
+    hangs: bool = attrs.field(default=False, init=False)  # whether a request to the destination ever hangs
     struck: int = attrs.field(default=0, init=False)  # how many requests suffered
     asked: bool = attrs.field(default=False, init=False)  # whether the process should end
     yielded: set[str] = attrs.field(factory=set, init=False)  # streams (their keys) that were left to other processes
@@ -77,6 +79,7 @@ class Network:
         self._pending = {
             (fault.server, fault.number + repeat): fault for fault in self.faults for repeat in range(fault.times)
         }
+        self.hangs = any(fault.server is Server.DESTINATION for fault in self.faults if fault.kind in _HANGS)
 
     async def request(self, server: Server, what: str, effect: Callable[[], T]) -> T:
         """Let the server do `effect`, atomically, between now and its answer; an error of it is the answer."""
@@ -85,10 +88,13 @@ class Network:
         fault = self._pending.get((server, number))
         loop = running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        there = self.chance.random() * 0.1
+        there = max(0.0, self.chance.random() * 0.2 - 0.1)
         back = max(0.0, self.chance.random() * 0.2 - 0.1)
         if fault is None:
-            in_world(loop, there, self._serve, effect, answer, back)
+            if there:
+                in_world(loop, there, self._serve, effect, answer, back)
+            else:
+                self._serve(effect, answer, back)
             return await answer
         self.tell(f"{what} ({server} request {number}) {fault.kind}")
         self.struck += 1
@@ -164,7 +170,7 @@ def _after(
     result: Any,
     error: RigatoniError | None,
 ) -> None:
-    """Half of the answers come at once, which saves a timer; the others take their time."""
+    """Half of the requests and of the answers come at once, which saves timers; the others take their time."""
     if back:
         in_world(loop, back, _settle, answer, result, error)
     else:
