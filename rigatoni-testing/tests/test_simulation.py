@@ -12,6 +12,7 @@ from rigatoni_testing.simulation.schedule import (
     FaultKind,
     Happening,
     Life,
+    ObjectLayout,
     Schedule,
     Server,
     WorldEvent,
@@ -75,7 +76,9 @@ def test_the_death_of_a_process_at_every_request_breaks_no_promise():
         for number in range(1, requests):
             for kind in (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER):
                 fault = Fault(0, server, number, kind)
-                schedule = Schedule(7, events=40, seconds=25.0, several_parts=True, lives=lives, faults=(fault,))
+                schedule = Schedule(
+                    7, events=40, seconds=25.0, layout=ObjectLayout.FIELDS, lives=lives, faults=(fault,)
+                )
                 outcome = simulate(schedule)
                 assert not outcome.violations, (fault, outcome.violations)
 
