@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import attrs
 from rigatoni_core.api.errors import DestinationError, RigatoniError, SourceError, StateStoreError, Transient
+from rigatoni_core.engine.time_limit import LOOKS
 
 from rigatoni_testing.simulation.process import Process, ProcessLoop, in_world, running_loop
 from rigatoni_testing.simulation.schedule import Fault, FaultKind, Server
 
 T = TypeVar("T")
 WRITE_TIMEOUT = 12.0
-PATIENCE = WRITE_TIMEOUT + 1.0
+PATIENCE = WRITE_TIMEOUT * (1 + 1 / LOOKS) + 1.0
 """Seconds after which no request may be waited for any more."""
 CLIENT_TIMEOUT = 25.0
 """Seconds after which the destination's own client, on a thread that nobody waits for any more, gets an error."""
