@@ -1,14 +1,16 @@
 """Losses that a source notices while it reads go on record before the checkpoint passes them. Under a virtual clock."""
 
 import asyncio
+import importlib
 
 import attrs
 import pytest
 from rigatoni_core.api.batch import Heartbeat
 from rigatoni_core.api.errors import PositionLostError, StateStoreError, Transient
-from rigatoni_core.api.events import Gap, Namespace, Stream
+from rigatoni_core.api.events import Checkpoint, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.notices import GapRecorded, Notice
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.cli.logs import LogListener
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
@@ -150,3 +152,24 @@ def test_a_position_that_is_lost_at_the_same_place_is_a_gap_of_its_own():
         assert history.resumed.cluster_time > collection.resumed.cluster_time
 
     run_virtual(main())
+
+
+def test_the_log_line_and_state_show_name_the_collection(capsys):
+    place = Position(ResumeToken("secret"), "f", Timestamp(1_700_000_000, 1))
+    gap = Gap("tmp was renamed to a.b. Copy a.b.", place, place, Namespace("a", "b"))
+    lines = []
+
+    class Log:
+        def log(self, level, event, **fields):
+            lines.append((event, fields))
+
+    LogListener(Log()).notify(GapRecorded(stream=STREAM, gap=gap))
+    ((event, fields),) = lines
+    assert (event, fields["collection"], fields["cause"]) == ("gap recorded", "a.b", gap.cause)
+    show = importlib.import_module("rigatoni_core.cli.state.show")  # the package has the command under this name
+    record = show._described(Checkpoint(place, gaps=(gap,)), None, False)
+    show._print({"pipeline": "p", "stream": "a.b", "holder": None, "watched": True, **record})
+    shown = capsys.readouterr().out
+    assert "documents of a.b" in shown
+    assert gap.cause in shown
+    assert "secret" not in shown
