@@ -135,10 +135,12 @@ class State:
     def letters(self) -> Destination:
         return self.destination("letters", JsonSerializer())
 
-    async def run(self, fingerprint: str, *, lost_before: int, visible: int = len(EVENTS)) -> None:
-        """Run a pipeline of today on it until it has caught up."""
+    async def run(
+        self, fingerprint: str, *, lost_before: int, visible: int = len(EVENTS), events: list[bytes] = EVENTS
+    ) -> bool:
+        """Run a pipeline of today on it until it has caught up, or until it stops with an error. Returns which."""
         source = FrozenSource(
-            logs={self.stream.name: log_of(EVENTS[:visible])},
+            logs={self.stream.name: log_of(events[:visible])},
             fingerprint=fingerprint,
             lost_before=lost_before,
             await_time=0.05,
@@ -157,8 +159,7 @@ class State:
                 retry=RetrySettings(max_retries=2, retry_delay=0.05, max_retry_delay=0.1),
             ),
         )
-        report = await pipeline.run(once=True)
-        assert report.ok, report
+        return (await pipeline.run(once=True)).ok
 
     def delivered(self) -> dict[int, int]:
         """How often each event lies in the files of the destination."""
@@ -285,7 +286,7 @@ async def test_a_stream_resumes_without_loss_or_repeat(restore, name, snapshot, 
     begun = snapshot == "first"
     lost_before = 0 if begun else LOST_BEFORE
     fingerprint = "one" if begun else state.snapshot["fingerprint"]
-    await state.run(fingerprint, lost_before=lost_before)
+    assert await state.run(fingerprint, lost_before=lost_before)
     assert state.delivered() == state.expected(gap=not begun)
     async with state.letters() as letters:
         kept = [letter async for letter, _ in kept_letters(letters, state.stream.pipeline)]
@@ -294,8 +295,26 @@ async def test_a_stream_resumes_without_loss_or_repeat(restore, name, snapshot, 
     if memory != "saved":
         return
     before = {key: content for key, content in state.contents() if not key.startswith("state/")}
-    await state.run(fingerprint, lost_before=lost_before)  # nothing is left to do
+    assert await state.run(fingerprint, lost_before=lost_before)  # nothing is left to do
     assert {key: content for key, content in state.contents() if not key.startswith("state/")} == before
+
+
+@pytest.mark.parametrize("name", ["local-field", "local-merged", "local-namespace", "s3-field", "s3-merged"])
+@pytest.mark.parametrize("snapshot", ["lead", "object"])
+async def test_a_batch_begun_without_an_event_is_not_completed_with_it(restore, name, snapshot):
+    if (name, snapshot) not in SNAPSHOTS:
+        pytest.skip("this state was not kept")
+    state = restore(name, snapshot)
+    unread = state.snapshot["last_committed"]["resume_token"]
+    begun = TOKENS.index(unread) + 1
+    healed = [raw.replace(b"flag\x00\x07", b"flag\x00\x01") for raw in EVENTS]
+    before = state.delivered()
+    if not await state.run("two", lost_before=LOST_BEFORE, events=[*EVENTS[:begun], *healed[begun:]]):
+        assert state.delivered() == before  # a record of format 1 does not tell which event was left out
+    assert await state.run("two", lost_before=LOST_BEFORE)
+    found = state.delivered()
+    assert set(found.values()) == {1}
+    assert state.expected(gap=True).items() <= found.items()
 
 
 @pytest.mark.parametrize(
@@ -305,8 +324,8 @@ async def test_a_stream_resumes_without_loss_or_repeat(restore, name, snapshot, 
 )
 async def test_a_definition_that_changes_continues_where_the_recorded_one_ended(restore, name, snapshot, fingerprint):
     state = restore(name, snapshot)
-    await state.run(fingerprint, lost_before=LOST_BEFORE, visible=30)
-    await state.run("five", lost_before=LOST_BEFORE)
+    assert await state.run(fingerprint, lost_before=LOST_BEFORE, visible=30)
+    assert await state.run("five", lost_before=LOST_BEFORE)
     assert state.delivered() == state.expected(gap=True)
 
 
