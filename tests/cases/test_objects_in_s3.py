@@ -240,7 +240,6 @@ async def test_the_newest_of_a_million_objects_is_found_with_few_requests(corpus
 # --- b10: many values
 
 
-@pytest.mark.xfail(strict=True, reason="B13: write_timeout bounds the time without progress")
 def test_a_batch_of_many_files_may_take_longer_than_the_time_without_progress(fake_s3, case, database):
     """b10: one file a value; an attempt took longer than write_timeout, and each retry began again."""
     fake_s3.delays["Put"] = 0.2

@@ -74,7 +74,6 @@ def test_a_start_that_is_out_of_range_is_a_configuration_error(case, database, w
     assert not list((early.folder / "state").rglob("*.json"))
 
 
-@pytest.mark.xfail(strict=True, reason="A10: what identifies a deployment is not read yet")
 def test_another_cluster_of_the_same_name_is_not_taken_for_the_same_deployment(case, database, tmp_path, mongodb_uri):
     """c22: both are called `secantus`; the URI names another one."""
     moved = case([f"{database.name}.c"])
