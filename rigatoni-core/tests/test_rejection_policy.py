@@ -170,6 +170,19 @@ def test_D5_a_destination_that_names_one_at_a_time_ends_with_the_same_letters():
     run_virtual(main())
 
 
+def test_D8_events_rejected_in_several_rounds_of_one_batch_count_together():
+    async def main():
+        log, heard = log_of(50, 0, 7, 8, 49), Heard()
+        destination = Picky(at_a_time=1)
+        assert (await pipeline(log, destination, Letters(), heard=heard, max_rejected=4).run(once=True)).ok
+        assert [notice.events for notice in heard.notices if isinstance(notice, EventsRejected)] == [4]
+
+        report = await pipeline(log, Picky(at_a_time=1), Letters(), max_rejected=3).run(once=True)
+        assert isinstance(report.workers["shop.orders"].error, TooManyRejectedError)
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("fault", [DownError("down"), HANG])
 def test_D6_while_the_dead_letter_store_is_down_nothing_is_skipped_and_the_worker_is_failing(fault):
     async def main():
