@@ -224,9 +224,9 @@ async def test_H7_midnight_cuts_the_batch_and_each_event_is_in_its_own_partition
     all_tokens = tokens_of(rest)
     async with LocalDestination(path=tmp_path, serializer=serializer, partition_by=("day",)) as destination:
         await destination.begin(STREAM, definition, START)
-        assert destination.cut(rest) == 2
+        assert destination.split(rest) == 2
         assert await destination.write_batch(rest[:2]) is None
-        assert destination.cut(rest[2:]) == 2
+        assert destination.split(rest[2:]) == 2
         assert await destination.write_batch(rest[2:]) is None
     files = written(tmp_path / STREAM.key)
     assert {path.split("/")[0]: tokens for path, tokens in files.items()} == {

@@ -228,7 +228,7 @@ class World:
                 while (index := self.index_after(position)) < len(self.raws):
                     stop = min(index + limit, len(self.raws))
                     batch = batch_of(self.raws[index:stop], stream=STREAM, after=position)
-                    batch = batch[: chain.layout.cut(batch)]
+                    batch = batch[: chain.layout.split(batch)]
                     while fixed := chain.write(batch):
                         raws = self.raws[index : self.index_after(fixed)]
                         batch = batch_of(raws, stream=STREAM, after=position)

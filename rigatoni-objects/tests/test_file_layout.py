@@ -116,8 +116,8 @@ def test_a_batch_ends_where_the_finest_unit_of_the_template_ends():
     layout = FileLayout(Inner(), folder_template="{hour}/{date}")
     times = [0, 3599, 3600, 86400]
     batch = batch_of(event_document(n, clusterTime=BsonTimestamp(t + 1_700_006_400, 1)) for n, t in enumerate(times))
-    assert layout.cut(batch) == 2
-    assert layout.cut(batch[2:]) == 1
+    assert layout.split(batch) == 2
+    assert layout.split(batch[2:]) == 1
 
 
 def test_the_only_path_is_the_parts_path_where_there_can_be_but_one():

@@ -222,7 +222,7 @@ class Chain:
                 f"{self.stream}: nothing was decided by begin() before the first write",
                 remedy="Call begin() first; the engine does.",
             )
-        together = self.layout.cut(events)
+        together = self.layout.split(events)
         if together < len(events):
             return events[:together].end  # a batch never lies in two partitions of time, nor has too many objects
         try:

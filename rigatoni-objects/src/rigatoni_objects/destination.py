@@ -144,9 +144,9 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
         store = self.store(Stream(pipeline, "*").key.rpartition("/")[0])
         return documents_of(partial(written, store), store.read, self.serializer)
 
-    def cut(self, events: EventBatch) -> int:
+    def split(self, events: EventBatch) -> int:
         """Batches end where a time partition ends, and where they would have too many objects."""
-        return self.layout.cut(events)
+        return self.layout.split(events)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """See `FileLayout.advice`."""

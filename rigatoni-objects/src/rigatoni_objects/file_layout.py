@@ -88,15 +88,15 @@ class FileLayout:
             record["folder_template"] = self.folder_template
         return record
 
-    def cut(self, events: EventBatch) -> int:
+    def split(self, events: EventBatch) -> int:
         """How many leading events lie in one time partition, and in `max_objects` objects at most.
 
         Looks at two positions where all lie in one partition, and at the events only where they decide about their
         folders and are more than `max_objects`.
         """
-        return self._cut_by_objects(events, self._cut_by_time(events))
+        return self._split_by_objects(events, self._split_by_time(events))
 
-    def _cut_by_objects(self, events: EventBatch, stop: int) -> int:
+    def _split_by_objects(self, events: EventBatch, stop: int) -> int:
         if stop <= self.max_objects or not self.is_split(events.stream):
             return stop
         collection, places = only_collection(events.stream), set[Place]()
@@ -106,7 +106,7 @@ class FileLayout:
                 return index
         return stop
 
-    def _cut_by_time(self, events: EventBatch) -> int:
+    def _split_by_time(self, events: EventBatch) -> int:
         if not len(events) or not (unit := self._folders.unit(events.first.cluster_time)):
             return len(events)
         if self._folders.unit(events.end.cluster_time) == unit:
@@ -125,7 +125,7 @@ class FileLayout:
     def only_path(self, first: Position, stream: Stream) -> str | None:
         """The path of a batch's only file; None where the events decide about their folders, so that it may have more.
 
-        Holds for every batch that was cut as `cut` says.
+        Holds for every batch that `split` has limited.
         """
         if self.is_split(stream):
             return None
@@ -158,9 +158,9 @@ class FileLayout:
         collection = only_collection(events.stream)
         by_event = self.is_split(events.stream)
         start = 0
-        while start < len(events):  # once, where the batch was cut as `cut` says
+        while start < len(events):  # once, if `split` has limited the batch
             rest = events[start:]
-            time, stop = rest.first.cluster_time, start + self._cut_by_time(rest)
+            time, stop = rest.first.cluster_time, start + self._split_by_time(rest)
             if by_event:
                 for place, indices in self._by_place(events, range(start, stop), time, collection).items():
                     groups.setdefault(self._folders.folder(place), []).extend(indices)

@@ -127,8 +127,8 @@ class Destination(Managed):
         """Write the batch. It may hold no event (all were rejected): its range still counts as written.
 
         Returns None when all of it is durable once `flush` returns. Returns a position where an earlier run fixed
-        another end for the batch that begins with this first event: the caller cuts the batch there (or reads on
-        until there) and calls again. May be called again with the same batch after any error or cancellation.
+        another end for the batch that begins with this first event: the caller realigns the batch (splits it, or reads
+        on until there) and calls again. May be called again with the same batch after any error or cancellation.
 
         Raises `RejectedEventsError` naming all events that can never be written, before anything of the batch is
         visible; a `Transient` `DestinationError` where trying again may help; any other where it can not.
@@ -223,8 +223,8 @@ class BatchSplitter(ABC):
     """Optional ability of a destination: some neighbouring events must not share a batch."""
 
     @abstractmethod
-    def cut(self, events: EventBatch) -> int:
-        """How many leading events (1 to len) may share a batch. Must be cheap where all may; no I/O."""
+    def split(self, events: EventBatch) -> int:
+        """Return how many leading events (1 to len) may share a batch. Must be cheap if all may; does no I/O."""
 
 
 class Prefetching(ABC):

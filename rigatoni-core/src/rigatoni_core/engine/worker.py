@@ -158,7 +158,7 @@ class Worker:
             self.stream,
             self.gaps.sifted(self.recovery.read(position)),
             self.settings,
-            split=self.destination.cut if isinstance(self.destination, BatchSplitter) else len,
+            split=self.destination.split if isinstance(self.destination, BatchSplitter) else len,
             eager=self._once,
             budget=self._budget,
             prefetching=self.destination if isinstance(self.destination, Prefetching) else None,
