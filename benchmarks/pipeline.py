@@ -69,7 +69,7 @@ class MemorySource(Source):
         return [f"bench.events{number or ''}" for number in range(self._streams)]
 
     def definition(self, stream: Stream) -> Definition:
-        return Definition("", "bench", {})
+        return Definition("bench", {})
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         position = Position(ResumeToken('{"_data":"begin"}'), "bench", Timestamp(START, 0))

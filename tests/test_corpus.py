@@ -67,7 +67,7 @@ class FrozenSource(ScriptedSource):
     decoder: ClassVar[Decoder] = MongoDBSource.decoder
 
     def definition(self, stream: Stream) -> Definition:
-        return Definition("rs0", self.fingerprint, {"watch": [stream.name], "version": self.fingerprint})
+        return Definition(self.fingerprint, {"watch": [stream.name], "version": self.fingerprint})
 
     def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[Any]:
         if after is not None:

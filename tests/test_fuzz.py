@@ -30,7 +30,7 @@ from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 from rigatoni_testing.strategies import damaged
 
 STREAM = Stream("p", "shop.orders")
-POSITION = Position(ResumeToken('{"_data":"8265"}'), "f", Timestamp(1_700_000_000, 2), 3, "rs0")
+POSITION = Position(ResumeToken('{"_data":"8265"}'), "f", Timestamp(1_700_000_000, 2), 3)
 CHECKPOINT = dump_checkpoint(STREAM, Checkpoint(POSITION, 7, 2, (Gap("lost", POSITION, POSITION),)))
 DEFINITION = DefinitionRecord(
     number=1,

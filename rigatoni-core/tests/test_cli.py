@@ -58,7 +58,7 @@ class ToySource(Source, ConfigLinter):
         return ["toy.a"]
 
     def definition(self, stream):
-        return Definition("toy", "f", {})
+        return Definition("f", {})
 
     def advice(self, settings):
         return ("a toy is no database",)

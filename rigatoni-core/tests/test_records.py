@@ -27,7 +27,6 @@ positions = st.builds(
     st.text(max_size=20),
     st.none() | st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)),
     st.integers(0, 10**9),
-    st.text(max_size=20),
 )
 ids = st.lists(st.text(), max_size=3).map(tuple)
 identities = st.builds(Identity, st.text(), st.text(), st.none() | ids, ids)

@@ -133,7 +133,7 @@ def test_what_is_no_letter_is_told_after_the_letters():
         kept = Readable()
         await keep(LETTERS[:1], kept)
         newer = decode(LETTERS[1].document(DECODER))
-        newer["deadLetter"]["format"] = 2
+        newer["deadLetter"]["format"] = 99
         strange = {"strange": 1}
         kept.documents += [("p.dead-letters", strange), ("p.dead-letters", newer), ("p.replay-marks", strange)]
         await keep(LETTERS[2:3], kept)

@@ -18,7 +18,7 @@ def serializer() -> TokenLines:
 
 @pytest.fixture
 def definition() -> Definition:
-    return Definition("", "fingerprint", {"watch": "shop.orders"})
+    return Definition("fingerprint", {"watch": "shop.orders"})
 
 
 @pytest.fixture

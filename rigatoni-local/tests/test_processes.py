@@ -18,7 +18,7 @@ from rigatoni_testing.serializers import TokenLines
 
 EVENTS = 60
 STREAM = Stream("lake", "shop.*")
-DEFINITION = Definition("", "fingerprint", {})
+DEFINITION = Definition("fingerprint", {})
 DOCUMENTS = [
     event_document(number, ns={"db": "shop", "coll": "abc"[number * 7 % 5 % 3]}, padding="x" * 200)
     for number in range(EVENTS)
@@ -41,7 +41,7 @@ documents = [
 whole = batch_of(documents, stream=Stream("lake", "shop.*"))
 tokens = [whole.token_and_time(index)[0] for index in range(count)]
 chain = LocalDestination(path=folder, serializer=TokenLines(), partition_by=("namespace",)).chain(whole.stream)
-position = chain.begin(Definition("", "fingerprint", {}), chain.last_committed() or START)
+position = chain.begin(Definition("fingerprint", {}), chain.last_committed() or START)
 index = tokens.index(position.resume_token) + 1 if position != START else 0
 print("ready", flush=True)
 sys.stdin.readline()
@@ -147,7 +147,7 @@ async def test_I3_a_paused_owner_holds_up_nobody_who_takes_over(tmp_path, paused
 async def test_J5_a_changed_definition_waits_for_a_write_in_flight_and_says_so(
     tmp_path, serializer, paused, monkeypatch
 ):
-    changed = Definition("", "changed", {})
+    changed = Definition("changed", {})
     monkeypatch.setattr(module, "BEGIN_TIMEOUT", 0.2)
     async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
         with pytest.raises(LocalBusyError, match="another process") as caught:
@@ -167,7 +167,7 @@ def test_J5_a_running_old_instance_stops_at_its_next_write(tmp_path, serializer,
     while not written(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.001)
     new = chain_of(tmp_path)
-    position = new.begin(Definition("", "changed", {}), START)
+    position = new.begin(Definition("changed", {}), START)
     whole = batch_of(DOCUMENTS, stream=STREAM)
     index = whole.index_of(position.resume_token)
     _, complaint = old.communicate(timeout=60)

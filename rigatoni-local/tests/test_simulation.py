@@ -223,7 +223,7 @@ class World:
             ).chain(STREAM)
             position = checkpoint or chain.last_committed() or now
             try:
-                position = chain.begin(Definition("", f"layout {layout}", {}), position)
+                position = chain.begin(Definition(f"layout {layout}", {}), position)
                 self.checkpoints.append(position)
                 while (index := self.index_after(position)) < len(self.raws):
                     stop = min(index + limit, len(self.raws))

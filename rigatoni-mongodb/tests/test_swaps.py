@@ -148,7 +148,7 @@ def often(monkeypatch):
 def detector_of(deployment, watch="rs2.*", *, sharded=False, filtered=False):
     return SwapDetector(
         Watch.parse(watch),
-        Definition("rs", "f", {}),
+        Definition("f", {}),
         deployment.catalog,
         deployment.changes,
         sharded=sharded,

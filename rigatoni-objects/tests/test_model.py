@@ -188,7 +188,7 @@ class World:
             for _ in range(30):
                 try:
                     at = position or chain.last_committed() or now
-                    position = chain.begin(Definition("", f"layout {layout}", {}), at)
+                    position = chain.begin(Definition(f"layout {layout}", {}), at)
                     self.checkpoints.append(position)
                     while (index := self.index_after(position)) < EVENTS:
                         stop = min(index + limit, EVENTS)
@@ -377,7 +377,7 @@ def test_the_model_finds_what_is_wrong(chain: type[ModelChain]) -> None:
     raise AssertionError(f"{chain.__name__} was not noticed")
 
 
-LAYOUT, DEFINITION = FileLayout(TokenLines()), Definition("", "fingerprint", {})
+LAYOUT, DEFINITION = FileLayout(TokenLines()), Definition("fingerprint", {})
 
 
 @pytest.mark.parametrize("metadata_limit", [0, 2000])

@@ -31,7 +31,7 @@ def serializer() -> TokenLines:
 
 @pytest.fixture
 def definition() -> Definition:
-    return Definition("", "fingerprint", {"watch": "shop.orders"})
+    return Definition("fingerprint", {"watch": "shop.orders"})
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ async def test_without_conditional_put_names_are_looked_for_first_and_the_level_
         metadata = it.metadata()
         assert metadata.delivery is Delivery.SINGLE_WRITER_ONCE
         assert "conditional_put is off" in metadata.conditions[0]
-        await it.begin(STREAM, Definition("", "f", {}), START)
+        await it.begin(STREAM, Definition("f", {}), START)
         whole = batch_of(event(number) for number in range(4))
         assert await it.write_batch(whole[:2]) is None
-        assert await it.begin(STREAM, Definition("", "f", {}), START) == START
+        assert await it.begin(STREAM, Definition("f", {}), START) == START
         assert await it.write_batch(whole[:3]) == whole[:2].end
         assert await it.write_batch(whole[2:]) is None
     assert not [request for request in proxy.requests if "if-none-match" in request.headers]

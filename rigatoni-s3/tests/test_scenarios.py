@@ -437,10 +437,10 @@ async def test_the_deployment_is_on_record_from_the_first_start_on(destination):
     one, other = Identity("rs0", "replica-set:1", ("a", "b")), Identity("rs0", "replica-set:2", ("c",))
     async with destination() as it:
         assert await it.recorded_identity(STREAM) == Identity()
-        await it.begin(STREAM, Definition("rs0", "f", {}, identity=one), START)
+        await it.begin(STREAM, Definition("f", {}, identity=one), START)
     async with destination() as it:
         assert await it.recorded_identity(STREAM) == one
-        await it.begin(STREAM, Definition("rs0", "changed", {}, identity=other), START)
+        await it.begin(STREAM, Definition("changed", {}, identity=other), START)
         assert await it.recorded_identity(STREAM) == other
 
 

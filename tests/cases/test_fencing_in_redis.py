@@ -14,7 +14,7 @@ from rigatoni_testing.scripted import Bucket, BucketDestination, Log, ScriptedSo
 
 
 def checkpoint(number: int, token: int = 0) -> Checkpoint:
-    position = Position(ResumeToken(f'{{"_data":"{number}"}}'), "fp", Timestamp(1_700_000_000, number), 1, "rs0")
+    position = Position(ResumeToken(f'{{"_data":"{number}"}}'), "fp", Timestamp(1_700_000_000, number), 1)
     return Checkpoint(position, number, token)
 
 
@@ -114,7 +114,7 @@ async def test_a_position_that_a_person_set_is_where_the_next_run_begins(server,
         if lost:
             forget(server, stream)
         lease = await operator.acquire(stream, owner="operator", ttl=30)
-        twenty = Position(log.tokens[19], "fingerprint", log.times[19], 1, "scripted")
+        twenty = Position(log.tokens[19], "fingerprint", log.times[19], 1)
         await operator.save_resume_token(stream, Checkpoint(twenty, 0, lease.fencing_token))
         await operator.release(lease)
         assert await run(RedisStateStore(url=Secret(server.url))) == log.tokens[20:]

@@ -13,7 +13,7 @@ from rigatoni_local.destination import LocalDestination
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 from rigatoni_testing.serializers import TokenLines
 
-DEFINITION = Definition("", "fingerprint", {"watch": "shop.orders"})
+DEFINITION = Definition("fingerprint", {"watch": "shop.orders"})
 VALUES = ["DE", "de", "DE", "De", "FR", "café", "cafe\u0301", "CAFÉ", "ß", "SS", "straße", "STRASSE"]
 
 

@@ -23,7 +23,7 @@ from rigatoni_testing.serializers import TokenLines
 
 MIB = 2**20
 RETRY = "[pipeline.retry]\nmax_retries = 1\nretry_delay = 0.1\nmax_retry_delay = 0.2"
-DEFINITION = Definition("", "fingerprint", {"watch": "shop.orders"})
+DEFINITION = Definition("fingerprint", {"watch": "shop.orders"})
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def lake_of(count: int, corpus: str) -> tuple[FakeS3, Stream, Callable[[int], Po
 
     def position(number: int, *, after: bool) -> Position:
         token = json.dumps({"_data": f"82{number:012X}"})
-        return Position(ResumeToken(token), "one", Timestamp(FIRST + number * 60, 1), int(after), "rs0")
+        return Position(ResumeToken(token), "one", Timestamp(FIRST + number * 60, 1), int(after))
 
     def key(number: int) -> str:
         first = position(number, after=False)

@@ -103,7 +103,7 @@ async def begun(tmp_path: Path) -> AsyncIterator[tuple[EventBatch, Path]]:
     Lenient.strict = True
 
 
-_DEFINITION = Definition("", "fingerprint", {"watch": "shop.*"})
+_DEFINITION = Definition("fingerprint", {"watch": "shop.*"})
 
 
 def _lenient(lake: Path) -> LocalDestination:

@@ -134,7 +134,7 @@ async def test_a_state_folder_that_hangs_takes_no_more_threads_with_time(tmp_pat
 
     class Hanging(ScriptedSource):
         def definition(self, stream):
-            return Definition("", "fingerprint", {})
+            return Definition("fingerprint", {})
 
     pipeline = Pipeline(
         name="p",

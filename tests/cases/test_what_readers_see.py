@@ -134,7 +134,7 @@ async def test_a_folder_names_a_value_as_plain_json_spells_it(tmp_path, kind):
     """b05: a UUID became the repr of Python bytes."""
     lake = LocalDestination(path=tmp_path, serializer=JsonSerializer(), partition_by=("field:tenant",))
     async with lake:
-        await lake.begin(STREAM, Definition("", "fingerprint", {}), START)
+        await lake.begin(STREAM, Definition("fingerprint", {}), START)
         assert await lake.write_batch(batch_of([event_document(0, fullDocument={"tenant": VALUES[kind]})])) is None
     (path,) = [path for path in tmp_path.rglob("*.ndjson") if "_rigatoni" not in path.parts]
     spelled = path.parent.name.removeprefix("tenant=")

@@ -74,7 +74,7 @@ class TemplateSource(Source):
         return ["lines"]
 
     def definition(self, stream: Stream) -> Definition:
-        return Definition("", "lines", {"path": str(self.path)})
+        return Definition("lines", {"path": str(self.path)})
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """See `Source`. A fresh stream begins at the file's end."""

@@ -139,19 +139,12 @@ class Reader:
         if self.start_at and opening.operation_time:  # of an idle deployment it may lie before the wanted time
             bound = min(self.start_at, opening.operation_time.next())
         token = token_text(opening.token) if opening.token else time_token(self.start_at or bound or Timestamp(0, 1))
-        position = Position(token, self.definition.fingerprint, bound, 0, self.definition.deployment)
+        position = Position(token, self.definition.fingerprint, bound, 0)
         return high_water_mark(position, opening.token, token, opening.operation_time) if opening.token else position
 
     async def _go_on(self, after: Position) -> None:
         """Open after a saved position; one with another fingerprint never by its token alone."""
-        if after.deployment and not _same_deployment(after.deployment, self.definition.deployment):
-            raise MongoDBPositionLostError(
-                f"{self.stream}: the saved position belongs to the deployment {after.deployment!r}, "
-                f"this is {self.definition.deployment!r}"
-            )
-        self.position = attrs.evolve(
-            after, fingerprint=self.definition.fingerprint, deployment=self.definition.deployment
-        )
+        self.position = attrs.evolve(after, fingerprint=self.definition.fingerprint)
         if after.fingerprint == self.definition.fingerprint or after.cluster_time is None:
             self._cursor = await self._open_after(after)
         else:
@@ -275,9 +268,3 @@ class Reader:
         if cursor is not None:
             with suppress(PyMongoError):  # a cursor that can not be closed is forgotten by the server
                 await cursor.close()
-
-
-def _same_deployment(saved: str, present: str) -> bool:
-    """Names must agree; ids, after a slash, only where both are known."""
-    (name, _, number), (other_name, _, other) = saved.partition("/"), present.partition("/")
-    return name == other_name and (not number or not other or number == other)

@@ -46,7 +46,7 @@ def position_at(time: Timestamp, definition: Definition, now: Timestamp | None =
     cluster time never lies after it: such a position would look like one of another deployment.
     """
     bound = min(time, now.next()) if now else time
-    return Position(time_token(time), definition.fingerprint, bound, 0, definition.deployment)
+    return Position(time_token(time), definition.fingerprint, bound, 0)
 
 
 def position_after(text: str, time: Timestamp | None, definition: Definition) -> Position:
@@ -63,12 +63,12 @@ def position_after(text: str, time: Timestamp | None, definition: Definition) ->
         ) from None
     inside = time_of_token(document)
     if time is None and inside is not None and inside.seconds <= clock() + 86_400:  # else the token is opaque
-        return Position(token_text(document), definition.fingerprint, inside, 1, definition.deployment)
+        return Position(token_text(document), definition.fingerprint, inside, 1)
     if time is None:
         raise MongoDBConfigurationError(
             "this server's tokens do not tell their time", remedy="Say it too: --at TIME, that of the event or earlier."
         )
-    return Position(token_text(document), definition.fingerprint, time, 0, definition.deployment)
+    return Position(token_text(document), definition.fingerprint, time, 0)
 
 
 def after_position(position: Position, what: str, *, option: str = "startAfter") -> Start:

@@ -207,7 +207,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
         text = json.dumps(details, sort_keys=True)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         identity = self._identity.identity(Watch.parse(stream.name)) if self._identity else Identity()
-        return Definition(identity.name, fingerprint, details, self._uncertain(), identity=identity)
+        return Definition(fingerprint, details, self._uncertain(), identity=identity)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Filters that drop deletes, options of the URI that the driver does not know, a pool that is too small.

@@ -131,7 +131,7 @@ class SwapDetector:
         gaps = [*self._told(before, changes)]
         told = {name for event in changes for name in (event.namespace, target_of(event)) if name}
         replaced = [name for name, uuid in after.items() if before.get(name, uuid) != uuid]
-        place = Position(time_token(now.end), self._definition.fingerprint, now.end, 0, self._definition.deployment)
+        place = Position(time_token(now.end), self._definition.fingerprint, now.end, 0)
         untold = [name for name in replaced if name not in told and Namespace(name.database) not in told]
         return gaps if self._sharded else [*gaps, *(_gap(_UNTOLD, name, name, place) for name in untold)]
 
@@ -158,7 +158,7 @@ class SwapDetector:
     def _place(self, event: ChangeEvent) -> Position:
         """Right after this event. The same however the event was found, so that its gap is recorded once."""
         definition = self._definition
-        return Position(event.resume_token, definition.fingerprint, event.cluster_time, 1, definition.deployment)
+        return Position(event.resume_token, definition.fingerprint, event.cluster_time, 1)
 
     def _new(self, gaps: Iterable[Gap]) -> list[Gap]:
         """Those that were not reported before."""

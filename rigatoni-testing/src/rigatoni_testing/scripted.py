@@ -82,7 +82,7 @@ class ScriptedSource(Source):
         return list(self.logs)
 
     def definition(self, stream: Stream) -> Definition:
-        return Definition("scripted", self.fingerprint, {"watch": stream.name}, identity=self.identity)
+        return Definition(self.fingerprint, {"watch": stream.name}, identity=self.identity)
 
     def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
         log = self.logs[stream.name]
@@ -129,7 +129,7 @@ class ScriptedSource(Source):
     def _mark(self, log: Log, index: int) -> Position:
         """A position between events, as a server's post-batch resume token is one."""
         time = log.times[index - 1].next() if index else Timestamp(0, 0)
-        return Position(ResumeToken(f"mark:{index}"), self.fingerprint, time, 0, "scripted")
+        return Position(ResumeToken(f"mark:{index}"), self.fingerprint, time, 0)
 
     @staticmethod
     def _heartbeat(log: Log, position: Position, index: int) -> Heartbeat:

@@ -227,14 +227,13 @@ class Position:
     `cluster_time` is a lower bound: no event before it is still to come. `ordinal` counts the events of exactly this
     cluster time that lie before the position (all events of a transaction share one cluster time), so that
     `(cluster_time, ordinal)` orders positions of one stream. `fingerprint` tells what defined the stream when the
-    position was taken, `deployment` which cluster it belongs to.
+    position was taken.
     """
 
     resume_token: ResumeToken = attrs.field(repr=lambda token: f"#{token_hash(token)}")
     fingerprint: str
     cluster_time: Timestamp | None = None
     ordinal: int = 0
-    deployment: str = ""
 
     @property
     def of_event(self) -> "Position | None":
@@ -248,7 +247,7 @@ class Position:
 
     def moved(self, resume_token: ResumeToken, cluster_time: Timestamp | None, ordinal: int) -> "Position":
         """The position at another place of the same stream."""
-        return Position(resume_token, self.fingerprint, cluster_time, ordinal, self.deployment)
+        return Position(resume_token, self.fingerprint, cluster_time, ordinal)
 
 
 @attrs.frozen
@@ -300,7 +299,7 @@ class Checkpoint:
 
 @attrs.frozen
 class Definition:
-    """What makes a stream the stream it is: the deployment and what is watched, filtered and looked up.
+    """What makes a stream the stream it is: what is watched, filtered and looked up.
 
     `fingerprint` is short and changes whenever `details` (plain JSON values, for people and for records) do.
     `uncertain` lists, in words, what makes a second reading of the same events differ from the first: with any of
@@ -309,7 +308,6 @@ class Definition:
     `identity` is for recognizing the deployment later; it is not part of what is defined.
     """
 
-    deployment: str
     fingerprint: str
     details: Mapping[str, Any]
     uncertain: tuple[str, ...] = ()

@@ -39,22 +39,20 @@ def position_record(position: Position) -> dict[str, Any]:
         "utc": datetime.fromtimestamp(time.seconds, UTC).isoformat() if time else None,
         "ordinal": position.ordinal,
         "fingerprint": position.fingerprint,
-        "deployment": position.deployment,
     }
 
 
 def read_position(record: Mapping[str, Any]) -> Position:
     """The position of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
     time = record["cluster_time"]
-    token, fingerprint, deployment = record["resume_token"], record["fingerprint"], record["deployment"]
-    if not (isinstance(token, str) and isinstance(fingerprint, str) and isinstance(deployment, str)):
-        raise TypeError("a position's token, fingerprint and deployment are texts")
+    token, fingerprint = record["resume_token"], record["fingerprint"]
+    if not (isinstance(token, str) and isinstance(fingerprint, str)):
+        raise TypeError("a position's token and fingerprint are texts")
     return Position(
         ResumeToken(token),
         fingerprint,
         _timestamp(int(time[0]), int(time[1])) if time is not None else None,
         int(record["ordinal"]),
-        deployment,
     )
 
 

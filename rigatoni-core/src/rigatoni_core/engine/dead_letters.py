@@ -11,8 +11,8 @@ from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, ResumeToken, Stream, token_hash
 from rigatoni_core.api.records import position_record, read_position
 
-FORMAT = 1
-"""The letters' format version. A newer one is refused, never guessed at."""
+FORMAT = 2
+"""The letters' format version. A newer one is refused, never guessed at. In 1 a position names its deployment."""
 
 _LONGEST = 10_000
 """Characters of an error's text; some quote a whole document."""

@@ -47,5 +47,5 @@ class SingleEventWriter:
         await self._destination.flush()
 
 
-_DEFINITION = Definition("", "single-events", {"holds": "single events, each a batch of its own"}, layout_counts=False)
+_DEFINITION = Definition("single-events", {"holds": "single events, each a batch of its own"}, layout_counts=False)
 """The same for every deployment and layout: a new definition would let an event be written again."""

@@ -26,7 +26,7 @@ from rigatoni_testing.contracts.obligations import (
 )
 from rigatoni_testing.serializers import TokenLines
 
-DEFINITION = Definition("", "fingerprint", {"watch": "shop.orders"})
+DEFINITION = Definition("fingerprint", {"watch": "shop.orders"})
 _ORDER = list(Delivery)
 
 

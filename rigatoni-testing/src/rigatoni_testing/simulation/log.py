@@ -15,7 +15,6 @@ from rigatoni_core.api.events import ChangeEvent, Namespace, Operation, Position
 from rigatoni_core.api.segments import Segment
 
 BEGINNING = 1_700_002_760  # 40 seconds before a full hour
-DEPLOYMENT = "simulated"
 
 
 class EventLog:
@@ -103,7 +102,7 @@ class EventLog:
             time = self.times[index]
         elif index:
             time = max(time, self.times[index - 1].next())
-        return Position(ResumeToken(f"h{index}"), fingerprint, time, ordinal, DEPLOYMENT)
+        return Position(ResumeToken(f"h{index}"), fingerprint, time, ordinal)
 
     def batch(self, after: Position, start: int, stop: int) -> EventBatch:
         """Events `start` to `stop - 1`, as one answer of the server."""

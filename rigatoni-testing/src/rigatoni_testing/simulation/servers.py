@@ -12,7 +12,7 @@ from rigatoni_core.api.events import Checkpoint, Definition, Position, Stream
 from rigatoni_core.builtin.memory import MemoryStateStore
 
 from rigatoni_testing.simulation.ledger import Ledger
-from rigatoni_testing.simulation.log import DEPLOYMENT, EventLog
+from rigatoni_testing.simulation.log import EventLog
 from rigatoni_testing.simulation.network import Network, world_time
 from rigatoni_testing.simulation.schedule import Server
 
@@ -39,7 +39,7 @@ class ModelSource(Source):
 
     def definition(self, stream: Stream) -> Definition:
         """See `Source`."""
-        return Definition(DEPLOYMENT, self.fingerprint, {"watch": stream.name})
+        return Definition(self.fingerprint, {"watch": stream.name})
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         """See `Source`."""

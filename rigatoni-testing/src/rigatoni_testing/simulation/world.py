@@ -297,7 +297,7 @@ class World:
         log, number, bucket = account.log, self.ledger.durable(account), account.bucket
         if bucket is None or number is None or number == len(log):
             return
-        first = Position(log.tokens[number], "foreign", log.times[number], log.ordinals[number], "elsewhere")
+        first = Position(log.tokens[number], "foreign", log.times[number], log.ordinals[number])
         layout = FileLayout(Numbers(), **self.schedule.layout.options)
         newest = max(len(bucket.definitions) - 1, 0)
         if bucket.carries:
