@@ -150,6 +150,8 @@ class Network:
         process = self.process
         if (late := process.frozen_seconds - frozen_seconds) > 0 and not process.dead:
             in_world(running_loop(), late, self._expect_abandoned, what, done, process.frozen_seconds)
+        elif process.frozen and not process.dead:  # since the very moment at which this began to wait
+            self.expect_abandoned(what, done)
         elif not done() and not process.dead:
             self.complain(f"{process.name} waits for the {what} longer than {PATIENCE} s")
 
