@@ -21,7 +21,10 @@ class ObjectStore(ABC):
     metadata_limit: int
     """Bytes of record (names and values together) that an object can carry. 0: none; records are objects themselves."""
     ordered: bool = True
-    """Whether `keys` returns keys in the order of their UTF-8 bytes and honours `after`."""
+    """Whether `keys` returns keys in the order of their UTF-8 bytes and honours `after`.
+
+    A store may sort a folder by its name without the slash: nothing depends on how `a/b` and `a.b` are ordered.
+    """
     folds_case: bool = False
     """Whether names that differ only by case or by Unicode normalization name the same object."""
     key_limit: int = 0

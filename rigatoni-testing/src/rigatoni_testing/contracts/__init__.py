@@ -11,6 +11,7 @@ does not keep a promise says so by a failing test, never by a test that is not t
 from rigatoni_testing.contracts.destination import DestinationContract, Place
 from rigatoni_testing.contracts.lease import LeaseContract
 from rigatoni_testing.contracts.listener import ListenerContract
+from rigatoni_testing.contracts.objects import ObjectStoreContract
 from rigatoni_testing.contracts.plugin import PluginContract
 from rigatoni_testing.contracts.serializer import SerializerContract
 from rigatoni_testing.contracts.source import Origin, SourceContract
@@ -20,6 +21,7 @@ __all__ = [
     "DestinationContract",
     "LeaseContract",
     "ListenerContract",
+    "ObjectStoreContract",
     "Origin",
     "Place",
     "PluginContract",

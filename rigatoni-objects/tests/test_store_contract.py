@@ -1,0 +1,26 @@
+"""The store in memory, with which the other tests here work, keeps the contract of stores."""
+
+import pytest
+from rigatoni_testing.contracts import ObjectStoreContract
+from rigatoni_testing.objects import MemoryObjects, MemoryStore
+
+
+class TestMemoryStore(ObjectStoreContract):
+    @pytest.fixture
+    def make(self):
+        objects = MemoryObjects()
+        return lambda: MemoryStore(objects)
+
+
+class TestMemoryStoreWithoutOrder(ObjectStoreContract):
+    @pytest.fixture
+    def make(self):
+        objects = MemoryObjects()
+        return lambda: MemoryStore(objects, ordered=False)
+
+
+class TestMemoryStoreWithoutRecords(ObjectStoreContract):
+    @pytest.fixture
+    def make(self):
+        objects = MemoryObjects()
+        return lambda: MemoryStore(objects, metadata_limit=0)
