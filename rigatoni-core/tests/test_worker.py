@@ -10,6 +10,7 @@ from rigatoni_core.api.errors import (
     PositionLostError,
     SourceError,
     StateStoreError,
+    StreamEndedError,
     Transient,
 )
 from rigatoni_core.api.events import Stream
@@ -555,6 +556,27 @@ def test_a_right_that_is_taken_away_ends_the_worker_where_the_policy_is_to_stop(
         source = ScriptedSource(logs={"a.b": log}, start=0, reply_events=5, faults={15: NoRightToReadError("no")})
         report = await pipeline(source, RecordingDestination(), on_failure="stop").run(once=True)
         assert isinstance(report.workers["a.b"].error, NoRightToReadError)
+
+    run_virtual(main())
+
+
+def test_a_source_that_ends_a_stream_is_read_again_and_the_worker_says_so():
+    class Ending(ScriptedSource):
+        async def read(self, stream, *, after):
+            count = 0
+            async for item in ScriptedSource.read(self, stream, after=after):
+                yield item
+                count += 1
+                if count == 3:
+                    return
+
+    async def main():
+        log, destination, heard = log_of(100), RecordingDestination(), Heard()
+        source = Ending(logs={"a.b": log}, start=0, reply_events=10)
+        report = await pipeline(source, destination, heard=heard, on_failure="restart").run(once=True)
+        assert report.ok
+        assert destination.tokens == log.tokens
+        assert {type(notice.error) for notice in heard.of(WorkerFailing)} == {StreamEndedError}
 
     run_virtual(main())
 

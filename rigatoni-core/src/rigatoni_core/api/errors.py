@@ -11,6 +11,7 @@
         PositionLostError         the saved position cannot be resumed from
           TokenRefusedError         not by its token, but the history may reach back to it
         OtherDeploymentError      the source reads another deployment than before
+        StreamEndedError          the source ended a stream, although a stream has no end
       DestinationError          the destination failed
         ForeignObjectError        something that is not ours stands under our name
         DefinitionChangedError    another owner changed the stream's definition
@@ -144,6 +145,13 @@ class OtherDeploymentError(SourceError):
         "Correct the source's uri; no position and no file was changed. If the uri is right, run `rigatoni state "
         "confirm-deployment FILE`."
     )
+
+
+class StreamEndedError(SourceError, Transient):
+    """`Source.read` returned. A stream has no end, so the worker enters again instead of ending without a word."""
+
+    id = "stream-ended"
+    default_remedy = "The worker enters again by itself. If this repeats, report it to the authors of the source."
 
 
 class DamagedEventError(SourceError, Transient):

@@ -16,6 +16,7 @@ from rigatoni_core.api.errors import (
     RigatoniError,
     ShutdownError,
     SourceError,
+    StreamEndedError,
 )
 from rigatoni_core.api.events import Position, Stream, Timestamp
 from rigatoni_core.api.notices import LeaseLost, WorkerFailing
@@ -150,7 +151,9 @@ class Worker:
                 if (done := self._has_caught_up(item)) or self.lease.yielded:
                     break
         await self.checkpoint.close()
-        return done or self.shutdown.requested or not self.lease.yielded
+        if not (done or self.shutdown.requested or self.lease.yielded):
+            raise StreamEndedError(f"{self.stream}: the source ended the stream, although a stream has no end")
+        return done or self.shutdown.requested
 
     def _read_after(self, position: Position) -> Batcher:
         self.shutdown.check()
