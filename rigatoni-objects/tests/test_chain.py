@@ -19,7 +19,7 @@ from rigatoni_testing.objects import MemoryObjects, MemoryStore
 from rigatoni_testing.serializers import TokenLines
 
 STREAM = Stream("p", "shop.*")
-DEFINITION = Definition("rs0", "fingerprint", {})
+DEFINITION = Definition("fingerprint", {})
 
 
 class Crash(BaseException):
