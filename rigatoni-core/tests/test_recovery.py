@@ -340,3 +340,23 @@ def test_F1_a_gap_that_was_noted_is_skipped_before_anything_is_read():
         assert await run(source, BucketDestination(bucket=bucket), state) is None
 
     run_virtual(main())
+
+
+def test_F1_a_noted_gap_of_an_old_checkpoint_does_not_take_the_destination_back():
+    async def main():
+        log, bucket, state = log_of(10), Bucket(), FlakyStateStore()
+        assert await run(ScriptedSource(logs={"a.b": log}, start=0), BucketDestination(bucket=bucket), state) is None
+        old = state._checkpoints["p/a.b"]
+        log.grow(10)
+        source = ScriptedSource(logs={"a.b": log})
+        assert await run(source, BucketDestination(bucket=bucket), state) is None
+        log.grow(5)
+        noted = attrs.evolve(old, gaps=(Gap("noted before a crash", old.position, source._mark(log, 15)),))
+        state._checkpoints["p/a.b"] = noted
+        heard = Heard()
+        assert await run(source, BucketDestination(bucket=bucket), state, heard) is None
+        assert bucket.tokens(STREAM) == log.tokens
+        assert len(bucket.definitions["p/a.b"]) == 1
+        assert not heard.of(GapRecorded)
+
+    run_virtual(main())

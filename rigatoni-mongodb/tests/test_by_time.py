@@ -1,18 +1,21 @@
 """Resuming by time if the server refuses the saved token, on a scripted server and on a real one."""
 
 import asyncio
+import itertools
 from datetime import UTC, datetime
 
 import attrs
 import pytest
 from bson import encode
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.errors import PositionLostError, TokenRefusedError
-from rigatoni_core.api.events import ResumeToken, Stream
+from rigatoni_core.api.events import Gap, ResumeToken, Stream
 from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_mongodb.by_time import after_event
 from rigatoni_mongodb.testing.wire import Fail, ScriptedServer
-from rigatoni_testing.batches import event_document
+from rigatoni_testing.batches import START, batch_of, event_document
 from rigatoni_testing.scripted import FlakyStateStore, RecordingDestination
 
 NAME = "shop.orders"
@@ -84,6 +87,41 @@ async def test_F1_only_lost_history_is_lost_at_once(open_source, read, code, kin
                 async with read(source, NAME, position):
                     pass
     assert isinstance(caught.value, TokenRefusedError) is kind
+
+
+async def test_F1_a_loss_that_is_noticed_before_the_delivered_event_was_found_is_reported():
+    gap = Gap("renamed", None, START)
+    batch = batch_of([event_document(number) for number in range(3)])
+    delivered = batch[:2].end
+
+    async def items():
+        yield Heartbeat(START, gaps=(gap,))
+        yield batch
+
+    found = [item async for item in after_event_of(items(), delivered)]
+    assert [len(item) if isinstance(item, EventBatch) else item.gaps for item in found] == [(gap,), 1]
+
+
+async def test_F1_a_busy_stream_is_not_read_for_ever_to_find_an_event_that_does_not_come():
+    numbers = itertools.count(3)
+
+    async def items():
+        for number in numbers:
+            yield batch_of([event_document(number)])
+
+    delivered = attrs.evolve(batch_of([event_document(3)]).end, resume_token=ResumeToken("another"))
+    with pytest.raises(PositionLostError):
+        async with asyncio.timeout(5):
+            await anext(after_event(items(), delivered, delivered))
+    assert next(numbers) == 5
+
+
+async def after_event_of(items, delivered):
+    try:
+        async for item in after_event(items, delivered, delivered):
+            yield item
+    except PositionLostError:
+        return  # `items` ends, as no server's does
 
 
 class Heard:

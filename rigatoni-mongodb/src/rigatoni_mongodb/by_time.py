@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
-from rigatoni_core.api.events import Position, Timestamp
+from rigatoni_core.api.events import Gap, Position, Timestamp
 
 from rigatoni_mongodb.errors import MongoDBPositionLostError
 
@@ -23,13 +23,15 @@ async def after_event(
             backup, and what follows may have changed too.
     """
     assert delivered.cluster_time is not None
+    gaps: tuple[Gap, ...] = ()
     async for item in items:
+        gaps += item.gaps if isinstance(item, Heartbeat) else ()
         index = _index_after(item, delivered)
         if index is None and _is_past(item, delivered.cluster_time):
             break
         if index is not None:
             assert isinstance(item, EventBatch)
-            yield Heartbeat(position, item.source_time)
+            yield Heartbeat(position, item.source_time, gaps=gaps)
             if index < len(item):
                 yield item[index:]
             async for following in items:
