@@ -23,7 +23,7 @@ NOW = 1_700_000_000
         ("2200-01-01T00:00:00Z", "out of range"),
         ("1969-12-31", "out of range"),
         ("0001-01-01", "out of range"),
-        ((datetime.now(UTC) + timedelta(hours=1)).isoformat(), "in the future"),
+        pytest.param((datetime.now(UTC) + timedelta(hours=1)).isoformat(), "in the future", id="in an hour"),
     ],
 )
 def test_a_start_that_is_no_past_time_is_refused_when_the_configuration_is_read(open_source, text, words):

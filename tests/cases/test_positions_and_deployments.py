@@ -57,7 +57,7 @@ def test_a_refused_token_is_no_lost_position_where_the_history_is_there(case, da
 @pytest.mark.parametrize(
     "when",
     [
-        (datetime.now(UTC) + timedelta(days=2)).isoformat(timespec="seconds"),
+        pytest.param((datetime.now(UTC) + timedelta(days=2)).isoformat(timespec="seconds"), id="in two days"),
         "2200-01-01T00:00:00Z",
         "1960-01-01T00:00:00Z",
         "0001-01-01T00:00:00Z",
