@@ -38,6 +38,12 @@ class LineDecoder:
         """All lines are of one stream."""
         return Namespace("lines")
 
+    def scalar_text(self, value: Any) -> str | None:
+        """As JSON would write it."""
+        if isinstance(value, (dict, list, type(None))):
+            return None
+        return value if isinstance(value, str) else json.dumps(value)
+
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         """See `Decoder`; bytes become their base64 text."""
         return f"{self.token_and_time(raw)[0]} {operation} {json.dumps(fields, default=_base64)}".encode()

@@ -55,6 +55,7 @@ class AvroSerializer(Serializer):
 
     media_type = "application/avro"
     suffix = ".avro"
+    columns = tuple(column.name for column in COLUMNS)
     compressed = True
 
     def __attrs_post_init__(self) -> None:

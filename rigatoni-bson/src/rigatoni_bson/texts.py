@@ -1,4 +1,13 @@
-"""The documents of columns as JSON texts, for the formats whose cells hold text."""
+"""Values as texts: the documents of columns as JSON, for formats whose cells hold text; single values as plain text."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.dbref import DBRef
 
 from rigatoni_bson.columns import COLUMNS, NULL, EventColumns, Kind
 from rigatoni_bson.errors import MalformedEventError
@@ -31,3 +40,27 @@ class ColumnTexts:
                 text = None
             written.append(text)
         return written
+
+
+_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+
+
+def plain_text(value: Any) -> str | None:
+    """A decoded value as its text in the mode `plain`; None for null, a document or an array.
+
+    A type that plain JSON writes as an object, such as a timestamp, is that object's text.
+    """
+    if type(value) is str:
+        return value
+    if value is None or isinstance(value, (Mapping, list, tuple, DBRef)):
+        return None
+    (line,) = _plain_writer().texts([bson.encode({"v": value}, codec_options=_OPTIONS)])
+    if isinstance(line, MalformedEventError):
+        return None
+    text = line[len(b'{"v":') : -1].decode()
+    return str(json.loads(text)) if text.startswith('"') else None if text == "null" else text
+
+
+@cache
+def _plain_writer() -> JsonWriter:
+    return JsonWriter("plain")

@@ -61,6 +61,7 @@ class Compressed(Serializer, Deserializer):
             )
         self.media_type = self.inner.media_type
         self.suffix = self.inner.suffix + self._ending
+        self.columns = self.inner.columns
 
     def serialize(self, events: EventBatch) -> bytes:
         """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""

@@ -46,6 +46,7 @@ class CsvSerializer(Serializer, Piecewise):
 
     media_type = "text/csv"
     suffix = ".csv"
+    columns = tuple(column.name for column in COLUMNS)
 
     def __attrs_post_init__(self) -> None:
         if wrong := set(self.null) & {'"', "\r", "\n", self.delimiter, *string.digits}:

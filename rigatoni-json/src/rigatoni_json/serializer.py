@@ -14,6 +14,13 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Deserializer, Piecewise, Serializer
 from rigatoni_core.api.errors import RejectedEventsError, UnreadableError
 
+FIELDS = (
+    *("_id", "operationType", "clusterTime", "wallTime", "ns", "nsType", "to", "documentKey", "fullDocument"),
+    *("fullDocumentBeforeChange", "updateDescription", "operationDescription", "collectionUUID", "lsid", "txnNumber"),
+    *("splitEvent", "ordinal"),
+)
+"""The fields of change events (MongoDB manual, "Change Events"), and what this serializer adds."""
+
 _READING = JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
@@ -36,6 +43,7 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
 
     media_type = "application/x-ndjson"
     suffix = ".ndjson"
+    columns = FIELDS
 
     def __attrs_post_init__(self) -> None:
         self._writer = JsonWriter(self.mode)

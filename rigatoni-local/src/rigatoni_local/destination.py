@@ -44,6 +44,7 @@ class LocalDestination(ObjectDestination):
                 return files.probe(self.path)
 
         self._folds_case = await self._opening.run(prepare)
+        self.layout = attrs.evolve(self.layout, folds_case=self._folds_case)
         return self
 
     async def begin(

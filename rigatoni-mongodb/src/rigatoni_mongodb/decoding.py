@@ -13,6 +13,7 @@ from bson import DBRef, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_bson.elements import elements
+from rigatoni_bson.texts import plain_text
 from rigatoni_core.api.events import (
     ChangeEvent,
     Namespace,
@@ -102,6 +103,9 @@ class ChangeEventDecoder:
             if key == b"ns" and kind == 0x03:
                 return _namespace(data[value:after])
         return None
+
+    def scalar_text(self, value: Any) -> str | None:
+        return plain_text(value)
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         token, time = self.token_and_time(raw)

@@ -28,7 +28,7 @@ from rigatoni_objects.errors import (
     StoreConflictError,
     UnfinishedBatchError,
 )
-from rigatoni_objects.file_layout import FileLayout, Part, stem
+from rigatoni_objects.file_layout import FileLayout, Part, serializer_change, stem
 from rigatoni_objects.listing import LEAD, RECORD, RECORD_AT, Each, Listing
 from rigatoni_objects.paths import definition_path, record_path
 from rigatoni_objects.progress import CountedStore
@@ -69,7 +69,8 @@ class Chain:
         each: Each = one_by_one,
     ) -> None:
         self.stream = stream
-        self.layout = layout
+        self.layout = layout  # with the spelling of the definition in force
+        self._configured = layout
         self._store = CountedStore(store)
         self._quiescence = quiescence
         self._each = each
@@ -78,6 +79,7 @@ class Chain:
         self._told_fresh = False
         self._looking = True  # ask whether a batch exists before serializing it
         self._end: Position | None = None  # of the last batch that this run created
+        self.serializer_change = ""  # how objects differ from those of the definition that this run has replaced
         self._complete_parts: set[str] = set()  # of the batch in work
         self._tried = ""  # the lead that this run tried to create last
         self.found = 0
@@ -151,7 +153,7 @@ class Chain:
         mine = self._definition
         if newest is None:
             return None
-        same = newest.means(definition, self.layout)
+        same = newest.means(definition, self._configured)
         if mine is not None and newest.number > mine.number and not same:
             raise self._replaced(mine, newest)
         if gap is not None:
@@ -159,7 +161,7 @@ class Chain:
         if not same or (self._is_closed(newest) and self._listing.tail(newest)[1] is None):
             return None
         self._store.make_durable([definition_path(newest.number)])  # whoever created it may have died right before
-        self._definition = newest
+        self._definition, self.layout = newest, self._configured.as_recorded(newest.layout)
         if self._told_fresh:  # a concurrent start was quicker: its anchor is in force, ours may be later
             return self._listing.tail(newest)[0]
         return later(newest.anchor, position)
@@ -175,8 +177,11 @@ class Chain:
             if gap is None:
                 end = self._ended(newest)
                 anchor = end if self._told_fresh else later(end, position)
-        record = DefinitionRecord.following(newest, self.stream, definition, self.layout, anchor, gap)
-        return self._store.create(definition_path(record.number), record.dump(), media_type=_JSON, record={})
+        record = DefinitionRecord.following(newest, self.stream, definition, self._configured, anchor, gap)
+        created = self._store.create(definition_path(record.number), record.dump(), media_type=_JSON, record={})
+        if created and newest is not None:
+            self.serializer_change = serializer_change(newest.layout, record.layout)
+        return created
 
     def _close(self, definition: DefinitionRecord, *, wait: bool) -> None:
         """Let no further batch of this definition begin. Raises `DefinitionSettlingError` until all is at rest.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import attrs
 from attrs import validators
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import (
     BatchSplitter,
     ConfigLinter,
@@ -20,6 +21,7 @@ from rigatoni_core.api.contracts import (
     StreamCloser,
 )
 from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.notices import SerializerChanged
 from rigatoni_core.api.options import texts
 from rigatoni_core.api.settings import Settings
 
@@ -78,6 +80,7 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
         self.layout = FileLayout(  # raises ValueError for options that may not go together
             self.serializer, self.partition_by, self.folder_template, self.max_objects_per_batch
         )
+        self.layout.check()
         name = type(self).__module__.partition(".")[0].replace("_", "-")
         self._runner = Threads(name, self.width)
         self._prefetched = PrefetchPool(f"{name} prefetch", self._contents)
@@ -123,7 +126,12 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
         """Decide where the stream resumes. Raises `DefinitionSettlingError` while an old definition settles."""
-        return await self._run(stream, lambda chain: chain.begin(definition, position, gap))
+        resumed = await self._run(stream, lambda chain: chain.begin(definition, position, gap))
+        chain = self._chains[stream.key]
+        if chain.serializer_change and definition.layout_counts:
+            publish(SerializerChanged(stream=stream, reason=chain.serializer_change))
+            chain.serializer_change = ""
+        return resumed
 
     async def close_stream(self, stream: Stream) -> Position | None:
         """Let no further batch of the stream begin. See `StreamCloser`."""
@@ -165,7 +173,8 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
         return Chain(self.store(stream.key), stream, self.layout, self.quiescence(stream), self.where(stream.key), each)
 
     def _contents(self, events: EventBatch) -> Contents:
-        return contents_of(self.layout, events, own_lead=self.carries_records)
+        chain = self._chains.get(events.stream.key)
+        return contents_of(chain.layout if chain else self.layout, events, own_lead=self.carries_records)
 
     async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
         if stream.key not in self._chains:

@@ -10,16 +10,18 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.contracts import ConfigLinter, Serializer
 from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp, token_hash
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
 
-from rigatoni_objects.path_template import PathTemplate, Place, field_value
+from rigatoni_objects.partition_names import check_names
+from rigatoni_objects.path_template import PathTemplate, Place, field_value, python_text
+from rigatoni_objects.spelling import Spelling
 
 NOWHERE = Position(ResumeToken(""), "")
 """A position to measure names with."""
@@ -43,16 +45,23 @@ class Part:
 
 @attrs.frozen
 class FileLayout:
-    """How a stream's batches become files."""
+    """How a stream's batches become files.
+
+    `folds_case` says that the store takes names for equal that differ only by case or by Unicode normalization.
+    """
 
     serializer: Serializer
     partition_by: tuple[str, ...] = ()
     folder_template: str = ""
     max_objects: int = 1000
+    folds_case: bool = False
+    spelling: Literal["hive", "percent"] = "hive"
     _folders: PathTemplate = attrs.field(
         init=False,
         eq=False,
-        default=attrs.Factory(lambda it: PathTemplate.of(it.partition_by, it.folder_template), True),
+        default=attrs.Factory(
+            lambda it: PathTemplate.of(it.partition_by, it.folder_template, Spelling(it.spelling, it.folds_case)), True
+        ),
     )
 
     def described(self) -> dict[str, Any]:
@@ -62,30 +71,49 @@ class FileLayout:
     def matches(self, record: Mapping[str, Any]) -> bool:
         """Whether a recorded description means this layout.
 
-        An option that the record does not name had its default then: the option is newer than the record.
+        An option that the record does not name had its default then: the option is newer than the record. A record
+        that names no spelling means the spelling of version 0.1.0.
         """
-        return _means(record, self.described(), self._described(defaults=False))
+        it = self.as_recorded(record)
+        return _means(record, it.described(), it._described(defaults=False))
+
+    def as_recorded(self, record: Mapping[str, Any]) -> Self:
+        """This layout with the spelling of a recorded one: a definition that is continued keeps its own."""
+        recorded = record.get("spelling", "percent")
+        if self.folds_case or recorded == self.spelling or recorded not in ("hive", "percent"):
+            return self
+        return attrs.evolve(self, spelling=recorded)
 
     def advice(self, settings: Settings, least: float = 1.0) -> tuple[str, ...]:
         """What is unwise about these settings where each batch becomes a file or an object.
 
-        Batches that may wait for `least` seconds are no reason to speak up.
+        Batches that may wait for `least` seconds are no reason to speak up. The serializer's own advice is included.
         """
+        own = tuple(self.serializer.advice(settings)) if isinstance(self.serializer, ConfigLinter) else ()
         if settings.batch_timeout >= least:
-            return ()
+            return own
         files = 86_400 / settings.batch_timeout
         return (
+            *own,
             f"batch_timeout = {settings.batch_timeout:g} makes up to {files:,.0f} small files per stream and day; "
             "readers prefer fewer and larger ones: 5 or 60 seconds",
         )
 
+    def check(self) -> None:
+        """Refuse names of partitions that readers mistake. Raises ValueError; see `check_names`."""
+        check_names(self._folders, self.partition_by, self.serializer.columns, self.serializer.suffix)
+
     def _described(self, *, defaults: bool) -> dict[str, Any]:
-        record = {
+        record: dict[str, Any] = {
             "serializer": described(self.serializer, defaults=defaults),
             "partition_by": list(self.partition_by),
         }
         if self.folder_template or defaults:
             record["folder_template"] = self.folder_template
+        if self._folders.has_values and self.spelling != "percent":
+            record["spelling"] = self.spelling
+            if self.folds_case:
+                record["folds_case"] = True
         return record
 
     def split(self, events: EventBatch) -> int:
@@ -142,7 +170,7 @@ class FileLayout:
 
     @property
     def longest_path(self) -> int:
-        """No path has more characters (all of them ASCII)."""
+        """No path has more bytes of UTF-8."""
         return self._folders.longest + len(f"{stem(NOWHERE)}{self.serializer.suffix}")
 
     def parts(self, events: EventBatch) -> list[Part]:
@@ -191,7 +219,8 @@ class FileLayout:
             event = events[index]
         except ValueError:  # bytes that can not be read: the serializer is the one to reject them
             return (None,) * len(self._folders.fields)
-        return tuple(field_value(event, path) for path in self._folders.fields)
+        text = events.decoder.scalar_text if self.spelling == "hive" else python_text
+        return tuple(field_value(event, path, text) for path in self._folders.fields)
 
 
 def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -236,6 +265,16 @@ def described(component: object, *, defaults: bool = True) -> dict[str, Any]:
 @functools.cache
 def _hints(kind: type) -> Mapping[str, Any]:
     return typing.get_type_hints(kind)
+
+
+def serializer_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """In what the serializer of one recorded layout differs from that of a later one; empty where it does not."""
+    old, new = before.get("serializer", {}), after.get("serializer", {})
+    changed = {key: (old[key], new[key]) for key in new if key in old and old[key] != new[key]}
+    if not changed:
+        return ""
+    words = ", ".join(f"{key} was {then!r} and is {now!r}" for key, (then, now) in changed.items())
+    return f"the serializer's {words}: earlier files stay as they are, and readers may not take both for one table"
 
 
 def _default(field: "attrs.Attribute[Any]") -> Any:

@@ -312,7 +312,9 @@ class Listing:
 def recorded_layout(definition: DefinitionRecord) -> FileLayout:
     """A layout with the folders that the definition had."""
     layout = definition.layout
-    return FileLayout(None, tuple(layout.get("partition_by", ())), str(layout.get("folder_template", "")))  # type: ignore[arg-type]
+    partition_by, template = tuple(layout.get("partition_by", ())), str(layout.get("folder_template", ""))
+    folds_case = bool(layout.get("folds_case"))
+    return FileLayout(None, partition_by, template, folds_case=folds_case).as_recorded(layout)  # type: ignore[arg-type]
 
 
 def _day(seconds: int) -> str:

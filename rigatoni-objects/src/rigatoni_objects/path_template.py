@@ -3,18 +3,21 @@
     database={database}/collection={collection}/date={date}
 
 Parts: `{database}` and `{collection}`, `{field:customer.country}` (a field of the document), and of the cluster time in
-UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values are percent-encoded: they never
-leave their level.
+UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values never leave their level:
+see `rigatoni_objects.spelling`.
 """
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
+from urllib.parse import unquote
 
 import attrs
-from rigatoni_core.api.events import ChangeEvent, Namespace, Timestamp, escaped
+from rigatoni_core.api.events import ChangeEvent, Namespace, Timestamp
+
+from rigatoni_objects.spelling import HIVE, HIVE_NULL, Spelling
 
 PARTITIONS: Mapping[str, str] = {
     "namespace": "database={database}/collection={collection}",
@@ -23,12 +26,6 @@ PARTITIONS: Mapping[str, str] = {
     "hour": "date={date}/hour={hour}",
 }
 """The named partitions and their Hive style folders; `field:PATH` is one, too."""
-
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-"""What stands for an absent value in a folder name; readers (Spark, DuckDB, pyarrow) take it as null."""
-
-LONGEST_VALUE = 120
-"""Characters of a value in a folder name; a longer one keeps its beginning and gets a hash."""
 
 _TIMES = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "date": "%Y-%m-%d"}
 _UNITS = ("%Y", "%Y%m", "%Y%m%d", "%Y%m%d%H")
@@ -50,30 +47,30 @@ class PathTemplate:
     """A template that was read: each level is a sequence of fixed text and the name of the part behind it."""
 
     levels: tuple[tuple[tuple[str, str], ...], ...]
+    spelling: Spelling = HIVE
 
     @classmethod
-    def of(cls, partition_by: Sequence[str], template: str) -> "PathTemplate":
+    def of(cls, partition_by: Sequence[str], template: str, spelling: Spelling = HIVE) -> "PathTemplate":
         """Read either; raises ValueError that says what is wrong, and where both are given."""
         if partition_by and template:
             raise ValueError("folder_template takes the place of partition_by: set one of them")
         if template:
-            return cls.read(template)
-        return cls.read("/".join(_hive(unit) for unit in partition_by), hive=True)
+            levels = list(_levels(template))
+        else:
+            levels = [level for unit in partition_by for level in _hive(unit, spelling)]
+            if len(keys := [level[0][0] for level in levels]) != len(set(keys)):
+                raise ValueError(f"partition_by makes the folder {_twice(keys)!r} twice")
+        return cls(tuple(levels), spelling).checked()
 
-    @classmethod
-    def read(cls, template: str, *, hive: bool = False) -> "PathTemplate":
-        """Read a template. Raises ValueError that says what is wrong with it."""
-        levels = tuple(_level(text) for text in template.strip("/").split("/")) if template else ()
-        folders = cls(levels)
-        names = [name for level in levels for _, name in level]
+    def checked(self) -> Self:
+        """The template itself; raises ValueError where its folders mix times."""
+        names = [name for level in self.levels for _, name in level]
         for coarse, fine in (("year", "month"), ("month", "day")):
             if fine in names and coarse not in names:
                 raise ValueError(f"{{{fine}}} needs {{{coarse}}} beside it: else one folder mixes them")
         if "hour" in names and not {"date", "day"} & set(names):
             raise ValueError("{hour} needs {date} beside it: else one folder mixes days")
-        if hive and len(keys := [level[0][0] for level in levels]) != len(set(keys)):
-            raise ValueError(f"partition_by makes the folder {_twice(keys)!r} twice")
-        return folders
+        return self
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -83,6 +80,25 @@ class PathTemplate:
     @property
     def by_namespace(self) -> bool:
         return any(name in ("database", "collection") for level in self.levels for _, name in level)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether names of folders hold values, so that their spelling matters."""
+        return bool(self.fields) or self.by_namespace
+
+    @property
+    def partitions(self) -> Sequence[tuple[str, str]]:
+        """The partitions that readers see, `name=value`: each name as they read it, and which part is its value.
+
+        The part is empty where the value is fixed text, or is made of several parts.
+        """
+        found = []
+        for level in self.levels:
+            name, equals, rest = level[0][0].partition("=")
+            if equals:
+                alone = len(level) == 1 and not rest
+                found.append((unquote(name), level[0][1] if alone else ""))
+        return found
 
     @property
     def sorts_by_time(self) -> bool:
@@ -106,26 +122,43 @@ class PathTemplate:
 
     @property
     def longest(self) -> int:
-        """The length of the longest possible folder, in characters (all of them ASCII)."""
-        endless = Namespace("x" * 999, "x" * 999)
-        return len(self.folder(Place(Timestamp(0, 0), endless, ("x" * 999,) * len(self.fields))))
+        """The length of the longest possible folder in bytes."""
+        endless = "_" * 999
+        place = Place(Timestamp(0, 0), Namespace(endless, endless), (endless,) * len(self.fields))
+        return len(self.folder(place).encode())
 
-    def _text(self, level: tuple[tuple[str, str], ...], place: Place, fields: Any) -> str:
-        text = "".join(literal + (_value(name, place, fields) if name else "") for literal, name in level)
-        # A level must not look like our own `_rigatoni`, nor be hidden.
-        return f"%5F{text[1:]}" if text.startswith("_") and text != HIVE_NULL else text
+    def _text(self, level: tuple[tuple[str, str], ...], place: Place, fields: Iterator[str | None]) -> str:
+        texts = (literal + (self._value(name, place, fields) if name else "") for literal, name in level)
+        return self.spelling.level("".join(texts))
+
+    def _value(self, name: str, place: Place, fields: Iterator[str | None]) -> str:
+        if name in _TIMES:
+            return HIVE_NULL if place.time is None else _format(place.time, _TIMES[name])
+        if name == "database":
+            return self.spelling.value(place.namespace.database if place.namespace else None)
+        if name == "collection":
+            return self.spelling.value(place.namespace.collection if place.namespace else None)
+        return self.spelling.value(next(fields))
 
 
-def field_value(event: ChangeEvent, path: str) -> str | None:
+def field_value(event: ChangeEvent, path: str, text: Callable[[Any], str | None]) -> str | None:
     """A field as text: of the document, else of the document key (deletes have only that), else of the before-image.
 
-    None where it is absent, null, a document or an array.
+    None where it is absent, null, a document or an array. `text` returns the text of a value, None for a document or an
+    array; see `Decoder.scalar_text`.
     """
     for document in (event.full_document, event.document_key, event.full_document_before_change):
         value = _lookup(document, path) if document is not None else None
-        if value is not None and not isinstance(value, (Mapping, list, tuple)):
-            return str(value).lower() if isinstance(value, bool) else str(value)
+        if value is not None and (found := text(value)) is not None:
+            return found
     return None
+
+
+def python_text(value: Any) -> str | None:
+    """A value as version 0.1.0 wrote it, for its spelling only: what Python makes of it."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _lookup(document: Mapping[str, Any], path: str) -> Any:
@@ -139,14 +172,19 @@ def _lookup(document: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _hive(unit: str) -> str:
+def _hive(unit: str, spelling: Spelling) -> Iterator[tuple[tuple[str, str], ...]]:
+    """The levels of a partition."""
     if unit in PARTITIONS:
-        return PARTITIONS[unit]
+        yield from _levels(PARTITIONS[unit])
+        return
     kind, _, path = unit.partition(":")
     if kind != "field" or not path or re.search(r"[{}/]", path):
-        raise ValueError(f"partition_by can not be {unit!r}: it takes {', '.join(PARTITIONS)}, field:PATH")
-    name = escaped(path.rpartition(".")[2], LONGEST_VALUE)
-    return f"{'%5F' + name[1:] if name.startswith('_') else name}={{field:{path}}}"
+        raise ValueError(f"partition_by cannot be {unit!r}: it takes {', '.join(PARTITIONS)}, field:PATH")
+    yield ((f"{spelling.key(path.rpartition('.')[2])}=", f"field:{path}"),)
+
+
+def _levels(template: str) -> Iterator[tuple[tuple[str, str], ...]]:
+    return map(_level, template.strip("/").split("/"))
 
 
 def _level(text: str) -> tuple[tuple[str, str], ...]:
@@ -171,21 +209,6 @@ def _level(text: str) -> tuple[tuple[str, str], ...]:
             "and its fixed text has letters, digits and = + @ . , % _ -"
         )
     return tuple(parts)
-
-
-def _value(name: str, place: Place, fields: Any) -> str:
-    if name in _TIMES:
-        return HIVE_NULL if place.time is None else _format(place.time, _TIMES[name])
-    if name == "database":
-        value = place.namespace.database if place.namespace else None
-    elif name == "collection":
-        value = place.namespace.collection if place.namespace else None
-    else:
-        value = next(fields)
-    if value is None:
-        return HIVE_NULL
-    text = escaped(value, LONGEST_VALUE)
-    return f"%5F{text[1:]}" if text == HIVE_NULL else text  # a name that looks like the absent value
 
 
 def _format(time: Timestamp, pattern: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import attrs
 from rigatoni_bson.columns import EventColumns
 
+from rigatoni_parquet.agreed_types import AgreedTypes
 from rigatoni_parquet.documents import Documents
 from rigatoni_parquet.inference import Findings, inferred
 from rigatoni_parquet.types import Struct
@@ -21,10 +22,13 @@ REST = "_rest"
 class Nesting:
     """The nested columns of one file: of the types that `schema` says, or that the documents which it is shown have.
 
+    With `agreed`, the documents' types are those of earlier files of the run, as far as the fields are known.
+
     Both images of a document have the same type, and so do the keys as far as they are the schema's.
     """
 
     schema: Struct | None = None
+    agreed: AgreedTypes | None = None
     _found: dict[str, Findings] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -43,5 +47,7 @@ class Nesting:
         """The type of each nested column; None where there is nothing that a column could say."""
         if self.schema is not None:
             return {KEY: Struct({"_id": self.schema.fields["_id"]}), **dict.fromkeys(IMAGES, self.schema)}
-        image = inferred(self._found[IMAGES[0]])
-        return {KEY: inferred(self._found[KEY]), **dict.fromkeys(IMAGES, image)}
+        key, image = inferred(self._found[KEY]), inferred(self._found[IMAGES[0]])
+        if self.agreed is not None:
+            key, image = self.agreed.on(KEY, key), self.agreed.on(IMAGES[0], image)
+        return {KEY: key, **dict.fromkeys(IMAGES, image)}

@@ -9,10 +9,13 @@ import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rigatoni_bson.accelerator import Accelerator, find_accelerator
+from rigatoni_bson.columns import COLUMNS
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.contracts import ConfigLinter, Serializer
+from rigatoni_core.api.settings import Settings
 
+from rigatoni_parquet.agreed_types import AgreedTypes
 from rigatoni_parquet.nested_schema import IMAGES, KEY, REST, Nesting
 from rigatoni_parquet.schemas import load_schema
 from rigatoni_parquet.tables import accelerated_table_of, table_of
@@ -35,7 +38,7 @@ _REPEATED = ("lsid", "unknown_fields", *(f"{name}{REST}" for name in (KEY, *IMAG
 
 
 @attrs.define(kw_only=True, eq=False)
-class ParquetSerializer(Serializer):
+class ParquetSerializer(Serializer, ConfigLinter):
     """One Parquet file per batch: typed columns about the event, documents as JSON text or as nested columns.
 
     The same events give the same bytes, with one version of pyarrow. An event whose bytes are not BSON is rejected
@@ -56,10 +59,12 @@ class ParquetSerializer(Serializer):
     ] = 100_000
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
     _struct: Struct | None = attrs.field(init=False, repr=False, default=None)
+    _agreed: AgreedTypes = attrs.field(init=False, repr=False, factory=AgreedTypes)
     _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
     media_type = "application/vnd.apache.parquet"
     suffix = ".parquet"
+    columns = (*(column.name for column in COLUMNS), *(f"{name}{REST}" for name in (KEY, *IMAGES)))
     compressed = True
 
     def __attrs_post_init__(self) -> None:
@@ -74,10 +79,19 @@ class ParquetSerializer(Serializer):
                 raise ValueError('schema says the types of nested columns: set documents = "nested" too')
             self._struct = load_schema(self.schema)
 
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """Types that are inferred again by each run. See `ConfigLinter`."""
+        if self.documents != "nested" or self.schema is not None:
+            return ()
+        return (
+            'documents = "nested" without schema: each run infers the types of fields anew, so files of earlier runs '
+            "may have others, which readers cannot join. Set schema to a file that says the types",
+        )
+
     def serialize(self, events: EventBatch) -> memoryview:
         """The batch as one complete file."""
         metadata = {"rigatoni.format": FORMAT, "rigatoni.mode": self.mode}
-        nesting = Nesting(self._struct) if self.documents == "nested" else None
+        nesting = Nesting(self._struct, self._agreed) if self.documents == "nested" else None
         if self._accelerator is not None:
             table, types = accelerated_table_of(events, self._texts, self.mode, nesting, self._accelerator)
         else:

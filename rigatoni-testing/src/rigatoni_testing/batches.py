@@ -45,6 +45,11 @@ class TestDecoder:
         namespace = decode(raw, _OPTIONS).get("ns")
         return Namespace(namespace["db"], namespace.get("coll")) if namespace else None
 
+    def scalar_text(self, value: Any) -> str | None:
+        if isinstance(value, (Mapping, list, type(None))):
+            return None
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         document = decode(raw, _OPTIONS)
         kept = [(key, document[key]) for key in ("_id", "clusterTime", "ns") if key in document]

@@ -34,6 +34,12 @@ class Decoder(Protocol):
     def namespace(self, raw: memoryview) -> Namespace | None:
         """Only the event's namespace, as cheaply as possible. Raises ValueError where the bytes can not be read."""
 
+    def scalar_text(self, value: Any) -> str | None:
+        """A value of a decoded document as text, for the name of a folder; None for a document, an array, or null.
+
+        Equal values have equal texts, whatever runs the decoder; a text is itself.
+        """
+
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         """A raw document of this format that stands for the event, whatever state the rest of the event is in.
 

@@ -420,6 +420,11 @@ class Serializer(ABC):
     """The file name's end, such as `.ndjson.zst`."""
     compressed: bool = False
     """Whether the format compresses by itself: compression around it would hide the file from its readers."""
+    columns: Sequence[str] = ()
+    """The names of the columns that readers find in the files, or of the top-level fields of the documents in them.
+
+    Folders `name=value` must not repeat one: readers would take the folder's value for the column's.
+    """
 
     @abstractmethod
     def serialize(self, events: EventBatch) -> bytes | memoryview:

@@ -132,6 +132,13 @@ class DuplicatesDropped(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class SerializerChanged(Notice):
+    """Files or objects from here on differ from the stream's earlier ones; `reason` says in what."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class GapRecorded(Notice):
     gap: Gap
 

@@ -132,6 +132,10 @@ class EventLog:
         """See `Decoder`."""
         return Namespace("shop", self.places[int.from_bytes(raw[:4])])
 
+    def scalar_text(self, value: Any) -> str | None:
+        """See `Decoder`."""
+        return str(value)
+
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         """See `Decoder`: the number alone says which event it is."""
         return bytes(raw[:4])
