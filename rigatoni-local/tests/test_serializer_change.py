@@ -28,8 +28,8 @@ async def begin(path, serializer, fingerprint="fingerprint"):
     heard = Recorder()
     with listening([heard]):
         async with LocalDestination(path=path, serializer=serializer) as destination:
-            await destination.begin(STREAM, Definition("", fingerprint, {}), START)
-            await destination.begin(STREAM, Definition("", fingerprint, {}), START)
+            await destination.begin(STREAM, Definition(fingerprint, {}), START)
+            await destination.begin(STREAM, Definition(fingerprint, {}), START)
     return heard.of(SerializerChanged)
 
 

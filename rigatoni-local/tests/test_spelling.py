@@ -9,7 +9,7 @@ from rigatoni_objects.file_layout import FileLayout
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 from rigatoni_testing.serializers import TokenLines
 
-DEFINITION = Definition("", "fingerprint", {})
+DEFINITION = Definition("fingerprint", {})
 EVENTS = [event_document(number, fullDocument={"city": "München"}) for number in range(4)]
 
 

@@ -53,7 +53,6 @@ def without_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("layout", [{"partition_by": ("field:country",)}, {"folder_template": "{field:country}/x"}])
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="A4: names that a file system takes for one")
 async def test_values_that_differ_by_case_alone_lose_nothing(without_case, layout):
     """c02: `DE` and `de` in one batch, and in two."""
     batch = batch_of([event_document(n, fullDocument={"_id": n, "country": name}) for n, name in enumerate(VALUES)])
@@ -73,7 +72,6 @@ async def test_values_that_differ_by_case_alone_lose_nothing(without_case, layou
     assert written == Counter(expected)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="A4: names that a file system takes for one")
 async def test_a_batch_is_found_and_completed_again_there(without_case):
     """c02: the same batch once more, as after a crash."""
     batch = batch_of([event_document(n, fullDocument={"_id": n, "country": name}) for n, name in enumerate(VALUES)])
