@@ -360,3 +360,30 @@ def test_F1_a_noted_gap_of_an_old_checkpoint_does_not_take_the_destination_back(
         assert not heard.of(GapRecorded)
 
     run_virtual(main())
+
+
+def test_F1_a_gap_in_which_nothing_happened_is_skipped_once():
+    async def main():
+        log, state, heard = log_of(10), FlakyStateStore(), Heard()
+        source = ScriptedSource(logs={"a.b": log})
+        assert await run(source, RecordingDestination(), state) is None
+
+        class LostOnce(ScriptedSource):
+            async def read(self, stream, *, after):
+                self.opened += 1
+                if self.opened == 1:
+                    raise PositionLostError("the history is gone")
+                async for item in ScriptedSource.read(self, stream, after=after):
+                    yield item
+
+        for _ in range(2):
+            source = LostOnce(logs={"a.b": log})
+            assert await run(source, RecordingDestination(), state, heard, on_lost_position="restart_from_now") is None
+            assert len(heard.of(GapRecorded)) == 1
+            log.grow(1)
+            heard.notices.clear()
+            source = ScriptedSource(logs={"a.b": log})
+            assert await run(source, RecordingDestination(), state, heard) is None
+            assert not heard.of(GapRecorded)
+
+    run_virtual(main())

@@ -294,7 +294,9 @@ class Checkpoint:
     def open_gap(self) -> Gap | None:
         """The newest gap, if it was noted and the stream did not resume behind it yet."""
         gap = self.gaps[-1] if self.gaps else None
-        return gap if gap is not None and gap.namespace is None and gap.lost == self.position else None
+        if gap is None or gap.namespace is not None or self.position == gap.resumed:  # nothing may have happened since
+            return None
+        return gap if gap.lost == self.position else None
 
 
 @attrs.frozen
