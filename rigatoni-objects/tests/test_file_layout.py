@@ -174,3 +174,37 @@ def test_A11_fields_make_distinct_folders_that_stay_in_place(spelling, one, othe
             assert all(len(level.encode()) <= LONGEST_VALUE + 3 for level in levels)
             assert not any(level == "" or level.startswith(".") or level == "_rigatoni" for level in levels)
             assert not set(folder) & set("\0\n\\:*?")
+
+
+LAYOUTS = [
+    *(FileLayout(Inner(), ("namespace",)), FileLayout(Inner(), ("field:country", "hour"))),
+    *(FileLayout(Inner(), folder_template=it) for it in ("{database}", "{collection}/{date}")),
+    FileLayout(Inner(), folder_template="{database}/{field:country}"),
+]
+
+
+@given(
+    places=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["DE", "", None, "ü"])), min_size=1, max_size=12),
+    rejected=st.sets(st.integers(0, 11)),
+    layout=st.sampled_from(LAYOUTS),
+    together=st.booleans(),
+)
+def test_A1_parts_hold_each_event_once_in_order_with_its_own_ordinal(places, rejected, layout, together):
+    """Several places may share a folder, and all events one cluster time."""
+    documents = [
+        event_document(n, ns={"db": "shop", "coll": coll}, fullDocument={"country": country})
+        for n, (coll, country) in enumerate(places)
+    ]
+    for document in documents if together else ():
+        document["clusterTime"] = BsonTimestamp(1_700_000_000, 7)
+    batch = batch_of(documents, stream=Stream("p", "shop.*"))
+    rest = batch.without({index for index in rejected if index < len(documents)})
+    parts = layout.parts(rest)
+    assert sorted(index for part in parts for index in part.indices) == list(range(len(rest)))
+    assert len({part.path for part in parts}) == len(parts)
+    for part in parts:
+        assert list(part.indices) == sorted(part.indices)
+        raws = [bytes(part.events.raw(n)) for n in range(len(part.events))]
+        assert raws == [bytes(rest.raw(n)) for n in part.indices]
+        assert part.events.orders() == rest.orders().at(part.indices)
+        assert part.events.orders().ordinals.tolist() == [rest.indices[n] if together else 0 for n in part.indices]

@@ -9,6 +9,7 @@ import typing
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -37,7 +38,8 @@ class Part:
 
     @classmethod
     def of(cls, path: str, indices: Sequence[int], events: EventBatch) -> Self:
-        """The events at these indices of a batch."""
+        """The events at these indices of a batch, which are ascending: events keep their order within a file."""
+        assert all(before < after for before, after in pairwise(indices)), "indices of a part are ascending"
         if len(indices) == len(events):
             return cls(path, indices, events)
         return cls(path, indices, events.without(set(range(len(events))).difference(indices)))
