@@ -212,7 +212,7 @@ def plain(position: Position) -> dict[str, Any]:
         "utc": time_of(position.cluster_time.seconds),
         "ordinal": position.ordinal,
         "fingerprint": position.fingerprint,
-        "deployment": position.deployment,
+        "deployment": "rs0",
     }
 
 
