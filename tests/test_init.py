@@ -4,9 +4,11 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 import tomllib
 
 import pytest
+from pymongo import MongoClient
 from rigatoni_core.config import load, options_of
 from rigatoni_core.config.writing import Writer
 from rigatoni_core.plugins.catalog import Catalog
@@ -114,23 +116,102 @@ def test_a_wrong_value_is_refused_before_anything_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_on_a_terminal_it_asks(tmp_path):
+def on_a_terminal(folder, answers, *arguments, **environment):
+    """What the command prints while it is given these answers, one line each; and its exit code."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen([*RIGATONI, "init"], cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    variables = {key: value for key, value in os.environ.items() if key != "MONGODB_URI"} | environment
+    command = [*RIGATONI, "init", *arguments]
+    with subprocess.Popen(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as process:
         os.close(theirs)
-        answers = ["orders", "mongodb", "shop.orders, shop.users", "local", "lake", "json", "file", ""]
         os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-        text = b""
+        text, hanging = b"", threading.Timer(30, process.kill)  # it asks for more
+        hanging.start()
         try:
             while chunk := os.read(ours, 10_000):
                 text += chunk
         except OSError:
             pass  # the terminal closes with the process
-        assert process.wait(timeout=30) == 0, text.decode()
+        code = process.wait(timeout=30)
+        hanging.cancel()
     os.close(ours)
-    table = tomllib.loads((tmp_path / "pipeline.toml").read_text())["pipeline"]
+    return text.decode(), code
+
+
+def table_in(folder):
+    return tomllib.loads((folder / "pipeline.toml").read_text())["pipeline"]
+
+
+def test_on_a_terminal_it_asks(tmp_path):
+    answers = ["orders", "mongodb", "shop.orders, shop.users", "local", "json", "lake", "file", ""]
+    text, code = on_a_terminal(tmp_path, answers)
+    assert code == 0, text
+    table = table_in(tmp_path)
     assert table["name"] == "orders"
     assert table["source"]["watch"] == ["shop.orders", "shop.users"]
     assert table["destination"] == {"type": "local", "path": "lake", "serializer": {"type": "json"}}
     assert table["state"] == {"type": "file", "path": "state"}
-    assert b"One stream each" in text
+    assert "One stream each" in text
+
+
+@pytest.mark.parametrize(
+    "typed", ["shop.orders shop.users", '["shop.orders", "shop.users"]', "[shop.orders, shop.users]"]
+)
+def test_a_list_may_be_typed_in_any_of_the_usual_ways(tmp_path, typed):
+    text, code = on_a_terminal(tmp_path, ["orders", "mongodb", typed, "local", "json", "lake", "file", ""])
+    assert code == 0, text
+    assert table_in(tmp_path)["source"]["watch"] == ["shop.orders", "shop.users"]
+    command = [*RIGATONI, "init", "given.toml", *GIVEN[:-6], "--set", f"source.watch={typed}", *GIVEN[-4:]]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert answer.returncode == 0, answer.stderr
+    given = tomllib.loads((tmp_path / "given.toml").read_text())
+    assert given["pipeline"]["source"]["watch"] == ["shop.orders", "shop.users"]
+
+
+def test_a_wrong_answer_is_asked_for_again_and_no_other_is(tmp_path):
+    answers = ["orders", "mongodb", "nowhere", "local", "json", "lake", "file", "", "shop.orders"]
+    text, code = on_a_terminal(tmp_path, answers)
+    assert code == 0, text
+    assert "'nowhere' is no namespace" in text
+    assert text.count("destination.path") == 1
+    assert table_in(tmp_path)["source"]["watch"] == ["shop.orders"]
+    assert table_in(tmp_path)["destination"]["path"] == "lake"
+
+
+def test_a_wrong_option_beside_the_answers_loses_none_of_them(tmp_path):
+    answers = ["orders", "mongodb", "shop.orders", "local", "json", "my lake", "file", ""]
+    text, code = on_a_terminal(tmp_path, answers, "--set", "source.batch_size=0")
+    assert code == 2
+    assert "your answers so far: rigatoni init pipeline.toml --name orders --source mongodb" in text
+    assert "--set 'destination.path=my lake'" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_checked_against_the_server_where_it_can_be_reached(tmp_path, mongodb_uri):
+    with MongoClient(mongodb_uri) as client:
+        client.initshop.orders.insert_one({})
+        answers = ["orders", "mongodb", "initshop.oders", "local", "json", "lake", "file", ""]
+        text, code = on_a_terminal(tmp_path, [*answers, "n", "initshop.orders"], MONGODB_URI=mongodb_uri)
+        assert code == 0, text
+        assert 'did you mean "initshop.orders"?' in text
+        assert table_in(tmp_path)["source"]["watch"] == ["initshop.orders"]
+        (tmp_path / "pipeline.toml").unlink()
+        text, code = on_a_terminal(tmp_path, [*answers, "y"], MONGODB_URI=mongodb_uri)
+        assert code == 0, text
+        assert table_in(tmp_path)["source"]["watch"] == ["initshop.oders"]
+        client.drop_database("initshop")
+
+
+def test_a_server_that_is_away_is_no_obstacle(tmp_path):
+    away = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"
+    command = [*RIGATONI, "init", *GIVEN]
+    answer = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "MONGODB_URI": away},
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "the source cannot be asked now" in answer.stderr
+    assert (tmp_path / "pipeline.toml").exists()

@@ -151,7 +151,7 @@ def through(gate):
     return f"mongodb://127.0.0.1:{gate.port}/?directConnection=true&serverSelectionTimeoutMS=1000"
 
 
-def test_B15_a_reload_while_the_source_is_away_is_refused_and_everything_runs_on(
+def test_a_reload_while_the_source_is_away_is_refused_and_everything_runs_on(
     place, rigatoni, wait_for, gate, monkeypatch
 ):
     monkeypatch.setenv("MONGODB_URI", through(gate))
@@ -173,7 +173,7 @@ def test_B15_a_reload_while_the_source_is_away_is_refused_and_everything_runs_on
         assert process.wait(timeout=40) == 0
 
 
-def test_B15_a_reload_whose_destination_or_filter_does_not_work_is_refused(place, rigatoni, wait_for):
+def test_a_reload_whose_destination_or_filter_does_not_work_is_refused(place, rigatoni, wait_for):
     text = Path("pipeline.toml").read_text()
     Path("in-the-way").write_text("a file where a folder should be")
     with running() as process:
@@ -188,7 +188,7 @@ def test_B15_a_reload_whose_destination_or_filter_does_not_work_is_refused(place
         wait_for(lambda: delivered() == [0])
 
 
-def test_B15_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
+def test_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
     with running() as process:
         wait_for(lambda: "begins at" in log())
         for n in range(40):
@@ -201,7 +201,7 @@ def test_B15_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
         assert process.wait(timeout=40) == 0
 
 
-def test_B15_one_pipeline_whose_source_is_away_at_the_start_is_failing_until_it_comes(place, rigatoni, wait_for, gate):
+def test_one_pipeline_whose_source_is_away_at_the_start_is_failing_until_it_comes(place, rigatoni, wait_for, gate):
     gate.cut()
     several = SEVERAL.format(database=place.name, path="two")
     away = f'source.uri = "{through(gate)}"\nretry = {{ retry_delay = 0.2, max_retry_delay = 0.2 }}'

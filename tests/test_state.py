@@ -59,7 +59,7 @@ def test_show_tells_time_age_events_and_whether_the_definition_is_in_force(order
     assert "is not known" in rigatoni("state", "show", "pipeline.toml", "--offline").stdout
 
 
-def test_C22_set_to_an_earlier_time_is_refused_where_the_destination_would_not_write_again(orders, rigatoni):
+def test_set_to_an_earlier_time_is_refused_where_the_destination_would_not_write_again(orders, rigatoni):
     before = shown(rigatoni)
     begin = datetime.fromtimestamp(before["cluster_time"][0] - 1, UTC).isoformat()
     refused = rigatoni("state", "set", "pipeline.toml", orders, "--at", begin, "--yes")
@@ -70,7 +70,7 @@ def test_C22_set_to_an_earlier_time_is_refused_where_the_destination_would_not_w
     assert not Path("pipeline.history.jsonl").exists()
 
 
-def test_C22_what_the_refusal_recommends_delivers_again(orders, rigatoni):
+def test_what_the_refusal_recommends_delivers_again(orders, rigatoni):
     begin = datetime.fromtimestamp(shown(rigatoni)["cluster_time"][0] - 1, UTC).isoformat()
     again = ["--set", "destination.path=again"]
     answer = rigatoni("state", "set", "pipeline.toml", orders, "--at", begin, "--yes", *again)
@@ -103,7 +103,7 @@ def test_set_to_an_earlier_time_asks_says_what_follows_and_delivers_again(orders
     assert [json.loads(line)["fullDocument"]["n"] for line in lines.splitlines()] == list(range(30))
 
 
-def test_C22_a_stream_that_is_not_watched_is_refused_with_the_nearest_name(orders, rigatoni, place):
+def test_a_stream_that_is_not_watched_is_refused_with_the_nearest_name(orders, rigatoni, place):
     mistyped = f"{place.name}.oders"
     for command in (["set", "--at", "2026-11-23", "--yes"], ["clear", "--yes"], ["rebuild", "--yes"], ["show"]):
         answer = rigatoni("state", command[0], "pipeline.toml", mistyped, *command[1:])
@@ -282,7 +282,7 @@ def rename_in_file(name):
     Path("pipeline.toml").write_text(re.sub(r'name = "\w+"', f'name = "{name}"', text, count=1))
 
 
-def test_C20_a_renamed_pipeline_is_warned_about_and_continues_after_state_rename(orders, rigatoni, place):
+def test_a_renamed_pipeline_is_warned_about_and_continues_after_state_rename(orders, rigatoni, place):
     rename_in_file("q")
     for answer in (rigatoni("validate", "pipeline.toml"), rigatoni("tail", "pipeline.toml", "--limit", "0")):
         assert "Traceback" not in answer.stderr
@@ -309,7 +309,7 @@ def test_C20_a_renamed_pipeline_is_warned_about_and_continues_after_state_rename
     assert "holds no position of the pipeline p" in again.stderr
 
 
-def test_C20_run_warns_before_a_renamed_pipeline_starts_fresh_and_its_new_name_is_not_overwritten(orders, rigatoni):
+def test_run_warns_before_a_renamed_pipeline_starts_fresh_and_its_new_name_is_not_overwritten(orders, rigatoni):
     rename_in_file("q")
     ran = rigatoni("run", "pipeline.toml", "--once")
     assert "the state store holds positions of" in ran.stderr
@@ -321,7 +321,7 @@ def test_C20_run_warns_before_a_renamed_pipeline_starts_fresh_and_its_new_name_i
     assert shown(rigatoni)["events"] == 30
 
 
-def test_C20_a_crash_before_the_last_save_repeats_nothing_under_the_new_name(orders, rigatoni, place):
+def test_a_crash_before_the_last_save_repeats_nothing_under_the_new_name(orders, rigatoni, place):
     saved = rigatoni("state", "export", "pipeline.toml").stdout
     place.orders.insert_many([{"n": n} for n in range(30, 60)])
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
@@ -335,7 +335,7 @@ def test_C20_a_crash_before_the_last_save_repeats_nothing_under_the_new_name(ord
     assert delivered("lake/q") == [60]
 
 
-def test_C20_a_call_that_was_interrupted_is_repeated(orders, rigatoni):
+def test_a_call_that_was_interrupted_is_repeated(orders, rigatoni):
     before = Path("state").rglob("*.orders.json").__next__().read_bytes()
     rename_in_file("q")
     assert rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes").returncode == 0
@@ -345,7 +345,7 @@ def test_C20_a_call_that_was_interrupted_is_repeated(orders, rigatoni):
     assert shown(rigatoni)["events"] == 30
 
 
-def test_C20_a_rename_needs_the_new_name_in_the_file_and_a_stopped_pipeline(orders, rigatoni, wait_for):
+def test_a_rename_needs_the_new_name_in_the_file_and_a_stopped_pipeline(orders, rigatoni, wait_for):
     answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
     assert answer.returncode == 2
     assert "still describes a pipeline p" in answer.stderr

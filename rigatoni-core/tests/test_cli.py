@@ -262,7 +262,7 @@ def test_K3_exit_codes_and_no_secret_in_errors_logs_and_tracebacks(rigatoni, the
         ("human", "away", ["on_failure=restart"], 6, "p/toy.a had not caught up (failing) when --timeout was over: no"),
     ],
 )
-def test_B14_run_once_always_ends_and_its_exit_code_tells_the_cause(rigatoni, format_, then, more, code, text):
+def test_run_once_always_ends_and_its_exit_code_tells_the_cause(rigatoni, format_, then, more, code, text):
     more = [word for each in (*more, "retry.retry_delay=0.05") for word in ("--set", each)]
     answer = rigatoni("run", "pipeline.toml", "--once", "--timeout", "1.5", "--log-format", format_, *more, then=then)
     assert answer.returncode == code, answer.stderr
@@ -315,7 +315,7 @@ def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
     assert (offline.returncode, offline.stdout) == (0, "pipeline.toml is valid; nothing was connected to\n")
 
 
-def test_C19_validate_prints_every_path_in_full(rigatoni, environment, tmp_path):
+def test_validate_prints_every_path_in_full(rigatoni, environment, tmp_path):
     folder = tmp_path / "conf"
     folder.mkdir()
     text = CONFIGURATION.format(then="wait").replace('type = "memory"', 'type = "file"\npath = "state"')

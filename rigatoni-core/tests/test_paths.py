@@ -75,7 +75,7 @@ def read():
     return reading
 
 
-def test_C19_paths_in_a_file_start_at_its_folder_wherever_the_command_is_called(file, read, tmp_path, monkeypatch):
+def test_paths_in_a_file_start_at_its_folder_wherever_the_command_is_called(file, read, tmp_path, monkeypatch):
     path = file('path = "a/b"\nmore = ["c", "../d", "/e"]')
     conf = tmp_path / "conf"
     for folder in (tmp_path, conf, tmp_path / "called"):
@@ -86,7 +86,7 @@ def test_C19_paths_in_a_file_start_at_its_folder_wherever_the_command_is_called(
             assert source.more == (conf / "c", conf / "../d", Path("/e"))
 
 
-def test_C19_paths_of_the_command_line_start_at_the_working_directory(file, read, tmp_path):
+def test_paths_of_the_command_line_start_at_the_working_directory(file, read, tmp_path):
     path = file('path = "a"', 'source.log = "default"')
     configuration = read(path, "source.path=b", 'source.more=["c", "/d"]')
     called = tmp_path / "called"
@@ -97,7 +97,7 @@ def test_C19_paths_of_the_command_line_start_at_the_working_directory(file, read
     assert whole.path == called / "inside"
 
 
-def test_C19_a_secrets_file_is_found_beside_the_file_that_names_it(file, read, tmp_path):
+def test_a_secrets_file_is_found_beside_the_file_that_names_it(file, read, tmp_path):
     (tmp_path / "conf" / "uri").write_text("beside")
     (tmp_path / "called" / "typed").write_text("typed")
     path = file('path = "a"\nuri = { file = "uri" }')
@@ -105,7 +105,7 @@ def test_C19_a_secrets_file_is_found_beside_the_file_that_names_it(file, read, t
     assert read(path, 'source.uri={ file = "typed" }').source.uri.reveal() == "typed"
 
 
-def test_C19_every_path_is_known_in_full_by_its_key(file, read, tmp_path):
+def test_every_path_is_known_in_full_by_its_key(file, read, tmp_path):
     configuration = read(file('path = "a"\nmore = ["c"]'), "source.log=l")
     conf = tmp_path / "conf"
     assert configuration.paths == {
@@ -115,7 +115,7 @@ def test_C19_every_path_is_known_in_full_by_its_key(file, read, tmp_path):
     }
 
 
-def test_C19_data_where_earlier_versions_looked_is_refused_with_the_way_to_move_it(file, read, tmp_path):
+def test_data_where_earlier_versions_looked_is_refused_with_the_way_to_move_it(file, read, tmp_path):
     former = tmp_path / "called" / "my lake" / "orders"
     former.mkdir(parents=True)
     path = file('path = "my lake/orders"\nuri = { file = "uri" }')
@@ -136,20 +136,20 @@ def test_C19_data_where_earlier_versions_looked_is_refused_with_the_way_to_move_
     assert read(path).source.path == tmp_path / "conf" / "my lake" / "orders"
 
 
-def test_C19_what_lies_beside_the_file_is_used_whatever_the_working_directory_holds(file, read, tmp_path):
+def test_what_lies_beside_the_file_is_used_whatever_the_working_directory_holds(file, read, tmp_path):
     for folder in ("conf", "called"):
         (tmp_path / folder / "a").mkdir()
         (tmp_path / folder / "a" / "something").touch()
     assert read(file('path = "a"')).source.path == tmp_path / "conf" / "a"
 
 
-def test_C19_a_secrets_file_where_earlier_versions_looked_is_named(file, read, tmp_path):
+def test_a_secrets_file_where_earlier_versions_looked_is_named(file, read, tmp_path):
     (tmp_path / "called" / "uri").write_text("sentinel")
     with pytest.raises(ConfigurationError, match=r"source\.uri: .*mv .*called/uri .*conf/uri"):
         read(file('path = "a"\nuri = { file = "uri" }'))
 
 
-def test_C19_what_comes_through_a_pipe_lies_in_no_folder(file, read, tmp_path):
+def test_what_comes_through_a_pipe_lies_in_no_folder(file, read, tmp_path):
     text = file('path = "a"').read_text()
     os.mkfifo(tmp_path / "fifo")
     writing = threading.Thread(target=(tmp_path / "fifo").write_text, args=(text,))

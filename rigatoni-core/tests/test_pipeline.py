@@ -115,7 +115,7 @@ def log_of(count):
     return log
 
 
-def test_B15_a_source_that_is_away_at_the_start_is_waited_for_and_its_streams_are_failing():
+def test_a_source_that_is_away_at_the_start_is_waited_for_and_its_streams_are_failing():
     async def main():
         log, destination = log_of(3), RecordingDestination()
         source = Away(logs={"a.b": log, "a.c": log_of(0)}, start=0, failures=30)
@@ -137,7 +137,7 @@ def test_B15_a_source_that_is_away_at_the_start_is_waited_for_and_its_streams_ar
     run_virtual(main())
 
 
-def test_B15_a_stop_while_a_component_is_waited_for_ends_at_once():
+def test_a_stop_while_a_component_is_waited_for_ends_at_once():
     async def main():
         source = Away(logs={"a.b": log_of(3)}, start=0, failures=10_000)
         one = Pipeline(name="p", source=source, destination=RecordingDestination(), state=MemoryStateStore())
@@ -151,7 +151,7 @@ def test_B15_a_stop_while_a_component_is_waited_for_ends_at_once():
 
 
 @pytest.mark.parametrize(("once", "on_failure", "raises"), [(True, None, True), (True, "restart", False)])
-def test_B14_a_run_that_ends_waits_for_a_component_as_often_as_for_a_write(once, on_failure, raises):
+def test_a_run_that_ends_waits_for_a_component_as_often_as_for_a_write(once, on_failure, raises):
     async def main():
         log, destination = log_of(3), RecordingDestination()
         source = Away(logs={"a.b": log}, start=0, failures=20)
@@ -186,7 +186,7 @@ class Exclusive(MemoryStateStore, Listener):
     def notify(self, notice): ...
 
 
-def test_B15_a_prepared_pipeline_takes_over_what_is_exclusive_and_nothing_is_lost():
+def test_a_prepared_pipeline_takes_over_what_is_exclusive_and_nothing_is_lost():
     async def main():
         diary, log, destination = [], log_of(3), RecordingDestination()
         state, port = Exclusive(name="state", diary=diary), Exclusive(name="port", diary=diary)
@@ -223,7 +223,7 @@ def test_B15_a_prepared_pipeline_takes_over_what_is_exclusive_and_nothing_is_los
     run_virtual(main())
 
 
-def test_B15_a_prepared_pipeline_that_is_given_up_leaves_the_running_one_as_it_was():
+def test_a_prepared_pipeline_that_is_given_up_leaves_the_running_one_as_it_was():
     async def main():
         diary, log, destination = [], log_of(3), RecordingDestination()
         state = Exclusive(name="state", diary=diary)
@@ -247,7 +247,7 @@ def test_B15_a_prepared_pipeline_that_is_given_up_leaves_the_running_one_as_it_w
     run_virtual(main())
 
 
-def test_B15_a_stream_that_could_not_be_read_is_found_while_the_old_pipeline_runs():
+def test_a_stream_that_could_not_be_read_is_found_while_the_old_pipeline_runs():
     class Blind(ScriptedSource):
         async def read(self, stream, *, after):
             raise SourceError(f"may not read {stream.name} after {after.cluster_time.seconds}")

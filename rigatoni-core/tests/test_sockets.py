@@ -61,7 +61,7 @@ def _link(path, shared):
     ],
     ids=["link", "dead link", "file", "readable", "writable for a group"],
 )
-def test_E37_what_others_may_have_planted_under_the_folders_name_is_refused(shared, plant):
+def test_what_others_may_have_planted_under_the_folders_name_is_refused(shared, plant):
     plant(shared / f"rigatoni-{os.getuid()}", shared)
     with pytest.raises(ConfigurationError, match="only this user may enter") as caught:
         sockets.folder()
@@ -69,7 +69,7 @@ def test_E37_what_others_may_have_planted_under_the_folders_name_is_refused(shar
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
-def test_E37_a_folder_of_another_user_is_refused(shared):
+def test_a_folder_of_another_user_is_refused(shared):
     folder = shared / f"rigatoni-{os.getuid()}"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
@@ -77,7 +77,7 @@ def test_E37_a_folder_of_another_user_is_refused(shared):
         sockets.folder()
 
 
-def test_E37_foreign_things_in_the_folder_are_ignored_and_stay(shared):
+def test_foreign_things_in_the_folder_are_ignored_and_stay(shared):
     folder = sockets.folder()
     (folder / "notes.sock").touch()
     (folder / "7.sock").touch()
@@ -97,7 +97,7 @@ def test_E37_foreign_things_in_the_folder_are_ignored_and_stay(shared):
 
 
 @pytest.mark.parametrize("words", [b"220 hello\r\n", b"[]", b'{"pid": 1}', b"\xff"])
-def test_E37_a_socket_that_speaks_otherwise_belongs_to_another_program(shared, words):
+def test_a_socket_that_speaks_otherwise_belongs_to_another_program(shared, words):
     with socket.socket(socket.AF_UNIX) as foreign:
         foreign.bind(str(sockets.folder() / "7.sock"))
         foreign.listen()
@@ -120,7 +120,7 @@ def test_a_socket_of_a_process_that_ended_is_removed(shared):
     assert list(sockets.folder().iterdir()) == []
 
 
-def test_E37_a_foreign_thing_under_this_process_number_is_an_error_with_a_remedy(shared):
+def test_a_foreign_thing_under_this_process_number_is_an_error_with_a_remedy(shared):
     (sockets.folder() / f"{os.getpid()}.sock").mkdir()
     with pytest.raises(ConfigurationError, match="cannot be created"):
         asked()

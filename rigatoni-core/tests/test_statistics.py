@@ -233,7 +233,7 @@ def test_absent_figures_have_no_samples_and_attributes_are_few(told):
     assert ({"state": "retrying"}, 1.0) in samples["worker.state"]
 
 
-def test_C22_counters_count_what_was_written_not_what_an_earlier_run_had_written(told):
+def test_counters_count_what_was_written_not_what_an_earlier_run_had_written(told):
     found = attrs.evolve(WRITTEN, found=True)
     figures = told(STARTED, read(3), WRITTEN, read(3), found)
     assert (figures.events, figures.bytes, figures.batches, figures.found) == (3, 30, 1, 3)

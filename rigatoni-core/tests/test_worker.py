@@ -448,7 +448,7 @@ def test_on_failure_stop_ends_the_worker_when_retries_are_used_up():
 
 
 @pytest.mark.parametrize(("once", "ends"), [(True, True), (False, False)])
-def test_B14_a_run_that_ends_when_it_has_caught_up_stops_at_a_failure_unless_told_otherwise(once, ends):
+def test_a_run_that_ends_when_it_has_caught_up_stops_at_a_failure_unless_told_otherwise(once, ends):
     async def main():
         destination = RecordingDestination(before=[DownError("down")] * 5000)
         running = pipeline(

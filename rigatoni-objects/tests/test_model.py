@@ -381,7 +381,7 @@ LAYOUT, DEFINITION = FileLayout(TokenLines()), Definition("fingerprint", {})
 
 
 @pytest.mark.parametrize("metadata_limit", [0, 2000])
-def test_C20_a_closed_stream_is_written_by_no_instance_that_still_runs_and_begins_again_behind_its_end(metadata_limit):
+def test_a_closed_stream_is_written_by_no_instance_that_still_runs_and_begins_again_behind_its_end(metadata_limit):
     store = Store(random.Random(0), 0.0, metadata_limit)
 
     def chain():
@@ -401,7 +401,7 @@ def test_C20_a_closed_stream_is_written_by_no_instance_that_still_runs_and_begin
 
 
 @pytest.mark.parametrize("metadata_limit", [0, 2000])
-def test_C22_a_batch_of_an_earlier_run_is_found_and_one_whose_reply_was_lost_is_not(metadata_limit):
+def test_a_batch_of_an_earlier_run_is_found_and_one_whose_reply_was_lost_is_not(metadata_limit):
     store = Store(random.Random(0), 0.0, metadata_limit)
     first, second = (Chain(store, STREAM, LAYOUT, ClosingMark(0.0)) for _ in range(2))
     everything = batch_of([event_document(number) for number in range(9)], stream=STREAM)

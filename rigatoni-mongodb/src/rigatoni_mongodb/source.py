@@ -41,6 +41,7 @@ from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
 from rigatoni_mongodb.errors import NotAReplicaSetError, StalledStreamError
 from rigatoni_mongodb.features import features_of, parse_version
 from rigatoni_mongodb.identity import IdentityTracker
+from rigatoni_mongodb.missing_collections import look_for_missing
 from rigatoni_mongodb.pre_post_images import without_images
 from rigatoni_mongodb.resume import Start, position_after, position_at
 from rigatoni_mongodb.scope import Watch, parse_watches
@@ -124,6 +125,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     _server_time: Timestamp | None = attrs.field(default=None, init=False, repr=False)  # when it was entered
     _pool_size: int = attrs.field(default=0, init=False, repr=False)
     _shortage: str = attrs.field(default="", init=False, repr=False)
+    _missing: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     _watchdogs: dict[str, Watchdog] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -145,6 +147,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             await self._driver.command("ping")
             self._version = await self._driver.version()
             self._identity = await IdentityTracker.behind(self._driver, hello, parse_watches(self.watch))
+            self._missing = await look_for_missing(self._driver, parse_watches(self.watch))
         except PyMongoError as error:
             await self._close()
             raise self._translate(error, "connecting") from error
@@ -212,7 +215,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Filters that drop deletes, options of the URI that the driver does not know, a pool that is too small.
 
-        See `ConfigLinter`.
+        Once it is entered, also watched collections that do not exist. See `ConfigLinter`.
         """
         stages = [json_util.dumps(stage["$match"]) for stage in self.pipeline if "$match" in stage]
         dropping = [stage for stage in stages if '"fullDocument' in stage and '"operationType"' not in stage]
@@ -221,7 +224,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
             'add {"operationType": "delete"} with $or if deletes matter',
         )
         pool = (self._shortage,) if self._shortage else ()
-        return (*uri_advice(self.uri.reveal()), *pool, *(filters if dropping else ()))
+        return (*uri_advice(self.uri.reveal()), *pool, *(filters if dropping else ()), *self._missing)
 
     async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
         """Whether the server has the options in use, and the images that are required. See `HealthCheck`."""

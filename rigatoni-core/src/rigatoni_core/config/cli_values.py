@@ -1,5 +1,6 @@
 """Values as somebody typed them on the command line: `--set KEY=VALUE`."""
 
+import re
 import tomllib
 import types
 from pathlib import Path
@@ -14,6 +15,9 @@ Override = tuple[KeyPath, "CliValue"]
 """A key path from the pipeline's table on, and its value."""
 
 
+_ITEM = re.compile(r'"([^"]*)"|\'([^\']*)\'|([^\s,\[\]"\']+)')
+
+
 class CliValue(str):
     """What was typed; what it means depends on the option that it is for."""
 
@@ -22,12 +26,15 @@ class CliValue(str):
     def meant_as(self, hint: Any) -> Any:
         """The value for an option of this type: a text stands as it is, with or without quotes; the rest is TOML.
 
-        What is not TOML is a text, too: the option says what is wrong with it.
+        Texts in a list may also be separated by commas or spaces. What is not TOML is a text, too: the option says what
+        is wrong with it.
         """
         try:
             value = tomllib.loads(f"value = {self}")["value"]
         except tomllib.TOMLDecodeError:
-            return str(self)
+            return _listed(self) if _is_list_of_texts(bare(hint)) else str(self)
+        if isinstance(value, str) and _is_list_of_texts(bare(hint)):
+            return [value]
         return str(self) if _is_text(bare(hint)) and not isinstance(value, (str, dict)) else value
 
 
@@ -51,6 +58,15 @@ def _is_text(hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return all(isinstance(choice, (str, type(None))) for choice in get_args(hint))
     return hint in (str, Path, Secret)
+
+
+def _is_list_of_texts(hint: Any) -> bool:
+    return get_origin(hint) in (tuple, list) and _is_text(get_args(hint)[0])
+
+
+def _listed(text: str) -> list[str]:
+    """The items of a list as people write one: brackets and quotes may be left out, commas or spaces stand between."""
+    return ["".join(item) for item in _ITEM.findall(text)]
 
 
 def _keys(spelled: str) -> KeyPath:

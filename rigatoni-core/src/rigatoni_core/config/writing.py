@@ -54,9 +54,7 @@ class Missing:
         return list(dict.fromkeys(provided.name for _, provided in found))
 
     def read(self, answer: str) -> Any:
-        """What a person typed, as a value: a list by commas, other values as TOML would say them, else a text."""
-        if typing.get_origin(bare(self.hint)) in (tuple, list):
-            return [item.strip() for item in answer.split(",") if item.strip()]
+        """What a person typed, as a value. See `CliValue`."""
         return CliValue(answer).meant_as(self.hint)
 
 

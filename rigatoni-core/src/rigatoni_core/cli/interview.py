@@ -1,0 +1,166 @@
+"""The questions of `rigatoni init`: what a file needs, asked for until it is right."""
+
+import asyncio
+import shlex
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rigatoni_core.api.contracts import ConfigLinter
+from rigatoni_core.api.errors import ConfigurationError, RigatoniError
+from rigatoni_core.cli.output import complain, warn
+from rigatoni_core.config import Fault, InvalidConfigurationError, KeyPath, PipelineConfiguration, structure
+from rigatoni_core.config.writing import Missing, Writer
+
+if TYPE_CHECKING:
+    from rigatoni_core.plugins.catalog import Catalog
+
+COMPONENTS: dict[str, KeyPath] = {
+    "source": ("source",),
+    "destination": ("destination",),
+    "serializer": ("destination", "serializer"),
+    "state": ("state",),
+}
+"""The options that say which component, and its key path."""
+
+SOURCE_TIMEOUT = 10.0
+"""Seconds to ask the source whether the names that were given exist."""
+
+
+def has_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+class Interview:
+    """What is known of a file so far; an answer that is wrong is asked for again, and the others stay.
+
+    `types` says which component stands at a key path, `values` the options that are given.
+    """
+
+    def __init__(self, catalog: "Catalog") -> None:
+        self._catalog = catalog
+        self.types: dict[KeyPath, str] = {}
+        self.values: dict[KeyPath, Any] = {}
+        self._asked: dict[KeyPath, Missing] = {}
+        self._answers: dict[KeyPath, str] = {}
+
+    def text_for(self, file: Path) -> tuple[str, list[str]]:
+        """Return the file's text, and what is left to do before it runs.
+
+        Raises:
+            ConfigurationError: Something is missing or wrong, and nobody can be asked.
+        """
+        writer = Writer(self._catalog, self.types, self.values)
+        while True:
+            while missing := writer.missing():
+                if not has_terminal():
+                    raise self._incomplete(missing)
+                self._ask(missing[0])
+            text = writer.text(str(file))
+            try:
+                configuration = structure(tomllib.loads(text), self._catalog)
+            except InvalidConfigurationError as error:
+                unset = [fault for fault in error.details if fault.message.startswith("the environment variable ")]
+                wrong = [fault for fault in error.details if fault not in unset]
+                if not wrong:
+                    return text, [f"export {fault.message.split()[3]}=…    # {fault.key}" for fault in unset]
+                if not self._ask_again(wrong):
+                    self._repeat(file)
+                    raise
+            else:
+                if self._is_kept(configuration):
+                    return text, []
+
+    def _ask(self, missing: Missing) -> None:
+        """Ask for one thing, and keep the answer; what was answered before is the suggestion."""
+        complain(f"\n{missing.meaning}" if missing.meaning else "")
+        path, before = missing.path, self._answers.get(missing.path)
+        self._asked[path] = missing
+        if choices := missing.choices(self._catalog):
+            suggestion = before or (choices[0] if len(choices) == 1 else None)
+            answer = click.prompt(missing.key, type=click.Choice(choices), default=suggestion, err=True)
+            self.types[path] = answer
+        else:
+            usual = Path.cwd().name if path == ("name",) else str(path[0]) if missing.is_path else None
+            answer = click.prompt(missing.key, default=before or usual, err=True)
+            self.values[path] = missing.read(answer)
+        self._answers[path] = answer
+
+    def _ask_again(self, faults: Sequence[Fault]) -> bool:
+        """Ask for the answers that these faults are about; False where one is about none of them."""
+        again: dict[KeyPath, None] = {}
+        for fault in faults:
+            about = self._about(fault.path[1:])  # below the table [pipeline]
+            if not about:
+                return False
+            complain("")
+            warn(f"{fault.key}: {fault.message}")
+            again |= dict.fromkeys(about)
+        for path in again:
+            self._ask(self._asked[path])
+        return True
+
+    def _about(self, place: KeyPath) -> Sequence[KeyPath]:
+        """The answers that a fault at this place is about: values at it or around it, else those below it."""
+        values = [path for path in self._asked if path in self.values]
+        around = [path for path in values if place[: len(path)] == path]
+        below = [path for path in values if path[: len(place)] == place]
+        components = [path for path in self._asked if path in self.types and place in (path, (*path, "type"))]
+        return around or below or components
+
+    def _is_kept(self, configuration: PipelineConfiguration) -> bool:
+        """Say what the source finds about its options, and ask for them again unless they are to be kept."""
+        advice = asyncio.run(_advice_of_server(configuration))
+        for text in advice:
+            warn(text)
+        asked = [path for path in self._asked if path[:1] == ("source",) and path in self.values]
+        if not advice or not asked or not has_terminal() or click.confirm("Keep it all the same?", err=True):
+            return True
+        for path in asked:
+            self._ask(self._asked[path])
+        return False
+
+    def _repeat(self, file: Path) -> None:
+        """Say how to give the same answers again in one line."""
+        if not self._answers:
+            return
+        options = {path: f"--{kind}" for kind, path in COMPONENTS.items()}
+        words = ["rigatoni", "init", str(file)]
+        for path, answer in self._answers.items():
+            if path in options:
+                words += [options[path], answer]
+            elif path == ("name",):
+                words += ["--name", answer]
+            else:
+                words += ["--set", f"{self._asked[path].key}={answer}"]
+        complain(f"your answers so far: {shlex.join(words)}")
+
+    def _incomplete(self, missing: Sequence[Missing]) -> ConfigurationError:
+        lines = []
+        for each in missing:
+            option = next((f"--{kind}" for kind, path in COMPONENTS.items() if path == each.path), "")
+            given = f"{option} {'|'.join(each.choices(self._catalog))}" if option else f"--set {each.key}=…"
+            lines.append(f"\n  {given}: {each.meaning}")
+        return ConfigurationError(
+            f"not enough is known to write the file; still needed:{''.join(lines)}",
+            remedy="Give these options, or call it on a terminal, where it asks.",
+        )
+
+
+async def _advice_of_server(configuration: PipelineConfiguration) -> Sequence[str]:
+    """What the source says about its options once it is connected; nothing where it cannot be reached soon."""
+    source = configuration.source
+    if not isinstance(source, ConfigLinter):
+        return ()
+    known = source.advice(configuration.settings)
+    try:
+        async with asyncio.timeout(SOURCE_TIMEOUT), source:
+            return [text for text in source.advice(configuration.settings) if text not in known]
+    except (RigatoniError, TimeoutError) as error:
+        complain(f"note: the source cannot be asked now: {error or 'it does not respond'}")
+        return ()
