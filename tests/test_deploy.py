@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.api.settings import Settings
-from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.engine.pipeline import CLOSE_TIMEOUT
 from rigatoni_core.plugins.catalog import Catalog
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from rigatoni_core.api.events import Stream, Timestamp
+from rigatoni_core.api.exit_codes import ExitCode, worst
 from rigatoni_core.api.notices import BatchWritten, Retrying
 from rigatoni_core.api.statistics import Statistics
-from rigatoni_core.cli.exit_codes import ExitCode, worst
 from rigatoni_core.cli.output import duration, time_in_words
 from rigatoni_core.cli.progress import Progress
 

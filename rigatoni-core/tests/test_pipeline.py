@@ -4,11 +4,11 @@ import asyncio
 
 import attrs
 import pytest
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.errors import DestinationError, SourceError, Transient
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.config import PipelineConfiguration
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import Log, RecordingDestination, ScriptedSource

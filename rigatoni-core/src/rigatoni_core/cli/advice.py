@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rigatoni_core.api.contracts import ConfigLinter
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 def advice_of(configuration: "PipelineConfiguration") -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rigatoni_core.cli.exit_codes import ExitCode
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, complain, error_record, error_word, fail, say
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from rigatoni_core.cli.strays import renaming_advice
 from rigatoni_core.engine.preflight import try_reading
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 T = TypeVar("T")
 

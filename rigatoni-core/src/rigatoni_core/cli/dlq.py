@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rigatoni_core.api.errors import ConfigurationError, UnreadableError
-from rigatoni_core.cli.exit_codes import ExitCode
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli.files import configuration_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table, time_in_words
 
 if TYPE_CHECKING:
+    from rigatoni_core.api.configuration import PipelineConfiguration
     from rigatoni_core.api.contracts import Destination
-    from rigatoni_core.config import PipelineConfiguration
     from rigatoni_core.engine.dead_letters import DeadLetter
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import hide
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 _CHOSEN = "rigatoni_core.engine.pipeline"
 

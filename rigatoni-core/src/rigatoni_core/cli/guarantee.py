@@ -6,7 +6,7 @@ from rigatoni_core.api.contracts import Delivery, Destination, Source
 from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 def guarantee(stream: Stream, source: Source, destination: Destination) -> tuple[str, tuple[str, ...]]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import ConfigLinter
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
 from rigatoni_core.cli.output import complain, warn
-from rigatoni_core.config import Fault, InvalidConfigurationError, KeyPath, PipelineConfiguration, structure
+from rigatoni_core.config import Fault, InvalidConfigurationError, KeyPath, structure
 from rigatoni_core.config.writing import Missing, Writer
 
 if TYPE_CHECKING:

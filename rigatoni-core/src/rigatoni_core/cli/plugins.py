@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli import installed
-from rigatoni_core.cli.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, bold, say, table
 
 if TYPE_CHECKING:

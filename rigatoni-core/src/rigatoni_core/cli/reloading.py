@@ -11,7 +11,7 @@ from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.plugins.component_options import fields_of
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 PREPARE_TIMEOUT = 60.0
 """Seconds that the components of one pipeline get to open, and its streams to be read from where they stand."""

@@ -16,9 +16,9 @@ import attrs
 
 from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.exit_codes import ExitCode, worst
 from rigatoni_core.api.statistics import StreamStatistics
 from rigatoni_core.cli.app import fail_on_bug
-from rigatoni_core.cli.exit_codes import ExitCode, worst
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
 from rigatoni_core.cli.reloading import Member, successors
@@ -29,7 +29,7 @@ from rigatoni_core.engine.group import PipelineGroup
 from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 LOOK_TIMEOUT = 5.0
 """Seconds to look at a state store before the start; a store that is away is waited for later."""

@@ -10,7 +10,7 @@ from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import time_in_words
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 class StartupNotice(Listener):

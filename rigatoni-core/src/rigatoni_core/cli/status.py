@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rigatoni_core.cli.exit_codes import ExitCode
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli.output import as_json, bold, complain, duration, fail, say, table
 
 

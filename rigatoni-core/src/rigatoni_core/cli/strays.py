@@ -8,7 +8,7 @@ from rigatoni_core.api.errors import CorruptCheckpointError
 from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 async def renaming_advice(configuration: "PipelineConfiguration", others: Collection[str]) -> Sequence[str]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rigatoni_core.cli.exit_codes import ExitCode
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli.files import configurations_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, warn
 
 if TYPE_CHECKING:
+    from rigatoni_core.api.configuration import PipelineConfiguration
     from rigatoni_core.cli.checks import Findings
-    from rigatoni_core.config import PipelineConfiguration
 
 
 @click.command()

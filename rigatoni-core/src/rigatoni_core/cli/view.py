@@ -22,7 +22,7 @@ from rigatoni_core.cli.times import parse_time
 from rigatoni_core.engine.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 async def watch(

@@ -5,7 +5,7 @@ The only room that reads settings files, secrets' files and the environment.
 
 from rigatoni_core.config.cli_values import CliValue, Override, parse_override
 from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath
-from rigatoni_core.config.file import PipelineConfiguration, load, load_all, structure
+from rigatoni_core.config.file import load, load_all, structure
 from rigatoni_core.config.plugins import PluginLists, plugin_lists
 from rigatoni_core.plugins.component_options import Option, options_of
 
@@ -16,7 +16,6 @@ __all__ = [
     "KeyPath",
     "Option",
     "Override",
-    "PipelineConfiguration",
     "PluginLists",
     "load",
     "load_all",

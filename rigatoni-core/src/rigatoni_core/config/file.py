@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import attrs
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import SIDES
@@ -19,26 +20,6 @@ from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_core.plugins.component_options import fields_of
-
-
-@attrs.frozen(kw_only=True)
-class PipelineConfiguration:
-    """A whole pipeline, ready to be run. `warnings` says what is allowed but unwise.
-
-    `paths` holds every path among the options in full, by key. `redaction` takes the secrets of this configuration out
-    of any text.
-    """
-
-    name: str
-    source: Source
-    destination: Destination
-    state: StateStore
-    dead_letters: Destination | None = None
-    settings: Settings = attrs.field(factory=Settings)
-    listeners: tuple[Listener, ...] = ()
-    warnings: tuple[str, ...] = ()
-    paths: Mapping[str, Path] = attrs.field(factory=dict)
-    redaction: Redaction = attrs.field(factory=Redaction, eq=False, repr=False)
 
 
 def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:

@@ -7,11 +7,12 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
 from rigatoni_core.api.bus import listening, publish
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, HealthCheck, Listener, Managed, Source, StateStore
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, Stream
@@ -32,27 +33,6 @@ CLOSE_TIMEOUT = 5.0
 
 CHECKED_AT_ONCE = 8
 """Streams of a prepared pipeline that are tried at a time: each takes a connection beside those of the running one."""
-
-
-class PipelineParts(Protocol):
-    """What a pipeline is made of; a configuration that was read from a file is one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> Source: ...
-    @property
-    def destination(self) -> Destination: ...
-    @property
-    def state(self) -> StateStore: ...
-    @property
-    def dead_letters(self) -> Destination | None: ...
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def listeners(self) -> Sequence[Listener]: ...
-    @property
-    def redaction(self) -> Callable[[str], str]: ...
 
 
 @attrs.frozen
@@ -126,7 +106,7 @@ class Pipeline:
         self._aborting = asyncio.Event()
 
     @classmethod
-    def of(cls, configuration: PipelineParts, *, listeners: Sequence[Listener] = ()) -> Self:
+    def of(cls, configuration: PipelineConfiguration, *, listeners: Sequence[Listener] = ()) -> Self:
         """The pipeline of a file (`rigatoni_core.config.load`); these `listeners` hear before the file's own."""
         return cls(
             name=configuration.name,

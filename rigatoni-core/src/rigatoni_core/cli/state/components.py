@@ -12,7 +12,7 @@ from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError,
 from rigatoni_core.api.events import Stream
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 def looking(state: StateStore) -> AbstractAsyncContextManager[object]:

@@ -19,7 +19,7 @@ from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.recovery import first_position
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 FORMAT = 1
 """The format of an export."""

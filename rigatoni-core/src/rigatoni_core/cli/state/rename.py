@@ -19,7 +19,7 @@ from rigatoni_core.cli.state.history import History, history_of, record_of
 from rigatoni_core.cli.state.repairs import agreed, caller, require_durable
 
 if TYPE_CHECKING:
-    from rigatoni_core.config import PipelineConfiguration
+    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 @attrs.frozen

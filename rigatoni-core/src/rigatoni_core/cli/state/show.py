@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.cli.exit_codes import ExitCode
+from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli.files import configurations_of, takes_file
 from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rigatoni_core.api.configuration import PipelineConfiguration
     from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Stream
-    from rigatoni_core.config import PipelineConfiguration
 
 SOURCE_TIMEOUT = 10.0
 """Seconds to ask the source how the stream is defined now; without an answer the rest is shown."""

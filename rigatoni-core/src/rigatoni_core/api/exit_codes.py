@@ -1,4 +1,4 @@
-"""The exit codes of the command: stable, for scripts and supervisors."""
+"""The exit codes of the command `rigatoni`: stable, for scripts and supervisors."""
 
 import enum
 from collections.abc import Iterable

@@ -1,0 +1,42 @@
+"""A whole pipeline, as a command gets it from a file and as `Pipeline.of` runs it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.api.settings import Settings
+
+
+def _unchanged(text: str) -> str:
+    return text
+
+
+@attrs.frozen(kw_only=True)
+class PipelineConfiguration:
+    """A pipeline that has not been opened: its components are constructed and connect when they are entered.
+
+    Args:
+        name: Names the checkpoints and folders of the pipeline.
+        source: Where change events come from.
+        destination: Where they are written.
+        state: Where checkpoints are kept.
+        dead_letters: Where rejected events are written; None if the pipeline keeps none.
+        settings: The settings in force, with the limits that the destination suggests.
+        listeners: The listeners of the file.
+        warnings: What the file may say and should not, in words for a person.
+        paths: Every path among the options in full, by its key as TOML spells it.
+        redaction: Replaces each secret of this configuration in any text.
+    """
+
+    name: str
+    source: Source
+    destination: Destination
+    state: StateStore
+    dead_letters: Destination | None = None
+    settings: Settings = attrs.field(factory=Settings)
+    listeners: tuple[Listener, ...] = ()
+    warnings: tuple[str, ...] = ()
+    paths: Mapping[str, Path] = attrs.field(factory=dict)
+    redaction: Callable[[str], str] = attrs.field(default=_unchanged, eq=False, repr=False)
