@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -297,6 +298,26 @@ async def test_a_stream_resumes_without_loss_or_repeat(restore, name, snapshot, 
     before = {key: content for key, content in state.contents() if not key.startswith("state/")}
     assert await state.run(fingerprint, lost_before=lost_before)  # nothing is left to do
     assert {key: content for key, content in state.contents() if not key.startswith("state/")} == before
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "local-redis"])
+async def test_a_definition_that_names_the_class_of_its_serializer_continues(restore, name):
+    state = restore(name, "complete")
+
+    def definitions():
+        return {
+            key: json.loads(content)["layout"]["serializer"]["type"]
+            for key, content in state.contents()
+            if key.startswith(f"lake/{state.stream.key}/") and "definition-" in key
+        }
+
+    before = definitions()
+    assert all(re.fullmatch(r"rigatoni_\w+\.\w+Serializer", recorded) for recorded in before.values())
+    assert await state.run(state.snapshot["fingerprint"], lost_before=LOST_BEFORE)
+    assert definitions() == before
+    assert await state.run("four", lost_before=LOST_BEFORE)  # another definition, in today's words
+    (number,) = definitions().keys() - before.keys()
+    assert definitions()[number] == state.record["serializer"]["type"]
 
 
 @pytest.mark.parametrize("name", ["local-field", "local-merged", "local-namespace", "s3-field", "s3-merged"])

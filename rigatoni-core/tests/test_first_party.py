@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from rigatoni_core.api import _first_party as first_party
+from rigatoni_core.api.components import KINDS
 from rigatoni_core.api.errors import UnknownComponentError
-from rigatoni_core.plugins import first_party
-from rigatoni_core.plugins.catalog import KINDS, Catalog
+from rigatoni_core.plugins.catalog import Catalog
 
 ROOT = Path(__file__).parents[2]
 HOOK = re.compile(r"def (rigatoni_\w+)\(.*?(?=\n@|\ndef |\Z)", re.DOTALL)

@@ -6,7 +6,7 @@ import sys
 import tomllib
 
 import pytest
-from rigatoni_core.plugins.catalog import KINDS
+from rigatoni_core.api.components import KINDS
 
 
 def new(folder, *arguments):

@@ -1,5 +1,6 @@
 """The layout: which folders events go to, and its description, which a later version compares."""
 
+import json
 from typing import Annotated
 
 import attrs
@@ -8,10 +9,13 @@ from bson import ObjectId
 from bson.timestamp import Timestamp as BsonTimestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from rigatoni_compression.gzip import GzipSerializer
+from rigatoni_core.api.components import described
 from rigatoni_core.api.contracts import Serializer
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.options import Secret
-from rigatoni_objects.file_layout import FileLayout, described
+from rigatoni_json.serializer import JsonSerializer
+from rigatoni_objects.file_layout import FileLayout
 from rigatoni_objects.path_template import PathTemplate, Place
 from rigatoni_objects.spelling import HIVE_NULL, LONGEST_VALUE, Spelling
 from rigatoni_testing.batches import batch_of, event_document
@@ -208,3 +212,18 @@ def test_A1_parts_hold_each_event_once_in_order_with_its_own_ordinal(places, rej
         assert raws == [bytes(rest.raw(n)) for n in part.indices]
         assert part.events.orders() == rest.orders().at(part.indices)
         assert part.events.orders().ordinals.tolist() == [rest.indices[n] if together else 0 for n in part.indices]
+
+
+def test_a_serializer_that_was_recorded_by_its_class_is_the_same_and_no_change():
+    layout = FileLayout(GzipSerializer(inner=JsonSerializer()))
+    now = layout.described()
+    assert now["serializer"]["type"] == "gzip"
+    assert now["serializer"]["inner"]["type"] == "json"
+    then = json.loads(json.dumps(now))
+    then["serializer"]["type"] = "rigatoni_compression.GzipSerializer"
+    then["serializer"]["inner"]["type"] = "rigatoni_json.JsonSerializer"
+    assert layout.matches(then)
+    assert layout.serializer_change(then) == ""
+    then["serializer"]["inner"]["type"] = "rigatoni_csv.CsvSerializer"
+    assert not layout.matches(then)
+    assert "rigatoni_csv.CsvSerializer" in layout.serializer_change(then)

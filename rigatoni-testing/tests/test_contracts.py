@@ -12,6 +12,7 @@ import attrs
 import pytest
 from rigatoni_core.api import notices
 from rigatoni_core.api.batch import EventBatch, Heartbeat
+from rigatoni_core.api.components import KINDS
 from rigatoni_core.api.contracts import (
     Delivery,
     Deserializer,
@@ -28,7 +29,6 @@ from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Tran
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.plugins.catalog import KINDS
 from rigatoni_testing.contracts import (
     DestinationContract,
     LeaseContract,

@@ -28,7 +28,7 @@ from rigatoni_objects.errors import (
     StoreConflictError,
     UnfinishedBatchError,
 )
-from rigatoni_objects.file_layout import FileLayout, Part, serializer_change, stem
+from rigatoni_objects.file_layout import FileLayout, Part, stem
 from rigatoni_objects.listing import LEAD, RECORD, RECORD_AT, Each, Listing
 from rigatoni_objects.paths import definition_path, record_path
 from rigatoni_objects.progress import CountedStore
@@ -180,7 +180,7 @@ class Chain:
         record = DefinitionRecord.following(newest, self.stream, definition, self._configured, anchor, gap)
         created = self._store.create(definition_path(record.number), record.dump(), media_type=_JSON, record={})
         if created and newest is not None:
-            self.serializer_change = serializer_change(newest.layout, record.layout)
+            self.serializer_change = self._configured.serializer_change(newest.layout)
         return created
 
     def _close(self, definition: DefinitionRecord, *, wait: bool) -> None:

@@ -3,21 +3,17 @@
 They come from the events, never from a clock.
 """
 
-import enum
-import functools
-import typing
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.components import class_path, component_name, described
 from rigatoni_core.api.contracts import ConfigLinter, Serializer
 from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp, token_hash
-from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
 
 from rigatoni_objects.partition_names import check_names
@@ -68,16 +64,16 @@ class FileLayout:
 
     def described(self) -> dict[str, Any]:
         """What shapes the files, in plain JSON values: another description is another definition of the stream."""
-        return self._described(defaults=True)
+        return self._described(component_name, defaults=True)
 
     def matches(self, record: Mapping[str, Any]) -> bool:
         """Whether a recorded description means this layout.
 
         An option that the record does not name had its default then: the option is newer than the record. A record
-        that names no spelling means the spelling of version 0.1.0.
+        that names no spelling means the spelling of version 0.1.0, which also recorded classes by their paths.
         """
-        it = self.as_recorded(record)
-        return _means(record, it.described(), it._described(defaults=False))
+        it, naming = self.as_recorded(record), self._naming(record)
+        return _means(record, it._described(naming, defaults=True), it._described(naming, defaults=False))
 
     def as_recorded(self, record: Mapping[str, Any]) -> Self:
         """This layout with the spelling of a recorded one: a definition that is continued keeps its own."""
@@ -85,6 +81,16 @@ class FileLayout:
         if self.folds_case or recorded == self.spelling or recorded not in ("hive", "percent"):
             return self
         return attrs.evolve(self, spelling=recorded)
+
+    def serializer_change(self, record: Mapping[str, Any]) -> str:
+        """How the serializer differs from that of a recorded layout, in words; empty if it does not."""
+        old = record.get("serializer", {})
+        new = self._described(self._naming(record), defaults=True)["serializer"]
+        changed = {key: (old[key], new[key]) for key in new if key in old and old[key] != new[key]}
+        if not changed:
+            return ""
+        words = ", ".join(f"{key} was {then!r} and is {now!r}" for key, (then, now) in changed.items())
+        return f"the serializer's {words}: earlier files stay as they are, and readers may not take both for one table"
 
     def advice(self, settings: Settings, least: float = 1.0) -> tuple[str, ...]:
         """What is unwise about these settings where each batch becomes a file or an object.
@@ -105,9 +111,14 @@ class FileLayout:
         """Refuse names of partitions that readers mistake. Raises ValueError; see `check_names`."""
         check_names(self._folders, self.partition_by, self.serializer.columns, self.serializer.suffix)
 
-    def _described(self, *, defaults: bool) -> dict[str, Any]:
+    def _naming(self, record: Mapping[str, Any]) -> Callable[[type[Any]], str]:
+        """What this record calls the class of a component, if it means this serializer."""
+        by_path = record.get("serializer", {}).get("type") == class_path(type(self.serializer))
+        return class_path if by_path else component_name
+
+    def _described(self, naming: Callable[[type[Any]], str], *, defaults: bool) -> dict[str, Any]:
         record: dict[str, Any] = {
-            "serializer": described(self.serializer, defaults=defaults),
+            "serializer": described(self.serializer, defaults=defaults, name=naming),
             "partition_by": list(self.partition_by),
         }
         if self.folder_template or defaults:
@@ -248,63 +259,6 @@ def only_collection(stream: Stream) -> Namespace | None:
     """The collection, where the stream is one: all its events belong there, `invalidate` (without namespace) too."""
     database, dot, collection = stream.name.partition(".")
     return Namespace(database, collection) if dot and "*" not in stream.name else None
-
-
-def described(component: object, *, defaults: bool = True) -> dict[str, Any]:
-    """A component as plain JSON values: its class and its options, no secrets; with those at their defaults, or not."""
-    kind = type(component)
-    record: dict[str, Any] = {"type": f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"}
-    hints = _hints(kind) if attrs.has(kind) else {}
-    for field in attrs.fields(kind) if attrs.has(kind) else ():
-        value = getattr(component, field.name)
-        if not field.init or field.name.startswith("_") or _is_secret(hints.get(field.name)):
-            continue
-        if defaults or value != _default(field):
-            record[field.name] = _plain(value, defaults)
-    return record
-
-
-@functools.cache
-def _hints(kind: type) -> Mapping[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def serializer_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """In what the serializer of one recorded layout differs from that of a later one; empty where it does not."""
-    old, new = before.get("serializer", {}), after.get("serializer", {})
-    changed = {key: (old[key], new[key]) for key in new if key in old and old[key] != new[key]}
-    if not changed:
-        return ""
-    words = ", ".join(f"{key} was {then!r} and is {now!r}" for key, (then, now) in changed.items())
-    return f"the serializer's {words}: earlier files stay as they are, and readers may not take both for one table"
-
-
-def _default(field: "attrs.Attribute[Any]") -> Any:
-    default: Any = field.default
-    if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
-        return default.factory()
-    return default
-
-
-def _is_secret(hint: Any) -> bool:
-    return hint is Secret or any(map(_is_secret, typing.get_args(hint)))
-
-
-def _plain(value: object, defaults: bool) -> Any:
-    match value:
-        case enum.Enum():
-            return value.name
-        case None | bool() | int() | float() | str():
-            return value
-        case Path():
-            return str(value)
-        case Mapping():
-            return {str(key): _plain(item, defaults) for key, item in value.items()}
-        case Sequence() | set() | frozenset():
-            items = value if isinstance(value, Sequence) else sorted(value, key=repr)
-            return [_plain(item, defaults) for item in items]
-        case _:
-            return described(value, defaults=defaults)
 
 
 def _means(record: Any, full: Any, short: Any) -> bool:

@@ -1,9 +1,36 @@
-"""What a plugin's hook yields: the name of a component and how to get its class."""
+"""Components: how a plugin registers a class, under which name it is known, and how its options are recorded."""
 
-from collections.abc import Callable
-from typing import Any
+import enum
+import functools
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module, metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
 import attrs
+
+from rigatoni_core.api._first_party import DISTRIBUTIONS
+from rigatoni_core.api.options import Secret
+
+GROUP = "rigatoni"
+"""The entry-point group of plugins, and pluggy's project name."""
+
+Kind = Literal["source", "destination", "state", "serializer", "listener"]
+
+KINDS: Mapping[Kind, tuple[str, str]] = {
+    "source": ("rigatoni_sources", "Source"),
+    "destination": ("rigatoni_destinations", "Destination"),
+    "state": ("rigatoni_states", "StateStore"),
+    "serializer": ("rigatoni_serializers", "Serializer"),
+    "listener": ("rigatoni_listeners", "Listener"),
+}
+"""For each kind of component, the hook that yields it and its class in `rigatoni_core.api.contracts`."""
+
+MOST_COMPONENTS = 1000
+"""Records that a plugin may yield for one kind: its hook may be a generator without an end."""
 
 
 @attrs.frozen
@@ -17,3 +44,104 @@ class Component:
     name: str
     load: Callable[[], type[Any]]
     summary: str = ""
+
+
+def component_name(cls: type[Any]) -> str:
+    """Return the name under which an installed plugin registers a class, as records on disk and messages say it.
+
+    Works without a catalog: only the plugin modules of the class's own package are imported, which are light. The
+    name does not depend on what else is installed.
+
+    Args:
+        cls: The class of a component.
+
+    Returns:
+        `json` for a component of this project, `acme/json` for one that the plugin `acme` registers. The path of the
+        class (`class_path`) if no plugin registers it.
+    """
+    return _registered_name(cls) or class_path(cls)
+
+
+def class_path(cls: type[Any]) -> str:
+    """Return what records of version 0.1.0 call a component: its top package and the name of its class."""
+    return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+
+
+def described(
+    component: object, *, defaults: bool = True, name: Callable[[type[Any]], str] = component_name
+) -> dict[str, Any]:
+    """Return a component as plain JSON values: its name under `type`, and its options without secrets.
+
+    Args:
+        component: An attrs object; the components among its options are described likewise.
+        defaults: Whether to include options that are at their defaults.
+        name: What to call a class.
+    """
+    kind = type(component)
+    record: dict[str, Any] = {"type": name(kind)}
+    hints = _hints(kind) if attrs.has(kind) else {}
+    for field in attrs.fields(kind) if attrs.has(kind) else ():
+        value = getattr(component, field.name)
+        if not field.init or field.name.startswith("_") or _is_secret(hints.get(field.name)):
+            continue
+        if defaults or value != _default(field):
+            record[field.name] = _plain(value, functools.partial(described, defaults=defaults, name=name))
+    return record
+
+
+@functools.cache
+def _registered_name(cls: type[Any]) -> str | None:
+    package = cls.__module__.partition(".")[0]
+    for entry in metadata.entry_points(group=GROUP):
+        if entry.module.partition(".")[0] != package:
+            continue
+        for kind, component in _registrations(entry, cls):
+            ours = entry.dist is not None and entry.dist.name == DISTRIBUTIONS.get((kind, component.name))
+            return component.name if ours else f"{entry.name}/{component.name}"
+    return None
+
+
+def _registrations(entry: metadata.EntryPoint, cls: type[Any]) -> Iterator[tuple[Kind, Component]]:
+    """The records with which this plugin registers the class. What fails in a plugin is for the catalog to report."""
+    contracts = import_module("rigatoni_core.api.contracts")
+    for kind, (hook, contract) in KINDS.items():
+        if not issubclass(cls, getattr(contracts, contract)):
+            continue
+        with suppress(Exception):
+            for component in islice(getattr(entry.load(), hook)(), MOST_COMPONENTS):
+                with suppress(Exception):  # another component of the plugin, whose library is not installed
+                    if component.load() is cls:
+                        yield kind, component
+
+
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _default(field: "attrs.Attribute[Any]") -> Any:
+    default: Any = field.default
+    if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
+        return default.factory()
+    return default
+
+
+def _is_secret(hint: Any) -> bool:
+    return hint is Secret or any(map(_is_secret, typing.get_args(hint)))
+
+
+def _plain(value: object, describe: Callable[[object], dict[str, Any]]) -> Any:
+    match value:
+        case enum.Enum():
+            return value.name
+        case None | bool() | int() | float() | str():
+            return value
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): _plain(item, describe) for key, item in value.items()}
+        case Sequence() | set() | frozenset():
+            items = value if isinstance(value, Sequence) else sorted(value, key=repr)
+            return [_plain(item, describe) for item in items]
+        case _:
+            return describe(value)

@@ -25,12 +25,9 @@ from collections.abc import Iterable
 
 import pluggy
 
-from rigatoni_core.api.components import Component
+from rigatoni_core.api.components import GROUP, Component
 
 __all__ = ["GROUP", "Component", "hookimpl", "hookspec"]
-
-GROUP = "rigatoni"
-"""The entry-point group, and pluggy's project name."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)

@@ -11,7 +11,8 @@ from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import as_json, bold, say, table
 
 if TYPE_CHECKING:
-    from rigatoni_core.plugins.catalog import Catalog, Kind, Plugin
+    from rigatoni_core.api.components import Kind
+    from rigatoni_core.plugins.catalog import Catalog, Plugin
 
 
 @click.group()
@@ -91,9 +92,10 @@ def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
 @click.option("--into", type=click.Path(path_type=Path), help="The folder to make; DISTRIBUTION unless given.")
 def new(distribution: str, kind: "Kind", into: Path | None) -> None:
     """Writes a plugin of your own, named DISTRIBUTION ("rigatoni-acme"): it runs, its tests pass."""
+    from rigatoni_core.api.components import KINDS
     from rigatoni_core.api.errors import ConfigurationError
     from rigatoni_core.cli.template import NAME, NewPlugin
-    from rigatoni_core.plugins.catalog import KINDS, printable
+    from rigatoni_core.plugins.catalog import printable
 
     if kind not in KINDS:
         raise click.BadParameter(f"{printable(kind)} is none of {', '.join(KINDS)}", param_hint="--kind")

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 import rigatoni_core
-from rigatoni_core.plugins.catalog import KINDS, Kind
+from rigatoni_core.api.components import KINDS, Kind
 
 NAME = re.compile(r"rigatoni-[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEXTS = {".py", ".toml", ".md", ".typed"}

@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 import attrs
 
+from rigatoni_core.api.components import Kind
 from rigatoni_core.api.options import RECOMMENDED, Secret
 from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import KeyPath, spelled
 from rigatoni_core.config.file import PipelineTable
-from rigatoni_core.plugins.catalog import CORE, Catalog, Kind
+from rigatoni_core.plugins.catalog import CORE, Catalog
 from rigatoni_core.plugins.component_options import (
     CONTRACTS,
     bare,

@@ -9,32 +9,20 @@ import difflib
 import itertools
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import import_module, metadata
 from typing import Any, Literal
 
 import attrs
 import pluggy
 
+from rigatoni_core.api import _first_party as first_party
 from rigatoni_core.api import hookspecs
-from rigatoni_core.api.components import Component
+from rigatoni_core.api.components import KINDS, MOST_COMPONENTS, Component, Kind
 from rigatoni_core.api.errors import AmbiguousComponentError, BrokenPluginError, UnknownComponentError
-from rigatoni_core.plugins import first_party
-
-Kind = Literal["source", "destination", "state", "serializer", "listener"]
-
-KINDS: Mapping[Kind, tuple[str, str]] = {
-    "source": ("rigatoni_sources", "Source"),
-    "destination": ("rigatoni_destinations", "Destination"),
-    "state": ("rigatoni_states", "StateStore"),
-    "serializer": ("rigatoni_serializers", "Serializer"),
-    "listener": ("rigatoni_listeners", "Listener"),
-}
-"""For each kind of component, the hook that yields it and its class in `rigatoni_core.api.contracts`."""
 
 CORE = "rigatoni-core"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
-_MOST_COMPONENTS = 1000  # of one hook: it may be a generator without an end
 
 
 @attrs.frozen
@@ -296,12 +284,12 @@ def _collect(module: Any) -> Iterator[Provided]:
             records = implementation.function()
             if not isinstance(records, Iterable):
                 raise _Fault(f"{hook} returned {type(records).__name__}, not Component records")
-            for record in itertools.islice(records, _MOST_COMPONENTS + 1):
+            for record in itertools.islice(records, MOST_COMPONENTS + 1):
                 provided = _check_record(kind, hook, record)
                 if provided.name in seen:
                     raise _Fault(f'{hook} yields the name "{provided.name}" twice')
-                if len(seen) == _MOST_COMPONENTS:
-                    raise _Fault(f"{hook} yields more than {_MOST_COMPONENTS} records")
+                if len(seen) == MOST_COMPONENTS:
+                    raise _Fault(f"{hook} yields more than {MOST_COMPONENTS} records")
                 seen.add(provided.name)
                 yield provided
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
+from rigatoni_core.api.components import Kind
 from rigatoni_core.api.contracts import Destination, Listener, Serializer, Source, StateStore
 from rigatoni_core.api.options import ByteSize, Secret
-from rigatoni_core.plugins.catalog import Kind
 
 CONTRACTS: Mapping[Any, Kind] = {
     Source: "source",
