@@ -1,9 +1,15 @@
-"""A folder keeps the contract of stores of objects."""
+"""A folder keeps the contract of stores of objects, and the protocol over it loses nothing."""
+
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rigatoni_local import files
-from rigatoni_local.store import FolderStore
+from rigatoni_local.store import FolderLock, FolderStore
 from rigatoni_testing.contracts import ObjectStoreContract
+from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run
 
 
 class TestFolderStore(ObjectStoreContract):
@@ -17,3 +23,16 @@ class TestFolderStore(ObjectStoreContract):
             return store
 
         return make
+
+
+@given(st.integers(0, 2**32), st.sampled_from(TEMPLATES))
+@settings(max_examples=60, deadline=None)
+def test_random_templates_rejections_and_kills_lose_repeat_and_misplace_nothing(seed, template):
+    with tempfile.TemporaryDirectory() as name:
+
+        def make():
+            store = FolderStore(Path(name), STREAM.key, folds_case=folds_case)
+            return store, FolderLock(store)
+
+        folds_case = files.probe(Path(name))
+        check_random_run(seed, template, make, folds_case=folds_case)

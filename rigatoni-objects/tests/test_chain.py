@@ -1,7 +1,6 @@
 """The chain over stores in memory: what it asks of a store, how often, and what it never loses."""
 
 import itertools
-import random
 
 import attrs
 import pytest
@@ -16,6 +15,7 @@ from rigatoni_objects.quiescence import ClosingMark
 from rigatoni_objects.records import BatchRecord, is_same_place, later
 from rigatoni_testing.batches import START, batch_of, event_document
 from rigatoni_testing.objects import MemoryObjects, MemoryStore
+from rigatoni_testing.random_runs import TEMPLATES, check_random_run
 from rigatoni_testing.serializers import TokenLines
 
 STREAM = Stream("p", "shop.*")
@@ -225,81 +225,9 @@ def test_objects_without_their_definition_are_an_error_with_a_remedy(lost, metad
     assert "backup" in caught.value.remedy
 
 
-TEMPLATES = [
-    "",
-    "{database}",
-    "{collection}",
-    "{field:user}/{date}",
-    "{date}/{hour}",
-    "x/{field:user}",
-    "{year}/{month}",
-]
-
-
 @given(st.integers(0, 2**32), st.sampled_from(TEMPLATES), st.sampled_from([0, 1900]))
 @settings(max_examples=300, deadline=None)
 def test_random_templates_rejections_and_kills_lose_repeat_and_misplace_nothing(seed, template, metadata_limit):
-    check_random_run(
-        seed, template, lambda objects, dies_at: Faulty(objects, dies_at=dies_at, metadata_limit=metadata_limit)
-    )
-
-
-def check_random_run(seed, template, make):
-    """One run: batches of any size, poison that becomes dead letters, kills at any create; then all must be there."""
-    chance = random.Random(seed)
-    layout = FileLayout(TokenLines(), folder_template=template, max_objects=chance.choice([2, 1000]))
-    documents, seconds = [], 1_700_000_000
-    for number in range(24):
-        seconds += chance.choice([0, 0, 1, 1800])
-        documents.append(
-            event_document(
-                number,
-                seconds=seconds,
-                database=chance.choice("xy"),
-                collection=chance.choice("ab"),
-                fullDocument={
-                    "_id": number,
-                    "value": "poison" if chance.random() < 0.2 else number,
-                    "user": chance.choice(["u1", "U1", "ü", None]),
-                },
-            )
-        )
-    whole, stream = batch_of(documents, stream=Stream("p", "*")), Stream("p", "*")
-    objects, letters, tokens = MemoryObjects(), set(), tokens_of(whole)
-    for _ in range(200):
-        try:
-            chain = begun(make(objects, chance.choice([None, 1, 2, 3, 4, 5, 6])), layout, stream)
-            position = chain.last_committed()
-            index = 0 if position == START else whole.index_of(position.resume_token) + 1
-            while index < len(whole):
-                stop = min(index + chance.randint(1, 12), len(whole))
-                index += _deliver(chain, whole, index, stop, letters)
-            break
-        except Crash:
-            continue
-    found = held(objects)
-    delivered = [token for key in found for token in found[key]]
-    poison = {tokens[number] for number, it in enumerate(documents) if it["fullDocument"]["value"] == "poison"}
-    assert sorted(delivered) == sorted(set(tokens) - poison)
-    assert letters == poison
-    for key, inside in found.items():
-        assert inside == sorted(inside, key=tokens.index)
-        for token in inside:
-            (part,) = layout.parts(whole[tokens.index(token) : tokens.index(token) + 1])
-            assert part.path.rpartition("/")[0] == key.rpartition("/")[0]
-
-
-def _deliver(chain, whole, start, stop, letters):
-    """As the worker does: dead letters first, then the rest; ends where the chain says. How many events that were."""
-    batch, rejected = whole[start:stop], set()
-    while True:
-        try:
-            end = chain.write(batch.without(rejected) if rejected else batch)
-        except RejectedEventsError as error:
-            kept = [index for index in range(len(batch)) if index not in rejected]
-            rejected |= {kept[index] for index in error.events}
-            letters |= {batch.token_and_time(index)[0] for index in rejected}
-            continue
-        if end is None:
-            return len(batch)
-        batch, rejected = whole[start : whole.index_of(end.resume_token) + 1], set()
+    objects = MemoryObjects()
+    store = MemoryStore(objects, metadata_limit=metadata_limit)
+    check_random_run(seed, template, lambda: (store, ClosingMark(0.0)))
