@@ -1,7 +1,7 @@
-"""Draws the diagrams of the pages as SVG, narrow enough for a phone, readable on light and on dark pages.
+"""Draws the diagrams of the pages as SVG, narrow enough for a phone, readable on light and dark pages.
 
-python docs/diagrams/draw.py            writes them anew
-python docs/diagrams/draw.py --check    exits with 1 where a file is not what this draws
+python docs/diagrams/draw.py            writes them
+python docs/diagrams/draw.py --check    exits with 1 if a file differs from this drawing
 """
 
 import sys
@@ -9,13 +9,13 @@ from html import escape
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-LINE = "#737b88"  # between light and dark: it can be seen on both
+LINE = "#737b88"  # between light and dark: visible on both
 FILLS = {"ours": "#dbeafe", "theirs": "#e7e5e4", "good": "#dcfce7", "bad": "#fee2e2", "wait": "#fef3c7"}
 FONT = "font-family='system-ui, sans-serif' text-anchor='middle'"
 
 
 class Drawing:
-    """Boxes, arrows and words, one after another."""
+    """An SVG of boxes, arrows and labels."""
 
     def __init__(self, title: str, width: int, height: int) -> None:
         self.parts = [
@@ -56,14 +56,14 @@ class Drawing:
 
 
 def walk() -> Drawing:
-    drawing = Drawing("The walk of a change from MongoDB to the checkpoint", 440, 448)
+    drawing = Drawing("The path of a change from MongoDB to the checkpoint", 440, 448)
     steps = [
         ("theirs", "MongoDB", "a change stream, read only"),
-        ("ours", "Source", "whole replies of the server, not decoded"),
-        ("ours", "Batcher", "cut by events, bytes, age"),
-        ("ours", "Serializer", "a batch becomes bytes, on another thread"),
-        ("theirs", "Destination", "written, and durable"),
-        ("good", "Checkpoint", "the position behind this batch is saved"),
+        ("ours", "Source", "whole server replies, not decoded"),
+        ("ours", "Batcher", "split by events, bytes, age"),
+        ("ours", "Serializer", "encodes a batch, on another thread"),
+        ("theirs", "Destination", "writes, until durable"),
+        ("good", "Checkpoint", "saves the position after the batch"),
     ]
     for number, (kind, head, line) in enumerate(steps):
         y = 8 + 76 * number
@@ -79,11 +79,11 @@ def walk() -> Drawing:
 def batch() -> Drawing:
     drawing = Drawing("The life of a batch", 460, 414)
     steps = [
-        ("ours", "A batch is cut", "consecutive events of one stream", ""),
-        ("ours", "It is serialised", "a batch becomes bytes", ""),
-        ("ours", "Its lead is created", "named by its first event", ""),
-        ("ours", "The other objects", "one for each further folder", "it was absent"),
-        ("good", "The checkpoint is saved", "", "all is durable"),
+        ("ours", "The batch is split off", "consecutive events of one stream", ""),
+        ("ours", "The batch is serialized", "events become bytes", ""),
+        ("ours", "The lead is created", "named by the first event", ""),
+        ("ours", "The other objects", "one per further folder", "it was absent"),
+        ("good", "The checkpoint is saved", "", "everything is durable"),
     ]
     for number, (kind, head, line, why) in enumerate(steps):
         y = 8 + 92 * number
@@ -92,17 +92,17 @@ def batch() -> Drawing:
             drawing.arrow((130, y - 46), (130, y - 2))
             drawing.words(138, y - 20, why, "start")
     drawing.arrow((240, 123), (276, 123))
-    drawing.box(278, 100, 176, "bad", "Events are refused", "dead letters, then the rest")
+    drawing.box(278, 100, 176, "bad", "Events are rejected", "dead letters, then the rest")
     drawing.arrow((240, 206), (276, 206))
-    drawing.box(278, 176, 176, "wait", "It is there already", "an earlier run's: cut there")
+    drawing.box(278, 176, 176, "wait", "The lead exists", "realign to its end")
     drawing.arrow((454, 199), (458, 199), (458, 31), (243, 31))
     drawing.arrow((240, 224), (256, 224), (256, 263), (276, 263))
-    drawing.box(278, 240, 176, "wait", "No answer", "wait, and try again")
+    drawing.box(278, 240, 176, "wait", "No response", "back off, then retry")
     return drawing
 
 
 def takeover() -> Drawing:
-    drawing = Drawing("An instance is paused, another one takes over", 460, 478)
+    drawing = Drawing("An instance is paused, another takes over", 460, 478)
     first, store, second, lake = 55, 170, 290, 405
     for x, kind, head in ((first, "ours", "A"), (second, "ours", "B")):
         drawing.box(x - 40, 8, 80, kind, head)
@@ -119,12 +119,12 @@ def takeover() -> Drawing:
     message(110, first, lake, "batch 1")
     message(146, first, store, "checkpoint 1")
     drawing.box(first - 45, 162, 90, "bad", "paused")
-    drawing.box(store - 55, 200, 110, "wait", "lease ran out")
+    drawing.box(store - 55, 200, 110, "wait", "lease expired")
     message(258, second, store, "lease, token 8")
     message(294, store, second, "checkpoint 1")
     message(330, second, lake, "batch 2")
     drawing.box(first - 45, 340, 90, "ours", "wakes up")
-    message(396, first, lake, "batch 2: it is there already, nothing is written")
+    message(396, first, lake, "batch 2: object exists, nothing is written")
     message(432, first, store, "save, token 7")
     drawing.box(store - 50, 442, 100, "bad", "refused")
     return drawing
@@ -142,7 +142,7 @@ def main() -> int:
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             different.append(name)
     if different:
-        sys.stdout.write(f"stale: {', '.join(different)}; python docs/diagrams/draw.py draws them anew\n")
+        sys.stdout.write(f"stale: {', '.join(different)}; python docs/diagrams/draw.py redraws them\n")
     return 1 if different else 0
 
 
