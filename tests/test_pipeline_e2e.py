@@ -20,7 +20,9 @@ main()
 """
 
 STEPS = {
-    "after reading": "import rigatoni_core.engine.worker as w; w.Worker._deliver = lambda *_: os.kill(os.getpid(), 9)",
+    "after reading": (
+        "import rigatoni_core.engine.delivery as d; d.Delivery.__call__ = lambda *_: os.kill(os.getpid(), 9)"
+    ),
     "while serialising": (
         "import rigatoni_json.serializer as s; s.JsonSerializer.pieces = lambda *_: os.kill(os.getpid(), 9)"
     ),
