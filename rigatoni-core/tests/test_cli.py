@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rigatoni_core.api.events import Stream, Timestamp
 from rigatoni_core.api.exit_codes import ExitCode, worst
-from rigatoni_core.api.notices import BatchWritten, Retrying
+from rigatoni_core.api.notices import BatchWritten, Retrying, WorkerRecovered
 from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.cli.output import duration, time_in_words
 from rigatoni_core.cli.progress import Progress
@@ -395,10 +395,10 @@ def test_the_live_display_shows_streams_rates_and_a_total():
 
     statistics = Statistics()
     for name in ("shop.orders", "shop.users"):
-        statistics.notify(BatchWritten(stream=Stream("p", name), events=1200, bytes=10, seconds=0.1))
+        statistics.notify(BatchWritten(stream=Stream("p", name), events=1200, bytes=10, end=START, seconds=0.1))
     progress = Progress({"p": statistics})
     progress.render()
-    statistics.notify(BatchWritten(stream=Stream("p", "shop.users"), events=800, bytes=10, seconds=0.1))
+    statistics.notify(BatchWritten(stream=Stream("p", "shop.users"), events=800, bytes=10, end=START, seconds=0.1))
     console = Console(width=120)
     with console.capture() as capture:
         console.print(progress.render())
@@ -424,8 +424,10 @@ def test_the_live_display_fits_80_columns_and_says_what_troubles_a_stream_as_lon
     statistics.notify(Retrying(stream=stream, error=OSError("the disk is full " * 8), attempt=1, delay=1.0))
     text = shown()
     assert max(map(len, text.splitlines())) <= 80
-    assert f"{stream.name} is retrying: the disk is full" in text
-    statistics.notify(BatchWritten(stream=stream, events=1200, bytes=10, seconds=0.1))
+    assert f"{stream.name} is retrying; last error 0 s ago: the disk is full" in " ".join(text.split())
+    statistics.notify(BatchWritten(stream=stream, events=1200, bytes=10, end=START, seconds=0.1))
+    assert f"{stream.name} is running; last error 0 s ago: the disk is full" in " ".join(shown().split()), "something else still fails"
+    statistics.notify(WorkerRecovered(stream=stream, error_id="bug", seconds=1.0))
     assert "the disk is full" not in shown()
 
 

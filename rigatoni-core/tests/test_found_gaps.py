@@ -160,6 +160,9 @@ def test_the_log_line_and_state_show_name_the_collection(capsys):
     lines = []
 
     class Log:
+        def is_enabled_for(self, level):
+            return True
+
         def log(self, level, event, **fields):
             lines.append((event, fields))
 

@@ -10,7 +10,7 @@ from rigatoni_core.api.batch import Heartbeat
 from rigatoni_core.api.bus import listening
 from rigatoni_core.api.contracts import Prefetching
 from rigatoni_core.api.events import Stream
-from rigatoni_core.api.notices import BatchRead, BatchWritten, CheckpointSaved
+from rigatoni_core.api.notices import BatchRead, BatchWritten, CaughtUp, CheckpointSaved, ReplyRead
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.assignment import Share
@@ -42,7 +42,7 @@ class Talkative(ScriptedSource):
 
 
 class Watch:
-    """Compares every saved position with what was written before. `act` is called at BatchRead number `at`."""
+    """Compares every saved position with what was written before. `act` is called at reply, batch or idle moment number `at`."""
 
     def __init__(self, log, destination, at=None, act=None):
         self.log, self.destination, self.at, self.act = log, destination, at, act
@@ -50,7 +50,7 @@ class Watch:
         self.saved = []
 
     def notify(self, notice):
-        if isinstance(notice, BatchRead):
+        if isinstance(notice, (ReplyRead, BatchRead, CaughtUp)):
             self.read += 1
             if self.read == self.at:
                 self.act()

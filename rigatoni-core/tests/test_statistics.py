@@ -2,24 +2,29 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 
 import attrs
 import pytest
-from rigatoni_core.api import statistics
+from rigatoni_core.api import backlog, statistics
 from rigatoni_core.api.errors import DestinationError, LeaseLostError, StateStoreError, Transient
 from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES
 from rigatoni_core.api.notices import (
     BatchRead,
+    BatchRealigned,
     BatchWritten,
+    CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
     LeaseAcquired,
     LeaseAwaited,
     LeaseLost,
+    ReplyRead,
     Retrying,
     WorkerFailed,
     WorkerFailing,
+    WorkerRecovered,
     WorkerStarted,
     WorkerStarting,
     WorkerStopped,
@@ -41,21 +46,32 @@ def position(seconds, token="t"):
     return Position(ResumeToken(token), "f", Timestamp(seconds, 1))
 
 
-def read(events=0, *, at=100, server=100, caught_up=False, waited=0.0):
-    return BatchRead(
+def reply(events=0, *, at=100, server=100, caught_up=False, paused=False):
+    return ReplyRead(
         stream=STREAM,
         events=events,
         bytes=events * 10,
         end=position(at),
         source_time=Timestamp(server, 1),
         caught_up=caught_up,
-        waited=waited,
-        buffered_bytes=0,
+        paused=paused,
     )
 
 
+def taken(events=3):
+    return BatchRead(stream=STREAM, events=events, bytes=events * 10)
+
+
+def written(events=3, *, at=100, **more):
+    return BatchWritten(stream=STREAM, events=events, bytes=events * 10, end=position(at), seconds=0.5, **more)
+
+
+def caught_up(at=100):
+    return CaughtUp(stream=STREAM, end=position(at))
+
+
 STARTED = WorkerStarted(stream=STREAM, position=position(1), resumed=True)
-WRITTEN = BatchWritten(stream=STREAM, events=3, bytes=30, seconds=0.5)
+WRITTEN = written()
 RETRYING = Retrying(stream=STREAM, error=DownError("down"), attempt=1, delay=1.0)
 FAILING = WorkerFailing(stream=STREAM, error=DownError("down"), delay=9.0)
 STOPPED = WorkerStopped(stream=STREAM, position=None)
@@ -71,7 +87,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(statistics, "monotonic", clock)
+    for module in (backlog, statistics):
+        monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
 
@@ -98,10 +115,11 @@ def told():
         ([STARTED, FAILING], "failing"),
         ([FAILING, STARTED], "failing"),
         ([FAILING, LeaseAcquired(stream=STREAM, fencing_token=2), STARTED], "failing"),
-        ([FAILING, STARTED, read(3), RETRYING], "failing"),
-        ([FAILING, STARTED, read(3), WRITTEN], "running"),
-        ([FAILING, STARTED, read(0)], "failing"),
-        ([FAILING, STARTED, read(0, caught_up=True)], "running"),
+        ([FAILING, STARTED, reply(3), taken(), RETRYING], "failing"),
+        ([FAILING, STARTED, reply(3), taken(), WRITTEN], "running"),
+        ([FAILING, STARTED, reply(0)], "failing"),
+        ([FAILING, STARTED, reply(0, caught_up=True)], "failing"),
+        ([FAILING, STARTED, reply(0, caught_up=True), caught_up()], "running"),
         ([LeaseAwaited(stream=STREAM)], "standby"),
         ([LeaseAwaited(stream=STREAM), LeaseAcquired(stream=STREAM, fencing_token=1)], "starting"),
         ([STARTED, LeaseLost(stream=STREAM, error=LeaseLostError("gone"))], "standby"),
@@ -113,34 +131,74 @@ def test_the_worker_state(told, notices, state):
     assert told(*notices).state == state
 
 
-def test_lag_is_absent_until_the_source_has_said_it_and_0_when_caught_up(told, clock):
-    assert told(STARTED).lag is None
-    assert told(read(at=100, server=160)).lag == 60
-    assert told(read(at=100, server=170, caught_up=True)).lag == 0
+def lags(figures):
+    return figures.read_lag, figures.delivery_lag
+
+
+def test_both_lags_are_absent_until_the_source_has_replied_and_0_while_an_idle_stream_has_caught_up(told, clock):
+    assert lags(told(STARTED)) == (None, None)
+    assert lags(told(reply(at=100, server=160))) == (60, 60)
+    assert lags(told(reply(at=100, server=170, caught_up=True))) == (0, 0)
     clock.now = 3600.0
-    assert told().lag == 0
-    assert told(LeaseAwaited(stream=STREAM)).lag is None
+    assert lags(told()) == (0, 0)
+    assert lags(told(LeaseAwaited(stream=STREAM))) == (None, None)
 
 
-def test_lag_grows_while_a_batch_waits_or_the_worker_is_in_trouble(told, clock):
-    told(STARTED, read(3, at=100, server=110))
+def test_events_that_are_gathered_and_not_delivered_are_delivery_lag_and_buffered_bytes(told, clock):
+    told(STARTED, reply(server=200, caught_up=True))
+    for second in range(25):  # an event in each of the first ones
+        clock.now = float(second)
+        told(reply(second < 10, at=200 + second, server=200 + second), reply(server=200 + second, caught_up=True))
+    clock.now = 25.0
+    figures = told(reply(server=210, caught_up=True))  # an idle deployment does not say that time has passed
+    assert (lags(figures), figures.buffered_bytes) == ((0, 25), 100)
+    figures = told(taken(10))
+    assert (lags(figures), figures.buffered_bytes) == ((0, 25), 100)
+    figures = told(written(10, at=209))
+    assert (lags(figures), figures.buffered_bytes) == ((0, 0), 0)
+
+
+def test_what_is_durable_ends_where_the_last_batch_ends_while_more_is_ahead(told, clock):
+    told(STARTED, reply(3, at=110, server=180), taken(3), reply(5, at=150, server=180))
+    figures = told()
+    assert (lags(figures), figures.buffered_bytes) == ((30, 179), 80)  # since the position at the start
+    figures = told(written(3, at=110))
+    assert (lags(figures), figures.buffered_bytes) == ((30, 70), 50)
+    clock.now = 8.0
+    assert lags(told(taken(5))) == (30, 78)
+    figures = told(written(5, at=150))
+    assert (lags(figures), figures.buffered_bytes) == ((30, 30), 0)
+
+
+def test_rejected_events_and_a_realigned_batch_leave_the_buffer_whole(told, clock):
+    told(STARTED, reply(9), taken(6), BatchRealigned(stream=STREAM, events=4, bytes=40))
+    assert told(written(3)).buffered_bytes == 50  # one of the four was rejected
+
+
+def test_read_lag_grows_while_the_stream_does_not_read(told, clock):
+    told(STARTED, reply(3, at=100, server=110, paused=True))
     clock.now = 50.0
-    assert told(RETRYING).lag == 60
-    assert told(WRITTEN).lag == 10
-    told(read(0, caught_up=True), FAILING)
-    clock.now = 70.0
-    assert told(STARTED).lag == 20
-    assert told(read(0, caught_up=True)).lag == 0
+    assert lags(told()) == (60, 159)
+    assert lags(told(reply(3, at=160, server=160))) == (0, 159)
+    clock.now = 100.0
+    assert lags(told()) == (0, 209), "the source is waited for, and would respond if it had something"
 
 
-def test_lag_counts_from_when_the_source_answered_not_from_when_the_batch_was_taken_up(told, clock):
-    clock.now = 1000.0
-    assert told(read(3, at=100, server=110, waited=270.0)).lag == 280
+def test_a_failing_worker_has_not_read_what_it_had_not_delivered(told, clock):
+    told(STARTED, reply(3, at=100, server=110), taken(3), written(3, at=100), reply(3, at=110, server=110))
+    figures = told(FAILING)
+    assert (lags(figures), figures.buffered_bytes) == ((10, 10), 0)
+    clock.now = 20.0
+    assert lags(told()) == (30, 30)
+    started = WorkerStarted(stream=STREAM, position=position(100), resumed=True)
+    assert lags(told(started)) == (30, 30)
+    assert lags(told(reply(server=130, caught_up=True))) == (0, 0)
 
 
-def test_a_slow_destination_shows_as_lag(monkeypatch):
-    """What waits in the buffer is behind, though the source had said that there was no lag when it was read."""
-    monkeypatch.setattr(statistics, "monotonic", lambda: asyncio.get_running_loop().time())
+def test_a_slow_destination_shows_as_delivery_lag_and_as_buffered_bytes(monkeypatch):
+    """What waits in memory is not delivered, though the stream has read everything."""
+    for module in (backlog, statistics):
+        monkeypatch.setattr(module, "monotonic", lambda: asyncio.get_running_loop().time())
 
     async def main():
         log = Log()
@@ -155,10 +213,13 @@ def test_a_slow_destination_shows_as_lag(monkeypatch):
         task = asyncio.create_task(pipeline.run())
         await asyncio.sleep(295.0)
         figures = pipeline.statistics.by_stream[Stream("p", "a.b")]
-        assert (figures.batches, figures.lag) == (9, pytest.approx(295.0, abs=1.0))
+        assert (figures.batches, figures.read_lag) == (9, 0)
+        assert figures.delivery_lag == pytest.approx(295.0, abs=1.0)
+        assert figures.buffered_bytes == sum(map(len, log.raws[90:]))
         assert figures.checkpoint_age == pytest.approx(25.0, abs=1.0)
         await asyncio.sleep(10.0)
-        assert (figures.batches, figures.lag) == (10, 0.0)
+        assert (figures.batches, figures.read_lag, figures.delivery_lag) == (10, 0, 0)
+        assert figures.buffered_bytes == 0
         pipeline.stop()
         assert (await task).ok
 
@@ -167,13 +228,13 @@ def test_a_slow_destination_shows_as_lag(monkeypatch):
 
 def test_the_checkpoints_age_grows_only_while_something_is_not_saved(told, clock):
     assert told(STARTED).checkpoint_age is None
-    told(read(3), WRITTEN, CheckpointSaved(stream=STREAM, position=position(100), events=3, seconds=0.1))
+    told(reply(3), taken(), WRITTEN, CheckpointSaved(stream=STREAM, position=position(100), events=3, seconds=0.1))
     clock.now = 30.0
     assert told().checkpoint_age == 30
-    assert told(read(0, at=100)).checkpoint_age == 30, "an anchor says nothing about what is to come"
-    assert told(read(0, at=100, caught_up=True)).checkpoint_age == 0, "an idle stream that does not move is up to date"
+    assert told(reply(0, at=100)).checkpoint_age == 30, "an anchor says nothing about what is to come"
+    assert told(caught_up(100)).checkpoint_age == 0, "an idle stream that does not move is up to date"
     clock.now = 60.0
-    assert told(read(0, at=200, caught_up=True)).checkpoint_age == 30, "this position is newer than the saved one"
+    assert told(caught_up(200)).checkpoint_age == 30, "this position is newer than the saved one"
     failed = CheckpointFailed(stream=STREAM, error=StateStoreError("full"), unsaved=1, seconds=0.1)
     assert told(failed).checkpoint_age == 30
     assert told(STOPPED).checkpoint_age is None
@@ -195,16 +256,41 @@ def test_a_lost_lease_is_counted_and_not_held(told):
     assert told(LeaseAcquired(stream=STREAM, fencing_token=3), STOPPED).lease_held is False
 
 
-def test_the_total_adds_up_all_streams_and_shows_the_greatest_lag(clock):
+def test_the_total_adds_up_all_streams_and_shows_the_greatest_lags(clock):
     listener = Statistics()
     for name, server in (("a.b", 110), ("a.c", 190)):
         stream = Stream("p", name)
-        for notice in (read(3, server=server), WRITTEN, RETRYING):
+        for notice in (STARTED, reply(3, server=server), taken(), WRITTEN, RETRYING):
             listener.notify(attrs.evolve(notice, stream=stream))
     total = listener.total
-    assert (total.events, total.bytes, total.batches, total.retries, total.lag) == (6, 60, 2, 2, 90)
+    assert (total.events, total.bytes, total.batches, total.retries) == (6, 60, 2, 2)
+    assert (*lags(total), total.buffered_bytes) == (90, 90, 0)
     assert total.errors == Counter({"down": 2})
     assert listener.streams.keys() == {"a.b", "a.c"}
+    for notice in (reply(2, at=115, server=120), reply(1, at=118, server=120)):
+        listener.notify(attrs.evolve(notice, stream=Stream("p", "a.b")))
+    clock.now = 300.0
+    assert (*lags(listener.total), listener.total.buffered_bytes) == (90, 320, 30)
+    assert lags(Statistics().total) == (None, None)
+
+
+def test_an_error_carries_its_time_and_whether_the_stream_has_recovered_from_it(told):
+    before = datetime.now(UTC)
+    figures = told(STARTED, RETRYING)
+    error = figures.last_error
+    assert (error.message, error.recovered) == ("down", None)
+    assert before <= error.time <= datetime.now(UTC)
+    told(reply(3), taken(), WRITTEN)
+    assert figures.last_error.recovered is None, "only the engine knows whether something else still fails"
+    recovered = WorkerRecovered(stream=STREAM, error_id="down", seconds=1.0)
+    assert told(recovered).last_error.recovered >= error.time
+    assert told(RETRYING).last_error.recovered is None
+
+
+def test_an_error_that_ended_a_run_is_not_the_next_runs(told):
+    assert told(STARTED, WorkerFailed(stream=STREAM, error=ValueError("a bug"))).last_error.message == "a bug"
+    assert told(WorkerStarting(stream=STREAM)).last_error is None
+    assert told(FAILING, WorkerStarting(stream=STREAM)).last_error.message == "down", "while components were opened"
 
 
 def test_every_figure_is_a_metric_and_names_are_unique():
@@ -221,13 +307,14 @@ def test_every_figure_is_a_metric_and_names_are_unique():
     ]
     assert not missing
     names = [metric.name for metric in (*FIGURES, *DISTRIBUTIONS)]
+    assert {"read.lag", "delivery.lag", "buffered", "checkpoint.age"} <= set(names)
     assert len(set(names)) == len(names)
 
 
 def test_absent_figures_have_no_samples_and_attributes_are_few(told):
     told(STARTED, RETRYING)
     samples = {figure.name: list(figure.samples(told())) for figure in FIGURES}
-    assert samples["lag"] == samples["checkpoint.age"] == samples["lease.held"] == []
+    assert samples["read.lag"] == samples["delivery.lag"] == samples["checkpoint.age"] == samples["lease.held"] == []
     assert samples["errors"] == [({"error.type": "down"}, 1)]
     assert [value for _, value in samples["worker.state"]].count(1.0) == 1
     assert ({"state": "retrying"}, 1.0) in samples["worker.state"]
@@ -235,7 +322,7 @@ def test_absent_figures_have_no_samples_and_attributes_are_few(told):
 
 def test_counters_count_what_was_written_not_what_an_earlier_run_had_written(told):
     found = attrs.evolve(WRITTEN, found=True)
-    figures = told(STARTED, read(3), WRITTEN, read(3), found)
+    figures = told(STARTED, reply(6), taken(), WRITTEN, taken(), found)
     assert (figures.events, figures.bytes, figures.batches, figures.found) == (3, 30, 1, 3)
     assert figures.state == "running"
     distributions = [each for each in DISTRIBUTIONS if each.notice is BatchWritten]

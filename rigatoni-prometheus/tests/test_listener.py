@@ -65,7 +65,8 @@ async def test_what_a_run_did_is_what_a_scrape_says(client, pipeline):
     assert samples["rigatoni_worker_state", ("state", "stopped"), stream] == 1
     assert samples["rigatoni_worker_state", ("state", "running"), stream] == 0
     assert samples["rigatoni_lease_held", stream] == 0
-    assert ("rigatoni_lag_seconds", stream) not in samples
+    assert ("rigatoni_read_lag_seconds", stream) not in samples
+    assert ("rigatoni_delivery_lag_seconds", stream) not in samples
     assert any(name == "rigatoni_build_info" for name, *_ in samples)
 
 
@@ -75,10 +76,12 @@ async def test_an_idle_stream_has_no_lag_and_its_lease(client, pipeline):
     stream = ("stream", "shop.orders")
 
     async def caught_up():
-        return (await client.samples()).get(("rigatoni_lag_seconds", stream)) == 0
+        return (await client.samples()).get(("rigatoni_delivery_lag_seconds", stream)) == 0
 
     await until(caught_up)
     samples = await client.samples()
+    assert samples["rigatoni_read_lag_seconds", stream] == 0
+    assert samples["rigatoni_buffered_bytes", stream] == 0
     assert samples["rigatoni_lease_held", stream] == 1
     assert 0 <= samples["rigatoni_checkpoint_age_seconds", stream] < 20
     running.stop()

@@ -78,7 +78,7 @@ def scrape(tmp_path_factory):
                 lambda: 'rigatoni_events_total{pipeline="p",stream="shop.orders"} 50.0' in ask(port, "/metrics"),
                 process,
             )
-            wait_for(lambda: ask(port, "/metrics").count("rigatoni_lag_seconds{") == 2, process)
+            wait_for(lambda: ask(port, "/metrics").count("rigatoni_read_lag_seconds{") == 2, process)
             yield ask(port, "/metrics")
             process.send_signal(signal.SIGTERM)
             _, log = process.communicate(timeout=30)
@@ -149,6 +149,12 @@ def test_every_metric_of_the_dashboard_and_the_alerts_exists():
         used = set(re.findall(r"rigatoni_\w+", text))
         assert used <= known, where
         assert used or where == "Memory of the processes"
+
+
+def test_every_metric_has_a_panel():
+    shown = " ".join(text for _, text in expressions())
+    missing = {name_of(metric) for metric in (*FIGURES, *DISTRIBUTIONS) if name_of(metric) not in shown}
+    assert not missing
 
 
 def test_the_files_come_out_of_the_package():

@@ -105,9 +105,15 @@ FIGURES = (
     ),
     _counter("leases.lost", "Leases lost to another owner or run out", unit="{lease}", field="leases_lost"),
     _gauge(
-        "lag",
-        "Seconds between the source's time and the position reached; absent until known, 0 when caught up",
-        attrgetter("lag"),
+        "read.lag",
+        "Seconds between the source's time and the time up to which the stream is read; absent until known",
+        attrgetter("read_lag"),
+        unit="s",
+    ),
+    _gauge(
+        "delivery.lag",
+        "Seconds between the source's time and the time up to which everything is durable; absent until known",
+        attrgetter("delivery_lag"),
         unit="s",
     ),
     _gauge(
@@ -118,7 +124,7 @@ FIGURES = (
     ),
     _gauge(
         "buffered",
-        "Bytes of events in memory when the last batch was taken up",
+        "Bytes of events that are read and not delivered: gathered, prepared ahead and in flight",
         attrgetter("buffered_bytes"),
         unit="By",
     ),

@@ -28,11 +28,11 @@ class WorkerStarted(Notice):
 
 
 @attrs.frozen(kw_only=True)
-class BatchRead(Notice):
-    """The worker took up a batch, which ends at `end`; a heartbeat has no events.
+class ReplyRead(Notice):
+    """The source replied with `events` (0: a heartbeat) and is read up to `end`.
 
-    `source_time` is the server's time when it answered, `waited` seconds ago. `buffered_bytes` are held in memory now,
-    this batch included.
+    `source_time` is the server's time of the reply. `caught_up`: the source had nothing more. `paused`: the stream reads
+    no further until there is room in memory.
     """
 
     events: int
@@ -40,28 +40,44 @@ class BatchRead(Notice):
     end: Position
     source_time: Timestamp | None
     caught_up: bool
-    waited: float
-    buffered_bytes: int
+    paused: bool
+
+
+@attrs.frozen(kw_only=True)
+class CaughtUp(Notice):
+    """Everything up to `end` is delivered, and the source had nothing more."""
+
+    end: Position
+
+
+@attrs.frozen(kw_only=True)
+class BatchRead(Notice):
+    """The worker took up a batch, which is written next."""
+
+    events: int
+    bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class BatchRealigned(Notice):
+    """An earlier run had fixed another end for the batch: it was realigned to `events`, of so many `bytes`."""
+
+    events: int
+    bytes: int
 
 
 @attrs.frozen(kw_only=True)
 class BatchWritten(Notice):
-    """A batch is durable at the destination; the attempt that succeeded took `seconds`.
+    """A batch is durable at the destination, up to `end`; the attempt that succeeded took `seconds`.
 
     With `found`, an earlier run had written it: nothing was written now.
     """
 
     events: int
     bytes: int
+    end: Position
     seconds: float
     found: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class BatchRealigned(Notice):
-    """An earlier run had fixed another end for this batch: it was realigned to `events`."""
-
-    events: int
 
 
 @attrs.frozen(kw_only=True)
@@ -96,9 +112,10 @@ class Retrying(Notice):
 
 @attrs.frozen(kw_only=True)
 class Resumed(Notice):
-    """The source opened the stream again by itself, without loss; `reason` says after what."""
+    """The source reads the stream again, without loss, `seconds` after it was interrupted for this `reason`."""
 
     reason: str
+    seconds: float
 
 
 @attrs.frozen(kw_only=True)
@@ -166,6 +183,11 @@ class LeaseAwaited(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class LeaseRenewed(Notice):
+    """The lease is held for another `lease_ttl`."""
+
+
+@attrs.frozen(kw_only=True)
 class LeaseNotRenewed(Notice):
     """The state store could not be asked; it is asked again, and the lease is held for `remaining` seconds more."""
 
@@ -191,6 +213,14 @@ class WorkerFailing(Notice):
 
     error: Exception
     delay: float
+
+
+@attrs.frozen(kw_only=True)
+class WorkerRecovered(Notice):
+    """The worker works again, `seconds` after its first failure; `error_id` is the id of the last one."""
+
+    error_id: str
+    seconds: float
 
 
 @attrs.frozen(kw_only=True)

@@ -1,15 +1,17 @@
-"""What operators see: counts, states and lag per stream and in total, gathered from notices.
+"""What operators see: counts, states, lags and errors of each stream and in total, gathered from notices.
 
-The only place that counts. Whoever shows figures (the command, exporters of metrics) reads them here.
+The only place that counts. The command and the exporters of metrics read their figures here.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Literal
 
 import attrs
 
+from rigatoni_core.api.backlog import Backlog
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.errors import error_id
 from rigatoni_core.api.events import Position, Stream
@@ -17,6 +19,7 @@ from rigatoni_core.api.notices import (
     BatchRead,
     BatchRealigned,
     BatchWritten,
+    CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
     DuplicatesDropped,
@@ -28,10 +31,12 @@ from rigatoni_core.api.notices import (
     LeaseLost,
     LeaseNotRenewed,
     Notice,
+    ReplyRead,
     Resumed,
     Retrying,
     WorkerFailed,
     WorkerFailing,
+    WorkerRecovered,
     WorkerStarted,
     WorkerStarting,
     WorkerStopped,
@@ -39,6 +44,16 @@ from rigatoni_core.api.notices import (
 
 State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
 """Where a worker stands. It stays `failing` until a batch is delivered, or all is and the source has nothing more."""
+
+
+@attrs.define
+class LastError:
+    """The latest failure of a stream: its text, when it happened, and when the stream had recovered from it."""
+
+    message: str
+    time: datetime
+    recovered: datetime | None = None
+    """None while the trouble lasts."""
 
 
 @attrs.define
@@ -66,25 +81,33 @@ class StreamStatistics:
     checkpoints: int = 0
     checkpoint_failures: int = 0
     leases_lost: int = 0
-    buffered_bytes: int = 0
     write_seconds: float = 0.0
     lease_held: bool | None = None
-    last_error: str = ""
-    _behind: float | None = attrs.field(default=None, init=False)  # seconds, as the source said last
-    _waiting_since: float | None = attrs.field(default=None, init=False)  # something is undelivered, or nobody knows
+    last_error: LastError | None = None
+    _backlog: Backlog = attrs.field(factory=Backlog, init=False)
     _saved: Position | None = attrs.field(default=None, init=False)
     _current_at: float | None = attrs.field(default=None, init=False)  # nothing was delivered and not saved then
 
     @property
-    def lag(self) -> float | None:
-        """Seconds between the source's time and the position reached; absent until known, 0 when caught up.
+    def read_lag(self) -> float | None:
+        """Seconds between the source's time and the time up to which the stream is read: what is not read yet.
 
-        The source's answer says it, as in MongoDB's Kafka connector: operation time less the position's cluster
-        time. The time since that answer is added while a batch waits to be delivered or the worker is in trouble.
+        Absent until known, 0 while the stream has caught up. It grows with time while the stream does not read.
         """
-        if self._behind is None:
-            return None
-        return self._behind + (monotonic() - self._waiting_since if self._waiting_since is not None else 0.0)
+        return self._backlog.read_lag
+
+    @property
+    def delivery_lag(self) -> float | None:
+        """Seconds between the source's time and the time up to which everything is durable: what is not delivered yet.
+
+        Absent until known, 0 while the stream has caught up, and never less than the read lag.
+        """
+        return self._backlog.delivery_lag
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the events that are read and not delivered: gathered, prepared ahead and in flight."""
+        return self._backlog.buffered_bytes
 
     @property
     def checkpoint_age(self) -> float | None:
@@ -93,26 +116,36 @@ class StreamStatistics:
 
     @classmethod
     def together(cls, streams: Sequence["StreamStatistics"]) -> "StreamStatistics":
-        """The figures of several streams: counts added up, the greatest lag."""
+        """The figures of several streams: counts added up, the greatest lags."""
         total = cls(state="")
         for figures in streams:
             for field in attrs.fields(cls):
                 if field.type in (int, float, Counter[str]):
                     setattr(total, field.name, getattr(total, field.name) + getattr(figures, field.name))
-        total._behind = max((figures.lag for figures in streams if figures.lag is not None), default=None)
+        total._backlog = Backlog.together([figures._backlog for figures in streams])
         return total
 
     def take(self, notice: Notice) -> None:
         """Count what happened to this stream."""
         match notice:
             case WorkerStarting():
+                if self.state in ("stopped", "failed"):  # in an earlier run
+                    self.last_error = None
                 self.state = "starting"
             case WorkerStarted():
                 self._turn("running")
+                self._backlog.enter(notice.position)
+            case ReplyRead():
+                self._backlog.read(notice)
+            case CaughtUp():
+                self.state = "running"
+                if notice.end == self._saved:
+                    self._current_at = monotonic()
             case BatchRead():
-                self._read(notice)
+                self._backlog.take_up(notice.bytes)
             case BatchWritten():
-                self.state, self._waiting_since = "running", None
+                self.state = "running"
+                self._backlog.deliver(notice.end)
                 if notice.found:
                     self.found += notice.events
                 else:
@@ -122,6 +155,7 @@ class StreamStatistics:
                     self.write_seconds += notice.seconds
             case BatchRealigned():
                 self.realigned += 1
+                self._backlog.take_up(notice.bytes)
             case Retrying():
                 self._turn("retrying")
                 self.retries += 1
@@ -157,29 +191,17 @@ class StreamStatistics:
             case WorkerFailing():
                 self._end("failing")
                 self._fail(notice.error)
+            case WorkerRecovered():
+                if self.last_error is not None:
+                    self.last_error.recovered = _now()
             case WorkerFailed():
                 self._end("failed")
                 self._fail(notice.error)
             case WorkerStopped():
                 self._end("stopped")
-                self._behind = self._current_at = None
+                self._forget_position()
             case _:
                 pass
-
-    def _read(self, notice: BatchRead) -> None:
-        self.buffered_bytes = notice.buffered_bytes
-        if notice.caught_up:
-            self._behind = 0.0
-        elif notice.source_time and notice.end.cluster_time:
-            self._behind = max(0.0, float(notice.source_time.seconds - notice.end.cluster_time.seconds))
-        if notice.events:
-            self._waiting_since = monotonic() - notice.waited
-            return
-        self._waiting_since = None
-        if notice.caught_up:  # other heartbeats, such as the anchor, come also while nothing can be delivered
-            self.state = "running"
-            if notice.end == self._saved:
-                self._current_at = monotonic()
 
     def _turn(self, state: State) -> None:
         """Another state, unless the worker is failing: entering again does not mean that it will go well."""
@@ -187,20 +209,26 @@ class StreamStatistics:
             self.state = state
 
     def _end(self, state: State) -> None:
-        """The worker left its stream, and gave its lease back."""
-        self.state, self.buffered_bytes = state, 0
+        """Note that the worker left its stream, and gave its lease back."""
+        self.state = state
         self.lease_held = None if self.lease_held is None else False
-        if self._waiting_since is None:
-            self._waiting_since = monotonic()
+        self._backlog.leave()
 
     def _stand_by(self) -> None:
         """Another owner has the stream: what it does is not known here."""
-        self.state, self.lease_held, self.buffered_bytes = "standby", False, 0
-        self._behind = self._waiting_since = self._current_at = None
+        self.state, self.lease_held = "standby", False
+        self._forget_position()
+
+    def _forget_position(self) -> None:
+        self._backlog, self._current_at = Backlog(), None
 
     def _fail(self, error: BaseException) -> None:
         self.errors[error_id(error)] += 1
-        self.last_error = str(error)
+        self.last_error = LastError(str(error), _now())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Statistics(Listener):
@@ -222,7 +250,7 @@ class Statistics(Listener):
 
     @property
     def total(self) -> StreamStatistics:
-        """All streams together: counts added up, the greatest lag."""
+        """All streams together: counts added up, the greatest lags."""
         return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:

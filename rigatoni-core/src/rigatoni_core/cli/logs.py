@@ -17,6 +17,7 @@ from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
 from rigatoni_core.api.notices import (
     BatchRead,
     BatchWritten,
+    CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
     DuplicatesDropped,
@@ -25,9 +26,11 @@ from rigatoni_core.api.notices import (
     Invalidated,
     LeaseLost,
     LeaseNotRenewed,
+    LeaseRenewed,
     Notice,
     PositionTakenByTime,
     RepeatsPossible,
+    ReplyRead,
     Retrying,
     SerializerChanged,
     WorkerFailed,
@@ -43,7 +46,10 @@ SUMMARY_INTERVAL = 10.0
 _LEVELS: dict[type[Notice], int] = {
     BatchRead: logging.DEBUG,
     BatchWritten: logging.DEBUG,
+    CaughtUp: logging.DEBUG,
     CheckpointSaved: logging.DEBUG,
+    LeaseRenewed: logging.DEBUG,
+    ReplyRead: logging.DEBUG,
     WorkerStarting: logging.DEBUG,
     WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
@@ -63,7 +69,7 @@ _LEVELS: dict[type[Notice], int] = {
 
 
 class LogListener(Listener):
-    """Logs every notice under its own name, and a summary of what was written every ten seconds.
+    """Logs every notice under its own name, and a summary of what was written at most every ten seconds.
 
     `tracebacks` also logs where a bug came from.
     """
@@ -71,35 +77,58 @@ class LogListener(Listener):
     def __init__(self, log: Any, *, tracebacks: bool = True) -> None:
         self._log = log
         self._tracebacks = tracebacks
-        self._since: dict[Stream, tuple[float, int, int, int]] = {}  # start, batches, events, bytes
+        self._summaries: dict[Stream, _Summary] = {}
 
     def notify(self, notice: Notice) -> None:
+        if isinstance(notice, BatchWritten) and not notice.found:
+            self._count(notice)
+        elif isinstance(notice, CaughtUp):
+            self._summarize(notice.stream)
+        level = _LEVELS.get(type(notice), logging.INFO)
+        if not self._log.is_enabled_for(level):
+            return
         fields: dict[str, Any] = {}
         for field in attrs.fields(type(notice)):
             fields |= _shown(field.name, getattr(notice, field.name))
         if not self._tracebacks:
             fields.pop("exception", None)
         event = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(notice).__name__).lower()
-        self._log.log(_LEVELS.get(type(notice), logging.INFO), event, **fields)
-        if isinstance(notice, BatchWritten) and not notice.found:
-            self._summarise(notice)
+        self._log.log(level, event, **fields)
 
-    def _summarise(self, notice: BatchWritten) -> None:
+    def _count(self, notice: BatchWritten) -> None:
         now = time.monotonic()
-        start, batches, events, size = self._since.get(notice.stream, (now, 0, 0, 0))
-        batches, events, size = batches + 1, events + notice.events, size + notice.bytes
-        if now - start >= SUMMARY_INTERVAL:
-            rate = round(events / (now - start))
-            self._log.info(
-                "batches written",
-                stream=str(notice.stream),
-                batches=batches,
-                events=events,
-                bytes=size,
-                events_per_second=rate,
-            )
-            start, batches, events, size = now, 0, 0, 0
-        self._since[notice.stream] = (start, batches, events, size)
+        summary = self._summaries.setdefault(notice.stream, _Summary(now - notice.seconds))
+        summary.batches += 1
+        summary.events += notice.events
+        summary.bytes += notice.bytes
+        summary.until = now
+        self._summarize(notice.stream)
+
+    def _summarize(self, stream: Stream) -> None:
+        """Log what was written since the last summary if that was long ago, so that idle time does not count."""
+        summary = self._summaries.get(stream)
+        if summary is None or time.monotonic() - summary.since < SUMMARY_INTERVAL:
+            return
+        del self._summaries[stream]
+        self._log.info(
+            "batches written",
+            stream=str(stream),
+            batches=summary.batches,
+            events=summary.events,
+            bytes=summary.bytes,
+            events_per_second=round(summary.events / max(summary.until - summary.since, 0.001)),
+        )
+
+
+@attrs.define
+class _Summary:
+    """What was written of a stream from the start of one batch until the end of another."""
+
+    since: float  # monotonic
+    until: float = 0.0
+    batches: int = 0
+    events: int = 0
+    bytes: int = 0
 
 
 class _Foreign(logging.Handler):

@@ -102,6 +102,14 @@ def duration(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+def size(nbytes: float) -> str:
+    """Return bytes in the largest unit that fits."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.1f} {unit}"
+    return f"{nbytes:.0f} B"
+
+
 def _color() -> bool | None:
     """None: only on a terminal. See https://no-color.org."""
     return False if os.environ.get("NO_COLOR") else None

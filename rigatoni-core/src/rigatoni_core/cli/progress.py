@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rigatoni_core.api.statistics import Statistics, StreamStatistics
-from rigatoni_core.cli.output import duration, redacted
+from rigatoni_core.cli.figures import error_in_words, is_current, plain
+from rigatoni_core.cli.output import duration
 
 _WINDOW = 5.0  # seconds that rates are averaged over
-_TROUBLED = ("retrying", "failing", "failed")
 STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing": "red", "failed": "bold red"}
 
 
@@ -36,7 +36,7 @@ class Progress:
     def render(self) -> Group:
         """What there is to see at this moment: the table, then what troubles a stream at present."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("stream", "state", "events", "events/s", "lag", "batches", "retries"):
+        for name in ("stream", "state", "events", "events/s", "read lag", "delivery lag", "retries"):
             table.add_column(name, justify="left" if name in ("stream", "state") else "right", no_wrap=True)
         streams = self._streams()
         for name, figures in streams.items():
@@ -45,9 +45,9 @@ class Progress:
             table.add_section()
             table.add_row(*self._row("all", StreamStatistics.together(list(streams.values()))))
         troubles = [
-            Text(f"{name} is {figures.state}: {redacted(figures.last_error)}", style=STYLES[figures.state])
+            Text(f"{name} is {figures.state}; last error {error_in_words(error)}", style=STYLES.get(figures.state, ""))
             for name, figures in streams.items()
-            if figures.state in _TROUBLED and figures.last_error
+            if is_current(error := plain(figures)["last_error"]) and figures.state != "stopped"
         ]
         running = duration(time.monotonic() - self._started)
         return Group(table, *troubles, Text(f"for {running}; Ctrl-C ends gracefully, twice at once", style="dim"))
@@ -63,15 +63,15 @@ class Progress:
         }
 
     def _row(self, name: str, figures: StreamStatistics) -> tuple[str, ...]:
-        lag = "" if figures.lag is None else duration(figures.lag)
+        read, delivery = ("" if lag is None else duration(lag) for lag in (figures.read_lag, figures.delivery_lag))
         rate = self._rate(name, figures.events)
         return (
             name,
             figures.state,
             f"{figures.events:,}",
             f"{rate:,}",
-            lag,
-            f"{figures.batches:,}",
+            read,
+            delivery,
             f"{figures.retries:,}",
         )
 

@@ -19,6 +19,7 @@ from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode, worst
 from rigatoni_core.api.statistics import StreamStatistics
 from rigatoni_core.cli.app import fail_on_bug
+from rigatoni_core.cli.figures import plain
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
 from rigatoni_core.cli.reloading import Member, successors
@@ -204,7 +205,7 @@ class Run:
                 {
                     "name": pipeline.name,
                     "streams": [
-                        {"name": name, **_plain(figures)} for name, figures in pipeline.statistics.streams.items()
+                        {"name": name, **plain(figures)} for name, figures in pipeline.statistics.streams.items()
                     ],
                 }
                 for pipeline in self._group.pipelines
@@ -281,13 +282,6 @@ def _progress(statistics: Mapping[str, Any]) -> Any:
     from rigatoni_core.cli.progress import Progress
 
     return Progress(statistics)
-
-
-def _plain(figures: StreamStatistics) -> dict[str, Any]:
-    """The figures as plain JSON values, with those that are computed."""
-    public = attrs.asdict(figures, filter=lambda field, _: not field.name.startswith("_"))
-    computed = {"lag": figures.lag, "checkpoint_age": figures.checkpoint_age}
-    return {**public, **computed, "last_error": redacted(figures.last_error)}
 
 
 def _summary(name: str, total: StreamStatistics, seconds: float) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from rigatoni_core.api.exit_codes import ExitCode
-from rigatoni_core.cli.output import as_json, bold, complain, duration, fail, say, table
+from rigatoni_core.cli.figures import error_in_words
+from rigatoni_core.cli.output import as_json, bold, complain, duration, fail, say, size, table
 
 
 @click.command()
@@ -42,11 +43,23 @@ def status(file: Path | None, json_: bool) -> None:
 def _print(answer: dict[str, Any]) -> None:
     say(bold(answer["file"]) + f", process {answer['pid']}, since {answer['started']}")
     rows = [_row(pipeline["name"], stream) for pipeline in answer["pipelines"] for stream in pipeline["streams"]]
-    table(("stream", "state", "events", "lag", "checkpoint", "retries", "gaps", "last error"), rows)
+    columns = ("stream", "state", "events", "read lag", "delivery lag", "buffer", "checkpoint", "retries", "gaps")
+    table((*columns, "last error"), rows)
 
 
 def _row(pipeline: str, stream: dict[str, Any]) -> tuple[str, ...]:
-    lag, age = ("" if stream[key] is None else duration(stream[key]) for key in ("lag", "checkpoint_age"))
-    name = f"{pipeline}/{stream['name']}"
-    counts = (f"{age} old" if age else "", f"{stream['retries']:,}", f"{stream['gaps']:,}")
-    return (name, stream["state"], f"{stream['events']:,}", lag, *counts, stream["last_error"])
+    read, delivery, age = (
+        "" if stream[key] is None else duration(stream[key]) for key in ("read_lag", "delivery_lag", "checkpoint_age")
+    )
+    return (
+        f"{pipeline}/{stream['name']}",
+        stream["state"],
+        f"{stream['events']:,}",
+        read,
+        delivery,
+        size(stream["buffered_bytes"]),
+        f"{age} old" if age else "",
+        f"{stream['retries']:,}",
+        f"{stream['gaps']:,}",
+        error_in_words(stream["last_error"]),
+    )

@@ -15,7 +15,7 @@ from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import Prefetching
 from rigatoni_core.api.errors import ChainError, ShutdownError
 from rigatoni_core.api.events import Position, Stream
-from rigatoni_core.api.notices import BatchRead, BatchRealigned
+from rigatoni_core.api.notices import BatchRead, BatchRealigned, CaughtUp, ReplyRead
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.event_buffer import EventBuffer
 from rigatoni_core.engine.memory_budget import MemoryBudget
@@ -103,7 +103,7 @@ class Batcher:
             if self._finished:
                 raise StopAsyncIteration
             if (item := self._next()) is not None:
-                self._publish(item)
+                self._publish_taken(item)
                 return item
             if self._reader.done():
                 raise self._failure() or StopAsyncIteration
@@ -117,9 +117,7 @@ class Batcher:
             self._hold(in_flight=batch.nbytes)
             self._prefetch()
             return batch
-        if (heartbeat := self._buffer.take_heartbeat()) is not None:
-            self._arrived = self._clock()
-        return heartbeat
+        return self._buffer.take_heartbeat()
 
     async def realign(self, batch: EventBatch, end: Position) -> EventBatch:
         """Return the batch with the end that an earlier run fixed: the rest is put back, or more events are read.
@@ -142,7 +140,7 @@ class Batcher:
         self._realigning = False
         self._hold(in_flight=realigned.nbytes)
         self._prefetch()
-        publish(BatchRealigned(stream=self._stream, events=len(realigned)))
+        publish(BatchRealigned(stream=self._stream, events=len(realigned), bytes=realigned.nbytes))
         return realigned
 
     async def _next_chunk(self, end: Position) -> EventBatch:
@@ -165,24 +163,30 @@ class Batcher:
                 self._buffer.add(reply, self._clock())
                 self._prefetch()
                 self._hold(self._in_flight)
+                self._publish_reply(reply)
                 if waits or self._is_due():
                     self._changed.set()
                 await self._room.wait()
 
-    def _publish(self, item: EventBatch | Heartbeat) -> None:
-        batch = item if isinstance(item, EventBatch) else None
+    def _publish_reply(self, reply: EventBatch | Heartbeat) -> None:
+        batch = reply if isinstance(reply, EventBatch) else None
         publish(
-            BatchRead(
+            ReplyRead(
                 stream=self._stream,
                 events=len(batch) if batch else 0,
                 bytes=batch.nbytes if batch else 0,
-                end=item.end,
-                source_time=item.source_time,
-                caught_up=isinstance(item, Heartbeat) and item.caught_up,
-                waited=self._clock() - self._arrived,
-                buffered_bytes=self.buffered_bytes,
+                end=reply.end,
+                source_time=reply.source_time,
+                caught_up=isinstance(reply, Heartbeat) and reply.caught_up,
+                paused=not self._room.is_set(),
             )
         )
+
+    def _publish_taken(self, item: EventBatch | Heartbeat) -> None:
+        if isinstance(item, EventBatch):
+            publish(BatchRead(stream=self._stream, events=len(item), bytes=item.nbytes))
+        elif item.caught_up:
+            publish(CaughtUp(stream=self._stream, end=item.end))
 
     async def _change(self, deadline: float | None) -> None:
         """Wait for the reader or for a stop, until the oldest event has waited long enough."""

@@ -69,6 +69,7 @@ class Delivery:
                     stream=stream,
                     events=len(rest),
                     bytes=rest.nbytes,
+                    end=self._batch.end,
                     seconds=asyncio.get_running_loop().time() - started,
                     found=self._destination.found_count(stream) > found,
                 )

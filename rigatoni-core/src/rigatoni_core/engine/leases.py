@@ -9,7 +9,7 @@ from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import Lease, LeaseKeeper, StateStore
 from rigatoni_core.api.errors import LeaseLostError, RigatoniError
 from rigatoni_core.api.events import Stream
-from rigatoni_core.api.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, LeaseYielded
+from rigatoni_core.api.notices import LeaseAcquired, LeaseAwaited, LeaseNotRenewed, LeaseRenewed, LeaseYielded
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.retry import Retry
@@ -129,6 +129,7 @@ class LeaseHolder:
                 if self._lease is not lease:
                     return  # the response came after the lease was released
                 self._lease = lease = renewed
+                publish(LeaseRenewed(stream=self._stream))
                 pause = settings.lease_renew_interval
                 await self._share.count()
                 if not self.yielded and await self._share.hand_over(self._stream):

@@ -21,6 +21,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.component_stack import ComponentStack
+from rigatoni_core.engine.incidents import Incidents
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.retry import delay_before
@@ -95,7 +96,7 @@ class Pipeline:
         self._redact = redact
         self._budget = MemoryBudget(max(self.settings.max_total_buffered_bytes, self.settings.max_buffered_bytes))
         self._only = only
-        self._listeners = (self.statistics, *listeners)
+        self._listeners = (self.statistics, *listeners, Incidents())
         # Listeners first, so that they hear everything and are closed last; the source last: nothing is read before it
         # can be kept.
         managed = [listener for listener in listeners if isinstance(listener, Managed)]

@@ -5,9 +5,12 @@ from collections.abc import Callable
 import attrs
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.events import Position
-from rigatoni_core.api.notices import BatchRead, LeaseYielded, Notice, WorkerStopped
+from rigatoni_core.api.notices import BatchRead, CaughtUp, LeaseRenewed, LeaseYielded, Notice, ReplyRead, WorkerStopped
 
 from rigatoni_testing.simulation.network import Network
+
+_FREQUENT = (BatchRead, CaughtUp, LeaseRenewed, ReplyRead)
+"""Notices that a story leaves out."""
 
 
 @attrs.frozen
@@ -23,7 +26,7 @@ class Reporter(Listener):
             self.network.yielded.add(notice.stream.key)
         if isinstance(notice, WorkerStopped) and not self.network.asked:
             self.network.complain(f"{self.network.process.name} ended its work on {notice.stream}, though nobody asked")
-        if self.tell is None or isinstance(notice, BatchRead):
+        if self.tell is None or isinstance(notice, _FREQUENT):
             return
         values = attrs.asdict(notice, recurse=False, filter=lambda field, value: field.name != "stream")
         told = ", ".join(f"{name} {_short(value)}" for name, value in values.items())

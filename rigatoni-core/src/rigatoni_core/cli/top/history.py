@@ -16,19 +16,23 @@ KEPT = 15 * 60
 _RATE = 5
 """Looks that a rate is taken over."""
 
+_UNKNOWN = {"state": "silent", "read_lag": None, "delivery_lag": None, "checkpoint_age": None}
+"""What nobody knows of a stream whose process does not respond."""
+
 
 class Look(NamedTuple):
-    """What one answer said: when (monotonic seconds), how much was delivered till then, and the lag in seconds."""
+    """What one response said: when (monotonic seconds), how much was delivered until then, and both lags in seconds."""
 
     time: float
     events: int
     bytes: int
-    lag: float | None
+    read_lag: float | None
+    delivery_lag: float | None
 
 
 @attrs.define
 class StreamHistory:
-    """One stream of one process. `figures` is what `rigatoni status --json` says of it."""
+    """One stream of one process. `figures` is what `rigatoni status --json` reports of it."""
 
     process: int
     pipeline: str
@@ -41,29 +45,44 @@ class StreamHistory:
 
     def take(self, figures: Mapping[str, Any], now: float) -> None:
         self.figures = figures
-        self.looks.append(Look(now, figures["events"], figures["bytes"], figures["lag"]))
+        self.looks.append(
+            Look(now, figures["events"], figures["bytes"], figures["read_lag"], figures["delivery_lag"])
+        )
+
+    def fall_silent(self) -> None:
+        """Note that the process does not respond: counts stay as they were, everything else is unknown."""
+        self.figures = {**self.figures, **_UNKNOWN}
 
     @property
     def events_rate(self) -> float:
         """Events a second, over the last few looks."""
         first, last = self._recent
-        return _rate(last.events - first.events, last.time - first.time)
+        return 0.0 if self._silent else _rate(last.events - first.events, last.time - first.time)
 
     @property
     def bytes_rate(self) -> float:
         """Bytes a second, over the last few looks."""
         first, last = self._recent
-        return _rate(last.bytes - first.bytes, last.time - first.time)
+        return 0.0 if self._silent else _rate(last.bytes - first.bytes, last.time - first.time)
+
+    @property
+    def _silent(self) -> bool:
+        return bool(self.figures["state"] == _UNKNOWN["state"])
 
     @property
     def _recent(self) -> tuple[Look, Look]:
         return self.looks[max(0, len(self.looks) - 1 - _RATE)], self.looks[-1]
 
     def record(self) -> dict[str, Any]:
-        """What there is to know, as plain JSON values. `history`: seconds ago, events a second, lag."""
+        """What there is to know, as plain JSON values. `history`: seconds ago, events a second, read lag, delivery lag."""
         now = self.looks[-1].time
         history = [
-            [round(two.time - now, 1), round(_rate(two.events - one.events, two.time - one.time), 1), two.lag]
+            [
+                round(two.time - now, 1),
+                round(_rate(two.events - one.events, two.time - one.time), 1),
+                two.read_lag,
+                two.delivery_lag,
+            ]
             for one, two in pairwise(self.looks)
         ]
         return {
@@ -86,14 +105,17 @@ class History:
     """Processes that do not answer, with the reason."""
 
     def look(self) -> None:
-        """Ask every process once. What is gone is forgotten; a process that is silent keeps its last figures."""
+        """Ask every process once. What is gone is forgotten; a process that is silent keeps its last counts."""
         now = time.monotonic()
         there: set[tuple[int, str, str]] = set()
         self.silent = {}
         for process, answer in running():
             if isinstance(answer, NoAnswerError):
                 self.silent[process] = str(answer)
-                there |= {key for key in self.streams if key[0] == process}
+                for key, stream in self.streams.items():
+                    if key[0] == process:
+                        there.add(key)
+                        stream.fall_silent()
             elif self.file in (None, answer["file"]):
                 for pipeline in answer["pipelines"]:
                     for figures in pipeline["streams"]:

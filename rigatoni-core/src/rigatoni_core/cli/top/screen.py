@@ -14,20 +14,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rigatoni_core.cli.output import duration
+from rigatoni_core.cli.figures import error_in_words, is_current
+from rigatoni_core.cli.output import duration, size
 from rigatoni_core.cli.progress import STYLES
 from rigatoni_core.cli.top.history import History, StreamHistory
 
-_TROUBLED = ("retrying", "failing", "failed")
+_TROUBLED = ("retrying", "failing", "failed", "silent")
+_STYLES = {**STYLES, "silent": "red"}
 _HINT = "q quits, s sorts by the next column"
-
-
-def size(nbytes: float) -> str:
-    """Bytes in the largest unit that fits."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.1f} {unit}"
-    return f"{nbytes:.0f} B"
 
 
 def _seconds(value: float | None) -> str:
@@ -46,7 +40,8 @@ COLUMNS: tuple[tuple[str, _Key, _Key | None, bool], ...] = (
     ("state", lambda s: s.figures["state"], lambda s: -(s.figures["state"] in _TROUBLED), True),
     ("events/s", lambda s: f"{s.events_rate:,.0f}", lambda s: -s.events_rate, True),
     ("bytes/s", lambda s: size(s.bytes_rate), lambda s: -s.bytes_rate, False),
-    ("lag", lambda s: _seconds(s.figures["lag"]), lambda s: -(s.figures["lag"] or 0), True),
+    ("read lag", lambda s: _seconds(s.figures["read_lag"]), lambda s: -(s.figures["read_lag"] or 0), True),
+    ("delivery lag", lambda s: _seconds(s.figures["delivery_lag"]), lambda s: -(s.figures["delivery_lag"] or 0), True),
     (
         "checkpoint",
         lambda s: _seconds(s.figures["checkpoint_age"]),
@@ -84,14 +79,13 @@ def drawn(history: History, width: int, sorting: str = "stream", hint: str = "")
         left = is_name or title in ("state", "lease")
         table.add_column(title + mark, justify="left" if left else "right", no_wrap=not is_name, overflow="fold")
     for stream in streams:
-        table.add_row(*(text(stream) for _, text, _, _ in shown), style=STYLES.get(stream.figures["state"], ""))
+        table.add_row(*(text(stream) for _, text, _, _ in shown), style=_STYLES.get(stream.figures["state"], ""))
     parts: list[RenderableType] = [table]
     for stream in streams:
-        if stream.figures["last_error"]:
+        if error := stream.figures["last_error"]:
             state = stream.figures["state"]
-            word = f"is {state}" if state in _TROUBLED else "had trouble"
-            style = STYLES[state] if state in _TROUBLED else "dim"
-            parts.append(Text(f"{stream.name} {word}: {stream.figures['last_error']}", style=style))
+            style = _STYLES.get(state, "") if is_current(error) else "dim"
+            parts.append(Text(f"{stream.name} is {state}; last error {error_in_words(error)}", style=style))
     parts += [Text(reason, style="bold red") for reason in history.silent.values()]
     if not streams and not history.silent:
         parts = [Text("nothing of yours runs here; waiting for a `rigatoni run`", style="dim")]

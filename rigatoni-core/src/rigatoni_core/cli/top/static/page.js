@@ -1,12 +1,12 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const TROUBLED = ["retrying", "failing", "failed"];
+const TROUBLED = ["retrying", "failing", "failed", "silent"];
 
 const number = (value) => Math.round(value).toLocaleString("en");
 
 function size(bytes) {
-  for (const [unit, factor] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+  for (const [unit, factor] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
     if (bytes >= factor) return `${(bytes / factor).toFixed(1)} ${unit}`;
   }
   return `${Math.round(bytes)} B`;
@@ -74,9 +74,11 @@ function card(stream) {
   head.append(element("h2", "", `${stream.pipeline}/${stream.name}`), element("span", `state ${stream.state}`, stream.state));
   made.append(head);
   const rates = stream.history.map(([time, rate]) => [time, rate]);
-  const lags = stream.history.map(([time, , lag]) => [time, lag]);
+  const readLags = stream.history.map(([time, , lag]) => [time, lag]);
+  const deliveryLags = stream.history.map(([time, , , lag]) => [time, lag]);
   made.append(drawing("events a second", number(stream.events_rate), rates, "rate"));
-  made.append(drawing("lag", duration(stream.lag), lags, "lag"));
+  made.append(drawing("read lag", duration(stream.read_lag), readLags, "lag"));
+  made.append(drawing("delivery lag", duration(stream.delivery_lag), deliveryLags, "lag"));
   const lease = stream.lease_held === null ? "none" : stream.lease_held ? "held" : "waits";
   made.append(facts([
     ["events", number(stream.events)], ["batches", number(stream.batches)], ["bytes a second", size(stream.bytes_rate)],
@@ -85,8 +87,9 @@ function card(stream) {
     ["retries", number(stream.retries)], ["rejected", number(stream.rejected)], ["gaps", number(stream.gaps)],
   ]));
   if (stream.last_error) {
-    const now = TROUBLED.includes(stream.state);
-    made.append(element("p", now ? "error" : "error past", `${now ? "" : "last trouble: "}${stream.last_error}`));
+    const { message, time, recovered } = stream.last_error;
+    const age = `${duration((Date.now() - Date.parse(time)) / 1000)} ago${recovered ? ", recovered" : ""}`;
+    made.append(element("p", recovered ? "error past" : "error", `last error ${age}: ${message}`));
   }
   return made;
 }
@@ -94,11 +97,15 @@ function card(stream) {
 function show(figures) {
   const { streams, silent } = figures;
   const sum = (key) => streams.reduce((total, stream) => total + stream[key], 0);
-  const lags = streams.map((stream) => stream.lag).filter((lag) => lag !== null);
+  const greatest = (key) => {
+    const known = streams.map((stream) => stream[key]).filter((value) => value !== null);
+    return known.length ? duration(Math.max(...known)) : "–";
+  };
   const troubled = streams.filter((stream) => TROUBLED.includes(stream.state)).length;
   const tiles = [
     ["streams", number(streams.length)], ["in trouble", number(troubled)], ["events a second", number(sum("events_rate"))],
-    ["greatest lag", lags.length ? duration(Math.max(...lags)) : "–"], ["gaps", number(sum("gaps"))],
+    ["greatest read lag", greatest("read_lag")], ["greatest delivery lag", greatest("delivery_lag")],
+    ["gaps", number(sum("gaps"))],
   ].map(([name, value]) => {
     const tile = element("dl", "total");
     tile.append(element("dt", "", name), element("dd", "", value));
