@@ -1,6 +1,7 @@
 """The log lines of a run: levels, recoveries, and summaries of what was written."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
@@ -36,7 +37,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1000.0
 
-    monkeypatch.setattr(logs.time, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: Clock.now))
     return Clock
 
 

@@ -70,7 +70,8 @@ async def test_every_event_before_a_refused_one_is_delivered(open_source, read, 
         async with ScriptedServer(events=EVENTS, poison={index: error}, reply_events=reply_events) as server:
             ids, _ = await read_to_the_error(open_source, read, server)
     assert ids == list(range(index))
-    assert [type(notice) for notice in heard.notices] == [Resumed]
+    was_resumed = index % reply_events > 0  # else the refused event is the first one that is asked for again
+    assert [type(notice) for notice in heard.notices] == [Resumed] * was_resumed
 
 
 async def test_it_is_read_singly_only_up_to_the_end_of_the_refused_reply(open_source, read):

@@ -69,6 +69,7 @@ class Reader:
     _target: Timestamp | None = attrs.field(default=None, init=False)
     _singly: int = attrs.field(default=0, init=False)  # so many more events are read one at a time
     _look_at: float = attrs.field(default=0.0, init=False)  # on the event loop's clock
+    _interrupted: tuple[str, float] | None = attrs.field(default=None, init=False)  # why and when, on the same clock
 
     async def read(self, after: Position | None) -> AsyncGenerator[EventBatch | Heartbeat]:
         """The stream's batches, as `Source.read` promises them."""
@@ -89,13 +90,14 @@ class Reader:
                         continue
                     if not self._singly and refuses_an_event(error):
                         self._singly = self.reply_events
-                        publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
+                        self._interrupt(error)
                         continue
                     if not is_resumable(error) or self.position == resumed_at:
                         raise self.translate(error) from error
                     resumed_at = self.position
-                    publish(Resumed(stream=self.stream, reason=str(self.translate(error))))
+                    self._interrupt(error)
                     continue
+                self._publish_resumed()
                 self._singly = max(0, self._singly - len(reply.documents))
                 if not reply.alive or asyncio.get_running_loop().time() >= self._look_at:
                     await self._look()
@@ -113,6 +115,17 @@ class Reader:
         finally:
             await self.swaps.close()
             await self._close()
+
+    def _interrupt(self, error: PyMongoError) -> None:
+        """Note why and since when nothing is read."""
+        if self._interrupted is None:
+            self._interrupted = str(self.translate(error)), asyncio.get_running_loop().time()
+
+    def _publish_resumed(self) -> None:
+        """Report that a reply came again, if the stream was interrupted."""
+        if self._interrupted is not None:
+            (reason, since), self._interrupted = self._interrupted, None
+            publish(Resumed(stream=self.stream, reason=reason, seconds=asyncio.get_running_loop().time() - since))
 
     async def _begin(self, after: Position | None) -> Heartbeat:
         """Open the stream; the anchor: a heartbeat at the position that reading starts from."""

@@ -1,7 +1,7 @@
 """The bus between those that publish notices and the listeners that hear them.
 
-A source or the engine publishes: `publish(Resumed(stream=stream, reason="..."))`. The pipeline decides who hears it
-(logging, statistics, metrics) with `listening`; without a listener nothing happens.
+A source or the engine publishes: `publish(Resumed(stream=stream, reason="...", seconds=0.2))`. The pipeline decides
+who hears it (logging, statistics, metrics) with `listening`; without a listener nothing happens.
 """
 
 import contextvars
