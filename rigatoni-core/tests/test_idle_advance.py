@@ -42,7 +42,7 @@ class Talkative(ScriptedSource):
 
 
 class Watch:
-    """Compares every saved position with what was written before. `act` is called at reply, batch or idle moment number `at`."""
+    """Compares every saved position with what was written before. `act` is called at notice `at` of reading."""
 
     def __init__(self, log, destination, at=None, act=None):
         self.log, self.destination, self.at, self.act = log, destination, at, act

@@ -126,7 +126,7 @@ def test_a_source_that_is_away_at_the_start_is_waited_for_and_its_streams_are_fa
             "a.b": "failing",
             "a.c": "failing",
         }
-        assert one.statistics.streams["a.b"].last_error == "away"
+        assert one.statistics.streams["a.b"].last_error.message == "away"
         assert 5 < source.attempts < 12  # after 1, 2, 4, ... seconds, at most 30
         await asyncio.sleep(1000)
         assert {figures.state for figures in one.statistics.streams.values()} == {"running"}

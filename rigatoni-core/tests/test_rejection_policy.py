@@ -192,7 +192,7 @@ def test_D6_while_the_dead_letter_store_is_down_nothing_is_skipped_and_the_worke
         task = asyncio.create_task(running.run(once=True))
         await asyncio.sleep(200)
         assert running.statistics.total.errors["dead-letters-down"] >= 1
-        assert "dead letters of p/shop.orders" in running.statistics.streams["shop.orders"].last_error
+        assert "dead letters of p/shop.orders" in running.statistics.streams["shop.orders"].last_error.message
         assert destination.tokens == []
         assert {save.events for save in state.saves} == {0}
         assert (await task).ok

@@ -20,9 +20,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.LeaseAwaited(stream=stream),
         notices.LeaseAcquired(stream=stream, fencing_token=1),
         notices.WorkerStarted(stream=stream, position=START, resumed=False),
-        notices.ReplyRead(
-            stream=stream, events=1, bytes=100, end=end, source_time=time, caught_up=False, paused=False
-        ),
+        notices.ReplyRead(stream=stream, events=1, bytes=100, end=end, source_time=time, caught_up=False, paused=False),
         notices.BatchRead(stream=stream, events=1, bytes=100),
         notices.EventsRejected(stream=stream, events=1, error=error, action="skip"),
         notices.Retrying(stream=stream, error=error, attempt=1, delay=1.0),

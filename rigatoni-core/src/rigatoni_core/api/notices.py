@@ -31,8 +31,8 @@ class WorkerStarted(Notice):
 class ReplyRead(Notice):
     """The source replied with `events` (0: a heartbeat) and is read up to `end`.
 
-    `source_time` is the server's time of the reply. `caught_up`: the source had nothing more. `paused`: the stream reads
-    no further until there is room in memory.
+    `source_time` is the server's time of the reply. `caught_up`: the source had nothing more. `paused`: the stream
+    reads no further until there is room in memory.
     """
 
     events: int

@@ -37,7 +37,8 @@ class Progress:
         """What there is to see at this moment: the table, then what troubles a stream at present."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("stream", "state", "events", "events/s", "read lag", "delivery lag", "retries"):
-            table.add_column(name, justify="left" if name in ("stream", "state") else "right", no_wrap=True)
+            left, is_name = name in ("stream", "state"), name == "stream"  # only names are folded
+            table.add_column(name, justify="left" if left else "right", no_wrap=not is_name, overflow="fold")
         streams = self._streams()
         for name, figures in streams.items():
             table.add_row(*self._row(name, figures), style=STYLES.get(figures.state, ""))

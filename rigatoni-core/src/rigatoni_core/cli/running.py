@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode, worst
@@ -144,7 +142,8 @@ class Run:
         for member in self._members:
             for name, figures in member.pipeline.statistics.streams.items():
                 if figures.state != "stopped":
-                    trouble = f": {figures.last_error}" if figures.last_error else ""
+                    error = figures.last_error
+                    trouble = f": {error.message}" if error and not error.recovered else ""
                     text = f"{member.name}/{name} had not caught up ({figures.state}) when --timeout was over{trouble}"
                     complain(text) if self._human else self._log.error(redacted(text))
         self._stop()

@@ -45,9 +45,7 @@ class StreamHistory:
 
     def take(self, figures: Mapping[str, Any], now: float) -> None:
         self.figures = figures
-        self.looks.append(
-            Look(now, figures["events"], figures["bytes"], figures["read_lag"], figures["delivery_lag"])
-        )
+        self.looks.append(Look(now, figures["events"], figures["bytes"], figures["read_lag"], figures["delivery_lag"]))
 
     def fall_silent(self) -> None:
         """Note that the process does not respond: counts stay as they were, everything else is unknown."""
@@ -74,7 +72,7 @@ class StreamHistory:
         return self.looks[max(0, len(self.looks) - 1 - _RATE)], self.looks[-1]
 
     def record(self) -> dict[str, Any]:
-        """What there is to know, as plain JSON values. `history`: seconds ago, events a second, read lag, delivery lag."""
+        """Return everything as plain JSON values. `history`: seconds ago, events a second, read lag, delivery lag."""
         now = self.looks[-1].time
         history = [
             [

@@ -58,7 +58,7 @@ COLUMNS: tuple[tuple[str, _Key, _Key | None, bool], ...] = (
 )
 """Title, text, what to sort by, and whether it is there on a narrow terminal, too."""
 
-WIDE = 120
+WIDE = 150
 """Columns of a terminal from which on every column is shown."""
 
 
