@@ -31,7 +31,7 @@ async def streams(request: Request) -> JSONResponse:
     figures = request.app.state.pipeline.statistics.streams
     return JSONResponse(
         {
-            name: {"state": each.state, "read_lag": each.read_lag, "delivery_lag": each.delivery_lag}
+            name: {"state": each.state, "events": each.events, "delivery_lag": each.delivery_lag}
             for name, each in figures.items()
         }
     )
