@@ -24,6 +24,7 @@ MODULES = {
         f"rigatoni_testing.{name.replace('/', '.')}": TESTING / f"{name}.py"
         for name in (
             "batches",
+            "commands",
             "contracts/destination",
             "contracts/lease",
             "contracts/listener",

@@ -1,6 +1,7 @@
 """The list of this project's components against the repository, and that no other name is suggested."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ def in_the_repository():
             for hook in HOOK.finditer(module.read_text()):
                 for name in re.findall(r'Component\(\s*"([^"]+)"', hook[0]):
                     found[kinds[hook[1]], name] = module.relative_to(ROOT).parts[0]
+    for path in ROOT.glob("rigatoni-*/pyproject.toml"):
+        project = tomllib.loads(path.read_text())["project"]
+        for name in project.get("entry-points", {}).get("rigatoni.commands", {}):
+            found["command", name] = project["name"]
     return found
 
 
@@ -48,7 +53,7 @@ def test_a_component_of_ours_names_its_distribution(kind, name, suggested):
 
 
 @pytest.mark.parametrize("name", ["redix", "kafka", "requests", "x", "../../evil", "rigatoni", "-r evil", "redis;id"])
-@pytest.mark.parametrize("kind", [*KINDS, None])
+@pytest.mark.parametrize("kind", [*KINDS, "command", None])
 def test_no_other_name_is_ever_suggested_for_installation(kind, name):
     with pytest.raises(UnknownComponentError) as caught:
         EMPTY.named(name) if kind is None else EMPTY.find(kind, name)

@@ -43,6 +43,34 @@ def test_a_new_plugin_is_whole_small_and_its_own(tmp_path, kind):
     assert files["README.md"].count("\n## ") == 1
 
 
+def test_a_new_command_has_an_entry_point_of_its_own(tmp_path):
+    answer = new(tmp_path, "rigatoni-acme-lake", "--kind", "command")
+    assert answer.returncode == 0, answer.stderr
+    folder = tmp_path / "rigatoni-acme-lake"
+    files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert set(files) == {
+        "pyproject.toml",
+        "README.md",
+        "CHANGELOG.md",
+        "src/rigatoni_acme_lake/__init__.py",
+        "src/rigatoni_acme_lake/py.typed",
+        "src/rigatoni_acme_lake/errors.py",
+        "src/rigatoni_acme_lake/command.py",
+        "tests/test_command.py",
+    }
+    assert not [name for name, text in files.items() if "template" in text.lower()]
+    project = tomllib.loads(files["pyproject.toml"])
+    assert project["project"]["entry-points"] == {
+        "rigatoni.commands": {"acme-lake": "rigatoni_acme_lake.command:command"}
+    }
+    assert project["tool"]["pytest"]
+    for name, text in files.items():
+        if name.endswith(".py"):
+            ast.parse(text, name)
+    assert "rigatoni acme-lake pipeline.toml" in files["README.md"]
+    assert files["README.md"].count("\n## ") == 1
+
+
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
     (tmp_path / "rigatoni-acme").mkdir()
     answer = new(tmp_path, "rigatoni-acme", "--kind", "state")
@@ -62,4 +90,4 @@ def test_a_name_that_is_none_is_refused(tmp_path, name):
 def test_a_kind_that_is_none_is_refused(tmp_path):
     answer = new(tmp_path, "rigatoni-acme", "--kind", "sink")
     assert answer.returncode == 2
-    assert "source, destination, state, serializer, listener" in answer.stderr
+    assert "source, destination, state, serializer, listener, command" in answer.stderr

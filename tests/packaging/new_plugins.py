@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-KINDS = ("destination", "source", "state", "serializer", "listener")
+KINDS = ("destination", "source", "state", "serializer", "listener", "command")
 
 
 def main(wheels: Path) -> None:

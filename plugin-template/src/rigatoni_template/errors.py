@@ -82,3 +82,13 @@ class TemplateListenerError(errors.ListenerError):
 
     id = "template-listener"
     default_remedy = "Name a logger in the option logger."
+
+
+# --- command
+
+
+class TemplateCommandError(errors.RigatoniError):
+    """The command cannot do its work; it exits with 3."""
+
+    id = "template-command"
+    default_remedy = "Check the file with `rigatoni validate`."

@@ -18,7 +18,7 @@ from rigatoni_core.api.options import Secret
 GROUP = "rigatoni"
 """The entry-point group of plugins, and pluggy's project name."""
 
-Kind = Literal["source", "destination", "state", "serializer", "listener"]
+Kind = Literal["source", "destination", "state", "serializer", "listener", "command"]
 
 KINDS: Mapping[Kind, tuple[str, str]] = {
     "source": ("rigatoni_sources", "Source"),
@@ -27,7 +27,10 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     "serializer": ("rigatoni_serializers", "Serializer"),
     "listener": ("rigatoni_listeners", "Listener"),
 }
-"""For each kind of component, the hook that yields it and its class in `rigatoni_core.api.contracts`."""
+"""For each kind that hooks yield, the hook and the class in `rigatoni_core.api.contracts`.
+
+A command is not among them: it has an entry point of its own (`rigatoni_core.api.commands`).
+"""
 
 MOST_COMPONENTS = 1000
 """Records that a plugin may yield for one kind: its hook may be a generator without an end."""

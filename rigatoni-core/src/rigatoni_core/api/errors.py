@@ -26,6 +26,7 @@
         LeaseLostError            another owner holds the stream
       ListenerError             a listener could not be opened
       PipelineTimeoutError      a bounded step took too long
+      NoAnswerError             a running process does not report its status
       ShutdownError             the work was abandoned because the pipeline stops
 
 Each class says by type whether trying again can help: classes that also derive from `Transient` are retried,
@@ -257,6 +258,13 @@ class ListenerError(RigatoniError):
 
 class PipelineTimeoutError(RigatoniError, Transient):
     id = "timeout"
+
+
+class NoAnswerError(RigatoniError):
+    """A running process does not report its status."""
+
+    id = "no-answer"
+    default_remedy = "Its event loop is busy or hangs: look at its log, and at what the machine is doing."
 
 
 class ShutdownError(RigatoniError):

@@ -3,7 +3,7 @@
 The modules of the commands import what they need when they are called: `rigatoni --help` loads them all.
 """
 
-import difflib
+import contextlib
 import importlib
 import sys
 from typing import TYPE_CHECKING
@@ -11,25 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from rigatoni_core.api.exit_codes import ExitCode
+from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import as_json, complain, error_record, error_word, fail, say
+from rigatoni_core.plugins.commands import BUILT_IN, Entry, entries
 
 if TYPE_CHECKING:
     from rigatoni_core.api.errors import RigatoniError
-
-COMMANDS = {
-    "init": "rigatoni_core.cli.init:init",
-    "run": "rigatoni_core.cli.run:run",
-    "validate": "rigatoni_core.cli.validate:validate",
-    "schema": "rigatoni_core.cli.schema:schema",
-    "plugins": "rigatoni_core.cli.plugins:plugins",
-    "state": "rigatoni_core.cli.state:state",
-    "tail": "rigatoni_core.cli.tail:tail",
-    "status": "rigatoni_core.cli.status:status",
-    "top": "rigatoni_core.cli.top:top",
-    "completion": "rigatoni_core.cli.completion:completion",
-    "dlq": "rigatoni_core.cli.dlq:dlq",
-}
-"""Where each command is."""
 
 HELP = """Streams changes out of MongoDB into files and other destinations, and never loses one silently.
 
@@ -55,20 +42,58 @@ terminals, and not where NO_COLOR is set.
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported on first use."""
+    """A group whose commands are imported on first use: those of core, then those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*BUILT_IN, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
-            if near and not ctx.resilient_parsing:
-                raise click.UsageError(f'there is no command "{cmd_name}"; did you mean "{near[0]}"?', ctx)
-            return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), name)
+        if cmd_name in BUILT_IN:
+            return _built_in(cmd_name)
+        from rigatoni_core.api.errors import RigatoniError
+        from rigatoni_core.plugins.catalog import COMMAND
+
+        try:
+            catalog = installed.catalog()
+            ctx.meta[installed.COMMAND_OF] = catalog.find(COMMAND, cmd_name)[0].distribution
+            found: click.Command = catalog.get(COMMAND, cmd_name)
+        except RigatoniError:
+            if ctx.resilient_parsing:  # a shell completes what is typed
+                return None
+            raise
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names))
+        rows = [(name, _built_in(name).get_short_help_str(limit)) for name in BUILT_IN]
+        rows += [(name, _summary(entry, limit)) for name, entry in _of_plugins().items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _built_in(name: str) -> click.Command:
+    found: click.Command = getattr(importlib.import_module(f"rigatoni_core.cli.{name}"), name)
+    return found
+
+
+def _of_plugins() -> dict[str, Entry]:
+    """Return the commands of plugins by name, less those that the environment denies and those named like core's."""
+    found = {entry.name: entry for entry in entries() if installed.is_allowed(entry.distribution)}
+    return {name: found[name] for name in sorted(found.keys() - set(BUILT_IN))}
+
+
+def _summary(entry: Entry, limit: int) -> str:
+    """Return the command's help on one line. The catalog would take longer than the whole help."""
+    module, _, attribute = entry.value.partition(":")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            command = getattr(importlib.import_module(module), attribute)
+        return str(command.get_short_help_str(limit))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever a plugin raises harms no other
+        return f"(cannot be used: see `rigatoni plugins check {entry.name}`)"
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -95,9 +120,10 @@ def rigatoni() -> None:
 def command() -> int:
     """Run what the arguments say; the exit code."""
     from rigatoni_core.api.errors import ConfigurationError, PluginError, RigatoniError
+    from rigatoni_core.cli.application import Terminal
 
     try:
-        return int(rigatoni.main(prog_name="rigatoni", standalone_mode=False) or ExitCode.DONE)
+        return int(rigatoni.main(prog_name="rigatoni", standalone_mode=False, obj=Terminal()) or ExitCode.DONE)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.WRONG

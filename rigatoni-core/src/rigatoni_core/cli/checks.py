@@ -10,9 +10,9 @@ import attrs
 from rigatoni_core.api.contracts import HealthCheck, StateInspector
 from rigatoni_core.api.errors import PipelineTimeoutError, RigatoniError
 from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
-from rigatoni_core.cli.output import time_in_words
 from rigatoni_core.cli.strays import renaming_advice
 from rigatoni_core.engine.preflight import try_reading
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rigatoni_core.api.commands import takes_file
 from rigatoni_core.api.errors import ConfigurationError, UnreadableError
 from rigatoni_core.api.exit_codes import ExitCode
-from rigatoni_core.cli.files import configuration_of, takes_file
-from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table, time_in_words
+from rigatoni_core.api.words import time_in_words
+from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
@@ -60,7 +62,7 @@ def _print(records: list[dict[str, Any]]) -> None:
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def show(file: Path, overrides: tuple[str, ...], letter: str, stream: str | None, raw: bool, json_: bool) -> None:
     """Shows the dead LETTER (its id, or the beginning of it) of the pipeline in FILE, with all that the error says."""
-    from rigatoni_core.plugins.catalog import printable
+    from rigatoni_core.api.words import printable
 
     configuration = configuration_of(file, overrides)
     ((found, replayed),) = _chosen(configuration, stream, (letter,))
@@ -214,7 +216,7 @@ def _chosen(
 
 def _record(letter: "DeadLetter", replayed: bool, configuration: "PipelineConfiguration") -> dict[str, Any]:
     """A letter as plain values, without the event's content and the error's text: these may be long and private."""
-    from rigatoni_core.plugins.catalog import printable
+    from rigatoni_core.api.words import printable
 
     time = letter.position.cluster_time
     operation = namespace = None

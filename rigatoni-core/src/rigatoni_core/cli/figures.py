@@ -1,13 +1,11 @@
-"""The figures of a stream as plain JSON values, and its last error in words: the same for every command."""
+"""The figures of a stream as plain JSON values: the same for every command."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
 from rigatoni_core.api.statistics import StreamStatistics
-from rigatoni_core.cli.output import duration, redacted
+from rigatoni_core.cli.output import redacted
 
 
 def plain(figures: StreamStatistics) -> dict[str, Any]:
@@ -28,16 +26,3 @@ def _plain_error(figures: StreamStatistics) -> dict[str, str | None] | None:
         "time": error.time.isoformat(timespec="seconds"),
         "recovered": recovered,
     }
-
-
-def is_current(error: Mapping[str, Any] | None) -> bool:
-    """Return whether there is an error from which the stream has not recovered."""
-    return error is not None and error["recovered"] is None
-
-
-def error_in_words(error: Mapping[str, Any] | None) -> str:
-    """Return how long ago the error happened, whether it is over, and its text; empty without an error."""
-    if error is None:
-        return ""
-    age = (datetime.now(UTC) - datetime.fromisoformat(error["time"])).total_seconds()
-    return f"{duration(age)} ago{'' if is_current(error) else ', recovered'}: {error['message']}"

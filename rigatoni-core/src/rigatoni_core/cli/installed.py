@@ -4,11 +4,28 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rigatoni_core.plugins.commands import canonical
+
 if TYPE_CHECKING:
     from rigatoni_core.plugins.catalog import Catalog
 
 ALLOW, DENY = "RIGATONI_PLUGINS_ALLOW", "RIGATONI_PLUGINS_DENY"
 """Names of distributions, separated by commas. With `ALLOW` set only these, never those of `DENY`; core always."""
+
+COMMAND_OF = "rigatoni_core.command_of"
+"""The key of click's `Context.meta` that holds the distribution of the command, if it is a plugin's."""
+
+
+def is_allowed(distribution: str) -> bool:
+    """Return whether the environment lets this distribution be imported.
+
+    Args:
+        distribution: Its normalized name.
+    """
+    allow, deny = os.environ.get(ALLOW), os.environ.get(DENY, "")
+    return distribution not in map(canonical, _names(deny)) and (
+        allow is None or distribution in map(canonical, _names(allow))
+    )
 
 
 def catalog(file: Path | None = None) -> "Catalog":

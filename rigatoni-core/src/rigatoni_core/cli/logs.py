@@ -38,7 +38,8 @@ from rigatoni_core.api.notices import (
     WorkerStarted,
     WorkerStarting,
 )
-from rigatoni_core.cli.output import redacted, time_in_words
+from rigatoni_core.api.words import time_in_words
+from rigatoni_core.cli.output import redacted
 
 SUMMARY_INTERVAL = 10.0
 """Seconds between two summaries of a stream that is busy; single batches are logged on level debug."""

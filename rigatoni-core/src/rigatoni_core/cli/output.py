@@ -6,15 +6,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rigatoni_core.api.errors import RigatoniError
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.events import Timestamp
 
 _redactions: list[Callable[[str], str]] = []
 
@@ -83,31 +79,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip((*row[:-1], first), widths, strict=True)).rstrip())
         for line in more:
             say(" " * left + line)
-
-
-def time_in_words(time: "Timestamp | None") -> str:
-    """A cluster time as a date with its age."""
-    if time is None or not time.seconds:
-        return "an unknown time"
-    moment = datetime.fromtimestamp(time.seconds, UTC)
-    age = (datetime.now(UTC) - moment).total_seconds()
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({duration(age)} ago)"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the largest unit that fits."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
-
-
-def size(nbytes: float) -> str:
-    """Return bytes in the largest unit that fits."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if nbytes >= factor:
-            return f"{nbytes / factor:.1f} {unit}"
-    return f"{nbytes:.0f} B"
 
 
 def _color() -> bool | None:

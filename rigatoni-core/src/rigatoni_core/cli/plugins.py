@@ -88,17 +88,19 @@ def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
 
 @plugins.command()
 @click.argument("distribution")
-@click.option("--kind", required=True, help="What it provides: destination, source, state, serializer or listener.")
+@click.option("--kind", required=True, help="What it provides, such as destination or command.")
 @click.option("--into", type=click.Path(path_type=Path), help="The folder to make; DISTRIBUTION unless given.")
 def new(distribution: str, kind: "Kind", into: Path | None) -> None:
     """Writes a plugin of your own, named DISTRIBUTION ("rigatoni-acme"): it runs, its tests pass."""
-    from rigatoni_core.api.components import KINDS
-    from rigatoni_core.api.errors import ConfigurationError
-    from rigatoni_core.cli.template import NAME, NewPlugin
-    from rigatoni_core.plugins.catalog import printable
+    from typing import get_args
 
-    if kind not in KINDS:
-        raise click.BadParameter(f"{printable(kind)} is none of {', '.join(KINDS)}", param_hint="--kind")
+    from rigatoni_core.api.components import Kind
+    from rigatoni_core.api.errors import ConfigurationError
+    from rigatoni_core.api.words import printable
+    from rigatoni_core.cli.template import NAME, NewPlugin
+
+    if kind not in (kinds := get_args(Kind)):
+        raise click.BadParameter(f"{printable(kind)} is none of {', '.join(kinds)}", param_hint="--kind")
     if not NAME.fullmatch(distribution):
         raise ConfigurationError(
             f'"{printable(distribution)}" is no name for a plugin',
@@ -130,21 +132,22 @@ def show(name: str, json_: bool) -> None:
     import attrs
 
     from rigatoni_core.config import options_of
+    from rigatoni_core.plugins.catalog import COMMAND
 
     catalog = installed.catalog()
     components: list[dict[str, Any]] = []
     for plugin, provided in catalog.named(name):
         cls = catalog.get(provided.kind, name)
-        delivery = getattr(cls, "delivery", None)
+        delivery, is_command = getattr(cls, "delivery", None), provided.kind == COMMAND
         components.append(
             {
                 "name": provided.name,
                 "kind": provided.kind,
                 "plugin": plugin.name,
                 "distribution": f"{plugin.distribution} {plugin.version}",
-                "summary": provided.summary,
+                "summary": cls.get_short_help_str(200) if is_command else provided.summary,
                 "guarantee": delivery.value if delivery else None,
-                "options": [attrs.asdict(option) for option in options_of(cls)],
+                "options": [attrs.asdict(option) for option in ([] if is_command else options_of(cls))],
             }
         )
     if json_:
@@ -161,7 +164,9 @@ def _print(component: dict[str, Any]) -> None:
         say(f"guarantee, at best: {component['guarantee']}; `rigatoni validate` says which is in force, and when")
     rows = [(o["name"], o["type"], o["default"] or "required", o["meaning"]) for o in component["options"]]
     say()
-    if rows:
+    if component["kind"] == "command":
+        say(f"`rigatoni {component['name']} --help` explains its arguments.")
+    elif rows:
         table(("option", "type", "default", "meaning"), rows)
     else:
         say("It has no options.")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from rigatoni_core.cli.files import configurations_of, takes_file
+from rigatoni_core.api.commands import takes_file
+from rigatoni_core.cli.files import configurations_of
 
 
 @click.command()

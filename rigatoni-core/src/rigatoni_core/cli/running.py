@@ -16,10 +16,11 @@ from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode, worst
 from rigatoni_core.api.statistics import StreamStatistics
+from rigatoni_core.api.words import duration, time_in_words
 from rigatoni_core.cli.app import fail_on_bug
 from rigatoni_core.cli.figures import plain
 from rigatoni_core.cli.logs import LogListener, make_log
-from rigatoni_core.cli.output import complain, duration, fail, redacted, time_in_words, warn
+from rigatoni_core.cli.output import complain, fail, redacted, warn
 from rigatoni_core.cli.reloading import Member, successors
 from rigatoni_core.cli.sockets import answering
 from rigatoni_core.cli.startup_notice import StartupNotice

@@ -11,15 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rigatoni_core.api.errors import ConfigurationError, RigatoniError
+from rigatoni_core.api.errors import ConfigurationError, NoAnswerError
 
 TIMEOUT = 5.0
 """Seconds to wait for an answer: a healthy event loop answers at once."""
-
-
-class NoAnswerError(RigatoniError):
-    id = "no-answer"
-    default_remedy = "Its event loop is busy or hangs: look at its log, and at what the machine is doing."
 
 
 def folder() -> Path:

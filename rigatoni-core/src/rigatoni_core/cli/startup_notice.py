@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.notices import Notice, WorkerStarted, WorkerStarting
+from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
-from rigatoni_core.cli.output import time_in_words
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from rigatoni_core.api.exit_codes import ExitCode
-from rigatoni_core.cli.figures import error_in_words
-from rigatoni_core.cli.output import as_json, bold, complain, duration, fail, say, size, table
+from rigatoni_core.api.words import duration, error_in_words, size
+from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table
 
 
 @click.command()
@@ -19,7 +19,8 @@ def status(file: Path | None, json_: bool) -> None:
 
     Exits with 3 where none runs, or where one does not answer.
     """
-    from rigatoni_core.cli.sockets import NoAnswerError, running
+    from rigatoni_core.api.errors import NoAnswerError
+    from rigatoni_core.cli.sockets import running
 
     wanted = str(file.resolve()) if file else None
     answers: list[dict[str, Any]] = []

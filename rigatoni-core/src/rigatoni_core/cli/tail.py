@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from rigatoni_core.cli.files import configuration_of, takes_file
+from rigatoni_core.api.commands import takes_file
+from rigatoni_core.cli.files import configuration_of
 
 
 @click.command()

@@ -1,17 +1,18 @@
 """A new plugin: the live distribution `plugin-template` with one word replaced, and one kind of component kept."""
 
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
 import rigatoni_core
-from rigatoni_core.api.components import KINDS, Kind
+from rigatoni_core.api.components import Kind
 
 NAME = re.compile(r"rigatoni-[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TEXTS = {".py", ".toml", ".md", ".typed"}
-_CODE_BLOCK = re.compile(r"^# --- (\w+)\n", re.MULTILINE)
+_CODE_BLOCK = re.compile(r"^# --- ([\w ]+)\n", re.MULTILINE)
 _PAGE_BLOCK = re.compile(r"^(?=## (\w+)\n)", re.MULTILINE)
 
 
@@ -38,7 +39,9 @@ class NewPlugin:
     def files(self) -> Iterator[tuple[Path, str]]:
         """The path of each file in the new distribution, and its text."""
         template = folder()
-        others = {kind for kind in KINDS if kind != self.kind}
+        others = {kind for kind in typing.get_args(Kind) if kind != self.kind}
+        if self.kind == "command":
+            others.add("plugin")  # the module with the hooks
         for path in sorted(template.rglob("*")):
             name = path.relative_to(template)
             if any(part.startswith(".") for part in name.parts) or path.suffix not in _TEXTS or not path.is_file():
@@ -49,12 +52,12 @@ class NewPlugin:
 
     def _mine(self, path: Path, text: str) -> str:
         """Only what is for every kind, or for this one."""
-        pattern = _PAGE_BLOCK if path.suffix == ".md" else _CODE_BLOCK if path.suffix == ".py" else None
-        if pattern is None or path.name == "CHANGELOG.md":
+        if path.name == "CHANGELOG.md":
             return text
-        begin, *blocks = pattern.split(text)
+        begin, *blocks = (_PAGE_BLOCK if path.suffix == ".md" else _CODE_BLOCK).split(text)
         pairs = zip(blocks[::2], blocks[1::2], strict=True)
-        return f"{begin}{''.join(block for kind, block in pairs if kind.lower() == self.kind)}".rstrip("\n") + "\n"
+        mine = (block for kinds, block in pairs if {self.kind, "all"} & set(kinds.lower().split()))
+        return f"{begin}{''.join(mine)}".rstrip("\n") + "\n"
 
     def _renamed(self, text: str) -> str:
         name = self.component

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.api.commands import takes_file
 from rigatoni_core.api.exit_codes import ExitCode
-from rigatoni_core.cli.files import configurations_of, takes_file
+from rigatoni_core.cli.files import configurations_of
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, warn
 
 if TYPE_CHECKING:

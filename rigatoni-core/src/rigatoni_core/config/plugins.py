@@ -8,7 +8,7 @@ import attrs
 
 from rigatoni_core.config.documents import Document, documents
 from rigatoni_core.config.faults import Fault, KeyPath, nearest
-from rigatoni_core.plugins.catalog import canonical
+from rigatoni_core.plugins.commands import canonical
 
 KEYS = ("allow", "deny")
 

@@ -9,6 +9,7 @@ import difflib
 import itertools
 import re
 import sys
+import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import import_module, metadata
 from typing import Any, Literal
@@ -20,7 +21,11 @@ from rigatoni_core.api import _first_party as first_party
 from rigatoni_core.api import hookspecs
 from rigatoni_core.api.components import KINDS, MOST_COMPONENTS, Component, Kind
 from rigatoni_core.api.errors import AmbiguousComponentError, BrokenPluginError, UnknownComponentError
+from rigatoni_core.api.words import printable
+from rigatoni_core.plugins import commands
+from rigatoni_core.plugins.commands import canonical
 
+COMMAND: Kind = "command"
 CORE = "rigatoni-core"
 _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 
@@ -64,6 +69,9 @@ class Catalog:
     def discover(cls, *, allow: Collection[str] | None = None, deny: Collection[str] = ()) -> "Catalog":
         """Load the hooks of every entry point in the group `rigatoni`. Never raises for what a plugin does.
 
+        The commands of plugins (group `rigatoni.commands`) are listed by their entry points, each as a plugin of its
+        own. Nothing of a command is imported before it is used.
+
         Of a distribution that is in `deny`, or not in `allow` (where given), nothing is imported: it is listed as
         denied. Core's own components are always there.
         """
@@ -82,6 +90,10 @@ class Catalog:
             for provided in plugin.provides:
                 if kind in (None, provided.kind):
                     yield plugin, provided
+
+    def allows(self, distribution: str) -> bool:
+        """Whether the lists that this catalog was made with let a distribution be used."""
+        return all(plugin.status != "denied" for plugin in self.plugins if plugin.distribution == distribution)
 
     def find(self, kind: Kind, name: str) -> tuple[Plugin, Provided]:
         """The component that `type = name` means: a component's name, or `plugin/name` where that name clashes.
@@ -102,13 +114,16 @@ class Catalog:
                 owners = [plugin.distribution for plugin, _ in found]
             titles = " and by ".join(str(plugin) for plugin, _ in found)
             choices = " or ".join(f'type = "{owner}/{bare}"' for owner in owners)
-            raise AmbiguousComponentError(
-                f'the {kind} "{bare}" is provided by {titles}', remedy=f"Say which: {choices}."
-            )
+            remedy = f"Say which: {choices}."
+            if kind == COMMAND:
+                remedy = "Uninstall one, or deny its distribution in RIGATONI_PLUGINS_DENY."
+            raise AmbiguousComponentError(f'the {kind} "{bare}" is provided by {titles}', remedy=remedy)
         return found[0]
 
-    def get(self, kind: Kind, name: str) -> type[Any]:
+    def get(self, kind: Kind, name: str) -> Any:
         """The class of a component, imported now: an attrs class that derives from its kind's contract.
+
+        Of a command, the click command.
 
         Raises what `find` raises, and `BrokenPluginError` where the class can not be loaded or is none of that kind.
         """
@@ -116,7 +131,7 @@ class Catalog:
         try:
             with _contained():
                 cls = provided.component.load()
-                _check_class(kind, cls)
+                _check_command(cls) if kind == COMMAND else _check_class(kind, cls)
         except _Fault as fault:
             raise BrokenPluginError(
                 f'the {kind} "{provided.name}" of {plugin} can not be used: {fault}', remedy=_remedy(plugin, fault)
@@ -126,7 +141,7 @@ class Catalog:
     def named(self, name: str) -> Sequence[tuple[Plugin, Provided]]:
         """The components of this name, at most one of each kind. Raises as `find` does."""
         found = []
-        for kind in KINDS:
+        for kind in typing.get_args(Kind):
             with contextlib.suppress(UnknownComponentError):
                 found.append(self.find(kind, name))
         if not found:
@@ -135,7 +150,7 @@ class Catalog:
 
     def _unknown(self, kind: Kind | None, name: str) -> UnknownComponentError:
         """Names what is installed and the nearest known name; the remedy says what is broken, or what to install."""
-        installed = sorted({provided.name for _, provided in self.provided(kind)})
+        installed = sorted({provided.name for _, provided in self.provided(kind)}.union(_built_in(kind)))
         bare = name.rpartition("/")[2]
         message = f'there is no {kind or "component"} "{printable(name)}"; installed: {", ".join(installed) or "none"}'
         near = difflib.get_close_matches(bare.lower(), {*installed, *first_party.names(kind)}, n=1)
@@ -155,12 +170,6 @@ class Catalog:
             listed = ", ".join(plugin.name for plugin in faulty)
             remedies.append(f"(Installed but not usable, see `rigatoni plugins list`: {listed}.)")
         return UnknownComponentError(message, remedy=" ".join(remedies))
-
-
-def printable(text: str, most: int = 100) -> str:
-    """Foreign text without line breaks and control characters, which would reach the terminal; cut where too long."""
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
-    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 class _Fault(Exception):
@@ -189,6 +198,11 @@ def _remedy(plugin: Plugin, fault: _Fault) -> str:
     return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
 
 
+def _built_in(kind: Kind | None) -> Sequence[str]:
+    """The names of this kind that no hook yields."""
+    return commands.BUILT_IN if kind == COMMAND else ()
+
+
 def _installing(kind: Kind | None, near: str, installed: Sequence[str]) -> str:
     """How to get the component that was probably meant. Only distributions of this project are ever named."""
     if near in installed:
@@ -198,17 +212,13 @@ def _installing(kind: Kind | None, near: str, installed: Sequence[str]) -> str:
     return "Correct the name, or install the plugin that provides it: `rigatoni plugins list` shows the installed ones."
 
 
-def canonical(name: str) -> str:
-    """A distribution's name as PyPA's "Names and normalization" has it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _distributions() -> Iterator[metadata.Distribution]:
     """The distributions that have entry points for us; of one name, only the first on the path counts."""
     seen: set[str] = set()
     for distribution in metadata.distributions():
         try:
-            if f"[{hookspecs.GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+            text = distribution.read_text("entry_points.txt") or ""
+            if f"[{hookspecs.GROUP}]" not in text and f"[{commands.GROUP}]" not in text:
                 continue
             name = canonical(distribution.metadata["Name"])
         except Exception:  # noqa: S112 - damaged metadata of whoever it is: nothing that could be named
@@ -225,7 +235,7 @@ def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool])
     )
     try:
         with _contained():
-            entries = [entry for entry in distribution.entry_points if entry.group == hookspecs.GROUP]
+            entries = [entry for entry in distribution.entry_points if entry.group in (hookspecs.GROUP, commands.GROUP)]
     except _Fault as fault:
         reason = f"its entry points can not be read: {fault}"
         yield attrs.evolve(plugin, status="broken", reason=reason, remedy=_remedy(plugin, fault))
@@ -251,7 +261,8 @@ def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str
                     remedy=f"Install versions that fit: pip install --upgrade {CORE} {plugin.distribution}",
                 )
             _check_name(entry.name, "its entry point's name")
-            return attrs.evolve(plugin, provides=tuple(_collect(entry.load())))
+            found = [_command(entry)] if entry.group == commands.GROUP else _collect(entry.load())
+            return attrs.evolve(plugin, provides=tuple(found))
     except _Fault as fault:
         return attrs.evolve(plugin, status="broken", reason=str(fault), remedy=_remedy(plugin, fault))
 
@@ -294,6 +305,12 @@ def _collect(module: Any) -> Iterator[Provided]:
                 yield provided
 
 
+def _command(entry: metadata.EntryPoint) -> Provided:
+    if entry.name in commands.BUILT_IN:
+        raise _Fault(f"rigatoni has a command {entry.name}, which a plugin cannot replace")
+    return Provided(COMMAND, entry.name, "", Component(entry.name, entry.load))
+
+
 def _check_record(kind: Kind, hook: str, record: object) -> Provided:
     if not isinstance(record, Component):
         raise _Fault(f"{hook} yields {type(record).__name__}, not Component")
@@ -308,6 +325,14 @@ def _check_record(kind: Kind, hook: str, record: object) -> Provided:
 def _check_name(name: object, what: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _Fault(f"{what} is {printable(repr(name))}: letters, digits and single - . _ between them are allowed")
+
+
+def _check_command(command: object) -> None:
+    """Raises `_Fault` unless it is a click command."""
+    import click
+
+    if not isinstance(command, click.Command):
+        raise _Fault(f"its entry point names {printable(repr(command))}, not a click command")
 
 
 def _check_class(kind: Kind, cls: object) -> None:

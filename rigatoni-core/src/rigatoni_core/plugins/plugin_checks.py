@@ -5,21 +5,30 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import attrs
 
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.hookspecs import GROUP
-from rigatoni_core.plugins.catalog import Catalog, Plugin, printable
+from rigatoni_core.api.words import printable
+from rigatoni_core.plugins import commands
+from rigatoni_core.plugins.catalog import COMMAND, Catalog, Plugin
 from rigatoni_core.plugins.component_options import Option, options_of
+
+if TYPE_CHECKING:
+    import click
 
 _LIGHT = """
 import sys
-import rigatoni_core.api.hookspecs
+import {api}
 before, out = set(sys.modules), sys.stdout  # which the module may print to, or replace
 import {module}
 print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}), file=out)
 """
+_APIS = {GROUP: "rigatoni_core.api.hookspecs", commands.GROUP: "rigatoni_core.api.commands"}
+"""By group of entry points, what the module that an entry point names may import of core."""
+
 _PATIENCE = 60.0  # seconds for the import of a plugin's hook
 
 
@@ -43,12 +52,14 @@ def unsound(catalog: Catalog, plugin: Plugin, readme: str | None = None) -> Iter
     for provided in plugin.provides:
         try:
             cls = catalog.get(provided.kind, f"{plugin.distribution}/{provided.name}")
-            options = options_of(cls)
+            options = options_of(cls) if provided.kind != COMMAND else ()
         except RigatoniError as error:
             yield Unsound(str(error), error.remedy)
             continue
         for option in () if own else options:
             yield from _undocumented(option, str(provided), cls.__name__, text)
+        if provided.kind == COMMAND:
+            yield from _unexplained(cls, provided.name, text)
     if not own:
         yield from _heavy(plugin)
 
@@ -73,20 +84,30 @@ def _undocumented(option: Option, component: str, cls: str, readme: str) -> Iter
         )
 
 
+def _unexplained(command: "click.Command", name: str, readme: str) -> Iterator[Unsound]:
+    if not command.get_short_help_str():
+        yield Unsound(f"the command {name} has no help text", "Write it as the docstring of its function.")
+    if f"rigatoni {name}" not in readme:
+        yield Unsound(f"the README does not mention `rigatoni {name}`", "Show how the command is called.")
+
+
 def _heavy(plugin: Plugin) -> Iterator[Unsound]:
-    """What importing the hook brings in besides core: `rigatoni plugins list` would pay for it each time."""
-    for module, packages in _imports(plugin.distribution):
+    """What importing the hook brings in besides core: `rigatoni plugins list` would pay for it each time.
+
+    The same for the module of a command, and `rigatoni --help`.
+    """
+    for module, packages in _imports(plugin):
         if heavy := [name for name in packages if name not in sys.stdlib_module_names | {module.partition(".")[0]}]:
             yield Unsound(
                 f"importing {module} also imports {', '.join(heavy)}",
-                "Import it inside the function that loads the component, not at the top of the module with the hook.",
+                "Import it inside the function that needs it, not at the top of the module that the entry point names.",
             )
 
 
-def _imports(distribution: str) -> Iterator[tuple[str, Iterable[str]]]:
-    for entry in metadata.distribution(distribution).entry_points:
-        if entry.group == GROUP:
-            command = [sys.executable, "-c", _LIGHT.format(module=entry.module)]
+def _imports(plugin: Plugin) -> Iterator[tuple[str, Iterable[str]]]:
+    for entry in metadata.distribution(plugin.distribution).entry_points:
+        if entry.name == plugin.name and entry.group in _APIS:
+            command = [sys.executable, "-c", _LIGHT.format(module=entry.module, api=_APIS[entry.group])]
             try:
                 answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S603
             except (subprocess.SubprocessError, OSError):

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from rigatoni_core.cli.files import takes_file
+from rigatoni_core.api.commands import takes_file
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

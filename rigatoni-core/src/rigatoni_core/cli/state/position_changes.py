@@ -10,7 +10,8 @@ from rigatoni_core.api.contracts import Positioner, PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
 from rigatoni_core.api.records import load_checkpoint
-from rigatoni_core.cli.output import complain, time_in_words
+from rigatoni_core.api.words import time_in_words
+from rigatoni_core.cli.output import complain
 from rigatoni_core.cli.state.components import looking, streams_of, whoami
 from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.repairs import Look, Plan

@@ -12,8 +12,9 @@ import click
 from rigatoni_core.api.contracts import PositionKeeper, StreamCloser, StreamLister
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
 from rigatoni_core.api.events import Checkpoint, Position, Stream
+from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.files import configurations_of
-from rigatoni_core.cli.output import complain, say, time_in_words
+from rigatoni_core.cli.output import complain, say
 from rigatoni_core.cli.state.components import holding
 from rigatoni_core.cli.state.history import History, history_of, record_of
 from rigatoni_core.cli.state.repairs import agreed, caller, require_durable

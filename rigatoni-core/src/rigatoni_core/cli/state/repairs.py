@@ -13,8 +13,9 @@ import click
 from rigatoni_core.api.contracts import PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError
 from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.files import configuration_of
-from rigatoni_core.cli.output import complain, say, time_in_words, warn
+from rigatoni_core.cli.output import complain, say, warn
 from rigatoni_core.cli.state.components import holding, streams_of
 from rigatoni_core.cli.state.history import History, history_of, record_of
 

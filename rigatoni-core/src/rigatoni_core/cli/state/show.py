@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rigatoni_core.api.commands import takes_file
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode
-from rigatoni_core.cli.files import configurations_of, takes_file
-from rigatoni_core.cli.output import as_json, bold, fail, say, time_in_words, warn
+from rigatoni_core.api.words import time_in_words
+from rigatoni_core.cli.files import configurations_of
+from rigatoni_core.cli.output import as_json, bold, fail, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ from typing import BinaryIO
 
 import click
 
-from rigatoni_core.cli.files import configuration_of, takes_file
+from rigatoni_core.api.commands import takes_file
+from rigatoni_core.cli.files import configuration_of
 from rigatoni_core.cli.state.change import changes_state
 
 

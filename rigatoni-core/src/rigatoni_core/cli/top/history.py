@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from rigatoni_core.cli.sockets import NoAnswerError, running
+from rigatoni_core.api.errors import NoAnswerError
+from rigatoni_core.cli.sockets import running
 
 KEPT = 15 * 60
 """Looks that are kept of each stream: a quarter of an hour at one a second."""

@@ -14,8 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rigatoni_core.cli.figures import error_in_words, is_current
-from rigatoni_core.cli.output import duration, size
+from rigatoni_core.api.words import duration, error_in_words, is_current, size
 from rigatoni_core.cli.progress import STYLES
 from rigatoni_core.cli.top.history import History, StreamHistory
 

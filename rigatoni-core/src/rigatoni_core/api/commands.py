@@ -1,0 +1,173 @@
+"""Commands of plugins: a distribution may add a subcommand of `rigatoni`.
+
+A command is a click command that an entry point names::
+
+    # pyproject.toml
+    [project.entry-points."rigatoni.commands"]
+    streams = "rigatoni_acme.command:streams"
+
+    # rigatoni_acme/command.py
+    import asyncio
+    from pathlib import Path
+
+    import click
+    from rigatoni_core.api.commands import Application, pass_application, takes_file
+
+    @click.command()
+    @takes_file
+    @pass_application
+    def streams(app: Application, file: Path, overrides: tuple[str, ...]) -> None:
+        \"\"\"Lists the streams of the pipeline in FILE.\"\"\"
+        configuration = app.configuration(file, overrides)
+        for name in asyncio.run(configuration.source.streams()):
+            app.say(name)
+
+The module of the command imports nothing heavier than click and this module, since `rigatoni --help` imports it; what
+the command needs beyond, it imports when it is called. It prints by the `Application` and in no other way, so that no
+secret of a configuration reaches a terminal or a log. It returns an `ExitCode` (None: done) or raises a
+`RigatoniError`, which is printed with its remedy: 2 for errors of configuration and plugins, 3 for all others.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rigatoni_core.api.errors import NoAnswerError, RigatoniError
+from rigatoni_core.api.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rigatoni_core.api.configuration import PipelineConfiguration
+
+__all__ = ["PIPELINE", "Application", "ExitCode", "pass_application", "takes_file"]
+
+PIPELINE = "rigatoni_core.pipeline"
+"""The key of click's `Context.meta` under which `takes_file` keeps the name that `--pipeline` gives."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Application(ABC):
+    """What a command prints with and reads pipelines by. `pass_application` hands it to the command.
+
+    Results go to standard output, everything else to standard error. Neither ever shows a secret of a configuration
+    that was read by this object.
+    """
+
+    @abstractmethod
+    def say(self, text: str = "") -> None:
+        """Print a line of the result on standard output."""
+
+    @abstractmethod
+    def as_json(self, value: Any) -> None:
+        """Print plain JSON values on standard output, indented: the whole result of a command with `--json`."""
+
+    @abstractmethod
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print columns on standard output, each as wide as its widest cell.
+
+        Args:
+            header: The names of the columns.
+            rows: As many cells each. On a terminal the last column is folded into what is left of the width.
+        """
+
+    @abstractmethod
+    def complain(self, text: str) -> None:
+        """Print a line for the person who called on standard error."""
+
+    @abstractmethod
+    def warn(self, text: str) -> None:
+        """Print a warning on standard error."""
+
+    @abstractmethod
+    def fail(self, error: RigatoniError, where: str = "") -> None:
+        """Print an error and its remedy on standard error; the command continues.
+
+        Args:
+            error: What happened. To end the command with it, raise it instead.
+            where: A prefix that names the place, such as `stream shop.orders: `.
+        """
+
+    @abstractmethod
+    def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
+        """Show how far long work has come, on standard error and only if that is a terminal.
+
+        Args:
+            label: What is done, such as `Reading dead letters`.
+            total: How many steps there are; None if that is unknown.
+
+        Returns:
+            A context manager, which gives a function that takes the number of steps done since its last call.
+        """
+
+    @abstractmethod
+    def hide(self, redaction: Callable[[str], str]) -> None:
+        """Apply this redaction to everything that is printed or logged from now on.
+
+        `configuration` and `configurations` do that for the secrets of the file.
+        """
+
+    @abstractmethod
+    def redacted(self, text: str) -> str:
+        """Return the text without any known secret, for output that does not go through this object, such as a page."""
+
+    @abstractmethod
+    def configuration(self, file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
+        """Read the one pipeline that a file describes, or that `--pipeline` names.
+
+        Args:
+            file: A TOML file, or a folder of such files.
+            overrides: Each `KEY=VALUE`, as `takes_file` gives them.
+
+        Raises:
+            ConfigurationError: The file has errors, or describes several pipelines and `--pipeline` names none, or its
+                table `[plugins]` denies the distribution of this command.
+        """
+
+    @abstractmethod
+    def configurations(self, file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
+        """Read all pipelines of a file or folder, or the one that `--pipeline` names.
+
+        Takes and raises what `configuration` does.
+        """
+
+    @abstractmethod
+    def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
+        """Ask each `rigatoni run` process of this user on this machine for its status.
+
+        Yields:
+            The number of the process, and what `rigatoni status --json` shows of it, or why it does not respond.
+
+        Raises:
+            ConfigurationError: The folder of the sockets cannot be used.
+        """
+
+
+pass_application = click.make_pass_decorator(Application)  # type: ignore[type-abstract]  # it makes none
+"""Decorates a command: it is called with the `Application` as its first argument."""
+
+
+def takes_file(function: Function) -> Function:
+    """Decorate a command that reads a pipeline as the commands of core do.
+
+    Adds the argument FILE (`file: Path`), the option `--set KEY=VALUE` (`overrides: tuple[str, ...]`) and the option
+    `--pipeline NAME`, which `Application.configuration` and `configurations` obey.
+    """
+    overriding = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Replaces a value of the file, such as destination.path=lake; may be given several times.",
+    )
+    choosing = click.option(
+        "--pipeline",
+        metavar="NAME",
+        help="Only this one of the pipelines in FILE.",
+        expose_value=False,
+        callback=lambda context, _, name: context.meta.update({PIPELINE: name}),
+    )
+    return click.argument("file", type=click.Path(path_type=Path))(overriding(choosing(function)))

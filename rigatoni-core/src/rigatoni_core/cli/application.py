@@ -1,0 +1,63 @@
+"""What plugins' commands get: the terminal, by the same functions that core's own commands call."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rigatoni_core.api.commands import Application
+from rigatoni_core.api.errors import NoAnswerError, RigatoniError
+from rigatoni_core.cli import files, output
+
+if TYPE_CHECKING:
+    from rigatoni_core.api.configuration import PipelineConfiguration
+
+
+class Terminal(Application):
+    """Standard output and standard error of this process, and the files that its arguments name."""
+
+    def say(self, text: str = "") -> None:
+        output.say(text)
+
+    def as_json(self, value: Any) -> None:
+        output.as_json(value)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        output.table(header, rows)
+
+    def complain(self, text: str) -> None:
+        output.complain(text)
+
+    def warn(self, text: str) -> None:
+        output.warn(text)
+
+    def fail(self, error: RigatoniError, where: str = "") -> None:
+        output.fail(error, where)
+
+    def hide(self, redaction: Callable[[str], str]) -> None:
+        output.hide(redaction)
+
+    def redacted(self, text: str) -> str:
+        return output.redacted(text)
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+            task = shown.add_task(output.redacted(label), total=total)
+            yield lambda steps: shown.advance(task, steps)
+
+    def configuration(self, file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
+        return files.configuration_of(file, overrides)
+
+    def configurations(self, file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
+        return files.configurations_of(file, overrides)
+
+    def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
+        from rigatoni_core.cli.sockets import running
+
+        return running()

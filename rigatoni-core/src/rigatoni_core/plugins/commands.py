@@ -1,0 +1,63 @@
+"""Commands of plugins: which are installed, read without importing anything of them.
+
+A command is an entry point of its own (group `rigatoni.commands`), not a record that a hook yields. `rigatoni --help`
+must name all commands, and asking hooks would import every plugin: twice the time of the whole help.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+GROUP = "rigatoni.commands"
+"""The entry-point group: the name is the command's, the value says where its click command is."""
+
+BUILT_IN = ("init", "run", "validate", "schema", "plugins", "state", "tail", "status", "top", "completion", "dlq")
+"""The commands of rigatoni-core, in the order of the help. A plugin cannot replace them."""
+
+
+class Entry(NamedTuple):
+    """A command that an installed distribution registers.
+
+    Args:
+        name: What follows `rigatoni` on the command line.
+        value: The module and the object in it, such as `rigatoni_acme.command:acme`.
+        distribution: The normalized name of the distribution.
+    """
+
+    name: str
+    value: str
+    distribution: str
+
+
+def canonical(name: str) -> str:
+    """Return a distribution's name as PyPA's "Names and normalization" has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def entries() -> Iterator[Entry]:
+    """Yield the commands of every distribution that is installed in a folder of the path.
+
+    Reads the files that `importlib.metadata` reads; importing that module alone takes as long as half of the help. Only
+    for listing names: what is used is found by the catalog, which checks it.
+    """
+    seen: set[str] = set()
+    for folder in sys.path:
+        with suppress(OSError):  # not a folder that can be read
+            for file in sorted(Path(folder).glob("*-info/entry_points.txt")):
+                distribution = canonical(file.parent.name.partition("-")[0])
+                if distribution not in seen:  # of one name, only the first on the path counts
+                    seen.add(distribution)
+                    yield from _entries_in(file, distribution)
+
+
+def _entries_in(file: Path, distribution: str) -> Iterator[Entry]:
+    section = ""
+    for line in map(str.strip, file.read_text(encoding="utf-8", errors="replace").splitlines()):
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif section == GROUP and line and line[0] != "#":
+            name, _, value = line.partition("=")
+            yield Entry(name.strip(), value.partition("[")[0].strip(), distribution)

@@ -1,0 +1,110 @@
+"""An application that records, for tests of a plugin's command: no process, no file, no terminal."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rigatoni_core.api.commands import PIPELINE, Application, ExitCode
+from rigatoni_core.api.configuration import PipelineConfiguration
+from rigatoni_core.api.errors import ConfigurationError, NoAnswerError, RigatoniError
+
+
+class RecordingApplication(Application):
+    """Gives a command these pipelines and records what it prints::
+
+        app = RecordingApplication(configuration)
+        assert app.call(command, "pipeline.toml", "--json") == ExitCode.DONE
+        assert app.values == [...]
+
+    Args:
+        configurations: The pipelines of every file that the command reads.
+        running: What `running` yields.
+
+    Attributes:
+        said: The lines on standard output; each row of a table is one line, with two spaces between its cells.
+        values: What was printed as JSON.
+        complained: The lines on standard error, each remedy on a line of its own.
+        steps: The steps that `progress` was told, by label.
+    """
+
+    def __init__(
+        self,
+        *configurations: PipelineConfiguration,
+        running: Sequence[tuple[int, Mapping[str, Any] | NoAnswerError]] = (),
+    ) -> None:
+        self._configurations = configurations
+        self._running = running
+        self._redactions = [each.redaction for each in configurations]
+        self.said: list[str] = []
+        self.values: list[Any] = []
+        self.complained: list[str] = []
+        self.steps: dict[str, int] = {}
+
+    def call(self, command: click.Command, *arguments: str) -> ExitCode:
+        """Call the command with these arguments and return its exit code.
+
+        Raises:
+            RigatoniError: What the command raises; `rigatoni` prints it and exits with 2 or 3.
+            click.UsageError: The arguments are wrong.
+        """
+        try:
+            number = command.main(arguments, prog_name="rigatoni", standalone_mode=False, obj=self)
+        except SystemExit as end:
+            number = end.code
+        return next(code for code in ExitCode if code == (number or 0))
+
+    def say(self, text: str = "") -> None:
+        self.said.append(self.redacted(text))
+
+    def as_json(self, value: Any) -> None:
+        self.values.append(value)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        for row in (header, *rows):
+            self.say("  ".join(row))
+
+    def complain(self, text: str) -> None:
+        self.complained.append(self.redacted(text))
+
+    def warn(self, text: str) -> None:
+        self.complain(f"warning: {text}")
+
+    def fail(self, error: RigatoniError, where: str = "") -> None:
+        self.complain(f"error: {where}{error}")
+        if error.remedy:
+            self.complain(f"what to do: {error.remedy}")
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        self.steps[label] = 0
+
+        def advance(steps: int) -> None:
+            self.steps[label] += steps
+
+        yield advance
+
+    def hide(self, redaction: Callable[[str], str]) -> None:
+        self._redactions.append(redaction)
+
+    def redacted(self, text: str) -> str:
+        for redaction in self._redactions:
+            text = redaction(text)
+        return text
+
+    def configuration(self, file: Path, overrides: Sequence[str] = ()) -> PipelineConfiguration:
+        found = self.configurations(file, overrides)
+        if len(found) > 1:
+            raise ConfigurationError(f"{file} describes {len(found)} pipelines", remedy="Say which: --pipeline NAME.")
+        return found[0]
+
+    def configurations(self, file: Path, overrides: Sequence[str] = ()) -> Sequence[PipelineConfiguration]:
+        name = click.get_current_context().meta.get(PIPELINE)
+        found = [each for each in self._configurations if name in (None, each.name)]
+        if not found:
+            raise ConfigurationError(f"{file} describes no pipeline {name or ''}".rstrip())
+        return found
+
+    def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
+        return iter(self._running)
