@@ -87,6 +87,8 @@ class ChainDestination(ObjectDestination):
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        if any(bucket.folds_case for bucket in self.buckets.values()):
+            self.layout = attrs.evolve(self.layout, folds_case=True)
         self._runner = Greenlets()
         self._prefetched = PrefetchPool("simulated prefetch", self._contents, executor=AtOnce)
 

@@ -53,7 +53,7 @@ class EventLog:
         self.times.append(time)
         self._keys.append(_key(time))
         self.ordinals.append(ordinal)
-        self.places.append(chance.choice("aaabbc"))
+        self.places.append(chance.choice("aaabbcA"))
         self.raws.append(raw)
         self.offsets.append(self.offsets[-1] + len(raw))
 

@@ -128,6 +128,7 @@ class Schedule:
     keeps_leases: bool = True
     layout: ObjectLayout = ObjectLayout.ONE
     carries_records: bool = True
+    folds_case: bool = False  # names that differ by case only are one
     poisoned: bool = False  # some events can not be written: they become dead letters
     restart_from_now: bool = False
     lives: tuple[Life, ...] = ()
@@ -137,6 +138,7 @@ class Schedule:
     def __str__(self) -> str:
         destination = "a chain of objects" if self.keeps_chain else "an at-least-once destination"
         parts = f", {self.layout}, {'with' if self.carries_records else 'without'} records" if self.keeps_chain else ""
+        parts += ", names without regard to case" if self.folds_case else ""
         poison = ", some events are poison" if self.poisoned else ""
         leases = "leases" if self.keeps_leases else "no leases"
         policy = "restart_from_now" if self.restart_from_now else "stop"
@@ -193,6 +195,7 @@ def random_schedule(seed: int) -> Schedule:
         keeps_leases=leases,
         layout=layout,
         carries_records=carries,
+        folds_case=layout is ObjectLayout.FIELDS and seed % 2 == 0,
         poisoned=seed % 3 == 0,
         restart_from_now=chance.random() < 0.5,
         lives=lives,

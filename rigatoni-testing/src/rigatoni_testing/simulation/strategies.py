@@ -68,6 +68,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
         keeps_leases=leases,
         layout=draw(st.sampled_from(ObjectLayout)) if chain else ObjectLayout.ONE,
         carries_records=not chain or draw(st.booleans()),
+        folds_case=chain and draw(st.booleans()),
         poisoned=draw(st.booleans()),
         restart_from_now=draw(st.booleans()),
         lives=tuple(lives),

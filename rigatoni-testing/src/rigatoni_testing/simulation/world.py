@@ -109,7 +109,9 @@ class World:
         }
         chain = schedule.keeps_chain
         carries = schedule.carries_records
-        self.buckets = {key: Bucket(log, carries) for key, log in self.logs.items()} if chain else {}
+        self.buckets = (
+            {key: Bucket(log, carries, schedule.folds_case) for key, log in self.logs.items()} if chain else {}
+        )
         self.appended = {key: Appended(log) for key, log in self.logs.items()} if not chain else {}
         self.ledger = Ledger(
             {key: Account(log, self.buckets.get(key), self.appended.get(key)) for key, log in self.logs.items()},
