@@ -158,9 +158,11 @@ def test_a_damaged_answer_of_a_running_process(tmp_path_factory, content):
         server.bind(str(path))
         server.listen()
         threading.Thread(target=_answer, args=(server, content), daemon=True).start()
-        ((number, answer),) = running()
-    assert number == os.getpid()
-    assert isinstance(answer, (dict, NoAnswerError))
+        answers = list(running())
+    assert len(answers) <= 1  # a socket that gives no status is ignored
+    for number, answer in answers:
+        assert number == os.getpid()
+        assert isinstance(answer, (dict, NoAnswerError))
 
 
 def _answer(server, content):
