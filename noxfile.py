@@ -87,9 +87,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, into docs/_site: no warning is allowed."""
-    session.install(
-        "sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0", "-e", "rigatoni-core"
-    )
+    session.install("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0", *TESTING)
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
     for page in Path("docs/_site").rglob("*.html"):  # readers load nothing from elsewhere
         if foreign := re.search(
@@ -130,17 +128,18 @@ def template(session: nox.Session) -> None:
     session.run("mypy", "plugin-template/src")
     session.run("pytest", "plugin-template/tests")
     target = Path(session.create_tmp()) / "dist"
-    session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), "rigatoni-core")
+    for name in ("core", "objects", "testing"):
+        session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), f"rigatoni-{name}")
     session.run("python", "tests/packaging/new_plugins.py", str(target))
 
 
 @nox.session
 def tutorial(session: nox.Session) -> None:
     """The tutorials, every command and file of them, from wheels in a fresh environment."""
-    session.install("build[virtualenv]", "-e", "rigatoni-core", "-e", "rigatoni-bson", "-e", "rigatoni-mongodb")
+    session.install("build[virtualenv]", *TESTING, "-e", "rigatoni-bson", "-e", "rigatoni-mongodb")
     session.install("--pre", *SERVERS[:1])
     target = Path(session.create_tmp()) / "dist"
-    for name in ("core", "bson", "objects", "mongodb", "json", "local", "file-state"):
+    for name in ("core", "bson", "objects", "testing", "mongodb", "json", "local", "file-state"):
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), f"rigatoni-{name}")
     session.run("python", "tests/packaging/tutorial.py", str(target))
 

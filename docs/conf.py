@@ -15,7 +15,7 @@ include_patterns = [
     "rigatoni-*/README.md",
 ]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 myst_heading_anchors = 3
 default_role = "code"  # docstrings quote code as Markdown does
 smartquotes = False  # options begin with two dashes

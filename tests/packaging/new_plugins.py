@@ -1,6 +1,6 @@
 """What `rigatoni plugins new` writes passes its tests, builds, installs and is listed; from wheels alone.
 
-python tests/packaging/new_plugins.py FOLDER_WITH_THE_WHEEL_OF_CORE
+python tests/packaging/new_plugins.py FOLDER_WITH_THE_WHEELS_OF_CORE_AND_THE_TESTING_KIT
 """
 
 import json
@@ -17,9 +17,9 @@ def main(wheels: Path) -> None:
         place = Path(name)
         subprocess.run([sys.executable, "-m", "virtualenv", "-q", place / "venv"], check=True)
         bin_ = place / "venv" / "bin"
-        (core,) = wheels.glob("rigatoni_core-*.whl")
+        kit = [next(wheels.glob(f"rigatoni_{name}-*.whl")) for name in ("core", "objects", "testing")]
         install = [bin_ / "python", "-m", "pip", "install", "-q", "--find-links", wheels]
-        subprocess.run([*install, f"{core}[testing]", "build[virtualenv]", "mypy"], check=True)
+        subprocess.run([*install, *kit, "build[virtualenv]", "mypy"], check=True)
         for kind in KINDS:
             check(kind, place, bin_, install)
     print(f"{len(KINDS)} new plugins: tests pass, types hold, wheels install and are listed")
