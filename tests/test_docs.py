@@ -1,6 +1,7 @@
 """What the documents say is held against the code: option tables, the README's example, the distributions."""
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,7 @@ from rigatoni_bson.testing.reading import bson_document
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.api.bus import listening, publish
 from rigatoni_core.api.components import KINDS
-from rigatoni_core.api.contracts import Delivery
+from rigatoni_core.api.contracts import Delivery, LeaseKeeper
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import WorkerFailed, WorkerStarting
 from rigatoni_core.api.settings import Settings
@@ -25,6 +26,7 @@ from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_core.plugins.plugin_checks import documented
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_testing import contracts
 from rigatoni_testing.batches import batch_of, event_document
 
 ROOT = Path(__file__).parent.parent
@@ -89,9 +91,22 @@ def test_every_distribution_is_complete(folder):
 
 @pytest.mark.parametrize(("plugin", "provided"), COMPONENTS, ids=lambda item: str(getattr(item, "name", item)))
 def test_every_plugin_passes_the_suite_of_its_kind(plugin, provided):
-    text = (ROOT / plugin.distribution / "tests" / "test_contract.py").read_text(encoding="utf-8")
-    assert f'(PluginContract):\n    distribution = "{plugin.distribution}"' in text
-    assert f"({KINDS[provided.kind][1]}Contract" in text
+    suites = suites_of(plugin.distribution)
+    assert [suite.distribution for suite in suites if issubclass(suite, contracts.PluginContract)] == [
+        plugin.distribution
+    ]
+    expected = [getattr(contracts, f"{KINDS[provided.kind][1]}Contract")]
+    if issubclass(CATALOG.get(provided.kind, provided.name), LeaseKeeper):
+        expected.append(contracts.LeaseContract)
+    for contract in expected:
+        assert any(issubclass(suite, contract) for suite in suites), contract
+
+
+def suites_of(distribution):
+    """The classes of its tests/test_contract.py that pytest collects."""
+    path = ROOT / distribution / "tests" / "test_contract.py"
+    module = runpy.run_path(str(path), run_name=f"contract suites of {distribution}")
+    return [each for name, each in module.items() if name.startswith("Test") and isinstance(each, type)]
 
 
 def test_the_listener_in_the_docs_listens():

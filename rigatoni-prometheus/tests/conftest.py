@@ -23,6 +23,7 @@ class Client:
         """Status and text."""
         host, port = self.listener.address
         try:
+            host = f"[{host}]" if ":" in host else host
             with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:

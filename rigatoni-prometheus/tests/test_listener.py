@@ -213,15 +213,18 @@ async def test_an_address_that_is_not_ours_is_named(host):
         await PrometheusListener(host=host).__aenter__()
 
 
-@pytest.mark.skipif(not socket.has_ipv6, reason="this system has no IPv6")
-async def test_ipv6(request):
+def has_ipv6_loopback():
     try:
-        async with PrometheusListener(host="::1", port=0) as listener:
-            port = listener.address[1]
-            _, writer = await asyncio.open_connection("::1", port)
-            writer.close()
-    except PrometheusError as error:
-        pytest.skip(f"no IPv6 loopback here: {error}")
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this system has no IPv6 loopback interface")
+async def test_ipv6(client_of):
+    async with PrometheusListener(host="::1", port=0) as listener:
+        assert (await client_of(listener).get("/healthz"))[0] == 200
 
 
 @pytest.mark.parametrize("port", [-1, 65_536])

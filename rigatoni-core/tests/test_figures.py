@@ -1,0 +1,93 @@
+"""What the commands show of a stream: plain values, errors with their age, processes that do not respond."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.metrics import FIGURES
+from rigatoni_core.api.notices import ReplyRead, Retrying, WorkerRecovered, WorkerStarted
+from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.cli.figures import error_in_words, is_current, plain
+from rigatoni_core.cli.sockets import NoAnswerError
+from rigatoni_core.cli.top import history as history_module
+from rigatoni_core.cli.top.history import History
+from rigatoni_core.cli.top.screen import plain as screen
+
+STREAM = Stream("p", "shop.orders")
+
+
+def position(seconds):
+    return Position(ResumeToken("t"), "f", Timestamp(seconds, 1))
+
+
+@pytest.fixture
+def figures():
+    """25 s of the stream are read and not delivered, after an error."""
+    statistics = Statistics()
+    for notice in (
+        WorkerStarted(stream=STREAM, position=position(100), resumed=True),
+        Retrying(stream=STREAM, error=OSError("the disk is full"), attempt=1, delay=1.0),
+        ReplyRead(
+            stream=STREAM,
+            events=2,
+            bytes=2048,
+            end=position(125),
+            source_time=Timestamp(125, 1),
+            caught_up=False,
+            paused=False,
+        ),
+    ):
+        statistics.notify(notice)
+    return statistics
+
+
+def test_the_plain_figures_are_json_with_both_lags_and_what_is_buffered(figures):
+    shown = json.loads(json.dumps(plain(figures.by_stream[STREAM])))
+    assert (shown["read_lag"], round(shown["delivery_lag"]), shown["buffered_bytes"]) == (0, 25, 2048)
+    assert not [name for name in shown if name.startswith("_")]
+    assert shown["last_error"]["message"] == "the disk is full"
+
+
+def test_no_metric_is_missing_from_the_plain_figures(figures):
+    """`status --json` says what Prometheus says, by the same count."""
+    names = {figure.name.replace(".", "_") for figure in FIGURES}
+    other = {"found_events": "found", "realigned_batches": "realigned", "duplicates_dropped": "duplicates"}
+    other |= {"rejected_events": "rejected", "buffered": "buffered_bytes", "worker_state": "state"}
+    assert {other.get(name, name) for name in names} <= set(plain(figures.by_stream[STREAM]))
+
+
+def test_an_error_is_shown_with_its_age_until_and_after_the_stream_has_recovered(figures):
+    stream = figures.by_stream[STREAM]
+    assert is_current(plain(stream)["last_error"])
+    stream.last_error.time = datetime.now(UTC) - timedelta(minutes=5)
+    assert error_in_words(plain(stream)["last_error"]) == "5 min ago: the disk is full"
+    figures.notify(WorkerRecovered(stream=STREAM, error_id="bug", seconds=1.0))
+    assert not is_current(plain(stream)["last_error"])
+    assert error_in_words(plain(stream)["last_error"]) == "5 min ago, recovered: the disk is full"
+    stream.last_error = None
+    assert not is_current(plain(stream)["last_error"])
+    assert error_in_words(plain(stream)["last_error"]) == ""
+
+
+def test_of_a_process_that_does_not_respond_only_the_counts_are_shown(figures, monkeypatch):
+    def answer(events):
+        shown = {"name": STREAM.name, **plain(figures.by_stream[STREAM]), "events": events, "state": "running"}
+        return {"file": "pipeline.toml", "pipelines": [{"name": "p", "streams": [shown]}]}
+
+    responses = iter([answer(10), answer(1010), NoAnswerError("process 7 does not respond"), answer(1010)])
+    monkeypatch.setattr(history_module, "running", lambda: [(7, next(responses))])
+    history = History()
+    for _ in range(2):
+        history.look()
+    (stream,) = history.streams.values()
+    assert stream.events_rate > 0
+    history.look()
+    record = history.record()["streams"][0]
+    assert (record["state"], record["events"]) == ("silent", 1010)
+    assert (record["read_lag"], record["delivery_lag"], record["checkpoint_age"]) == (None, None, None)
+    assert (record["events_rate"], record["bytes_rate"]) == (0, 0)
+    assert "silent" in screen(history)
+    history.look()
+    assert history.record()["streams"][0]["state"] == "running"
+    assert round(history.record()["streams"][0]["delivery_lag"]) == 25
