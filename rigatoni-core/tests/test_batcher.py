@@ -5,7 +5,9 @@ import asyncio
 import attrs
 import pytest
 from rigatoni_core.api.batch import Heartbeat
+from rigatoni_core.api.bus import listening
 from rigatoni_core.api.errors import ChainError, ShutdownError, SourceError
+from rigatoni_core.api.notices import BatchRead, CaughtUp, ReplyRead
 from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.batcher import Batcher
@@ -152,5 +154,36 @@ def test_what_is_read_to_reach_an_earlier_end_counts_as_in_flight():
             await asyncio.sleep(15)
             assert batches.buffered_bytes == THREE[:2].nbytes
             assert (await realigning).nbytes == batches.buffered_bytes == THREE.nbytes
+
+    run_virtual(main())
+
+
+def test_the_notices_tell_replies_batches_and_idle_moments_apart():
+    class Heard:
+        def __init__(self):
+            self.notices = []
+
+        def notify(self, notice):
+            self.notices.append(notice)
+
+    async def main():
+        anchor, idle = Heartbeat(THREE.end, None), Heartbeat(THREE.end, None, caught_up=True)
+
+        async def replies():
+            for reply in (anchor, idle, THREE, idle):
+                yield reply
+                await asyncio.sleep(10.0)
+
+        heard = Heard()
+        with listening([heard]):
+            async with Batcher(STREAM, replies(), Settings(batch_timeout=1.0)) as batches:
+                assert [type(await anext(batches)) for _ in range(4)] == [Heartbeat, Heartbeat, type(THREE), Heartbeat]
+        assert [type(notice) for notice in heard.notices] == [
+            *(ReplyRead,),  # the anchor: the stream has not caught up
+            *(ReplyRead, CaughtUp),
+            *(ReplyRead, BatchRead),
+            *(ReplyRead, CaughtUp),
+        ]
+        assert [notice.bytes for notice in heard.notices if hasattr(notice, "bytes")] == [0, 0, *[THREE.nbytes] * 2, 0]
 
     run_virtual(main())

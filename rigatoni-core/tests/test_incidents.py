@@ -100,7 +100,7 @@ def test_a_recovery_is_over_when_everything_that_had_failed_works_again(notices,
     assert recovery(*notices) == recovered
 
 
-@pytest.mark.parametrize("kind", ["the destination", "the source", "the state store", "opening"])
+@pytest.mark.parametrize("kind", ["the destination", "the source", "the state store", "the lease", "opening"])
 def test_a_pipeline_that_recovers_says_so_once_and_its_last_error_is_over(kind):
     async def main():
         log = Log()
@@ -108,6 +108,8 @@ def test_a_pipeline_that_recovers_says_so_once_and_its_last_error_is_over(kind):
         source = ScriptedSource(logs={"shop.orders": log}, start=0)
         destination = RecordingDestination(before=[DownError("down")] * 7 if kind == "the destination" else [])
         state = FlakyStateStore(save_faults=[None, FullError("full")] if kind == "the state store" else [])
+        if kind == "the lease":
+            state = NotRenewing()
         if kind == "the source":
             source.faults = {3: DownError("down")}
         if kind == "opening":
@@ -136,13 +138,27 @@ def test_a_pipeline_that_recovers_says_so_once_and_its_last_error_is_over(kind):
         figures = pipeline.statistics.by_stream[STREAM]
         assert (figures.state, figures.events) == ("running", 6)
         assert figures.last_error.recovered is not None
-        assert recovered.error_id == ("full" if kind == "the state store" else "down")
+        assert recovered.error_id == ("full" if kind in ("the state store", "the lease") else "down")
+        kinds = [type(notice) for notice in heard.notices]
+        assert kinds.index(BatchWritten) < kinds.index(CaughtUp), "a stream that is entered has not caught up"
         first = next(index for index, notice in enumerate(heard.notices) if hasattr(notice, "error"))
         assert first < heard.notices.index(recovered)
         pipeline.stop()
         assert (await running).ok
 
     run_virtual(main())
+
+
+class NotRenewing(FlakyStateStore):
+    """Cannot renew a lease at the first attempt."""
+
+    renewals = 0
+
+    async def renew(self, lease, *, ttl):
+        self.renewals += 1
+        if self.renewals == 1:
+            raise FullError("full")
+        return await FlakyStateStore.renew(self, lease, ttl=ttl)
 
 
 class Opening(RecordingDestination):

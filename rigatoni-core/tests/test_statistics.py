@@ -29,6 +29,7 @@ from rigatoni_core.api.notices import (
     WorkerStarting,
     WorkerStopped,
 )
+from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.statistics import Statistics, StreamStatistics
 from rigatoni_core.engine.pipeline import Pipeline
@@ -222,6 +223,33 @@ def test_a_slow_destination_shows_as_delivery_lag_and_as_buffered_bytes(monkeypa
         assert figures.buffered_bytes == 0
         pipeline.stop()
         assert (await task).ok
+
+    run_virtual(main())
+
+
+def test_a_full_buffer_shows_as_read_lag_too(monkeypatch):
+    for module in (backlog, statistics):
+        monkeypatch.setattr(module, "monotonic", lambda: asyncio.get_running_loop().time())
+
+    async def main():
+        log = Log()
+        log.grow(100)
+        room = ByteSize(sum(map(len, log.raws[:30])))
+        pipeline = Pipeline(
+            name="p",
+            source=ScriptedSource(logs={"a.b": log}, start=0, reply_events=10),
+            destination=RecordingDestination(seconds=1000.0),
+            state=FlakyStateStore(),
+            settings=Settings(batch_size=10, batch_bytes=room, max_buffered_bytes=room, write_timeout=2000.0),
+        )
+        task = asyncio.create_task(pipeline.run())
+        await asyncio.sleep(100.0)
+        figures = pipeline.statistics.by_stream[Stream("p", "a.b")]
+        assert lags(figures) == (pytest.approx(100.0, abs=2.0), None)  # where the stream began is unknown
+        assert figures.buffered_bytes == room
+        pipeline.stop()
+        pipeline.stop()  # at once
+        await task
 
     run_virtual(main())
 
