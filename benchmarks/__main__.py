@@ -208,8 +208,8 @@ def streams(bench: Bench) -> None:
                 rates[count, len(cores)] = events * count / figures["wall"]
             alone = rates.pop((1, len(ONE)))
             found[f"from memory, 1 stream on one core, {path}: events/s"].append(alone)
-            for (count, cores), rate in rates.items():
-                name = f"from memory, {count} stream{'s' if count > 1 else ''} on {cores} cores, {path}"
+            for (count, used), rate in rates.items():
+                name = f"from memory, {count} stream{'s' if count > 1 else ''} on {used} cores, {path}"
                 found[f"{name}: times that"].append(rate / alone)
     bench.figures["streams"] = dict(found)
 

@@ -5,18 +5,23 @@ python -m benchmarks.by_hand_stream URI EVENTS FOLDER
 
 import gzip
 import sys
+from typing import Any
 
 from bson import json_util
 from pymongo import MongoClient
+from pymongo.change_stream import ChangeStream
 
 from benchmarks.figures import Meter
 
 
 def main(uri: str, count: int, folder: str) -> None:
+    client: MongoClient[dict[str, Any]]
     with MongoClient(uri) as client:
         meter = Meter()
         lines, files = [], 0
+        stream: ChangeStream[dict[str, Any]]
         with client.bench.events.watch(batch_size=1000) as stream:
+            event: dict[str, Any]
             for event in stream:
                 lines.append(json_util.dumps(event))
                 if len(lines) == 1000:

@@ -76,6 +76,7 @@ class Fed(Measured):
 
 
 def write(uri: str, rate: float, seconds: float) -> None:
+    client: MongoClient[dict[str, Any]]
     with MongoClient(uri) as client:
         chunk = max(1, round(rate / 200))
         began, count = time.perf_counter(), 0
@@ -83,15 +84,21 @@ def write(uri: str, rate: float, seconds: float) -> None:
             if count > passed * rate:
                 time.sleep(0.001)
                 continue
-            client.bench.events.insert_many([{"sent": time.monotonic(), "text": "x" * 200} for _ in range(chunk)])
+            events: Any = [{"sent": time.monotonic(), "text": "x" * 200} for _ in range(chunk)]
+            client.bench.events.insert_many(events)
             count += chunk
 
 
 @contextmanager
 def written(place: Path, rate: float, seconds: float) -> Any:
     destination = Written(path=place / "lake", serializer=JsonSerializer())
+
+    def wait_and_write() -> None:
+        time.sleep(READY)
+        write(uri, rate, seconds)
+
     with mongodb_server(place / "mongodb") as uri:
-        writer = threading.Thread(target=lambda: (time.sleep(READY), write(uri, rate, seconds)))
+        writer = threading.Thread(target=wait_and_write)
         writer.start()
         yield destination, MongoDBSource(uri=Secret(uri), watch=["bench.events"])
         writer.join()

@@ -1,11 +1,14 @@
 """What each serializer costs per event, on one thread, beside the plain way with the same libraries (by_hand.py).
 
-    python benchmarks/serializers.py [--events 20000] [--only json]
+    python -m benchmarks.serializers [--events 20000] [--only json]
 
 Two streams of events of about 876 bytes: *alike* (inserts of one kind of document, updates of a few kinds) and
 *diverse* (every document has its own fields, so that nothing can be learned from the one before). Each figure is the
 best of several rounds in CPU time; a busy machine makes all of them larger, so compare figures of one run.
 """
+
+# mypy: disable-error-code="misc"
+# `lambda raws=raws: ...` in a loop has no type that it could infer
 
 import argparse
 import gzip
@@ -16,16 +19,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
-import by_hand
 from bson import Int64, ObjectId, Timestamp, decode, encode
 from rigatoni_avro.serializer import AvroSerializer, Codec
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Serializer
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import batch_of
+
+from benchmarks import by_hand
 
 ROUNDS = 5
 BATCH = 5000
@@ -107,7 +112,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=20_000, help="events per stream")
     parser.add_argument("--only", default="", help="only the lines whose name contains this")
     arguments = parser.parse_args()
-    serializers = {f"json {mode}": JsonSerializer(mode=mode) for mode in ("relaxed", "canonical", "plain")}
+    serializers: dict[str, Serializer] = {
+        f"json {mode}": JsonSerializer(mode=mode) for mode in ("relaxed", "canonical", "plain")
+    }
     serializers |= {f"json + zstd {n}": ZstdSerializer(inner=JsonSerializer(), level=n) for n in (1, 2, 3)}
     serializers |= {f"json + gzip {n}": GzipSerializer(inner=JsonSerializer(), level=n) for n in (1, 2)}
     serializers |= {"csv": CsvSerializer(), "csv + zstd 2": ZstdSerializer(inner=CsvSerializer(), level=2)}

@@ -3,6 +3,10 @@
 The source folder is the repository, so that links between READMEs and pages work on the site as on any forge.
 """
 
+from typing import Any
+
+import click
+
 project = "Rigatoni"
 author = "the Rigatoni authors"
 root_doc = "docs/index"
@@ -30,7 +34,7 @@ highlight_language = "none"  # for literal blocks that name no language
 pygments_style = "friendly"
 
 
-def as_printed(app, context, lines):
+def as_printed(app: Any, context: click.Context, lines: list[str]) -> None:
     """Columns in a command's help stay columns: its lines, `| ...` where sphinx-click made them, become literal."""
     text = []
     for number, line in enumerate(lines):
@@ -40,5 +44,5 @@ def as_printed(app, context, lines):
     lines[:] = text
 
 
-def setup(app):
+def setup(app: Any) -> None:
     app.connect("sphinx-click-process-description", as_printed)

@@ -19,10 +19,11 @@ def metrics() -> Iterator[tuple[str, ...]]:
     """Every metric, as Prometheus and as OpenTelemetry call it."""
     yield "Prometheus", "labels besides `pipeline`, `stream`", "OpenTelemetry", "unit", "type", "meaning"
     for metric in (*FIGURES, *DISTRIBUTIONS):
-        figure = isinstance(metric, Figure)
+        attribute, kind = "", "histogram"
+        if isinstance(metric, Figure):
+            attribute = f" by `{key_of(metric.attribute)}`" if metric.attribute else ""
+            kind = metric.kind
         labels = ", ".join(f"`{label}`" for label in labels_of(metric)[2:])
-        attribute = f" by `{key_of(metric.attribute)}`" if figure and metric.attribute else ""
-        kind = metric.kind if figure else "histogram"
         unit = f"`{metric.unit}`" if metric.unit else ""
         yield f"`{name_of(metric)}`", labels, f"`rigatoni.{metric.name}`{attribute}", unit, kind, metric.meaning
 

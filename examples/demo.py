@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ def main() -> int:
 
 def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
     moments = random.Random(seed)
+    client: MongoClient[dict[str, Any]]
     with MongoClient(uri) as client:
         client.drop_database(DATABASE)
     writer, started = Writer(uri, NAMESPACES, seed=seed), time.monotonic()
@@ -109,7 +110,7 @@ class Pipeline:
         self.folder = folder
         self.environment = {**os.environ, "RIGATONI_MONGODB_URI": uri}
         self.command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "json"]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes]  # since `start`
         self.moment = ""
         self._started_at = 0  # in the log
 
@@ -143,7 +144,7 @@ class Pipeline:
         """Freeze the process the moment a new object is there, and kill it if its checkpoint is older than that."""
         for _ in range(200):
             before = set(self._objects())
-            self._wait_for(lambda before=before: set(self._objects()) - before, 10)
+            self._wait_for_more_than(before)
             os.killpg(self.process.pid, signal.SIGSTOP)
             new = max(set(self._objects()) - before)
             checkpoint = (
@@ -157,6 +158,9 @@ class Pipeline:
                 return
             os.killpg(self.process.pid, signal.SIGCONT)
         raise RuntimeError("the moment between a write and its checkpoint was never hit")
+
+    def _wait_for_more_than(self, before: set[Path]) -> None:
+        self._wait_for(lambda: set(self._objects()) - before, 10)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -178,7 +182,7 @@ class Pipeline:
         found = os.walk(self.folder / "lake")
         return [Path(folder, name) for folder, _, names in found for name in names if name.endswith(".ndjson.zst")]
 
-    def _wait_for(self, condition, seconds: float) -> None:
+    def _wait_for(self, condition: Callable[[], object], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline or self.process.poll() is not None:

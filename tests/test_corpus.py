@@ -195,7 +195,8 @@ def tokens_in(name: str, content: bytes) -> list[str]:
     elif name.endswith(".csv"):
         ids = [json.loads(row["resume_token"]) for row in csv.DictReader(io.StringIO(content.decode()))]
     elif name.endswith(".avro"):
-        ids = [json.loads(row["resume_token"]) for row in fastavro.reader(io.BytesIO(content))]
+        rows: Any = fastavro.reader(io.BytesIO(content))
+        ids = [json.loads(row["resume_token"]) for row in rows]
     else:
         table = pyarrow.parquet.read_table(io.BytesIO(content), columns=["resume_token"])
         ids = [json.loads(token) for token in table["resume_token"].to_pylist()]

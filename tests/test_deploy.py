@@ -123,8 +123,8 @@ def test_the_pods_pipeline_is_valid_and_its_secrets_are_mounted_files(tmp_path):
         uri = "redis://localhost/0" if name == "redis-url" else "mongodb://localhost/"
         (tmp_path / name).write_text(uri, encoding="utf-8")
     (tmp_path / "pipeline.toml").write_text(text.replace(secrets[0][0], str(tmp_path)), encoding="utf-8")
-    command = [sys.executable, "-m", "rigatoni_core.cli", "validate", "--offline", str(tmp_path / "pipeline.toml")]
-    answer = subprocess.run(command, capture_output=True, text=True)
+    validate = [sys.executable, "-m", "rigatoni_core.cli", "validate", "--offline", str(tmp_path / "pipeline.toml")]
+    answer = subprocess.run(validate, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import bson
 import duckdb
@@ -190,7 +191,8 @@ def row_of_type(path, name):
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
     (row,) = [line.strip("| ").split(" | ") for line in lines if line.startswith(f"| {name} |")]
     raw = bson_document([(b"v", *EXAMPLES[name])])
-    return row, [f"`{JsonWriter(mode).texts([raw])[0][5:-1].decode()}`" for mode in MODES]
+    texts: list[Any] = [JsonWriter(mode).texts([raw])[0] for mode in MODES]
+    return row, [f"`{text[5:-1].decode()}`" for text in texts]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
@@ -14,7 +15,7 @@ from rigatoni_core.config.writing import Writer
 from rigatoni_core.plugins.catalog import Catalog
 
 CATALOG = Catalog.discover()
-VALUES = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}
+VALUES: dict[str | int, Any] = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}
 RIGATONI = [sys.executable, "-m", "rigatoni_core.cli"]
 GIVEN = ["--source", "mongodb", "--destination", "local", "--serializer", "json", "--state", "file"]
 GIVEN += ["--set", 'source.watch=["shop.orders"]', "--set", "destination.path=lake", "--set", "state.path=state"]
@@ -43,7 +44,7 @@ def completed(types):
 def test_a_file_for_each_component_is_valid_and_says_each_option_with_its_help(kind, name, tmp_path, monkeypatch):
     monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
     monkeypatch.setenv("REDIS_URL", "redis://localhost/")
-    types = {("source",): "mongodb", ("destination",): "local", ("state",): "file"}
+    types: dict[Any, str] = {("source",): "mongodb", ("destination",): "local", ("state",): "file"}
     types[("destination", "serializer") if kind == "serializer" else (kind,)] = name
     text = completed(types).text("pipeline.toml")
     (tmp_path / "pipeline.toml").write_text(text)

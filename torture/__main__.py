@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pymongo import MongoClient
 from redis import Redis
@@ -111,8 +110,7 @@ class Torture:
         self.moments = random.Random(options.seed)
         self.happened: collections.Counter[str] = collections.Counter()
         self.writer = Writer(uri, NAMESPACES, seed=options.seed, pause=0.004)
-        address = urlsplit(uri)
-        to_mongodb = stack.enter_context(TcpProxy(address.hostname, address.port))
+        to_mongodb = stack.enter_context(TcpProxy.to(uri))
         to_redis = stack.enter_context(TcpProxy("127.0.0.1", redis.port))
         self.proxies = {"MongoDB": to_mongodb, "Redis": to_redis, **lake.proxies}
         self.environment = {
@@ -135,6 +133,7 @@ class Torture:
 
     def run(self, seconds: float) -> dict[str, Any]:
         """Break things for so long; the report."""
+        client: MongoClient[dict[str, Any]]
         with MongoClient(self.writer.uri) as client:
             for name in {name.partition(".")[0] for name in NAMESPACES}:
                 client.drop_database(name)

@@ -20,7 +20,8 @@ class Instance:
     def __init__(self, name: str, folder: Path, environment: Mapping[str, str], ttl: float) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes]  # since `start`
+        self._is_started = False
         self._folder = folder
         self._environment = {**os.environ, **environment}
         self._ttl = ttl
@@ -39,7 +40,7 @@ class Instance:
                 stderr=log,
                 start_new_session=True,
             )
-        self._start_at = None
+        self._is_started, self._start_at = True, None
 
     def suffer(self, what: str, moments: random.Random) -> None:
         """Be killed, paused or stopped now; `tend` brings it back."""
@@ -83,6 +84,6 @@ class Instance:
             raise RuntimeError(f"{self.name} ended with {code}: see {self.log}")
 
     def kill(self) -> None:
-        if self.process and self.process.poll() is None:
+        if self._is_started and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()

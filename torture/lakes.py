@@ -3,10 +3,10 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from rigatoni_s3.testing.server import S3Server, s3_server
 from rigatoni_testing.proxy import TcpProxy
@@ -84,8 +84,7 @@ class S3Lake:
 
     def __enter__(self) -> "S3Lake":
         self._server: S3Server = self._starting.__enter__()
-        address = urlsplit(self._server.endpoint_url)
-        self._proxy = TcpProxy(address.hostname, address.port)
+        self._proxy = TcpProxy.to(self._server.endpoint_url)
         self._proxy.__enter__()
         self._server.client().create_bucket(Bucket="lake")
         self.proxies = {"S3": self._proxy}
@@ -123,4 +122,4 @@ class S3Lake:
             yield from map(json.loads, content.decode().splitlines())
 
 
-LAKES = {"local": LocalLake, "s3": S3Lake}
+LAKES: Mapping[str, Callable[[Path], AbstractContextManager[Any]]] = {"local": LocalLake, "s3": S3Lake}

@@ -4,6 +4,7 @@ import collections
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from redis import Redis, exceptions
 
@@ -17,7 +18,7 @@ class Watch(threading.Thread):
         self.holders: dict[str, int] = {}  # key -> process
         self.takeovers: dict[str, list[float]] = collections.defaultdict(list)
         self.finish = threading.Event()
-        self._redis = Redis.from_url(url, decode_responses=True, protocol=2)
+        self._redis: Any = Redis.from_url(url, decode_responses=True, protocol=2)
         self._fallen: dict[str, tuple[float, int, str]] = {}  # key -> since when, process, what happened
         self._lock = threading.Lock()
 

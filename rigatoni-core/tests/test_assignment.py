@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from typing import Any
 
 import pytest
 from rigatoni_core.api.errors import DestinationError, StateStoreError, Transient
@@ -19,7 +20,7 @@ STREAMS = [f"a.{number}" for number in range(7)]
 class Instances:
     """Instances with the same logs, store and destination, by name."""
 
-    def __init__(self, store=None):
+    def __init__(self, store: Any = None):
         self.logs = {name: Log() for name in STREAMS}
         self.store = store or MemoryStateStore()
         self.destination = RecordingDestination()

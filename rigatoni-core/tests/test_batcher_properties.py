@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from bson import decode, encode
 from hypothesis import example, given, settings
@@ -175,7 +176,7 @@ class Preparing(Prefetching):
     """What is prepared and neither yielded nor discarded."""
 
     def __init__(self):
-        self.batches = []
+        self.batches: list[Any] = []
 
     def prepare(self, events):
         self.batches.append(events)

@@ -1,5 +1,6 @@
 """What several test modules need: recordings of a real server, and rows back to events."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def recordings() -> Path:
 @pytest.fixture(scope="session")
 def row_of():
     """A row of texts, as a reader of CSV gives it (None: absent), with times and numbers as numbers again."""
-    numbers = {
+    numbers: dict[Kind, Callable[[str], int]] = {
         Kind.INTEGER: int,
         Kind.SECONDS: lambda text: milliseconds_of(text) // 1000,
         Kind.MILLISECONDS: milliseconds_of,

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+from typing import Any
 
 import duckdb
 import polars
@@ -26,7 +27,7 @@ FIRST, *LAST = (encode(event_document(number)) for number in range(3))
 
 
 def read_by_python(path, delimiter):
-    opened = {".csv": open, ".gz": gzip.open, ".zst": zstandard.open}[path.suffix]
+    opened: Any = {".csv": open, ".gz": gzip.open, ".zst": zstandard.open}[path.suffix]
     with opened(path, "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter=delimiter, strict=True))
     return [[None if cell == ABSENT else cell for cell in row] for row in rows[1:]]

@@ -67,7 +67,7 @@ def at(whole, index):
 
 async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readable, serializer, definition, event):
     @attrs.define(kw_only=True)
-    class Renamed(readable):
+    class Renamed(readable):  # type: ignore[valid-type]
         suffix = ".new.txt"
 
     batches = [batch_of([event(number)], stream=ORDERS) for number in range(4)]
@@ -115,7 +115,7 @@ async def test_D5_a_letter_that_was_begun_with_another_serializer_is_not_complet
     tmp_path, readable, event
 ):
     @attrs.define(kw_only=True)
-    class Renamed(readable):
+    class Renamed(readable):  # type: ignore[valid-type]
         suffix = ".new"
 
     whole = batch_of([event(0)])

@@ -107,7 +107,9 @@ class Machine:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Within this block each system call of a writer is a step, and is remembered until it is durable."""
-        wrappers = {name: self._step(name, getattr(os, name), getattr(self, f"_{name}", None)) for name in _CALLS}
+        wrappers: dict[str, Any] = {
+            name: self._step(name, getattr(os, name), getattr(self, f"_{name}", None)) for name in _CALLS
+        }
         wrappers["fsync"] = self._step("fsync", lambda descriptor: None, self._fsync)
         wrappers["close"] = self._close_always(os.close)
         with mock.patch.multiple(os, **wrappers), mock.patch.object(fcntl, "flock", self._flock(fcntl.flock)):

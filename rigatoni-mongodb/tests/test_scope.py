@@ -1,6 +1,7 @@
 """What a watch covers: names, patterns, overlaps; the regular expressions against Python's own, which agrees here."""
 
 import re
+from typing import Any
 
 import pytest
 from rigatoni_core.api.bus import listening
@@ -10,7 +11,8 @@ from rigatoni_mongodb.scope import Watch, parse_watches
 
 
 def fits(pattern, name):
-    return re.search(Watch.parse(f"shop.{pattern}").collections["$regex"], name) is not None
+    collections: Any = Watch.parse(f"shop.{pattern}").collections
+    return re.search(collections["$regex"], name) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The layout: which folders events go to, and its description, which a later version compares."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import attrs
 import pytest
@@ -67,7 +67,7 @@ def test_a_changed_default_of_a_later_version_is_noticed():
 
 def test_a_record_that_leaves_defaults_out_still_means_the_same():
     kind = __name__.partition(".")[0]
-    old = {"serializer": {"type": f"{kind}.Outer"}, "partition_by": []}
+    old: dict[str, Any] = {"serializer": {"type": f"{kind}.Outer"}, "partition_by": []}
     assert FileLayout(Outer()).matches(old)
     assert not FileLayout(Outer(level=4)).matches(old)
     assert not FileLayout(Outer(inner=Inner(mode="plain"))).matches(old)

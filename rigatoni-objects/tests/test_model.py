@@ -351,14 +351,14 @@ class _Everywhere:
 
 
 class _Equal:
-    resume_token = order = property(lambda self: _Always())  # type: ignore[assignment]
+    resume_token = order = property(lambda self: _Always())
 
 
 class _Always:
     def __eq__(self, other: object) -> bool:
         return True
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class NoCompletion(ModelChain):

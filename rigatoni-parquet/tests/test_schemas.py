@@ -263,7 +263,7 @@ def test_C6_the_readmes_table_says_what_becomes_of_each_type(read, batch_of_any,
         assert types == {"w": "bool"}
         assert json.loads(row["full_document_rest"]).keys() == {"v"}
     else:
-        assert cell == {dict: "struct", list: "list"}.get(type(types["v"]), f"`{types['v']}`")
+        assert cell == {"dict": "struct", "list": "list"}.get(type(types["v"]).__name__, f"`{types['v']}`")
 
 
 def test_the_readmes_queries_work(tmp_path, monkeypatch):

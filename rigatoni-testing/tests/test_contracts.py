@@ -399,7 +399,7 @@ class RenewsFromTheAnswerOn(MemoryStateStore):
 class Counts(MemoryStateStore):
     async def acquire(self, stream, *, owner, ttl):
         lease = await super().acquire(stream, owner=owner, ttl=ttl)
-        token = self._fencing_tokens[stream.key, 0] = self._fencing_tokens.get((stream.key, 0), 0) + 1
+        token = self._fencing_tokens[stream.key] = self._fencing_tokens.get(stream.key, 0) + 1
         return lease and attrs.evolve(lease, fencing_token=token)
 
 
@@ -700,7 +700,7 @@ def test_an_obligation_can_not_be_replaced_in_silence():
     with pytest.raises(TypeError, match="would replace an obligation of StateStoreContract"):
 
         class TestCheating(StateStoreContract):
-            def test_clear_forgets_and_may_find_nothing(self):
+            def test_clear_forgets_and_may_find_nothing(self):  # type: ignore[override]
                 pass
 
 

@@ -43,7 +43,7 @@ class Case:
 
     def __init__(self, folder: Path, uri: str, **options: Any) -> None:
         self.folder = folder
-        self.options = {
+        self.options: dict[str, Any] = {
             "name": "p",
             "uri": uri,
             "watch": [],

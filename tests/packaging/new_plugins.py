@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 KINDS = ("destination", "source", "state", "serializer", "listener", "command")
@@ -25,7 +26,7 @@ def main(wheels: Path) -> None:
     print(f"{len(KINDS)} new plugins: tests pass, types hold, wheels install and are listed")
 
 
-def check(kind: str, place: Path, bin_: Path, install: list[str | Path]) -> None:
+def check(kind: str, place: Path, bin_: Path, install: Sequence[str | Path]) -> None:
     """One new plugin from its command to the list, as a stranger would do it."""
     distribution = f"rigatoni-acme-{kind}"
     folder = place / distribution

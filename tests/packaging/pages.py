@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(
@@ -123,7 +123,7 @@ class Reader:
     def _output(self) -> Path:
         return self.folder / ".other"
 
-    def _start(self, command: str, output) -> "subprocess.Popen[bytes]":
+    def _start(self, command: str, output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             ["sh", "-e", "-c", command],
             cwd=self.where,

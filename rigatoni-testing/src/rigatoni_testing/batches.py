@@ -2,7 +2,7 @@
 
 import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +142,9 @@ def recorded_replies(path: Path) -> Iterator[RawBSONDocument]:
     return iter(decode_iter(path.read_bytes(), options))
 
 
-def recorded_events(path: Path) -> Sequence[bytes]:
+def recorded_events(path: Path) -> list[bytes]:
     """The raw change events of a recording, in order."""
-    events = []
+    events: list[bytes] = []
     for reply in recorded_replies(path):
         cursor = reply.get("cursor", {})
         events += [event.raw for name in ("firstBatch", "nextBatch") for event in cursor.get(name, ())]

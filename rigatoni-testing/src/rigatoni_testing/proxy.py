@@ -17,6 +17,7 @@ from contextlib import suppress
 from threading import Thread
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 _CHUNK = 65_536
 
@@ -80,6 +81,14 @@ class TcpProxy(LoopbackServer):
         self._flows.set()
         self._is_cut = False
         self._open: set[asyncio.StreamWriter] = set()
+
+    @classmethod
+    def to(cls, uri: str) -> "TcpProxy":
+        """A proxy to the one server that a URI names with its port."""
+        address = urlsplit(uri)
+        if not (address.hostname and address.port):
+            raise ValueError(f'"{uri}" names no host and port')
+        return cls(address.hostname, address.port)
 
     def cut(self) -> None:
         """Reset every connection, and each new one at once, until `restore`."""
