@@ -399,7 +399,8 @@ class RenewsFromTheAnswerOn(MemoryStateStore):
 class Counts(MemoryStateStore):
     async def acquire(self, stream, *, owner, ttl):
         lease = await super().acquire(stream, owner=owner, ttl=ttl)
-        token = self._fencing_tokens[stream.key] = self._fencing_tokens.get(stream.key, 0) + 1
+        counter = f"{stream.key} counted"
+        token = self._fencing_tokens[counter] = self._fencing_tokens.get(counter, 0) + 1
         return lease and attrs.evolve(lease, fencing_token=token)
 
 

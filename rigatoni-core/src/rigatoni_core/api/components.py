@@ -62,7 +62,7 @@ def component_name(cls: type[Any]) -> str:
         `json` for a component of this project, `acme/json` for one that the plugin `acme` registers. The path of the
         class (`class_path`) if no plugin registers it.
     """
-    return _registered_name(cls) or class_path(cls)
+    return _registered_name(cls) or class_path(cls)  # type: ignore[arg-type] # classes are hashable, mypy doubts it
 
 
 def class_path(cls: type[Any]) -> str:
