@@ -92,7 +92,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, into docs/_site: no warning is allowed."""
-    session.install("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0", *TESTING)
+    pages = ("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0")
+    session.install(*pages, *TESTING, "-e", "rigatoni-top")
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
     for page in Path("docs/_site").rglob("*.html"):  # readers load nothing from elsewhere
         if foreign := re.search(

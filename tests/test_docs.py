@@ -34,7 +34,9 @@ ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
 CATALOG = Catalog.discover()
 LIBRARIES = {"rigatoni-bson", "rigatoni-native", "rigatoni-objects", "rigatoni-testing"}  # they provide no component
-COMPONENTS = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
+PROVIDED = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
+COMMANDS = [provided.name for _, provided in PROVIDED if provided.kind == "command"]
+COMPONENTS = [(plugin, provided) for plugin, provided in PROVIDED if provided.kind != "command"]
 
 
 @pytest.mark.parametrize(("plugin", "provided"), COMPONENTS, ids=lambda item: str(getattr(item, "name", item)))
@@ -42,6 +44,22 @@ def test_readme_option_tables_equal_the_classes(plugin, provided):
     readme = (ROOT / plugin.distribution / "README.md").read_text(encoding="utf-8")
     for option in options_of(CATALOG.get(provided.kind, provided.name)):
         assert documented(readme, option), option
+
+
+def options_in(command):
+    """The options of a click command and of those below it."""
+    for below in getattr(command, "commands", {}).values():
+        yield from options_in(below)
+    for parameter in command.params:
+        yield from (name for name in parameter.opts if name.startswith("--"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_of_a_command_names_every_option(name):
+    plugin, _ = CATALOG.find("command", name)
+    readme = (ROOT / plugin.distribution / "README.md").read_text(encoding="utf-8")
+    missing = {option for option in options_in(CATALOG.get("command", name)) if option not in readme}
+    assert missing <= {"--set", "--pipeline"}  # every command that reads a file has them
 
 
 def test_the_readmes_example_is_a_valid_configuration(tmp_path, monkeypatch):
@@ -87,15 +105,20 @@ def test_every_distribution_is_complete(folder):
         assert path.exists(), path
     assert f"({folder.name}/README.md)" in (ROOT / "README.md").read_text()
     if folder.name != "rigatoni-core" and folder.name not in LIBRARIES:
-        assert project["entry-points"]["rigatoni"] == {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"}
+        components = project["entry-points"].get("rigatoni")
+        assert components in (None, {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"})
+        for name, value in project["entry-points"].get("rigatoni.commands", {}).items():
+            assert re.fullmatch(rf"{package.name}\.\w+:{name}", value)
 
 
-@pytest.mark.parametrize(("plugin", "provided"), COMPONENTS, ids=lambda item: str(getattr(item, "name", item)))
+@pytest.mark.parametrize(("plugin", "provided"), PROVIDED, ids=lambda item: str(getattr(item, "name", item)))
 def test_every_plugin_passes_the_suite_of_its_kind(plugin, provided):
     suites = suites_of(plugin.distribution)
     assert [suite.distribution for suite in suites if issubclass(suite, contracts.PluginContract)] == [
         plugin.distribution
     ]
+    if provided.kind == "command":
+        return
     expected = [getattr(contracts, f"{KINDS[provided.kind][1]}Contract")]
     if issubclass(CATALOG.get(provided.kind, provided.name), LeaseKeeper):
         expected.append(contracts.LeaseContract)
@@ -254,10 +277,11 @@ def test_the_command_and_the_list_of_plugins_import_nothing_heavy():
 
 
 def test_the_page_on_operating_names_every_command_and_exit_code_of_the_help(tmp_path, monkeypatch):
-    from rigatoni_core.cli.app import COMMANDS, HELP
+    from rigatoni_core.cli.app import HELP
+    from rigatoni_core.plugins.commands import BUILT_IN
 
     page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
-    for command in set(COMMANDS) - {"plugins", "dlq"}:
+    for command in set(BUILT_IN) - {"plugins", "dlq"}:
         assert f"rigatoni {command}" in page, command
     told = re.findall(r"^  (\d+) +(.+)$", HELP, re.MULTILINE)
     assert len(told) > 5

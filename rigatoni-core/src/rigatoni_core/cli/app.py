@@ -30,7 +30,7 @@ First steps:
   rigatoni validate pipeline.toml    is the file right, is everything reachable
   rigatoni run pipeline.toml         run until Ctrl-C
   rigatoni state show pipeline.toml  where each stream stands
-  rigatoni top                       watch what runs (--web: on a page)
+  rigatoni status                    what runs on this machine
 
 \b
 Exit codes:

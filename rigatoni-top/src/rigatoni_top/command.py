@@ -1,4 +1,4 @@
-"""`rigatoni top`: the running pipelines to look at, in the terminal or on a local page."""
+"""The command `rigatoni top`. `rigatoni --help` imports this module, so functions import what they need."""
 
 import sys
 import time
@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-
-from rigatoni_core.api.exit_codes import ExitCode
-from rigatoni_core.cli.output import as_json, complain, say
+from rigatoni_core.api.commands import Application, ExitCode, pass_application
 
 if TYPE_CHECKING:
-    from rigatoni_core.cli.top.history import History
+    from rigatoni_top.history import History
 
 
 @click.command()
@@ -25,40 +23,45 @@ if TYPE_CHECKING:
 )
 @click.option("--web", is_flag=True, help="A page with charts instead, for browsers on this machine.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="Where the page is.")
-def top(file: Path | None, interval: float, once: bool, json_: bool, web: bool, port: int) -> None:
+@pass_application
+def top(
+    app: Application, file: Path | None, interval: float, once: bool, json_: bool, web: bool, port: int
+) -> ExitCode:
     """Watches what `rigatoni run` processes on this machine do: all of yours, or those that run FILE.
 
     It asks the processes themselves and changes nothing. In the terminal: q quits, s sorts by the next column.
 
     Exits with 3 where --once or --json finds none.
     """
-    from rigatoni_core.cli.top.history import History
+    from rigatoni_top.history import History
 
-    history = History(str(file.resolve()) if file else None)
+    history = History(app.running, str(file.resolve()) if file else None)
     if web:
-        from rigatoni_core.cli.top.page import serve
+        from rigatoni_top.page import serve
 
-        serve(history, interval, port)
+        serve(app, history, interval, port)
     elif once or json_ or not sys.stdout.isatty():
-        _look_twice(history, min(interval, 1.0), json_)
+        return _look_twice(app, history, min(interval, 1.0), json_)
     else:
-        from rigatoni_core.cli.top.screen import watch
+        from rigatoni_top.screen import watch
 
         watch(history, interval)
+    return ExitCode.DONE
 
 
-def _look_twice(history: "History", seconds: float, json_: bool) -> None:
-    """Rates need two looks."""
+def _look_twice(app: Application, history: "History", seconds: float, json_: bool) -> ExitCode:
+    """Print one table of the rates between two looks."""
     history.look()
     if history.streams:
         time.sleep(seconds)
         history.look()
     if json_:
-        as_json(history.record())
+        app.as_json(history.record())
     elif history.streams:
-        from rigatoni_core.cli.top.screen import plain
+        from rigatoni_top.screen import plain
 
-        say(plain(history))
-    if not history.streams:
-        complain(f"nothing of yours runs here{' with that file' if history.file else ''}")
-        sys.exit(ExitCode.CANNOT_START)
+        app.say(plain(history))
+    if history.streams:
+        return ExitCode.DONE
+    app.complain(f"no pipeline{' from that file' if history.file else ''} is running on this machine")
+    return ExitCode.CANNOT_START

@@ -13,13 +13,19 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-
 from rigatoni_core.api.words import duration, error_in_words, is_current, size
-from rigatoni_core.cli.progress import STYLES
-from rigatoni_core.cli.top.history import History, StreamHistory
+
+from rigatoni_top.history import History, StreamHistory
 
 _TROUBLED = ("retrying", "failing", "failed", "silent")
-_STYLES = {**STYLES, "silent": "red"}
+_STYLES = {
+    "running": "green",
+    "standby": "cyan",
+    "retrying": "yellow",
+    "failing": "red",
+    "failed": "bold red",
+    "silent": "red",
+}
 _HINT = "q quits, s sorts by the next column"
 
 
@@ -87,7 +93,7 @@ def drawn(history: History, width: int, sorting: str = "stream", hint: str = "")
             parts.append(Text(f"{stream.name} is {state}; last error {error_in_words(error)}", style=style))
     parts += [Text(reason, style="bold red") for reason in history.silent.values()]
     if not streams and not history.silent:
-        parts = [Text("nothing of yours runs here; waiting for a `rigatoni run`", style="dim")]
+        parts = [Text("no pipeline is running on this machine; waiting for a `rigatoni run`", style="dim")]
     if hint:
         parts.append(Text(hint, style="dim"))
     return Group(*parts)

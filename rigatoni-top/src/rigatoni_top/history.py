@@ -2,14 +2,12 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import attrs
-
 from rigatoni_core.api.errors import NoAnswerError
-from rigatoni_core.cli.sockets import running
 
 KEPT = 15 * 60
 """Looks that are kept of each stream: a quarter of an hour at one a second."""
@@ -96,8 +94,12 @@ class StreamHistory:
 
 @attrs.define
 class History:
-    """All streams of the processes that run here, or of those that run `file` (a resolved path)."""
+    """All streams of the processes that run here, or of those that run `file` (a resolved path).
 
+    `running` asks the processes, as `Application.running` does.
+    """
+
+    running: Callable[[], Iterable[tuple[int, Mapping[str, Any] | NoAnswerError]]]
     file: str | None = None
     streams: dict[tuple[int, str, str], StreamHistory] = attrs.field(factory=dict)
     silent: dict[int, str] = attrs.field(factory=dict)
@@ -108,7 +110,7 @@ class History:
         now = time.monotonic()
         there: set[tuple[int, str, str]] = set()
         self.silent = {}
-        for process, answer in running():
+        for process, answer in self.running():
             if isinstance(answer, NoAnswerError):
                 self.silent[process] = str(answer)
                 for key, stream in self.streams.items():

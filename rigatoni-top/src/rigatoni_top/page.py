@@ -12,9 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
+from rigatoni_core.api.commands import Application
 from rigatoni_core.api.errors import ConfigurationError
-from rigatoni_core.cli.output import say
-from rigatoni_core.cli.top.history import History
+
+from rigatoni_top.history import History
 
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost", "[::1]")
@@ -53,7 +54,7 @@ class Page:
             self._server = ThreadingHTTPServer((HOST, port), Handler)
         except OSError as error:
             raise ConfigurationError(
-                f"the page can not listen on {HOST}:{port}: {error.strerror or error}",
+                f"the page cannot listen on {HOST}:{port}: {error.strerror or error}",
                 remedy="Give it another port: --port 0 takes any free one.",
             ) from None
         self.port: int = self._server.server_address[1]
@@ -76,10 +77,10 @@ class Page:
             return json.dumps({**self._history.record(), "interval": self._interval}).encode()
 
 
-def serve(history: History, interval: float, port: int) -> None:
-    """Until Ctrl-C."""
+def serve(app: Application, history: History, interval: float, port: int) -> None:
+    """Serve the page until Ctrl-C."""
     page = Page(history, interval, port)
-    say(f"http://{HOST}:{page.port}/ shows what runs here; Ctrl-C ends")
+    app.say(f"http://{HOST}:{page.port}/ shows what runs here; Ctrl-C ends")
     try:
         while True:
             time.sleep(3600)
