@@ -215,6 +215,7 @@ def test_a_prepared_pipeline_takes_over_what_is_exclusive_and_nothing_is_lost():
         running = asyncio.create_task(new.run())
         await asyncio.sleep(10)
         assert source.attempts == 1
+        assert (new.statistics.total.events, new.statistics.streams["a.b"].state) == (7, "running")
         new.stop()
         assert (await running).ok
         assert destination.tokens == log.tokens

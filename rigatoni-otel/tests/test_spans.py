@@ -111,8 +111,19 @@ def test_a_batch_is_a_trace_with_the_write_and_the_checkpoint_inside(traced):
         "rigatoni.pipeline": "p",
         "rigatoni.stream": "shop.orders",
         "rigatoni.batch.bytes": sum(map(len, log.raws[40:])),
+        "rigatoni.batch.found": False,
     }
     assert {span.instrumentation_scope.name for span in traced.spans} == {"rigatoni"}
+
+
+def test_the_span_of_a_batch_that_an_earlier_run_had_written_says_so(traced):
+    class Found(RecordingDestination):
+        def found_count(self, stream):
+            return len(self.batches)
+
+    assert run(traced, log_of(3), destination=Found()).ok
+    (batch,) = traced.named("process shop.orders")
+    assert batch.attributes["rigatoni.batch.found"] is True
 
 
 def test_an_idle_stream_makes_no_spans(traced):

@@ -66,6 +66,7 @@ class BatchSpans:
             case BatchWritten():
                 batch.span.set_attribute("messaging.batch.message_count", notice.events)
                 batch.span.set_attribute("rigatoni.batch.bytes", notice.bytes)
+                batch.span.set_attribute("rigatoni.batch.found", notice.found)
                 self._end_write(batch)
             case CheckpointSaved() if batch.write is None:
                 self._checkpoint(notice.stream, notice.seconds)

@@ -67,6 +67,7 @@ class Run:
         self._tell: Callable[[str], Any] = complain if self._live else self._log.info
         self._warn: Callable[[str], Any] = warn if self._live else self._log.warning
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._began = time.monotonic()
         self._members: Sequence[Member] = ()
         self._group = PipelineGroup(())
         self._ending = False  # for good
@@ -106,12 +107,11 @@ class Run:
         self._group = PipelineGroup(
             [member.pipeline for member in members], self._failed if len(members) > 1 else _nothing
         )
-        started = time.monotonic()
         statistics = {member.name: member.pipeline.statistics for member in members}
         with _progress(statistics) if self._live else nullcontext():
             outcomes = await self._group.run(once=self._once)
         for name, figures in statistics.items():
-            self._tell(_summary(name, figures.total, time.monotonic() - started))
+            self._tell(_summary(name, figures.total, time.monotonic() - self._began))
         if len(members) == 1 and isinstance(error := outcomes[members[0].name], Exception):
             raise error
         return outcomes

@@ -96,7 +96,7 @@ class Pipeline:
         self._redact = redact
         self._budget = MemoryBudget(max(self.settings.max_total_buffered_bytes, self.settings.max_buffered_bytes))
         self._only = only
-        self._listeners = (self.statistics, *listeners, Incidents())
+        self._listeners = tuple(listeners)
         # Listeners first, so that they hear everything and are closed last; the source last: nothing is read before it
         # can be kept.
         managed = [listener for listener in listeners if isinstance(listener, Managed)]
@@ -136,7 +136,8 @@ class Pipeline:
         Raises:
             RigatoniError: A component cannot be opened. Whatever happens later is in the report.
         """
-        with listening(self._listeners), signals(self.stop) if handle_signals else nullcontext():
+        listeners = (self.statistics, *self._listeners, Incidents())
+        with listening(listeners), signals(self.stop) if handle_signals else nullcontext():
             try:
                 names = await self._unless_stopped(self._open(once)) or ()
                 self._entered.set()
@@ -184,7 +185,8 @@ class Pipeline:
         """Open and check everything before `run`, beside a pipeline that this one is going to replace.
 
         Components that both have and `running` holds open are handed over when `running` ends: a lock or a port
-        cannot be taken twice. Nothing is retried, and nothing is written. Call `close` if `run` is not going to follow.
+        cannot be taken twice. So are its statistics: counters continue. Nothing is retried, and nothing is written.
+        Call `close` if `run` is not going to follow.
 
         Raises:
             RigatoniError: A component cannot be opened, or a stream cannot be read from where it stands.
@@ -193,6 +195,7 @@ class Pipeline:
             await self._components.open()
         else:
             await self._components.open_beside(running._components)
+            self.statistics = running.statistics
         free = asyncio.Semaphore(CHECKED_AT_ONCE)
         await asyncio.gather(*(self._check(Stream(self.name, name), free) for name in await self._names()))
 
