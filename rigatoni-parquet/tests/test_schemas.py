@@ -253,7 +253,8 @@ def test_C6_the_readmes_table_says_what_becomes_of_each_type(read, batch_of_any,
     (line,) = [line for line in README.splitlines() if line.startswith(f"| {name} |")]
     cell = line.strip("| ").split(" | ")[3]
     document = bson_document([(b"v", *EXAMPLES[name]), (b"w", 0x08, b"\1")])
-    content = ParquetSerializer(documents="nested").serialize(batch_of_any([bson_document([(b"fullDocument", 0x03, document)])]))
+    raw = bson_document([(b"fullDocument", 0x03, document)])
+    content = ParquetSerializer(documents="nested").serialize(batch_of_any([raw]))
     types = types_of(content).get("full_document")
     (row,) = read(content)
     if cell == "its whole document in the rest":
