@@ -61,10 +61,11 @@ def workspace(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format and lint."""
+    """Format, lint, and the words of pages, docstrings, help and messages (tests/packaging/prose.py)."""
     session.install("ruff==0.17.6")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
+    session.run("python", "tests/packaging/prose.py")
 
 
 @nox.session(venv_backend="none", requires=["workspace"])
