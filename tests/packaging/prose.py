@@ -2,10 +2,10 @@
 
     python tests/packaging/prose.py            # what is new
     python tests/packaging/prose.py --all      # every occurrence
-    python tests/packaging/prose.py --write    # lower the counts in tests/packaging/prose.toml to what is left
+    python tests/packaging/prose.py --write    # lower the counts in prose.toml to what is left
 
-`BANNED` names phrases that readers have to decode, and what to write instead. `tests/packaging/prose.toml` counts, file by file,
-the occurrences that are older than this check. A count may only fall.
+`BANNED` names phrases that readers have to decode, and what to write instead. `prose.toml` counts, file by file, the
+occurrences that are older than this check. A count may only fall; where there is no such file, `--write` starts one.
 """
 
 import ast
@@ -48,6 +48,7 @@ BANNED = {
 }
 """Patterns of whole words, in any case, and what to write instead (CONTRIBUTING.md, "Language")."""
 
+_NO_PROSE = re.compile(r"^```.*?^```|<!--.*?-->", re.MULTILINE | re.DOTALL)
 _BANNED = [(re.compile(rf"\b({pattern})\b", re.IGNORECASE), instead) for pattern, instead in BANNED.items()]
 
 
@@ -55,9 +56,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the texts of a file that people read, each with its line: paragraphs, or strings and comments of Python."""
     content = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        shown = re.sub(
-            r"^```.*?^```|<!--.*?-->", lambda it: "\n" * it[0].count("\n"), content, flags=re.MULTILINE | re.DOTALL
-        )
+        shown = _NO_PROSE.sub(lambda it: "\n" * it[0].count("\n"), content)
         line = 1
         for paragraph in re.split(r"(\n\s*\n)", shown):
             yield line, paragraph
@@ -94,7 +93,9 @@ def main(arguments: list[str]) -> int:
     occurrences = {path.relative_to(ROOT).as_posix(): found(path) for path in files()}
     occurrences = {name: each for name, each in occurrences.items() if each}
     if "--write" in arguments:
-        lowered = {name: min(len(each), counts.get(name, 0)) for name, each in occurrences.items()}
+        lowered = {
+            name: min(len(each), counts.get(name, 0 if counts else len(each))) for name, each in occurrences.items()
+        }
         lines = [f'"{name}" = {count}\n' for name, count in sorted(lowered.items()) if count]
         COUNTS.write_text("# Banned phrases left in each file: see prose.py.\n" + "".join(lines), encoding="utf-8")
         return 0
@@ -102,10 +103,8 @@ def main(arguments: list[str]) -> int:
     for name in sorted(occurrences if "--all" in arguments else failed):
         sys.stdout.writelines(f"{each}\n" for each in occurrences[name])
     for name in failed:
-        allowed = counts.get(name, 0)
-        sys.stdout.write(
-            f"{name} has {len(occurrences[name])} banned phrases, {allowed} were left: rewrite the rest.\n"
-        )
+        count, allowed = len(occurrences[name]), counts.get(name, 0)
+        sys.stdout.write(f"{name} has {count} banned phrases, {allowed} are allowed: rewrite the new ones.\n")
     return 1 if failed else 0
 
 
