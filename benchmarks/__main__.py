@@ -1,12 +1,12 @@
-"""Everything measured in one run, side by side, and written as a page with a plot.
+"""Runs all benchmarks in one run, and writes a page with a plot.
 
-    python -m nox -s bench                 (--quick: a few minutes, for a look)
+    python -m nox -s bench                 (--quick: a few minutes, for a first impression)
 
-Compared are the script that one would write by hand with PyMongo (`watch()`, json_util, gzip, files), our path without
-the accelerator, and with it. A server that is never the bottleneck feeds change events of about 876 bytes, 1,000 a
-reply, encoded beforehand. Rounds alternate, so that what else the machine does hits all alike; medians count. What is
-measured is the processor time of the reading process, user and system, all threads: it is what a core is busy with. It
-has one core for itself, and the server the others, except where several streams share all of them.
+The benchmarks compare a hand-written script with PyMongo (`watch()`, json_util, gzip, files), Rigatoni without the
+accelerator, and Rigatoni with it. A server that is never the bottleneck feeds encoded change events of about 876 bytes,
+1,000 a reply. Rounds alternate, so that other load on the machine affects all candidates alike; the median counts. The
+benchmarks measure the CPU time of the reading process: user and system, all threads. That process has one core, and the
+server has the others, except if several streams share all cores.
 """
 
 import argparse
@@ -43,20 +43,20 @@ def cores_now() -> set[int]:
 
 ALL = cores_now()
 ONE = set(sorted(ALL)[:1])
-"""Where a process runs that has to do with one core; whoever feeds it, and all else, has the others."""
+"""The core of a process that is limited to one; the feeder and everything else use the others."""
 
-PATHS = {"without the accelerator": ["--pure"], **({"with it": []} if NATIVE else {})}
+PATHS = {"without the accelerator": ["--pure"], **({"with the accelerator": []} if NATIVE else {})}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--quick", action="store_true", help="fewer events and rounds: for a look, not for a claim")
-    arguments.add_argument("--events", type=int, help="events of a measurement (300000; 20000 with --quick)")
-    arguments.add_argument("--rounds", type=int, help="how often everything is measured (3; 2 with --quick)")
+    arguments.add_argument("--quick", action="store_true", help="fewer events and rounds: for a first impression, not for a claim")
+    arguments.add_argument("--events", type=int, help="events per measurement (300000; 20000 with --quick)")
+    arguments.add_argument("--rounds", type=int, help="measurements of everything (3; 2 with --quick)")
     arguments.add_argument("--only", help="the sections to run, such as formats,memory")
-    arguments.add_argument("--output", type=Path, help="where the page goes, and the plot beside it (default: stdout)")
+    arguments.add_argument("--output", type=Path, help="the file of the page; the plot goes next to it (default: stdout)")
     arguments.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     options = arguments.parse_args()
     rounds = options.rounds or (2 if options.quick else 3)
@@ -145,7 +145,7 @@ def ours(uri: str | None, events: int, *more: object, streams: int = 1) -> Measu
 
 
 def floor(bench: Bench) -> None:
-    """What no reader can do without: copying the bytes, compressing what is written, and the socket."""
+    """The work that no reader can avoid: copying the bytes and compressing the output."""
     block = "\n".join(json.dumps(document(number, 630), default=str) for number in range(5000)).encode()
     compressor = zstandard.ZstdCompressor(level=3)
     large = bytearray(876 * 100_000)
@@ -162,14 +162,14 @@ def floor(bench: Bench) -> None:
         "floor",
         {
             "one copy of 876 bytes (memcpy)": timed(lambda: bytes(large), 100_000),
-            "zstd, level 3, of such a document as JSON": timed(lambda: compressor.compress(block), 5000),
+            "zstd, level 3, of a document as JSON": timed(lambda: compressor.compress(block), 5000),
         },
     )
 
 
 def formats(bench: Bench) -> None:
     with feeder(bench.events) as uri:
-        measured: dict[str, Measurement] = {"by hand: json+gzip": by_hand(uri, bench.events)}
+        measured: dict[str, Measurement] = {"hand-written: json+gzip": by_hand(uri, bench.events)}
         for serializer in ("json", "json+gzip", "json+zstd", "csv+zstd", "avro", "parquet", "parquet, nested"):
             for path, flags in PATHS.items():
                 measured[f"{serializer}, {path}"] = ours(uri, bench.events, "--serializer", serializer, *flags)
@@ -185,7 +185,7 @@ def s3(bench: Bench) -> None:
 
 
 def streams(bench: Bench) -> None:
-    """Processor time and memory with one and with four streams; and how much quicker more cores make them."""
+    """CPU time and memory with one and with four streams, and the speedup by more cores."""
     events = bench.events
     found: dict[str, Any] = defaultdict(list)
     with feeder(events) as uri:
@@ -197,7 +197,7 @@ def streams(bench: Bench) -> None:
                         "benchmarks.pipeline", "--uri", uri, "--events", events, "--streams", count, *flags
                     )
                     key = f"{count} stream{'s' if count > 1 else ''}, {path}"
-                    found[f"{key}: µs an event"].append(each(figures, events * count))
+                    found[f"{key}: µs/event"].append(each(figures, events * count))
                     found[f"{key}: MiB above idle"].append(figures["grown"] / 2**20)
     for _ in range(bench.rounds):
         for path, flags in PATHS.items():
@@ -210,19 +210,19 @@ def streams(bench: Bench) -> None:
             found[f"from memory, 1 stream on one core, {path}: events/s"].append(alone)
             for (count, used), rate in rates.items():
                 name = f"from memory, {count} stream{'s' if count > 1 else ''} on {used} cores, {path}"
-                found[f"{name}: times that"].append(rate / alone)
+                found[f"{name}: speedup"].append(rate / alone)
     bench.figures["streams"] = dict(found)
 
 
 def memory(bench: Bench) -> None:
-    """Whether memory stays where it is: over many events, and while the destination is slow."""
+    """Memory over many events, and with a slow destination."""
     many = bench.events * 10 if bench.rounds > 2 else bench.events
     found: dict[str, Any] = defaultdict(list)
     with feeder(many) as uri:
         for path, flags in PATHS.items():
             say(f"memory: {4 * many:,} events, {path}")
             figures = process("benchmarks.pipeline", "--uri", uri, "--events", many, "--streams", 4, *flags)
-            found[f"{4 * many:,} events, {path}: MiB above idle after a tenth"].append(figures["grown_early"] / 2**20)
+            found[f"{4 * many:,} events, {path}: MiB above idle after 10 %"].append(figures["grown_early"] / 2**20)
             found[f"{4 * many:,} events, {path}: MiB above idle at the end"].append(figures["grown"] / 2**20)
     few = many // 10
     with feeder(few) as uri:
@@ -230,7 +230,7 @@ def memory(bench: Bench) -> None:
             say(f"memory: a slow destination, {path}")
             slow = ["--uri", uri, "--events", few, "--streams", 4, "--slow", 1]
             figures = process("benchmarks.pipeline", *slow, *flags)
-            found[f"each batch takes a second longer, {path}: MiB above idle"].append(figures["grown"] / 2**20)
+            found[f"1 s more per batch, {path}: MiB above idle"].append(figures["grown"] / 2**20)
     bench.figures["memory"] = dict(found)
 
 
@@ -256,7 +256,7 @@ def collections(bench: Bench) -> None:
     measured: dict[str, Measurement] = {}
     for count in (1, 10, 100):
         for path, flags in PATHS.items():
-            measured[f"{count} collections, {path}"] = _spread_over(count, bench.events // count, flags)
+            measured[f"{count} collection{'s' if count > 1 else ''}, {path}"] = _spread_over(count, bench.events // count, flags)
     bench.alternate("collections", measured)
 
 
@@ -274,17 +274,17 @@ def latency(bench: Bench) -> None:
     for rate, flags in ((10, []), (1_000, []), (50_000, ["--fed"])):
         say(f"latency: {rate:,} inserts a second")
         figures = process("benchmarks.latency", "--rate", rate, "--seconds", seconds, *flags)
-        found[f"{rate:,} a second"] = {key: round(value * 1000, 1) for key, value in figures.items() if key[0] == "p"}
+        found[f"{rate:,}/s"] = {key: round(value * 1000, 1) for key, value in figures.items() if key[0] == "p"}
     bench.figures["latency"] = found
 
 
 def plain_table(figures: dict[str, list[float]]) -> str:
     rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
-    return "\n".join(["| what | µs of processor time for an event |", "|---|---|", *rows, ""])
+    return "\n".join(["| case | CPU time, µs/event |", "|---|---|", *rows, ""])
 
 
 def formats_table(figures: dict[str, list[float]]) -> str:
-    hand = statistics.median(figures["by hand: json+gzip"])
+    hand = statistics.median(figures["hand-written: json+gzip"])
     json_zstd = {
         path: statistics.median(figures[f"json+zstd, {path}"]) for path in PATHS if f"json+zstd, {path}" in figures
     }
@@ -295,28 +295,28 @@ def formats_table(figures: dict[str, list[float]]) -> str:
         against = f"{median / base:.2f}" if base else ""
         rows.append(f"| {name} | {spread(values)} | {1e6 / median:,.0f} | {hand / median:.1f} | {against} |")
     head = (
-        "| what | µs of processor time for an event | events a second of one core | times the script | json+zstd = 1 |"
+        "| case | CPU time, µs/event | events/s of one core | speedup over the script | relative to json+zstd |"
     )
-    return "\n".join(["![Processor time for an event](benchmarks.svg)", "", head, "|---|---|---|---|---|", *rows, ""])
+    return "\n".join(["![CPU time per event](benchmarks.svg)", "", head, "|---|---|---|---|---|", *rows, ""])
 
 
 def figures_table(figures: dict[str, list[float]]) -> str:
     rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
-    return "\n".join(["| what | figure |", "|---|---|", *rows, ""])
+    return "\n".join(["| case | result |", "|---|---|", *rows, ""])
 
 
 def latency_table(figures: dict[str, dict[str, float]]) -> str:
     rows = [f"| {name} | {values['p50']} ms | {values['p99']} ms |" for name, values in figures.items()]
     note = (
-        "From before the insert is sent until its file is durable, with `batch_timeout = 0.05`. The 50,000 come from "
-        "the server that only feeds.\n"
+        "The time from sending an insert until its file is durable, with `batch_timeout = 0.05`. The row of 50,000 inserts "
+        "uses the feeding server.\n"
     )
     return "\n".join([note, "| inserts | p50 | p99 |", "|---|---|---|", *rows, ""])
 
 
 @attrs.frozen
 class Section:
-    """A part of the page: what measures, its title, and what makes a table of the figures."""
+    """A section of the page: its benchmark, its title, and the function that formats its results."""
 
     measure: Callable[["Bench"], None]
     title: str
@@ -324,23 +324,23 @@ class Section:
 
 
 SECTIONS = {
-    "formats": Section(formats, "From the wire to files", formats_table),
-    "s3": Section(s3, "From the wire to S3", plain_table),
+    "formats": Section(formats, "MongoDB to files", formats_table),
+    "s3": Section(s3, "MongoDB to S3", plain_table),
     "streams": Section(streams, "Several streams", figures_table),
-    "memory": Section(memory, "Memory over many events", figures_table),
+    "memory": Section(memory, "Memory", figures_table),
     "sizes": Section(sizes, "Larger documents", plain_table),
     "collections": Section(collections, "Many collections", plain_table),
     "latency": Section(latency, "Latency", latency_table),
-    "floor": Section(floor, "The floor", plain_table),
+    "floor": Section(floor, "Lower bound", plain_table),
 }
 
 HEAD = """\
 # Benchmarks
 
-Made by `python -m nox -s bench`, in one run: {about}. {events:,} events a measurement, {rounds} rounds in
-turn; medians, and in parentheses the least and the greatest. Events are inserts of about 876 bytes; "by hand" is the
-script that one would write with PyMongo: `watch()`, `json_util.dumps`, `gzip`, files. Compare figures of one run only:
-another machine, or another hour of a shared one, gives others.
+`python -m nox -s bench` measured these results in one run: {about}. Each measurement has {events:,} events. The tables
+show the median of {rounds} alternating rounds, and in parentheses the minimum and maximum. Events are inserts of about 876
+bytes. "Hand-written" is a plain script with PyMongo: `watch()`, `json_util.dumps`, `gzip`, files. Compare only results of
+the same run, because another machine, or another hour on a shared machine, gives other results.
 """
 
 
@@ -353,7 +353,7 @@ def about() -> str:
 
 @contextmanager
 def sink() -> Iterator[str]:
-    """An S3 store that takes everything and keeps nothing, in a process of its own."""
+    """An S3 store that discards everything, in its own process."""
     code = "import sys, time\nfrom rigatoni_s3.testing.proxy import FaultProxy\n"
     code += "with FaultProxy() as proxy:\n    print(proxy.endpoint_url, flush=True)\n"
     code += "    while True:\n        time.sleep(0.2)\n        proxy.requests.clear()\n"
@@ -366,13 +366,13 @@ def sink() -> Iterator[str]:
 
 
 def plot(figures: dict[str, list[float]], path: Path) -> None:
-    """The medians as bars, drawn as SVG: it needs no library and reads in light and dark."""
+    """Draws the medians as bars in an SVG, readable on light and dark pages."""
     medians = {name: statistics.median(values) for name, values in figures.items()}
     most, height = max(medians.values()), 24
     bars = []
     for number, (name, value) in enumerate(medians.items()):
         top = 8 + number * height
-        color = "#8a8578" if name.startswith("by hand") else "#c2571a" if name.endswith("with it") else "#4a7fb5"
+        color = "#8a8578" if name.startswith("hand-written") else "#c2571a" if name.endswith("with the accelerator") else "#4a7fb5"
         bars.append(
             f'<text x="238" y="{top + 13}" text-anchor="end" font-size="12">{name}</text>'
             f'<rect x="246" y="{top}" width="{max(1.0, 400 * value / most):.1f}" height="16" fill="{color}"/>'
@@ -382,7 +382,7 @@ def plot(figures: dict[str, list[float]], path: Path) -> None:
     style = "text{font-family:sans-serif;fill:#333}@media(prefers-color-scheme:dark){text{fill:#ddd}}"
     path.write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {total}" role="img" '
-        f'aria-label="Processor time for an event"><style>{style}</style>{"".join(bars)}</svg>\n',
+        f'aria-label="CPU time per event"><style>{style}</style>{"".join(bars)}</svg>\n',
         encoding="utf-8",
     )
 

@@ -130,21 +130,21 @@ def main() -> None:
 
         works: dict[str, Callable[[], int]] = {
             "PyMongo decode alone": lambda raws=raws: sum(len(decode(raw)) for raw in raws) and 0,
-            "by hand: json_util.dumps": lambda raws=raws: len(by_hand.json_lines(raws)),
-            "by hand: json_util.dumps + gzip": lambda raws=raws: len(gzip.compress(by_hand.json_lines(raws), mtime=0)),
-            "by hand: csv module": lambda raws=raws: len(by_hand.csv_module(raws)),
-            "by hand: fastavro null": lambda raws=raws: len(by_hand.fastavro_writer(raws, "null")),
-            "by hand: fastavro zstandard": lambda raws=raws: len(by_hand.fastavro_writer(raws, "zstandard")),
-            "by hand: parquet, pyarrow": lambda raws=raws: len(by_hand.parquet(raws)),
+            "hand-written: json_util.dumps": lambda raws=raws: len(by_hand.json_lines(raws)),
+            "hand-written: json_util.dumps + gzip": lambda raws=raws: len(gzip.compress(by_hand.json_lines(raws), mtime=0)),
+            "hand-written: csv module": lambda raws=raws: len(by_hand.csv_module(raws)),
+            "hand-written: fastavro null": lambda raws=raws: len(by_hand.fastavro_writer(raws, "null")),
+            "hand-written: fastavro zstandard": lambda raws=raws: len(by_hand.fastavro_writer(raws, "zstandard")),
+            "hand-written: parquet, pyarrow": lambda raws=raws: len(by_hand.parquet(raws)),
         }
         if stream == "alike":  # a column for each of thousands of names: pyarrow would be at it for minutes
-            works["by hand: parquet nested, pyarrow"] = lambda raws=raws: len(by_hand.parquet_nested(raws))
+            works["hand-written: parquet nested, pyarrow"] = lambda raws=raws: len(by_hand.parquet_nested(raws))
         works |= {name: lambda s=serializer: all_of(s.serialize) for name, serializer in serializers.items()}
         mean = sum(map(len, raws)) / len(raws)
         print(f"{stream:9} {'(the events as BSON)':32} {'':9} {'':10} {mean:12.0f}")
         for name, work in works.items():
             if arguments.only in name:
-                seconds, size = best(work, 2 if name.startswith("by hand") else ROUNDS)
+                seconds, size = best(work, 2 if name.startswith("hand-written") else ROUNDS)
                 each = seconds / len(raws)
                 print(f"{stream:9} {name:32} {each * 1e6:9.2f} {1 / each:10,.0f} {size / len(raws):12.0f}")
 

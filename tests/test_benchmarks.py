@@ -25,7 +25,7 @@ def test_the_smallest_run_reports_every_row():
     figures = json.loads(answer.stdout)
     assert set(figures) == {"floor", "formats", "s3", "streams", "memory"}
     names = " ".join(figures["formats"])
-    assert all(word in names for word in ("by hand", "json", "gzip", "zstd", "csv", "avro", "parquet"))
+    assert all(word in names for word in ("hand-written", "json", "gzip", "zstd", "csv", "avro", "parquet"))
     for section in figures.values():
         assert all(len(values) == 1 for values in section.values())
     assert all(value > 0 for values in figures["formats"].values() for value in values)
