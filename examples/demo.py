@@ -1,10 +1,10 @@
-"""The main job on real input: changes of two collections become files, through five kills, and nothing is lost.
+"""Streams changes of two collections into files, kills the pipeline five times, and proves that nothing is lost.
 
     python examples/demo.py            (or: python -m nox -s demo)
 
-Uses RIGATONI_MONGODB_URI if it is set, else starts a MongoDB-compatible server from PyPI. A writer changes two
-collections and keeps its own log; the pipeline is killed five times without warning; then the files alone must tell
-every change of the log exactly once, and replaying them must give the collections as they are.
+Uses RIGATONI_MONGODB_URI if it is set, otherwise starts a MongoDB-compatible server from PyPI. A writer changes two
+collections and keeps its own log. The demo kills the pipeline five times without warning. Then the files must contain every
+change of the log exactly once, and a replay of the files must reproduce the collections.
 """
 
 import argparse
@@ -54,21 +54,21 @@ path = "state"
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--seconds", type=float, default=15.0, help="how long the writer writes (default 15)")
-    arguments.add_argument("--seed", type=int, default=2026, help="what the random moments come from")
-    arguments.add_argument("--folder", type=Path, default=Path("demo-output"), help="where the files go")
+    arguments.add_argument("--seconds", type=float, default=15.0, help="duration of the writes in seconds (default 15)")
+    arguments.add_argument("--seed", type=int, default=2026, help="seed of the random moments")
+    arguments.add_argument("--folder", type=Path, default=Path("demo-output"), help="folder of the files")
     options = arguments.parse_args()
-    for name in ("mongodb", "lake", "state"):  # of an earlier demo; whatever else is in the folder stays
+    for name in ("mongodb", "lake", "state"):  # of an earlier demo; other files in the folder stay
         shutil.rmtree(options.folder / name, ignore_errors=True)
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "pipeline.log").unlink(missing_ok=True)
     (options.folder / "pipeline.toml").write_text(CONFIGURATION.format(database=DATABASE))
     say(
-        f"A writer changes two collections for {options.seconds:.0f} s; the pipeline is killed {KILLS} times meanwhile."
+        f"A writer changes two collections for {options.seconds:.0f} s. Meanwhile the demo kills the pipeline {KILLS} times."
     )
     with mongodb_server(options.folder / "mongodb", variable="RIGATONI_MONGODB_URI") as uri:
         where = (
-            "RIGATONI_MONGODB_URI" if "RIGATONI_MONGODB_URI" in os.environ else "a MongoDB-compatible server of its own"
+            "RIGATONI_MONGODB_URI" if "RIGATONI_MONGODB_URI" in os.environ else "a temporary MongoDB-compatible server"
         )
         say(f"MongoDB: {where}; files, positions and the log: {options.folder}/\n")
         return run(uri, options.folder, options.seconds, options.seed)
@@ -96,7 +96,7 @@ def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
     time.sleep(seconds / KILLS)
     writer.finish.set()
     writer.join()
-    say(f"the writer is done with {len(writer.log)} changes; the pipeline is stopped and catches up")
+    say(f"the writer has made {len(writer.log)} changes; the pipeline stops and catches up")
     pipeline.stop()
     pipeline.run_once()
     elapsed = time.monotonic() - started
@@ -104,7 +104,7 @@ def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
 
 
 class Pipeline:
-    """The real command as a user types it, in a process of its own."""
+    """The real command as a user types it, in its own process."""
 
     def __init__(self, folder: Path, uri: str) -> None:
         self.folder = folder
@@ -122,11 +122,11 @@ class Pipeline:
             )
 
     def wait_until_anchored(self) -> None:
-        """Nothing written before the first position is saved can be expected to arrive."""
+        """Wait for the first saved positions: earlier changes are not captured."""
         self._wait_for(lambda: len(list((self.folder / "state").rglob("*.json"))) == len(NAMESPACES), 30)
 
     def wait_until_running(self) -> None:
-        """The log of this start says for each stream where it goes on."""
+        """Wait until the log of this start reports each stream's position."""
 
         def running() -> bool:
             with (self.folder / "pipeline.log").open("rb") as log:
@@ -141,7 +141,7 @@ class Pipeline:
         self.process.wait()
 
     def kill_before_next_checkpoint(self) -> None:
-        """Freeze the process the moment a new object is there, and kill it if its checkpoint is older than that."""
+        """Freeze the process as soon as a new object exists, and kill it if the checkpoint is older than the object."""
         for _ in range(200):
             before = set(self._objects())
             self._wait_for_more_than(before)
@@ -157,7 +157,7 @@ class Pipeline:
                 self.moment = "between a durable write and its checkpoint"
                 return
             os.killpg(self.process.pid, signal.SIGCONT)
-        raise RuntimeError("the moment between a write and its checkpoint was never hit")
+        raise RuntimeError("no kill fell between a write and its checkpoint")
 
     def _wait_for_more_than(self, before: set[Path]) -> None:
         self._wait_for(lambda: set(self._objects()) - before, 10)
@@ -178,7 +178,7 @@ class Pipeline:
         )
 
     def _objects(self) -> list[Path]:
-        """What is there now; unlike `rglob`, `walk` does not mind folders that vanish meanwhile, as a probe's do."""
+        """The existing objects. Unlike `rglob`, `walk` tolerates folders that vanish meanwhile, as those of a probe."""
         found = os.walk(self.folder / "lake")
         return [Path(folder, name) for folder, _, names in found for name in names if name.endswith(".ndjson.zst")]
 
@@ -186,12 +186,12 @@ class Pipeline:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError(f"the pipeline does not do its work: see {self.folder}/pipeline.log")
+                raise RuntimeError(f"the pipeline makes no progress: see {self.folder}/pipeline.log")
             time.sleep(0.0005)
 
 
 def report(folder: Path, writer: Writer, elapsed: float) -> int:
-    """Compare the files with the writer's log and the collections; never with the pipeline's own counters."""
+    """Compare the files with the writer's log and the collections, not with the pipeline's own counters."""
     objects = sorted((folder / "lake").rglob("*.ndjson.zst"))
     proof = Proof.of(events_in(objects), writer)
     say("")
@@ -207,14 +207,14 @@ def report(folder: Path, writer: Writer, elapsed: float) -> int:
         ("replayed files give the collections", "yes" if proof.same else "NO"),
     ):
         say(f"  {label:<36}{value}")
-    say("\nThe files were compared with the writer's own log, never with the pipeline's counters.")
-    say(f"The configuration: {folder}/pipeline.toml. One look at the result:\n")
+    say("\nThe demo compared the files with the writer's own log, not with the pipeline's counters.")
+    say(f"The configuration is {folder}/pipeline.toml. To print part of the result:\n")
     say(f"  python -c \"import zstandard, sys; sys.stdout.write(zstandard.open('{objects[0]}', 'rt').read(2000))\"\n")
     return 0 if proof.holds else 1
 
 
 def events_in(objects: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The events in these files, in their order."""
+    """The events in these files, in order."""
     for path in objects:
         with zstandard.open(path, "rt", encoding="utf-8") as lines:
             yield from map(json.loads, lines)

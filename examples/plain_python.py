@@ -1,8 +1,8 @@
-"""A pipeline without a file: the components are objects, their options are arguments.
+"""A pipeline without a file: components are objects, and their options are arguments.
 
     MONGODB_URI=mongodb://localhost/ python examples/plain_python.py [--once]
 
-Changes of shop.orders become files below `lake`; a listener of its own prints each batch.
+Streams changes of shop.orders into files below `lake`. A listener prints each batch.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from rigatoni_mongodb.source import MongoDBSource
 
 
 class Printing(Listener):
-    """Says what was written, and what failed. It is called on the event loop, so it must not block."""
+    """Prints each batch and each failure. The event loop calls it, so it must not block."""
 
     def notify(self, notice: Notice) -> None:
         if isinstance(notice, BatchWritten):

@@ -1,9 +1,9 @@
-"""A pipeline inside a web application: it runs from the start of the application to its end.
+"""A pipeline inside a web application. It runs as long as the application.
 
     pip install starlette uvicorn
     MONGODB_URI=mongodb://localhost/ uvicorn --app-dir examples web_app:app
 
-GET /streams tells where each stream stands. The pipeline is that of `pipeline.toml` in the folder where this runs.
+GET /streams returns the state of each stream. The pipeline comes from `pipeline.toml` in the working directory.
 """
 
 from collections.abc import AsyncIterator
@@ -23,8 +23,8 @@ from starlette.routing import Route
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     pipeline = Pipeline.of(load(Path("pipeline.toml"), Catalog.discover()))
     app.state.pipeline = pipeline
-    async with pipeline.running():  # a component that can not be entered ends the start of the application
-        yield  # requests are answered; then the batches in work are finished and everything is closed
+    async with pipeline.running():  # raises if a component cannot open, so the application does not start
+        yield  # serves requests; then finishes the batches in flight and closes everything
 
 
 async def streams(request: Request) -> JSONResponse:
