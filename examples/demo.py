@@ -3,8 +3,8 @@
     python examples/demo.py            (or: python -m nox -s demo)
 
 Uses RIGATONI_MONGODB_URI if it is set, otherwise starts a MongoDB-compatible server from PyPI. A writer changes two
-collections and keeps its own log. The demo kills the pipeline five times without warning. Then the files must contain every
-change of the log exactly once, and a replay of the files must reproduce the collections.
+collections and keeps its own log. The demo kills the pipeline five times without warning. Then the files must contain
+every change of the log exactly once, and a replay of the files must reproduce the collections.
 """
 
 import argparse
