@@ -131,7 +131,9 @@ def main() -> None:
         works: dict[str, Callable[[], int]] = {
             "PyMongo decode alone": lambda raws=raws: sum(len(decode(raw)) for raw in raws) and 0,
             "hand-written: json_util.dumps": lambda raws=raws: len(by_hand.json_lines(raws)),
-            "hand-written: json_util.dumps + gzip": lambda raws=raws: len(gzip.compress(by_hand.json_lines(raws), mtime=0)),
+            "hand-written: json_util.dumps + gzip": lambda raws=raws: len(
+                gzip.compress(by_hand.json_lines(raws), mtime=0)
+            ),
             "hand-written: csv module": lambda raws=raws: len(by_hand.csv_module(raws)),
             "hand-written: fastavro null": lambda raws=raws: len(by_hand.fastavro_writer(raws, "null")),
             "hand-written: fastavro zstandard": lambda raws=raws: len(by_hand.fastavro_writer(raws, "zstandard")),
