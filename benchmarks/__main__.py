@@ -52,11 +52,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--quick", action="store_true", help="fewer events and rounds: for a first impression, not for a claim")
+    arguments.add_argument("--quick", action="store_true", help="fewer events and rounds, for a first impression")
     arguments.add_argument("--events", type=int, help="events per measurement (300000; 20000 with --quick)")
     arguments.add_argument("--rounds", type=int, help="measurements of everything (3; 2 with --quick)")
     arguments.add_argument("--only", help="the sections to run, such as formats,memory")
-    arguments.add_argument("--output", type=Path, help="the file of the page; the plot goes next to it (default: stdout)")
+    arguments.add_argument("--output", type=Path, help="the file of the page; the plot is next to it (default: stdout)")
     arguments.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     options = arguments.parse_args()
     rounds = options.rounds or (2 if options.quick else 3)
@@ -256,7 +256,8 @@ def collections(bench: Bench) -> None:
     measured: dict[str, Measurement] = {}
     for count in (1, 10, 100):
         for path, flags in PATHS.items():
-            measured[f"{count} collection{'s' if count > 1 else ''}, {path}"] = _spread_over(count, bench.events // count, flags)
+            name = f"{count} collection{'s' if count > 1 else ''}, {path}"
+            measured[name] = _spread_over(count, bench.events // count, flags)
     bench.alternate("collections", measured)
 
 
@@ -308,8 +309,8 @@ def figures_table(figures: dict[str, list[float]]) -> str:
 def latency_table(figures: dict[str, dict[str, float]]) -> str:
     rows = [f"| {name} | {values['p50']} ms | {values['p99']} ms |" for name, values in figures.items()]
     note = (
-        "The time from sending an insert until its file is durable, with `batch_timeout = 0.05`. The row of 50,000 inserts "
-        "uses the feeding server.\n"
+        "The time from sending an insert until its file is durable, with `batch_timeout = 0.05`. The row of 50,000 "
+        "inserts uses the feeding server.\n"
     )
     return "\n".join([note, "| inserts | p50 | p99 |", "|---|---|---|", *rows, ""])
 
@@ -337,10 +338,10 @@ SECTIONS = {
 HEAD = """\
 # Benchmarks
 
-`python -m nox -s bench` measured these results in one run: {about}. Each measurement has {events:,} events. The tables
-show the median of {rounds} alternating rounds, and in parentheses the minimum and maximum. Events are inserts of about 876
-bytes. "Hand-written" is a plain script with PyMongo: `watch()`, `json_util.dumps`, `gzip`, files. Compare only results of
-the same run, because another machine, or another hour on a shared machine, gives other results.
+`python -m nox -s bench` measured these results in one run: {about}. Each measurement has {events:,} events.
+The tables show the median of {rounds} alternating rounds, and in parentheses the minimum and maximum. Events are inserts
+of about 876 bytes. "Hand-written" is a plain script with PyMongo: `watch()`, `json_util.dumps`, `gzip`, files. Compare
+only results of the same run, because another machine, or another hour on a shared machine, gives other results.
 """
 
 
@@ -372,7 +373,8 @@ def plot(figures: dict[str, list[float]], path: Path) -> None:
     bars = []
     for number, (name, value) in enumerate(medians.items()):
         top = 8 + number * height
-        color = "#8a8578" if name.startswith("hand-written") else "#c2571a" if name.endswith("with the accelerator") else "#4a7fb5"
+        fast, script = name.endswith("with the accelerator"), name.startswith("hand-written")
+        color = "#8a8578" if script else "#c2571a" if fast else "#4a7fb5"
         bars.append(
             f'<text x="238" y="{top + 13}" text-anchor="end" font-size="12">{name}</text>'
             f'<rect x="246" y="{top}" width="{max(1.0, 400 * value / most):.1f}" height="16" fill="{color}"/>'
