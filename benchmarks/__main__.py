@@ -295,9 +295,7 @@ def formats_table(figures: dict[str, list[float]]) -> str:
         base = next((value for path, value in json_zstd.items() if name.endswith(path)), None)
         against = f"{median / base:.2f}" if base else ""
         rows.append(f"| {name} | {spread(values)} | {1e6 / median:,.0f} | {hand / median:.1f} | {against} |")
-    head = (
-        "| case | CPU time, µs/event | events/s of one core | speedup over the script | relative to json+zstd |"
-    )
+    head = "| case | CPU time, µs/event | events/s of one core | speedup over the script | relative to json+zstd |"
     return "\n".join(["![CPU time per event](benchmarks.svg)", "", head, "|---|---|---|---|---|", *rows, ""])
 
 
@@ -339,7 +337,7 @@ HEAD = """\
 # Benchmarks
 
 `python -m nox -s bench` measured these results in one run: {about}. Each measurement has {events:,} events.
-The tables show the median of {rounds} alternating rounds, and in parentheses the minimum and maximum. Events are inserts
+The tables show the median of {rounds} alternating rounds, with minimum and maximum in parentheses. Events are inserts
 of about 876 bytes. "Hand-written" is a plain script with PyMongo: `watch()`, `json_util.dumps`, `gzip`, files. Compare
 only results of the same run, because another machine, or another hour on a shared machine, gives other results.
 """

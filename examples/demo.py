@@ -63,9 +63,7 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "pipeline.log").unlink(missing_ok=True)
     (options.folder / "pipeline.toml").write_text(CONFIGURATION.format(database=DATABASE))
-    say(
-        f"A writer changes two collections for {options.seconds:.0f} s. The demo kills the pipeline {KILLS} times."
-    )
+    say(f"A writer changes two collections for {options.seconds:.0f} s. The demo kills the pipeline {KILLS} times.")
     with mongodb_server(options.folder / "mongodb", variable="RIGATONI_MONGODB_URI") as uri:
         where = (
             "RIGATONI_MONGODB_URI" if "RIGATONI_MONGODB_URI" in os.environ else "a temporary MongoDB-compatible server"
