@@ -201,6 +201,32 @@ def test_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
         assert process.wait(timeout=40) == 0
 
 
+def test_an_outage_shows_while_it_lasts_and_ends_with_one_line(place, rigatoni, wait_for, gate, monkeypatch):
+    def stream():
+        return ask(rigatoni)[0]["pipelines"][0]["streams"][0]
+
+    monkeypatch.setenv("MONGODB_URI", through(gate))
+    with running() as process:
+        wait_for(lambda: "begins at" in log())
+        place.orders.insert_one({"n": 0})
+        wait_for(lambda: delivered() == [0])
+        gate.cut()
+        wait_for(lambda: stream()["state"] == "failing")
+        assert stream()["last_error"]["recovered"] is None
+        assert stream()["read_lag"] > 0
+        place.orders.insert_one({"n": 1})
+        gate.restore()
+        wait_for(lambda: '"worker recovered"' in log())
+        wait_for(lambda: delivered() == [0, 1] and stream()["read_lag"] == 0)
+        shown = stream()
+        assert shown["state"] == "running"
+        assert shown["last_error"]["time"] <= shown["last_error"]["recovered"]
+        assert log().count('"worker recovered"') == 1
+        assert '"resumed"' not in log(), "the worker entered the stream again, since nothing could be resumed"
+        process.terminate()
+        assert process.wait(timeout=40) == 0
+
+
 def test_one_pipeline_whose_source_is_away_at_the_start_is_failing_until_it_comes(place, rigatoni, wait_for, gate):
     gate.cut()
     several = SEVERAL.format(database=place.name, path="two")
