@@ -33,7 +33,8 @@ from rigatoni_testing.batches import batch_of, event_document
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
 CATALOG = Catalog.discover()
-LIBRARIES = {"rigatoni-bson", "rigatoni-native", "rigatoni-objects", "rigatoni-testing"}  # they provide no component
+# They provide no component:
+LIBRARIES = {"rigatoni-arrow", "rigatoni-bson", "rigatoni-native", "rigatoni-objects", "rigatoni-testing"}
 PROVIDED = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
 COMMANDS = [provided.name for _, provided in PROVIDED if provided.kind == "command"]
 COMPONENTS = [(plugin, provided) for plugin, provided in PROVIDED if provided.kind != "command"]

@@ -1,5 +1,5 @@
 //! What documents hold, so that the types of their columns can be inferred. The reference is
-//! `rigatoni_parquet.inference`, which makes types of it.
+//! `rigatoni_arrow.inference`, which makes types of it.
 //!
 //! `None` stands for documents that Python's values may not say exactly, and for too many different names.
 

@@ -1,6 +1,6 @@
 //! Documents as nested columns in Arrow's layout (arrow.apache.org, "Arrow Columnar Format").
 //!
-//! The reference is `rigatoni_parquet.types`: it splits a document into what its column can say and a rest. Here is
+//! The reference is `rigatoni_arrow.types`: it splits a document into what its column can say and a rest. Here is
 //! only what has no rest; every other event is left to the reference.
 
 use crate::bson::{Elements, Value, kind};

@@ -21,6 +21,7 @@ from bson import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rigatoni_arrow.inference import Findings, inferred
 from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_bson.accelerator import documents_for, find_accelerator
 from rigatoni_bson.modes import MODES
@@ -31,7 +32,6 @@ from rigatoni_core.api.events import Timestamp as Time
 from rigatoni_core.api.segments import Segment
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_native import avro_rows, csv_rows
-from rigatoni_parquet.inference import Findings, inferred
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import START, STREAM, TestDecoder, batch_of, event_document, recorded_events
 

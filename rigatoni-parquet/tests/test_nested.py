@@ -23,11 +23,11 @@ from bson import (
 from bson.raw_bson import RawBSONDocument
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigatoni_arrow.scalars import FURTHEST_DATE, SCALARS
 from rigatoni_bson.columns import NULL, EventColumns
 from rigatoni_bson.modes import Relaxed
 from rigatoni_bson.testing.strategies import DOCUMENTS
 from rigatoni_bson.writing import JsonWriter
-from rigatoni_parquet.scalars import FURTHEST_DATE, SCALARS
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import event_document, recorded_events
 

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from bson import Decimal128, Int64, ObjectId, Timestamp
+from rigatoni_arrow.errors import SchemaFileError
+from rigatoni_arrow.inference import MOST_COLUMNS, MOST_NAMES, Findings
+from rigatoni_arrow.inference import inferred as inferred_type
+from rigatoni_arrow.schemas import DEEPEST, load_schema
 from rigatoni_bson.testing.examples import EXAMPLES
 from rigatoni_bson.testing.reading import bson_document
-from rigatoni_parquet.errors import SchemaFileError
-from rigatoni_parquet.inference import MOST_COLUMNS, MOST_NAMES, Findings
-from rigatoni_parquet.inference import inferred as inferred_type
-from rigatoni_parquet.schemas import DEEPEST, load_schema
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import batch_of, event_document
 

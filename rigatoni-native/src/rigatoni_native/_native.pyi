@@ -64,6 +64,6 @@ def document_findings(buffer: bytes, offsets: array[int], together: int) -> tupl
     """What the document keys hold, and what both images hold, of the change events, for types to be inferred.
 
     Found in so many events `together` at a time: first the images after the change, then those before it. Either is
-    `(kinds, floats, large, fields, item)`, as `rigatoni_parquet.inference.Findings` explains; `fields` are pairs of a
+    `(kinds, floats, large, fields, item)`, as `rigatoni_arrow.inference.Findings` explains; `fields` are pairs of a
     name and such a tuple. None where only the caller can tell.
     """

@@ -8,18 +8,17 @@ from typing import Annotated, Literal, get_args
 import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rigatoni_arrow.agreed_types import AgreedTypes
+from rigatoni_arrow.nested_schema import IMAGES, KEY, REST, Nesting
+from rigatoni_arrow.schemas import load_schema
+from rigatoni_arrow.tables import accelerated_table_of, table_of
+from rigatoni_arrow.types import Struct
 from rigatoni_bson.accelerator import Accelerator, find_accelerator
 from rigatoni_bson.columns import COLUMNS
 from rigatoni_bson.texts import ColumnTexts
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import ConfigLinter, Serializer
 from rigatoni_core.api.settings import Settings
-
-from rigatoni_parquet.agreed_types import AgreedTypes
-from rigatoni_parquet.nested_schema import IMAGES, KEY, REST, Nesting
-from rigatoni_parquet.schemas import load_schema
-from rigatoni_parquet.tables import accelerated_table_of, table_of
-from rigatoni_parquet.types import Struct
 
 Form = Literal["json", "nested"]
 Mode = Literal["relaxed", "canonical", "plain"]

@@ -19,7 +19,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from rigatoni_parquet.types import MISSING, Rest, Type
+from rigatoni_arrow.types import MISSING, Rest, Type
 
 FURTHEST_DATE = 9_223_372_036_854_775
 """Milliseconds before or after 1970: readers that count microseconds in 64 bits know no date beyond."""

@@ -17,9 +17,9 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from rigatoni_parquet.scalars import SCALARS
-from rigatoni_parquet.schemas import DEEPEST, usable
-from rigatoni_parquet.types import Array, Struct, Type
+from rigatoni_arrow.scalars import SCALARS
+from rigatoni_arrow.schemas import DEEPEST, usable
+from rigatoni_arrow.types import Array, Struct, Type
 
 MOST_COLUMNS = 1000
 """Columns that one file's documents may have together; more make files slow to write and to open."""

@@ -2,7 +2,7 @@
 
 from threading import Lock
 
-from rigatoni_parquet.types import Array, Struct, Type
+from rigatoni_arrow.types import Array, Struct, Type
 
 
 class AgreedTypes:

@@ -14,10 +14,10 @@ from rigatoni_bson.writing import CHUNK
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import RejectedEventsError
 
-from rigatoni_parquet.buffers import TEXT, TYPES, Types, accelerated, completed, is_known
-from rigatoni_parquet.documents import Documents
-from rigatoni_parquet.inference import Findings
-from rigatoni_parquet.nested_schema import REST, Nesting
+from rigatoni_arrow.buffers import TEXT, TYPES, Types, accelerated, completed, is_known
+from rigatoni_arrow.documents import Documents
+from rigatoni_arrow.inference import Findings
+from rigatoni_arrow.nested_schema import REST, Nesting
 
 _DOCUMENTS = (Kind.TOKEN, Kind.DOCUMENT)
 

@@ -15,8 +15,8 @@ from rigatoni_bson.columns import NULL
 from rigatoni_bson.decoded import decoded
 from rigatoni_bson.modes import Relaxed
 
-from rigatoni_parquet.inference import Findings
-from rigatoni_parquet.types import MISSING, Struct
+from rigatoni_arrow.inference import Findings
+from rigatoni_arrow.types import MISSING, Struct
 
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _RESERVED = Relaxed().reserved

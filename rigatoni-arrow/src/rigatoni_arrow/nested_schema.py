@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import attrs
 from rigatoni_bson.columns import EventColumns
 
-from rigatoni_parquet.agreed_types import AgreedTypes
-from rigatoni_parquet.documents import Documents
-from rigatoni_parquet.inference import Findings, inferred
-from rigatoni_parquet.types import Struct
+from rigatoni_arrow.agreed_types import AgreedTypes
+from rigatoni_arrow.documents import Documents
+from rigatoni_arrow.inference import Findings, inferred
+from rigatoni_arrow.types import Struct
 
 KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
 """The columns that can be nested. An update's description can not: its field names are paths, other ones each time."""

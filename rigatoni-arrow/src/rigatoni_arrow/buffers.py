@@ -7,8 +7,8 @@ import pyarrow as pa
 from rigatoni_bson.accelerator import Accelerator, Buffers
 from rigatoni_bson.columns import FIELDS, Kind
 
-from rigatoni_parquet.nested_schema import IMAGES, KEY, REST
-from rigatoni_parquet.types import Array, Struct, Type
+from rigatoni_arrow.nested_schema import IMAGES, KEY, REST
+from rigatoni_arrow.types import Array, Struct, Type
 
 TIME = pa.timestamp("ms", "UTC")
 TEXT = pa.large_string()  # the same text in Parquet, without a limit of 2 GiB per batch

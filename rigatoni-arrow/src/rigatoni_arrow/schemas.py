@@ -20,9 +20,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rigatoni_parquet.errors import SchemaFileError
-from rigatoni_parquet.scalars import scalar
-from rigatoni_parquet.types import Array, Struct, Type
+from rigatoni_arrow.errors import SchemaFileError
+from rigatoni_arrow.scalars import scalar
+from rigatoni_arrow.types import Array, Struct, Type
 
 DEEPEST = 16
 """Levels of documents and arrays that become columns; pyarrow opens no file with more than 100 levels of its own, of
