@@ -317,7 +317,7 @@ async def test_J5_an_unfinished_batch_must_be_finished_with_the_old_configuratio
     (tmp_path / max(whole)).unlink()  # as if it had been killed before its second file
     async with LocalDestination(**options) as destination:
         assert await destination.last_committed(WIDE) == START
-        with pytest.raises(UnfinishedBatchError, match="its definition has changed") as caught:
+        with pytest.raises(UnfinishedBatchError, match="the definition has changed") as caught:
             await destination.begin(WIDE, changed, START)
         assert "old configuration" in caught.value.remedy
     async with LocalDestination(**options) as destination:

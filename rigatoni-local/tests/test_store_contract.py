@@ -27,7 +27,7 @@ class TestFolderStore(ObjectStoreContract):
 
 @given(st.integers(0, 2**32), st.sampled_from(TEMPLATES))
 @settings(max_examples=60, deadline=None)
-def test_random_templates_rejections_and_kills_lose_repeat_and_misplace_nothing(seed, template):
+def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(seed, template):
     with tempfile.TemporaryDirectory() as name:
 
         def make():

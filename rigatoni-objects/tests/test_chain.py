@@ -1,4 +1,4 @@
-"""The chain over stores in memory: what it asks of a store, how often, and what it never loses."""
+"""The chain over in-memory stores: its requests, their number, and that no event is lost or duplicated."""
 
 import itertools
 
@@ -27,7 +27,7 @@ class Crash(BaseException):
 
 
 class Faulty(MemoryStore):
-    """Dies, or loses an answer, at chosen requests."""
+    """Crashes, or loses a response, at chosen requests."""
 
     def __init__(self, objects, *, dies_at=None, loses=(), **options):
         super().__init__(objects, **options)
@@ -39,12 +39,12 @@ class Faulty(MemoryStore):
             raise Crash
         created = super().create(key, content, media_type=media_type, record=record)
         if self.count in self.loses:
-            raise LostAnswerError("the answer was lost")
+            raise LostResponseError("the response was lost")
         return created
 
 
-class LostAnswerError(DestinationError, Transient):
-    """The store did it, and nobody heard of it."""
+class LostResponseError(DestinationError, Transient):
+    """The request took effect, but its response was lost."""
 
 
 class Counting(TokenLines):
@@ -79,12 +79,12 @@ def tokens_of(batch):
 
 
 @pytest.mark.parametrize("metadata_limit", [0, 1900])
-def test_Z10_a_put_whose_answer_was_lost_is_looked_for_before_anything_is_serialized_again(metadata_limit):
+def test_Z10_a_put_whose_response_was_lost_is_found_before_the_batch_is_serialized_again(metadata_limit):
     objects, batch = MemoryObjects(), batch_of((event_document(n) for n in range(3)), stream=STREAM)
     store = Faulty(objects, loses={2 if metadata_limit else 3}, metadata_limit=metadata_limit)
     chain = begun(store, FileLayout(Counting()))
     Counting.calls = 0
-    with pytest.raises(LostAnswerError):
+    with pytest.raises(LostResponseError):
         chain.write(batch)
     assert chain.write(batch) is None
     assert Counting.calls == 1
@@ -92,7 +92,7 @@ def test_Z10_a_put_whose_answer_was_lost_is_looked_for_before_anything_is_serial
 
 
 def test_J2_the_newest_end_among_a_million_objects_is_found_with_a_few_listings():
-    """The names are virtual: one object a minute, for two years."""
+    """The names are virtual: one object per minute, for two years."""
     count, first = 1_000_000, 1_700_000_000
 
     class Million(MemoryStore):
@@ -162,7 +162,7 @@ def test_a_batch_of_ten_thousand_values_is_split_and_every_attempt_keeps_what_it
                     part = batch[index : batch.index_of(end.resume_token) + 1]
                 index += len(part)
             break
-        except LostAnswerError:
+        except LostResponseError:
             assert attempt < 60
     assert len(held(objects)) == 1000
     assert sorted(token for tokens in held(objects).values() for token in tokens) == sorted(tokens_of(batch))
@@ -181,7 +181,7 @@ def test_two_ends_are_the_same_place_by_token_or_by_count():
     assert not is_same_place(end, attrs.evolve(end, resume_token="other", ordinal=3))
 
 
-def test_a_batch_that_lacks_events_of_its_record_stops_the_worker():
+def test_a_batch_without_events_of_its_record_raises():
     objects = MemoryObjects()
     layout = FileLayout(TokenLines(), ("namespace",))
     batch = batch_of((event_document(n, collection="ab"[n % 2]) for n in range(6)), stream=STREAM)
@@ -191,7 +191,7 @@ def test_a_batch_that_lacks_events_of_its_record_stops_the_worker():
         begun(MemoryStore(objects), layout).write(batch.without({0, 1}))
 
 
-def test_an_event_that_was_rejected_then_and_is_accepted_now_stays_out():
+def test_an_event_that_the_first_attempt_rejected_stays_out_though_it_is_accepted_now():
     objects = MemoryObjects()
     strict, lax = TokenLines(), TokenLines(reject=False)
     documents = [event_document(n, collection="ab"[n % 2], value="poison" if n == 3 else n) for n in range(8)]
@@ -227,7 +227,7 @@ def test_objects_without_their_definition_are_an_error_with_a_remedy(lost, metad
 
 @given(st.integers(0, 2**32), st.sampled_from(TEMPLATES), st.sampled_from([0, 1900]))
 @settings(max_examples=300, deadline=None)
-def test_random_templates_rejections_and_kills_lose_repeat_and_misplace_nothing(seed, template, metadata_limit):
+def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(seed, template, metadata_limit):
     objects = MemoryObjects()
     store = MemoryStore(objects, metadata_limit=metadata_limit)
     check_random_run(seed, template, lambda: (store, ClosingMark(0.0)))

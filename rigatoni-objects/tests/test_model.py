@@ -1,10 +1,10 @@
-"""The delivery protocol under every kind of interleaving: writers that race, lose answers, die and come back.
+"""The delivery protocol under random interleavings: writers race, lose responses, crash and restart.
 
-The store is a model: a dictionary whose requests are atomic, as S3 documents them (strong consistency, conditional
-put); its objects carry records, or cannot. The writers are threads that a seeded scheduler advances by one request at a
-time; the chain is the real one. A request may take effect and lose its answer; a writer may die before or after any of
-them. Definitions change while others write. The model keeps the one assumption that the protocol has: a closed
-definition counts as settled only when nobody is between the look at the mark and the lead's put.
+The store is a model: a dictionary with atomic requests, as S3 documents them (strong consistency, conditional put).
+Its objects may or may not carry records. The writers are threads that a seeded scheduler advances by one request at a
+time; the chain is the real one. A request may take effect and lose its response. A writer may crash before or after any
+request. Definitions change while others write. The model keeps the protocol's one assumption: a closed definition is
+quiescent only when no writer is between the check of the mark and the lead's put.
 """
 
 import random
@@ -38,11 +38,11 @@ class Crash(BaseException):
 
 
 class StoreDownError(DestinationError, Transient):
-    """The request or its answer was lost."""
+    """The request or its response was lost."""
 
 
 class Writer(threading.Thread):
-    """A thread that stops before each request until the scheduler lets it go on."""
+    """A thread that pauses before each request until the scheduler resumes it."""
 
     def __init__(self, store: "Store", work: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -70,13 +70,13 @@ class Writer(threading.Thread):
             raise Crash
 
     def advance(self) -> None:
-        """Let it make its next request; returns when it stands before the one after, or has ended."""
+        """Let it make its next request; return when it pauses before the following one or has ended."""
         self.go.release()
         self.store.paused.acquire()
 
 
 class Store(ObjectStore):
-    """Objects in memory; every request of a writer is a step. Objects carry records, or leads are records."""
+    """In-memory objects; every request of a writer is a step. Objects carry records, or leads are records."""
 
     def __init__(self, chance: random.Random, lost: float, metadata_limit: int) -> None:
         self.chance, self.lost, self.metadata_limit = chance, lost, metadata_limit
@@ -92,7 +92,7 @@ class Store(ObjectStore):
                 raise StoreDownError("the request was lost")
         result = effect()
         if isinstance(writer, Writer) and self.chance.random() < self.lost:
-            raise StoreDownError("the answer was lost")
+            raise StoreDownError("the response was lost")
         return result
 
     def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
@@ -112,7 +112,7 @@ class Store(ObjectStore):
         def effect() -> Record | None:
             writer = threading.current_thread()
             if "/closing-" in key and key not in self.objects and isinstance(writer, Writer):
-                writer.between = True  # from here on its lead may come, even behind a mark
+                writer.between = True  # from here on its lead may be created, even after a mark
             return self.objects[key][1] if key in self.objects else None
 
         return self._step(effect)
@@ -125,14 +125,14 @@ class Store(ObjectStore):
 
 
 class Known(ClosingMark):
-    """Whether a closed definition is at rest is known here, not guessed by time."""
+    """Knows whether a closed definition is quiescent, instead of waiting."""
 
     def close(self, number: int, create: Callable[[str], None]) -> float:
         super().close(number, create)
         me = threading.current_thread()
         if not isinstance(me, Writer):
             return 0.0
-        me.between = False  # its own look was not before a lead
+        me.between = False  # its own check was not followed by a lead
         return 0.001 if any(writer.between for writer in me.store.writers if writer is not me) else 0.0
 
 
@@ -179,7 +179,7 @@ class World:
         return 0 if token == START.resume_token else self.tokens.index(token) + 1
 
     def work(self, layout: int, limit: int, checkpoint: Position | None) -> Callable[[], None]:
-        """A writer as core's worker is: whatever passes, it enters again from its checkpoint."""
+        """Return a writer like core's worker, which resumes from its checkpoint after transient errors."""
         now = self.whole[: self.chance.randrange(1, 3)].end if self.chance.random() < 0.5 else START
 
         def run() -> None:
@@ -226,7 +226,7 @@ class World:
         self.store.paused.acquire()
 
     def step(self) -> None:
-        """One request of one of the writers."""
+        """Make one or more requests of one writer."""
         while len(self.store.writers) < 2 and not self.ending:
             self.start()
         writer = self.chance.choice(self.store.writers)
@@ -250,25 +250,25 @@ class World:
         self.ending, self.store.lost = True, 0.0
         while self.store.writers:
             self.step()
-        for _ in range(4):  # again, where one had to give way to a definition or to an unfinished batch
+        for _ in range(4):  # retry writers that stopped for another definition or an unfinished batch
             self.start(max(self.checkpoints, key=lambda it: it.order, default=None))
             while self.store.writers:
                 self.step()
 
     def close(self) -> None:
-        """End the threads of a run that failed."""
+        """Stop the threads of a failed run."""
         for writer in self.store.writers:
             writer.killed = True
             writer.go.release()
 
 
 def check(world: World) -> None:
-    """One linear chain from the anchor to the end, and every event in exactly one object."""
+    """Check that one linear chain leads from the anchor to the end, and every event is in exactly one object."""
     objects = world.store.objects
     definitions = [DefinitionRecord.parse(objects[key][0], key) for key in objects if "definition-" in key]
     definitions.sort(key=lambda record: record.number)
     assert [record.number for record in definitions] == list(range(len(definitions)))
-    assert len(definitions) == 1 or len(world.layouts) > 1  # nobody makes a new one without need
+    assert len(definitions) == 1 or len(world.layouts) > 1  # no writer creates a needless one
     leads = [
         BatchRecord.parse(about.get("record", content), key)
         for key, (content, about) in objects.items()
@@ -309,7 +309,7 @@ BY_ALL = ("namespace", "hour")
 
 @given(SEEDS)
 @settings(max_examples=60, deadline=None)
-def test_H3_J1_writers_that_race_lose_answers_and_die_make_one_chain(seed: int) -> None:
+def test_H3_J1_writers_that_race_lose_responses_and_crash_make_one_chain(seed: int) -> None:
     simulate(seed, [()])
 
 
@@ -321,17 +321,17 @@ def test_J12_batches_of_several_objects_make_one_chain(seed: int) -> None:
 
 @given(SEEDS)
 @settings(max_examples=120, deadline=None)
-def test_J5_a_definition_that_changes_while_writers_race_and_die_loses_and_repeats_nothing(seed: int) -> None:
+def test_J5_a_definition_that_changes_while_writers_race_and_crash_loses_and_duplicates_nothing(seed: int) -> None:
     simulate(seed, [("namespace",), ("hour",), ()])
 
 
-class NoLookAtTheMark(ModelChain):
+class NoCheckOfTheMark(ModelChain):
     def _is_closed(self, definition: DefinitionRecord) -> bool:
         return False
 
 
 class NoWaiting(ModelChain):
-    """Takes the old chain's end at once."""
+    """Uses the old chain's end at once."""
 
     quiescence = ClosingMark
 
@@ -343,7 +343,7 @@ class NoComparison(ModelChain):
 
 
 class _Everywhere:
-    """A record that says yes to every end."""
+    """A record that equals every end."""
 
     def __init__(self, record: BatchRecord) -> None:
         self.parts, self.events = record.parts, record.events
@@ -366,22 +366,22 @@ class NoCompletion(ModelChain):
         return None
 
 
-@pytest.mark.parametrize("chain", [NoLookAtTheMark, NoWaiting, NoComparison, NoCompletion])
-def test_the_model_finds_what_is_wrong(chain: type[ModelChain]) -> None:
-    """Each sentence of the protocol is needed: without it, some schedule loses or repeats an event."""
+@pytest.mark.parametrize("chain", [NoCheckOfTheMark, NoWaiting, NoComparison, NoCompletion])
+def test_the_model_detects_a_broken_protocol(chain: type[ModelChain]) -> None:
+    """Each rule of the protocol is needed: without it, some schedule loses or duplicates an event."""
     for seed in range(2000):
         try:
             simulate(seed, [BY_ALL, ("hour",)], chain=chain)
         except (AssertionError, DestinationError):
             return
-    raise AssertionError(f"{chain.__name__} was not noticed")
+    raise AssertionError(f"{chain.__name__} was not detected")
 
 
 LAYOUT, DEFINITION = FileLayout(TokenLines()), Definition("fingerprint", {})
 
 
 @pytest.mark.parametrize("metadata_limit", [0, 2000])
-def test_a_closed_stream_is_written_by_no_instance_that_still_runs_and_begins_again_behind_its_end(metadata_limit):
+def test_a_closed_stream_refuses_running_instances_and_resumes_at_its_end(metadata_limit):
     store = Store(random.Random(0), 0.0, metadata_limit)
 
     def chain():
@@ -407,7 +407,7 @@ def test_a_batch_of_an_earlier_run_is_found_and_one_whose_reply_was_lost_is_not(
     everything = batch_of([event_document(number) for number in range(9)], stream=STREAM)
     first.begin(DEFINITION, START)
     first.write(everything[:5])
-    first._looking = True  # as after a lost reply
+    first._check_exists = True  # as after a lost reply
     first.write(everything[:5])
     assert first.found == 0
     second.begin(DEFINITION, START)

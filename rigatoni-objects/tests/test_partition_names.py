@@ -1,4 +1,4 @@
-"""A partition that readers take for a column, or for another partition, is refused with the way to rename it."""
+"""Partitions that readers confuse with a column or with each other are refused; the error suggests a new name."""
 
 import pytest
 from rigatoni_objects.file_layout import FileLayout
@@ -35,7 +35,7 @@ def test_a_partition_with_the_name_of_a_column_is_refused(partition_by, remedy):
     ],
 )
 def test_partitions_that_are_one_column_for_readers_are_refused(partition_by, template):
-    with pytest.raises(ValueError, match=r"one column for readers|name of a column|twice"):
+    with pytest.raises(ValueError, match=r"as one column|name of a column|twice"):
         FileLayout(Table(), partition_by, template).check()
 
 

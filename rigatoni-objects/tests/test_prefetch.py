@@ -1,4 +1,4 @@
-"""Work that is begun before its turn: the same results, whoever does it, and never more than is kept."""
+"""Prefetched work: results do not depend on the thread, and discarded batches are freed."""
 
 import gc
 import threading
@@ -17,38 +17,38 @@ def made():
     opened = []
 
     def make(work):
-        opened.append(PrefetchPool("test early", work))
+        opened.append(PrefetchPool("test prefetch", work))
         return opened[-1]
 
     yield make
-    for early in opened:
-        early.close()
+    for pool in opened:
+        pool.close()
 
 
-def test_what_was_begun_is_done_once_on_another_thread(made):
+def test_prefetched_work_runs_once_on_another_thread(made):
     threads = []
 
     def work(events):
         threads.append(threading.current_thread().name)
         return len(events)
 
-    early = made(work)
-    early.begin(BATCHES[0])
+    pool = made(work)
+    pool.begin(BATCHES[0])
     while not threads:
         pass
-    assert early.result(BATCHES[0])() == 1
-    assert threads == ["test early"]
+    assert pool.result(BATCHES[0])() == 1
+    assert threads == ["test prefetch"]
 
 
-def test_what_was_not_begun_is_done_by_whoever_asks(made):
-    early = made(lambda _: threading.current_thread())
-    early.begin(BATCHES[0])
-    assert early.result(BATCHES[1])() is threading.current_thread()
+def test_work_that_was_not_prefetched_runs_on_the_calling_thread(made):
+    pool = made(lambda _: threading.current_thread())
+    pool.begin(BATCHES[0])
+    assert pool.result(BATCHES[1])() is threading.current_thread()
     equal = batch_of([event_document(0)])
-    assert early.result(equal)() is threading.current_thread(), "another batch, though it is equal"
+    assert pool.result(equal)() is threading.current_thread(), "another batch, though it is equal"
 
 
-def test_what_no_thread_was_free_for_is_done_by_whoever_asks(made, monkeypatch):
+def test_work_that_has_not_started_runs_on_the_calling_thread(made, monkeypatch):
     monkeypatch.setattr("rigatoni_objects.prefetch._cores", lambda: 1)
     started, busy, done = threading.Event(), threading.Event(), []
 
@@ -59,28 +59,28 @@ def test_what_no_thread_was_free_for_is_done_by_whoever_asks(made, monkeypatch):
         done.append(events)
         return threading.current_thread()
 
-    early = made(work)
-    early.begin(BATCHES[0])
+    pool = made(work)
+    pool.begin(BATCHES[0])
     assert started.wait(10)
-    early.begin(BATCHES[1])
-    assert early.result(BATCHES[1])() is threading.current_thread()
-    waits = early.result(BATCHES[0])
+    pool.begin(BATCHES[1])
+    assert pool.result(BATCHES[1])() is threading.current_thread()
+    waits = pool.result(BATCHES[0])
     busy.set()
-    assert waits().name == "test early"
+    assert waits().name == "test prefetch"
     assert done == [BATCHES[1], BATCHES[0]]
 
 
-def test_what_fails_early_fails_when_its_turn_comes(made):
+def test_an_error_of_prefetched_work_is_raised_by_its_result(made):
     def work(_):
         raise ValueError("bad event")
 
-    early = made(work)
-    early.begin(BATCHES[0])
+    pool = made(work)
+    pool.begin(BATCHES[0])
     with pytest.raises(ValueError, match="bad event"):
-        early.result(BATCHES[0])()
+        pool.result(BATCHES[0])()
 
 
-def test_what_is_discarded_is_let_go_and_not_done_any_more(made, monkeypatch):
+def test_discarded_batches_are_freed_and_not_worked_on(made, monkeypatch):
     monkeypatch.setattr("rigatoni_objects.prefetch._cores", lambda: 1)
     started, busy, done = threading.Event(), threading.Event(), []
 
@@ -89,22 +89,22 @@ def test_what_is_discarded_is_let_go_and_not_done_any_more(made, monkeypatch):
         assert busy.wait(10)
         done.append(events)
 
-    early = made(work)
+    pool = made(work)
     other = batch_of([event_document(9)], stream=Stream("p", "another"))
     void = batch_of([event_document(0)])
     for batch in (other, void):
-        early.begin(batch)
+        pool.begin(batch)
     assert started.wait(10)
-    early.discard(void.stream)
-    early.discard(void.stream)
-    assert not holders(void), "though the thread is still busy with another one"
-    early.begin(void)
-    assert early.result(void) is not None
-    assert not holders(void, but=partial), "whoever asked has it now"
+    pool.discard(void.stream)
+    pool.discard(void.stream)
+    assert not holders(void), "although the thread is still busy with another batch"
+    pool.begin(void)
+    assert pool.result(void) is not None
+    assert not holders(void, but=partial), "only the returned function holds it"
     busy.set()
-    early.result(other)()
-    early.begin(other)
-    early.result(other)()  # whatever was before it in the queue is done with
+    pool.result(other)()
+    pool.begin(other)
+    pool.result(other)()  # everything before it in the queue has been handled
     assert done == [other, other]
 
 
@@ -112,24 +112,24 @@ def holders(batch, but=()):
     return [it for it in gc.get_referrers(batch) if isinstance(it, tuple | list | partial) and not isinstance(it, but)]
 
 
-def test_where_no_more_threads_are_allowed_all_is_done_by_whoever_asks(made, monkeypatch):
+def test_at_the_thread_limit_work_runs_on_the_calling_thread(made, monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("can't start new thread")
 
-    early = made(lambda _: threading.current_thread())
+    pool = made(lambda _: threading.current_thread())
     monkeypatch.setattr("rigatoni_core.api.executor.Thread.start", refuse)
-    early.begin(BATCHES[0])
-    assert early.result(BATCHES[0])() is threading.current_thread()
+    pool.begin(BATCHES[0])
+    assert pool.result(BATCHES[0])() is threading.current_thread()
 
 
-def test_after_closing_everything_is_done_by_whoever_asks(made):
-    early = made(lambda _: threading.current_thread())
-    early.begin(BATCHES[0])
-    early.close()
-    assert early.result(BATCHES[0])() is threading.current_thread()
+def test_after_closing_work_runs_on_the_calling_thread(made):
+    pool = made(lambda _: threading.current_thread())
+    pool.begin(BATCHES[0])
+    pool.close()
+    assert pool.result(BATCHES[0])() is threading.current_thread()
 
 
-def test_while_all_cores_have_work_nothing_is_begun_early(made, monkeypatch):
+def test_while_all_cores_are_busy_nothing_is_prefetched(made, monkeypatch):
     monkeypatch.setattr("rigatoni_objects.prefetch._cores", lambda: 2)
     together, busy = threading.Barrier(3, timeout=10), threading.Event()
 
@@ -139,17 +139,17 @@ def test_while_all_cores_have_work_nothing_is_begun_early(made, monkeypatch):
             assert busy.wait(10)
         return threading.current_thread()
 
-    early = made(work)
-    turns = [threading.Thread(target=early.result(batch)) for batch in BATCHES[:2]]
+    pool = made(work)
+    turns = [threading.Thread(target=pool.result(batch)) for batch in BATCHES[:2]]
     for turn in turns:
         turn.start()
     together.wait()
-    early.begin(BATCHES[2])
-    assert early.result(BATCHES[2])() is threading.current_thread()
+    pool.begin(BATCHES[2])
+    assert pool.result(BATCHES[2])() is threading.current_thread()
     busy.set()
     for turn in turns:
         turn.join()
-    early.begin(BATCHES[3])
-    while early.begin(BATCHES[4]) is None and (found := early.result(BATCHES[4])()) is threading.current_thread():
-        pass  # no thread had come to it yet
-    assert found.name == "test early"
+    pool.begin(BATCHES[3])
+    while pool.begin(BATCHES[4]) is None and (found := pool.result(BATCHES[4])()) is threading.current_thread():
+        pass  # no thread had started it yet
+    assert found.name == "test prefetch"

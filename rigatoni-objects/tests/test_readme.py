@@ -1,4 +1,4 @@
-"""The store of the README keeps the contracts, as the README says."""
+"""The example store of the README passes the contract suites."""
 
 import re
 from pathlib import Path

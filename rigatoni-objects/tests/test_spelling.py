@@ -1,4 +1,4 @@
-"""Values as names of folders: readers get them back, and stores that fold case keep them apart."""
+"""Values as folder names: readers decode them, and stores that fold case keep them distinct."""
 
 import unicodedata
 
@@ -15,7 +15,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
 
 
 def as_hive_reads(name):
-    """`FileUtils.unescapePathName` of Hive, which Spark and Trino have, too: each escape is one character."""
+    """Decode as Hive's `FileUtils.unescapePathName`, which Spark and Trino use too: each escape is one character."""
     found, place = "", 0
     while place < len(name):
         digits = name[place + 1 : place + 3]
@@ -62,7 +62,7 @@ def test_long_values_are_cut_by_bytes_between_characters(character):
 
 
 def as_some_stores_see(name):
-    """What is one name on a store that folds case and normalizes, as macOS and case-folded ext4 do."""
+    """Map names to the same text that a folding and normalizing store, such as macOS or ext4, treats as one."""
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 

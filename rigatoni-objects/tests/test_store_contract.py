@@ -1,4 +1,4 @@
-"""The store in memory, with which the other tests here work, keeps the contract of stores."""
+"""The in-memory store of the other tests passes the contract suite of stores."""
 
 import pytest
 from rigatoni_testing.contracts import ObjectStoreContract

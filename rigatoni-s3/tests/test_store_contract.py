@@ -24,7 +24,7 @@ PLACES = itertools.count()
 
 @given(seed=st.integers(0, 2**32), template=st.sampled_from(TEMPLATES))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_templates_rejections_and_kills_lose_repeat_and_misplace_nothing(place, seed, template):
+def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(place, seed, template):
     bucket = Bucket(client=place.client, name=place.bucket, permits=BoundedSemaphore(16))
     store = BucketStore(bucket, f"{place.prefix}{next(PLACES)}/{STREAM.key}/")
     check_random_run(seed, template, lambda: (store, ClosingMark(0.0)))

@@ -1,14 +1,14 @@
-"""The delivery protocol for one stream's objects: each event exactly once in effect, whatever crashes when.
+"""The delivery protocol for one stream's objects: each event exactly once in effect, across crashes and takeovers.
 
-Resuming after the same position yields the same next event. So every run and every owner gives the same batch the same
-name, wherever the batch ends. The *lead* is the first object of a batch to be created, and only if absent: it is the
-arbiter that fixes the batch's end, which its record says. Its key follows from the first position alone. Where that
-decides about the folder, too, and objects carry records, the batch is one object and is its own lead. Elsewhere the
-lead is an object beside the others that also says what these are; whoever finds a lead without all its objects
-completes the batch. So two owners at once still make one linear chain. No object of events is ever changed or removed.
+Resuming after the same position yields the same next event. Every run and every owner therefore gives the same batch
+the same name, wherever the batch ends. The *lead* is the first object of a batch, created with a conditional put. It
+is the arbiter: its record fixes the batch's end, and its key follows from the batch's first position alone. If that
+position also determines the folder, and objects carry records, the batch is one object and is its own lead. Otherwise
+the lead is a separate object that lists the objects of the batch. An owner that finds a lead without all its objects
+completes the batch. Two concurrent owners therefore still produce one linear chain. Event objects are never changed or
+removed.
 
-A new definition begins where the old chain ends, so that chain must have come to rest:
-see `rigatoni_objects.quiescence`.
+A new definition starts where the old chain ends, so the old chain must be quiescent: see `rigatoni_objects.quiescence`.
 
 Everything here blocks: call it from a thread, one call at a time for each `Chain`.
 """
@@ -37,26 +37,26 @@ from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord, 
 from rigatoni_objects.store import ObjectStore, Record
 
 ROUNDS = 3
-"""How often others may be quicker, with a definition or with a lead that then vanishes, before that is an error."""
+"""Attempts to create a definition or a lead before losing the race to other owners is an error."""
 
 _JSON, _EMPTY = "application/json", "application/octet-stream"
 
 
 def one_by_one(calls: Sequence[Callable[[], bool]]) -> Sequence[bool]:
-    """The simplest `Each`."""
+    """Make the calls one after another: the simplest `Each`."""
     return [call() for call in calls]
 
 
 class Chain:
-    """One stream's batches in a store, and which definition this run works with.
+    """One stream's batches in a store, written under the definition in force.
 
     Args:
         store: The stream's objects.
         stream: The stream.
-        layout: How batches become objects.
-        quiescence: How an old definition is brought to rest.
-        where: The stream's folder, as a person would find it; for messages. Ends with a slash.
-        each: How the objects of one batch are created and looked for.
+        layout: Maps batches to objects.
+        quiescence: Closes old definitions.
+        where: The stream's folder as shown in messages, with a trailing slash; default: the stream's key.
+        each: Runs the requests for the objects of one batch; default: one after another.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class Chain:
         self._each = each
         self._listing = Listing(self._store, stream, where or f"{stream.key}/", each)
         self._definition: DefinitionRecord | None = None
-        self._told_fresh = False
-        self._looking = True  # ask whether a batch exists before serializing it
+        self._reported_fresh = False
+        self._check_exists = True  # look for the batch before serializing it
         self._end: Position | None = None  # of the last batch that this run created
-        self.serializer_change = ""  # how objects differ from those of the definition that this run has replaced
-        self._complete_parts: set[str] = set()  # of the batch in work
+        self.serializer_change = ""  # how the serializer differs from that of the definition that this run replaced
+        self._complete_parts: set[str] = set()  # of the current batch
         self._tried = ""  # the lead that this run tried to create last
         self.found = 0
-        """Events of batches that an earlier run had written; not of one whose reply was lost."""
+        """Events in batches that an earlier run wrote. Batches of this run whose response was lost do not count."""
 
     def __str__(self) -> str:
         return str(self._listing)
 
     @property
     def progress(self) -> int:
-        """How many requests to the store have returned: it grows while work makes headway."""
+        """The number of requests to the store that have returned: it grows while work advances."""
         return self._store.requests
 
     # --- where the stream resumes
@@ -102,19 +102,24 @@ class Chain:
             MissingDefinitionError: Objects exist without their definition.
         """
         definition = self._listing.newest_definition()
-        self._told_fresh = definition is None
+        self._reported_fresh = definition is None
         if definition is None:
             return None
         self._listing.refuse_later(definition)
         return self._listing.tail(definition)[0]
 
     def recorded_identity(self) -> Identity:
-        """Return what is on record of the deployment; an empty identity for a fresh stream."""
+        """Return the recorded identity of the source's deployment; an empty identity for a fresh stream."""
         newest = self._listing.newest_definition()
         return newest.identity if newest is not None else Identity()
 
     def begin(self, definition: Definition, position: Position, gap: Gap | None = None) -> Position:
-        """See `PositionKeeper.begin`. A changed definition waits until the old one is at rest."""
+        """Decide where the stream resumes; see `PositionKeeper.begin`.
+
+        Raises:
+            DefinitionSettlingError: The definition has changed, and the old one is not quiescent yet.
+            DefinitionChangedError: Another instance has replaced this run's definition.
+        """
         self._check_keys()
         self._quiescence.prepare()
         for _ in range(ROUNDS):
@@ -125,14 +130,14 @@ class Chain:
                     newest = self._listing.newest_definition()
                     resumed = self._resume(newest, definition, position, gap)
                     if resumed is None and self._define(newest, definition, position, gap):
-                        gap = None  # recorded: what is in force now is this very definition
+                        gap = None  # recorded: this definition is in force now
             if resumed is not None:
-                self._told_fresh, self._looking, self._tried = False, True, ""
+                self._reported_fresh, self._check_exists, self._tried = False, True, ""
                 return resumed
-        raise StoreConflictError(f"{self}: its definition changes again and again, or does not show in listings")
+        raise StoreConflictError(f"{self}: the definition keeps changing, or does not appear in listings")
 
     def close(self) -> Position | None:
-        """See `StreamCloser.close_stream`. The next `begin` makes a new definition."""
+        """Close the definition in force; see `StreamCloser.close_stream`. The next `begin` creates a new one."""
         self._quiescence.prepare()
         newest = self._listing.newest_definition()
         if newest is None:
@@ -144,12 +149,12 @@ class Chain:
     def _check_keys(self) -> None:
         limit, longest = self._store.key_limit, self.layout.longest_path
         if limit and longest > limit:
-            raise KeyTooLongError(f"{self}: paths may be {longest} bytes long here, the store takes {limit}")
+            raise KeyTooLongError(f"{self}: paths can reach {longest} bytes, but the store accepts at most {limit}")
 
     def _resume(
         self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
     ) -> Position | None:
-        """The position in force if the newest definition is this one; None where a new one must be created."""
+        """Return the position to resume at under the newest definition; None if a new definition is needed."""
         mine = self._definition
         if newest is None:
             return None
@@ -160,23 +165,23 @@ class Chain:
             return None
         if not same or (self._is_closed(newest) and self._listing.tail(newest)[1] is None):
             return None
-        self._store.make_durable([definition_path(newest.number)])  # whoever created it may have died right before
+        self._store.make_durable([definition_path(newest.number)])  # its creator may have crashed first
         self._definition, self.layout = newest, self._configured.as_recorded(newest.layout)
-        if self._told_fresh:  # a concurrent start was quicker: its anchor is in force, ours may be later
+        if self._reported_fresh:  # a concurrent start won the race: its anchor is in force, ours may be later
             return self._listing.tail(newest)[0]
         return later(newest.anchor, position)
 
     def _define(
         self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
     ) -> bool:
-        """Create the definition after `newest`; False where another owner was quicker, perhaps with this very one."""
+        """Create the definition after `newest`; False if another owner created one first, perhaps the same one."""
         anchor = position
         if newest is not None:
             self._close(newest, wait=gap is None)
-            self._store.make_durable([definition_path(newest.number)])  # no number may be missing before the new one
+            self._store.make_durable([definition_path(newest.number)])  # numbers must have no gap
             if gap is None:
                 end = self._ended(newest)
-                anchor = end if self._told_fresh else later(end, position)
+                anchor = end if self._reported_fresh else later(end, position)
         record = DefinitionRecord.following(newest, self.stream, definition, self._configured, anchor, gap)
         created = self._store.create(definition_path(record.number), record.dump(), media_type=_JSON, record={})
         if created and newest is not None:
@@ -184,9 +189,9 @@ class Chain:
         return created
 
     def _close(self, definition: DefinitionRecord, *, wait: bool) -> None:
-        """Let no further batch of this definition begin. Raises `DefinitionSettlingError` until all is at rest.
+        """Close this definition to new batches. Raises `DefinitionSettlingError` until its chain is quiescent.
 
-        Behind a gap nothing depends on where the old chain ends: there is nothing to wait for.
+        After a gap nothing depends on where the old chain ends, so `wait` is False.
         """
 
         def create(path: str) -> None:
@@ -196,23 +201,24 @@ class Chain:
         left = self._quiescence.close(definition.number, create)
         if wait and left > 0:
             raise DefinitionSettlingError(
-                f"{self.stream}: its definition has changed; requests of instances with the old one have {left:.0f} s "
-                "left to end",
+                f"{self.stream}: the definition has changed; requests under the old definition may take effect for "
+                f"another {left:.0f} s",
                 retry_after=left,
             )
 
     def _ended(self, definition: DefinitionRecord) -> Position:
-        """Where a closed definition's batches end for good.
+        """Return the final end of a closed definition's batches.
 
-        A last batch without a single object is void: it is removed where nobody else can be completing it.
+        A last batch without any object is void. It is removed if no other owner can be completing it.
         """
         end, unfinished = self._listing.tail(definition)
         if unfinished is not None:
-            there, of = len(unfinished.record.parts) - len(unfinished.missing), len(unfinished.record.parts)
-            if there or not self._quiescence.exclusive:
+            total = len(unfinished.record.parts)
+            present = total - len(unfinished.missing)
+            if present or not self._quiescence.exclusive:
                 raise UnfinishedBatchError(
-                    f"{self.stream}: its definition has changed, but the last batch of the old one "
-                    f"({stem(unfinished.record.first)}) has only {there} of its {of} objects"
+                    f"{self.stream}: the definition has changed, but the last batch of the old definition "
+                    f"({stem(unfinished.record.first)}) has only {present} of its {total} objects"
                 )
             self._store.delete([unfinished.lead])
         return end
@@ -220,21 +226,29 @@ class Chain:
     # --- writing
 
     def write(self, events: EventBatch, contents: Callable[[], Contents] | None = None) -> Position | None:
-        """See `Destination.write_batch`. `contents` returns what `contents_of` does, where that was begun before."""
+        """Write a batch durably; see `Destination.write_batch`.
+
+        Args:
+            events: The batch.
+            contents: Returns the prefetched result of `contents_of`; default: the batch is serialized here.
+
+        Returns:
+            None if the batch is durable, or the position at which it must end.
+        """
         definition = self._definition
         if definition is None:
             raise DestinationError(
-                f"{self.stream}: nothing was decided by begin() before the first write",
-                remedy="Call begin() first; the engine does.",
+                f"{self.stream}: write() was called before begin()",
+                remedy="Call begin() before the first write, as the engine does.",
             )
         together = self.layout.split(events)
         if together < len(events):
-            return events[:together].end  # a batch never lies in two partitions of time, nor has too many objects
+            return events[:together].end  # a batch must not span two time partitions, nor exceed max_objects
         try:
             with self._quiescence.writing():
                 return self._write(definition, events, contents or partial(self._contents, events))
         except BaseException:
-            self._looking = True  # it may exist all the same
+            self._check_exists = True  # the failed request may have taken effect
             raise
 
     def _write(
@@ -243,8 +257,8 @@ class Chain:
         lead = self._listing.lead(definition, self.layout, events.first)
         made: Contents | None = None
         for _ in range(ROUNDS):
-            looking = self._looking or not self._store.metadata_limit  # there a look at the lead costs nothing
-            if looking and (found := self._found(lead, definition, events.first)):
+            check = self._check_exists or not self._store.metadata_limit  # without records the check is cheap
+            if check and (found := self._found(lead, definition, events.first)):
                 if not is_same_place(found.end, events.end):
                     return found.end
                 if not self._complete(found, lead, events) and lead != self._tried:
@@ -253,16 +267,16 @@ class Chain:
             if made is None:
                 made = contents()
             if self._create(lead, definition, events, made):
-                self._looking, self._end = False, events.end
+                self._check_exists, self._end = False, events.end
                 return None
-            self._looking = True
-        raise StoreConflictError(f"{self}{lead} exists, and then it does not")
+            self._check_exists = True
+        raise StoreConflictError(f"{self}{lead} keeps appearing and disappearing")
 
     def _contents(self, events: EventBatch) -> Contents:
         return contents_of(self.layout, events, own_lead=bool(self._store.metadata_limit))
 
     def _found(self, lead: str, definition: DefinitionRecord, first: Position) -> BatchRecord | None:
-        """The batch that exists under this name, if any. Raises `ForeignObjectError` where it is not ours."""
+        """Return the batch that exists under this name. Raises `ForeignObjectError` if it is not this stream's."""
         record = self._listing.find_record(lead)
         if record is None or record.belongs_to(definition, first):
             return record
@@ -270,15 +284,15 @@ class Chain:
             newest = self._listing.newest_definition()
             if newest is not None and newest.number > definition.number:
                 raise self._replaced(definition, newest)
-        raise ForeignObjectError(f"{self}{lead} belongs to another batch than that of {self.stream}")
+        raise ForeignObjectError(f"{self}{lead} does not belong to this batch of {self.stream}")
 
     def _create(self, lead: str, definition: DefinitionRecord, events: EventBatch, contents: Contents) -> bool:
-        """Write the batch; False where another owner has fixed its end before."""
+        """Write the batch; False if another owner has already fixed its end."""
         parts = tuple(PartRecord.of(part, events) for part, _ in contents)
-        self._refuse_twins(events, parts)
+        self._refuse_duplicates(events, parts)
         record = BatchRecord.of(definition, events, parts)
         if not self._store.metadata_limit:
-            self._refuse_strangers(lead, record)
+            self._refuse_foreign(lead, record)
             carried: Record = {}
             content: bytes | memoryview = record.dump()
             media_type = _JSON
@@ -294,19 +308,22 @@ class Chain:
         self._add([(part, content) for part, content in contents if part.path != lead], lead)
         return True
 
-    def _refuse_twins(self, events: EventBatch, parts: Sequence[PartRecord]) -> None:
-        """Two objects of a batch under one name: the second would be taken for written."""
+    def _refuse_duplicates(self, events: EventBatch, parts: Sequence[PartRecord]) -> None:
+        """Raise if two objects of a batch share a name: the second would be mistaken for written."""
         if len({part.path for part in parts}) < len(parts):
             raise begun_otherwise(events, "two objects under one name")
 
-    def _refuse_strangers(self, lead: str, record: BatchRecord) -> None:
-        """An object without a lead is not ours. Looks in this order, since another owner creates the lead first."""
+    def _refuse_foreign(self, lead: str, record: BatchRecord) -> None:
+        """Raise `ForeignObjectError` if an object exists without a lead.
+
+        Checks the objects before the lead, since another owner creates the lead first.
+        """
         present = [part.path for part in record.parts if self._store.head(part.path) is not None]
         if present and self._store.head(lead) is None:
-            raise ForeignObjectError(f"{self}{present[0]} exists, but no record of Rigatoni says what it is")
+            raise ForeignObjectError(f"{self}{present[0]} exists, but no Rigatoni record describes it")
 
     def _carried(self, record: BatchRecord) -> Record:
-        """The record as an object carries it. One that is too long is stored first, named by its content."""
+        """Return the metadata that carries the record. A record that is too long is stored first, named by its hash."""
         text = record.dump(compact=True)
         if len(text) <= self._store.metadata_limit:
             return {RECORD: text.decode("ascii")}
@@ -315,20 +332,20 @@ class Chain:
         return {RECORD_AT: path}
 
     def _complete(self, record: BatchRecord, lead: str, events: EventBatch) -> bool:
-        """Write those objects of a batch that an earlier attempt or run did not create; whether there were any."""
+        """Create the objects that an earlier attempt or run did not; return whether any were missing."""
         missing = self._listing.missing(record, lead, but=self._complete_parts)
-        self._listing.make_durable(record, lead)  # after looking: what is seen may have been put there a moment ago
+        self._listing.make_durable(record, lead)  # after the check: another owner may just have created it
         if missing:
             self._add(missing_contents(record, missing, events, self.layout), lead)
         return bool(missing)
 
     def _add(self, contents: Contents, lead: str) -> None:
-        """Create the objects of a batch whose lead exists. One that exists already is ours by its record."""
+        """Create the objects of a batch whose lead exists. An existing object must name this lead in its record."""
         carried = {LEAD: lead} if self._store.metadata_limit else {}
 
         def add(part: Part, content: bytes | memoryview) -> bool:
             if not self._store.create(part.path, content, media_type=self._media_type, record=carried):
-                self._listing.is_there(part.path, lead)
+                self._listing.exists(part.path, lead)
                 self._store.make_durable([part.path])
             self._complete_parts.add(part.path)
             return True
@@ -337,11 +354,11 @@ class Chain:
 
     @property
     def _media_type(self) -> str:
-        """Of the bytes as they are: no content encoding is set, so no reader decompresses what it will decompress."""
+        """The media type of the stored bytes. Setting a content encoding would make HTTP clients decompress them."""
         encoding = self.layout.serializer.content_encoding
         return f"application/{encoding}" if encoding else self.layout.serializer.media_type
 
-    # --- another owner's definition
+    # --- definitions of other owners
 
     def _is_closed(self, definition: DefinitionRecord) -> bool:
         return self._store.head(self._quiescence.mark(definition.number)) is not None
@@ -351,8 +368,8 @@ class Chain:
         if newest is not None and newest.number > definition.number:
             return self._replaced(definition, newest)
         return DefinitionSettlingError(
-            f"{self.stream}: another instance is changing its definition; nothing is written meanwhile",
-            remedy="Stop one of them. If no other instance is left, this one resumes by itself.",
+            f"{self.stream}: another instance is changing the definition; writing is paused until it has finished",
+            remedy="Stop one of the two instances. If only this one is left, it resumes by itself.",
         )
 
     def _replaced(self, mine: DefinitionRecord, newest: DefinitionRecord) -> DefinitionChangedError:
@@ -360,8 +377,8 @@ class Chain:
         after = self._listing.read_definition(mine.number + 1)
         if after is not None and self._end is not None and self._end.order > after.anchor.order:
             text += (
-                f"; a request of this instance arrived later than settle_time allows, so events up to cluster time "
-                f"{self._end.cluster_time} are there twice, in objects of definition {mine.number} from cluster time "
-                f"{after.anchor.cluster_time} on"
+                f"; a request of this instance took effect after settle_time had passed, so events from cluster time "
+                f"{after.anchor.cluster_time} to {self._end.cluster_time} are duplicated in objects of definition "
+                f"{mine.number}"
             )
         return DefinitionChangedError(text)

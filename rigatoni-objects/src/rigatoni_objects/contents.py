@@ -1,4 +1,4 @@
-"""What the objects of a batch contain: made from the batch, or what is missing of a batch that was begun before."""
+"""Serializes the objects of a batch: all of them, or those that an earlier run did not create."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,19 @@ from rigatoni_objects.file_layout import FileLayout, Part
 from rigatoni_objects.records import BatchRecord, PartRecord, begun_otherwise
 
 Contents = Sequence[tuple[Part, bytes | memoryview]]
-"""The objects of a batch, and what each contains."""
+"""The objects of a batch, each with its content."""
 
 
 def contents_of(layout: FileLayout, events: EventBatch, *, own_lead: bool) -> Contents:
-    """The objects of a batch. Raises `RejectedEventsError`.
+    """Serialize the objects of a batch.
 
-    With `own_lead`, a batch that can have one object only has that object even if it holds no event: it is the lead.
+    Args:
+        layout: Maps the batch to objects.
+        events: The batch.
+        own_lead: Whether a batch with one object is its own lead; that object exists even if it holds no events.
+
+    Raises:
+        RejectedEventsError: The serializer rejects events.
     """
     only = layout.only_path(events.first, events.stream) if own_lead else None
     parts = [Part(only, range(len(events)), events)] if only else layout.parts(events)
@@ -23,7 +29,7 @@ def contents_of(layout: FileLayout, events: EventBatch, *, own_lead: bool) -> Co
 
 
 def serialized(layout: FileLayout, parts: Sequence[Part]) -> list[bytes | memoryview]:
-    """The content of each object. Raises one `RejectedEventsError` for all, by index in the batch."""
+    """Serialize each object. Raises one `RejectedEventsError` for all of them, by index in the batch."""
     contents, rejected, remedy = [], dict[int, Exception](), ""
     for part in parts:
         try:
@@ -39,19 +45,18 @@ def serialized(layout: FileLayout, parts: Sequence[Part]) -> list[bytes | memory
 def missing_contents(
     record: BatchRecord, missing: Sequence[PartRecord], events: EventBatch, layout: FileLayout
 ) -> Contents:
-    """The objects of a batch that an earlier run did not create.
+    """Serialize the objects of a batch that an earlier run did not create.
 
     Raises:
-        RejectedEventsError: Events of these objects are rejected now; or, with a record of format 1, the batch still
-            holds the events that were rejected then.
-        ChainError: The batch lacks events that were written then, or its objects were to be written by another
-            serializer.
+        RejectedEventsError: The serializer rejects events of these objects, or the record has format 1 and the batch
+            still holds events that the earlier run rejected.
+        ChainError: The batch lacks events that the record lists, or the record was written with another serializer.
     """
     if not all(part.path.endswith(layout.serializer.suffix) for part in missing):
         raise begun_otherwise(events, f"files of another serializer than {layout.serializer.suffix}")
     counts_kept = record.format < 2
     if counts_kept and len(events) != record.events:
-        serialized(layout, layout.parts(events))  # names those that were rejected then, unless they are accepted now
+        serialized(layout, layout.parts(events))  # raises for those rejected then, unless they are accepted now
         raise begun_otherwise(events, "events rejected that are accepted now")
     parts = [part.taken_from(events, counts_kept=counts_kept) for part in missing]
     return list(zip(parts, serialized(layout, parts), strict=True))

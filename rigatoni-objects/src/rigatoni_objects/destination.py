@@ -1,4 +1,4 @@
-"""The base of destinations that store batches as immutable named objects: what they have in common."""
+"""The base class of destinations that store batches as immutable named objects."""
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -38,34 +38,34 @@ from rigatoni_objects.threads import Runner, Threads
 T = TypeVar("T")
 
 CONDITIONS = (
-    "the source's filter is deterministic: reading again yields the same events",
+    "the source's filter is deterministic: rereading yields the same events",
     "a clean stop before a server upgrade or before sharding a collection (resume tokens may change)",
 )
-"""What exactly once in effect depends on, whatever the store."""
+"""The conditions of exactly once in effect that hold for every store."""
 
 
 @attrs.define(kw_only=True)
 class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
-    """Writes each batch as one object, or one in each folder. See `rigatoni_objects.chain` for how.
+    """Writes each batch as one object, or as one object per folder; see `rigatoni_objects.chain`.
 
-    A subclass adds the options of its store, opens the store in `__aenter__`, and says in `store`, `quiescence` and
-    `where` what a stream's chain works with.
+    A subclass adds the options of its store, opens the store in `__aenter__`, and implements `store`, `quiescence` and
+    `where`.
     """
 
-    serializer: Annotated[Serializer, "What turns a batch into an object's content"]
+    serializer: Annotated[Serializer, "Serializes a batch into an object's content"]
     partition_by: Annotated[
         tuple[str, ...],
-        "Hive style folders, in this order: `namespace`; `month`, `day` or `hour` of the cluster time (UTC); "
+        "Hive-style folders, nested in this order: `namespace`; `month`, `day` or `hour` of the cluster time (UTC); "
         "`field:customer.country`, a field of the document",
     ] = attrs.field(default=(), converter=texts, validator=check_partitions)
     folder_template: Annotated[
-        str, "Folders of your own instead, such as `{database}/{collection}/{year}/{month}/{day}`"
+        str, "Custom folders instead of `partition_by`, such as `{database}/{collection}/{year}/{month}/{day}`"
     ] = attrs.field(default="", validator=check_partitions)
-    max_objects_per_batch: Annotated[int, "A batch ends where its events would need more objects than this"] = (
+    max_objects_per_batch: Annotated[int, "A batch ends before its events need more objects than this"] = (
         attrs.field(default=1000, validator=validators.ge(1))
     )
     layout: FileLayout = attrs.field(init=False, repr=False, eq=False)
-    """How batches become objects."""
+    """Maps batches to objects."""
     _chains: dict[str, Chain] = attrs.field(init=False, factory=dict, repr=False, eq=False)
     _runner: Runner = attrs.field(init=False, repr=False, eq=False)
     _prefetched: PrefetchPool[Contents] = attrs.field(init=False, repr=False, eq=False)
@@ -74,10 +74,10 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     carries_records: ClassVar[bool]
     """Whether the store's objects carry records (`ObjectStore.metadata_limit` is not 0)."""
     width: ClassVar[int] = 8
-    """How many objects of one batch are created side by side."""
+    """Objects of one batch that are created concurrently."""
 
     def __attrs_post_init__(self) -> None:
-        self.layout = FileLayout(  # raises ValueError for options that may not go together
+        self.layout = FileLayout(  # raises ValueError for conflicting options
             self.serializer, self.partition_by, self.folder_template, self.max_objects_per_batch
         )
         self.layout.check()
@@ -89,43 +89,43 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
 
     @abstractmethod
     def store(self, folder: str) -> ObjectStore:
-        """The objects below this folder (`<pipeline>/<stream>`, or only `<pipeline>`). Called on any thread."""
+        """Return the objects below this folder (`<pipeline>/<stream>`, or only `<pipeline>`). Called on any thread."""
 
     @abstractmethod
     def quiescence(self, stream: Stream) -> Quiescence:
-        """How an old definition of this stream is brought to rest."""
+        """Return the policy that closes old definitions of this stream."""
 
     @abstractmethod
     def where(self, folder: str) -> str:
-        """The folder as a person would find it, with a slash at its end."""
+        """Return the folder as shown in messages, with a trailing slash."""
 
     # --- the contract of destinations
 
     async def write_batch(self, events: EventBatch) -> Position | None:
-        """Write the batch durably, or return where it has to end."""
+        """Write the batch durably, or return the position at which it must end."""
         contents = self._prefetched.result(events)
         return await self._run(events.stream, lambda chain: chain.write(events, contents))
 
     def prepare(self, events: EventBatch) -> None:
-        """Serialize it."""
+        """Start serializing the batch."""
         self._prefetched.begin(events)
 
     def discard(self, stream: Stream) -> None:
-        """Forget what was serialized."""
+        """Drop the stream's prefetched batches."""
         self._prefetched.discard(stream)
 
     async def last_committed(self, stream: Stream) -> Position | None:
-        """The end of the newest complete batch; lists the stream's leads."""
+        """Return the end of the newest complete batch; lists the stream's leads."""
         return await self._run(stream, Chain.last_committed)
 
     async def recorded_identity(self, stream: Stream) -> Identity:
-        """What the definition in force says of the deployment."""
+        """Return the deployment that the definition in force records."""
         return await self._run(stream, Chain.recorded_identity)
 
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
-        """Decide where the stream resumes. Raises `DefinitionSettlingError` while an old definition settles."""
+        """Decide where the stream resumes. Raises `DefinitionSettlingError` until an old definition is quiescent."""
         resumed = await self._run(stream, lambda chain: chain.begin(definition, position, gap))
         chain = self._chains[stream.key]
         if chain.serializer_change and definition.layout_counts:
@@ -134,34 +134,34 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
         return resumed
 
     async def close_stream(self, stream: Stream) -> Position | None:
-        """Let no further batch of the stream begin. See `StreamCloser`."""
+        """Close the stream to further batches. See `StreamCloser`."""
         return await self._run(stream, Chain.close)
 
     def found_count(self, stream: Stream) -> int:
-        """How many events of this stream earlier runs had written. See `Destination`."""
+        """Return how many events of this stream earlier runs wrote. See `Destination`."""
         chain = self._chains.get(stream.key)
         return chain.found if chain is not None else 0
 
     def progress(self, stream: Stream) -> int:
-        """How many requests of this stream the store has answered."""
+        """Return how many of this stream's requests to the store have returned."""
         chain = self._chains.get(stream.key)
         return chain.progress if chain is not None else 0
 
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
-        """The documents of every object of the pipeline."""
+        """Yield the documents of every object of the pipeline."""
         store = self.store(Stream(pipeline, "*").key.rpartition("/")[0])
         return documents_of(partial(written, store), store.read, self.serializer)
 
     def split(self, events: EventBatch) -> int:
-        """Batches end where a time partition ends, and where they would have too many objects."""
+        """Return how many leading events fit into one time partition and `max_objects_per_batch`."""
         return self.layout.split(events)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """See `FileLayout.advice`."""
+        """Return recommendations about these settings; see `FileLayout.advice`."""
         return self.layout.advice(settings)
 
     async def close(self) -> None:
-        """End the threads; one that waits for the store is left behind and does not keep the process alive."""
+        """Stop the threads. A thread that waits for the store is abandoned and does not keep the process alive."""
         self._runner.close()
         self._chains.clear()
         self._prefetched.close()
@@ -169,7 +169,7 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     # --- inside
 
     def chain(self, stream: Stream, each: Each = one_by_one) -> Chain:
-        """A chain of this stream, as this destination uses one: its calls block."""
+        """Return a chain of this stream, as this destination uses it. Its calls block."""
         return Chain(self.store(stream.key), stream, self.layout, self.quiescence(stream), self.where(stream.key), each)
 
     def _contents(self, events: EventBatch) -> Contents:

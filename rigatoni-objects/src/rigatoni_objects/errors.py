@@ -1,11 +1,11 @@
-"""What can go wrong with a stream's chain of batches, whatever the store.
+"""The errors of a stream's chain of batches, common to all stores.
 
 DestinationError
   MissingDefinitionError     objects exist without the record that defines them
-  UnfinishedBatchError       an old definition's last batch must be completed first (transient)
-  KeyTooLongError            the layout may make keys that the store does not take
-  DefinitionSettlingError    requests of the old definition may still be under way (transient)
-  StoreConflictError         others were quicker again and again (transient)
+  UnfinishedBatchError       the last batch of an old definition is incomplete (transient)
+  KeyTooLongError            the layout can produce keys that are too long for the store
+  DefinitionSettlingError    requests under the old definition may still take effect (transient)
+  StoreConflictError         other owners repeatedly won the race for an object (transient)
 """
 
 from rigatoni_core.api.errors import DestinationError, Transient
@@ -22,8 +22,8 @@ class MissingDefinitionError(DestinationError):
 class UnfinishedBatchError(DestinationError, Transient):
     id = "objects-unfinished-batch"
     default_remedy = (
-        "It is retried, since an instance with the old configuration may be about to complete the batch. If none is "
-        "left, run once with the old configuration: it completes the batch and stops."
+        "Wait: the worker retries, and an instance with the old configuration may complete the batch. If none is "
+        "running, run once with the old configuration: it completes the batch and stops."
     )
 
 
@@ -34,9 +34,9 @@ class KeyTooLongError(DestinationError):
 
 class DefinitionSettlingError(DestinationError, Transient):
     id = "objects-definition-settling"
-    default_remedy = "It is retried by itself. Set settle_time lower only where requests end sooner than that."
+    default_remedy = "Wait: the worker retries. Lower settle_time only if requests always end sooner than that."
 
 
 class StoreConflictError(DestinationError, Transient):
     id = "objects-conflict"
-    default_remedy = "It is retried by itself. If it lasts, look for another program that writes below this prefix."
+    default_remedy = "Wait: the worker retries. If the error persists, look for another program that writes to this folder."

@@ -1,6 +1,6 @@
-"""Names and partitions of the files or objects of a stream: for every destination that writes such.
+"""Names and partitions of a stream's files or objects.
 
-They come from the events, never from a clock.
+They derive from the events alone, never from a clock.
 """
 
 from bisect import bisect_left
@@ -21,12 +21,12 @@ from rigatoni_objects.path_template import PathTemplate, Place, field_value, pyt
 from rigatoni_objects.spelling import Spelling
 
 NOWHERE = Position(ResumeToken(""), "")
-"""A position to measure names with."""
+"""A position for computing the length of names."""
 
 
 @attrs.frozen
 class Part:
-    """The events of one file: where it goes, and which of the batch's events they are."""
+    """The events of one file: its path, and which of the batch's events it holds."""
 
     path: str
     indices: Sequence[int]
@@ -34,7 +34,7 @@ class Part:
 
     @classmethod
     def of(cls, path: str, indices: Sequence[int], events: EventBatch) -> Self:
-        """The events at these indices of a batch, which are ascending: events keep their order within a file."""
+        """Return the part with the events at these indices, which ascend: events keep their order in a file."""
         assert all(before < after for before, after in pairwise(indices)), "indices of a part are ascending"
         if len(indices) == len(events):
             return cls(path, indices, events)
@@ -43,9 +43,15 @@ class Part:
 
 @attrs.frozen
 class FileLayout:
-    """How a stream's batches become files.
+    """Maps a stream's batches to files.
 
-    `folds_case` says that the store takes names for equal that differ only by case or by Unicode normalization.
+    Attributes:
+        serializer: Serializes each file.
+        partition_by: Named partitions; see `rigatoni_objects.path_template`.
+        folder_template: A folder template instead of `partition_by`.
+        max_objects: Files of one batch at most.
+        folds_case: Whether the store treats names as equal that differ only by case or Unicode normalization.
+        spelling: How values are spelled in folder names.
     """
 
     serializer: Serializer
@@ -63,39 +69,41 @@ class FileLayout:
     )
 
     def described(self) -> dict[str, Any]:
-        """What shapes the files, in plain JSON values: another description is another definition of the stream."""
+        """Return all that shapes the files, as plain JSON values. If it changes, the stream gets a new definition."""
         return self._described(component_name, defaults=True)
 
     def matches(self, record: Mapping[str, Any]) -> bool:
-        """Whether a recorded description means this layout.
+        """Return whether a recorded description means this layout.
 
-        An option that the record does not name had its default then: the option is newer than the record. A record
-        that names no spelling means the spelling of version 0.1.0, which also recorded classes by their paths.
+        An option that the record does not name is newer than the record and had its default value. A record without a
+        spelling means that of version 0.1.0, which also recorded classes by their Python paths.
         """
         it, naming = self.as_recorded(record), self._naming(record)
         return _means(record, it._described(naming, defaults=True), it._described(naming, defaults=False))
 
     def as_recorded(self, record: Mapping[str, Any]) -> Self:
-        """This layout with the spelling of a recorded one: a definition that is continued keeps its own."""
+        """Return this layout with the recorded spelling: a definition keeps its spelling when it resumes."""
         recorded = record.get("spelling", "percent")
         if self.folds_case or recorded == self.spelling or recorded not in ("hive", "percent"):
             return self
         return attrs.evolve(self, spelling=recorded)
 
     def serializer_change(self, record: Mapping[str, Any]) -> str:
-        """How the serializer differs from that of a recorded layout, in words; empty if it does not."""
+        """Describe how the serializer differs from that of a recorded layout; empty if it does not."""
         old = record.get("serializer", {})
         new = self._described(self._naming(record), defaults=True)["serializer"]
         changed = {key: (old[key], new[key]) for key in new if key in old and old[key] != new[key]}
         if not changed:
             return ""
-        words = ", ".join(f"{key} was {then!r} and is {now!r}" for key, (then, now) in changed.items())
-        return f"the serializer's {words}: earlier files stay as they are, and readers may not take both for one table"
+        words = ", ".join(f"{key} changed from {then!r} to {now!r}" for key, (then, now) in changed.items())
+        return f"the serializer's {words}: existing files stay unchanged, and readers may not accept both as one table"
 
     def advice(self, settings: Settings, least: float = 1.0) -> tuple[str, ...]:
-        """What is unwise about these settings where each batch becomes a file or an object.
+        """Return recommendations about settings that produce too many small files, and those of the serializer.
 
-        Batches that may wait for `least` seconds are no reason to speak up. The serializer's own advice is included.
+        Args:
+            settings: The settings.
+            least: The `batch_timeout` in seconds from which on no recommendation is made.
         """
         own = tuple(self.serializer.advice(settings)) if isinstance(self.serializer, ConfigLinter) else ()
         if settings.batch_timeout >= least:
@@ -103,16 +111,16 @@ class FileLayout:
         files = 86_400 / settings.batch_timeout
         return (
             *own,
-            f"batch_timeout = {settings.batch_timeout:g} makes up to {files:,.0f} small files per stream and day; "
-            "readers prefer fewer and larger ones: 5 or 60 seconds",
+            f"batch_timeout = {settings.batch_timeout:g} produces up to {files:,.0f} small files per stream and day; "
+            "set it to 5 or 60 s: readers are faster with fewer, larger files",
         )
 
     def check(self) -> None:
-        """Refuse names of partitions that readers mistake. Raises ValueError; see `check_names`."""
+        """Refuse ambiguous partition names. Raises ValueError; see `check_names`."""
         check_names(self._folders, self.partition_by, self.serializer.columns, self.serializer.suffix)
 
     def _naming(self, record: Mapping[str, Any]) -> Callable[[type[Any]], str]:
-        """What this record calls the class of a component, if it means this serializer."""
+        """Return the function that names component classes as this record does."""
         by_path = record.get("serializer", {}).get("type") == class_path(type(self.serializer))
         return class_path if by_path else component_name
 
@@ -130,10 +138,10 @@ class FileLayout:
         return record
 
     def split(self, events: EventBatch) -> int:
-        """How many leading events lie in one time partition, and in `max_objects` objects at most.
+        """Return how many leading events fit into one time partition and `max_objects` objects.
 
-        Looks at two positions where all lie in one partition, and at the events only where they decide about their
-        folders and are more than `max_objects`.
+        Compares two positions if all events lie in one partition. Reads events only if they determine their folders
+        and there are more than `max_objects` of them.
         """
         return self._split_by_objects(events, self._split_by_time(events))
 
@@ -160,41 +168,41 @@ class FileLayout:
         return max(1, bisect_left(range(len(events)), True, key=is_later))
 
     def is_split(self, stream: Stream) -> bool:
-        """Whether the events decide about their folders, so that a batch may have several files."""
+        """Return whether events determine their folders, so that a batch may have several files."""
         return bool(self._folders.fields) or (self._folders.by_namespace and only_collection(stream) is None)
 
     def only_path(self, first: Position, stream: Stream) -> str | None:
-        """The path of a batch's only file; None where the events decide about their folders, so that it may have more.
+        """Return the path of a batch's only file; None if the batch may have several files.
 
-        Holds for every batch that `split` has limited.
+        Valid for every batch that `split` has limited.
         """
         if self.is_split(stream):
             return None
         return f"{self.only_folder(first.cluster_time, stream)}{stem(first)}{self.serializer.suffix}"
 
     def only_folder(self, time: Timestamp | None, stream: Stream) -> str:
-        """The folder of a batch's only file, where the layout is not split for this stream."""
+        """Return the folder of a batch's only file; for streams that are not split (`is_split`)."""
         return self._folders.folder(Place(time, only_collection(stream)))
 
     @property
     def sorts_by_time(self) -> bool:
-        """Whether the paths of a stream's only files sort as the files' cluster times do."""
+        """Whether paths of unsplit batches sort by cluster time."""
         return self._folders.sorts_by_time
 
     @property
     def longest_path(self) -> int:
-        """No path has more bytes of UTF-8."""
+        """The length of the longest possible path in bytes of UTF-8."""
         return self._folders.longest + len(f"{stem(NOWHERE)}{self.serializer.suffix}")
 
     def parts(self, events: EventBatch) -> list[Part]:
-        """The batch's files, in the order of their first events."""
+        """Return the batch's files, in the order of their first events."""
         if not len(events):
             return []
         name = f"{stem(events.first)}{self.serializer.suffix}"
         return [Part.of(f"{folder}{name}", indices, events) for folder, indices in self._grouped(events).items()]
 
     def _grouped(self, events: EventBatch) -> dict[str, Sequence[int]]:
-        """Folder (with a slash at its end, or nothing) -> the indices of its events."""
+        """Map each folder (empty, or with a trailing slash) to the indices of its events."""
         groups: dict[str, list[int]] = {}
         collection = only_collection(events.stream)
         by_event = self.is_split(events.stream)
@@ -230,14 +238,14 @@ class FileLayout:
             return ()
         try:
             event = events[index]
-        except ValueError:  # bytes that can not be read: the serializer is the one to reject them
+        except ValueError:  # an event that cannot be decoded: the serializer rejects it
             return (None,) * len(self._folders.fields)
         text = events.decoder.scalar_text if self.spelling == "hive" else python_text
         return tuple(field_value(event, path, text) for path in self._folders.fields)
 
 
 def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
-    """Validator of a component's option `partition_by` or `folder_template`."""
+    """Validate a component's option `partition_by` or `folder_template`. Raises ValueError."""
     if attribute.name == "folder_template":
         PathTemplate.of((), value)
     else:
@@ -245,24 +253,24 @@ def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value:
 
 
 def stem(first: Position) -> str:
-    """The name of a batch, made of its first event: sorting names sorts batches in stream order."""
+    """Return the name of a batch, derived from its first event. Names sort in stream order."""
     time = first.cluster_time or Timestamp(0, 0)
     return f"{time.seconds:010}.{time.increment:010}-{first.ordinal:08}-{token_hash(first.resume_token)}"
 
 
 def day(first: Position) -> str:
-    """The day of a batch's first event: record folders stay small, however long a pipeline runs."""
+    """Return the day of a batch's first event, which keeps folders of records small."""
     return datetime.fromtimestamp(first.cluster_time.seconds if first.cluster_time else 0, UTC).strftime("%Y-%m-%d")
 
 
 def only_collection(stream: Stream) -> Namespace | None:
-    """The collection, where the stream is one: all its events belong there, `invalidate` (without namespace) too."""
+    """Return the stream's collection if it has exactly one, to which all its events belong, even `invalidate`."""
     database, dot, collection = stream.name.partition(".")
     return Namespace(database, collection) if dot and "*" not in stream.name else None
 
 
 def _means(record: Any, full: Any, short: Any) -> bool:
-    """Whether `record` says what `full` does; what it leaves out must be at its default, so not in `short` either."""
+    """Return whether `record` equals `full`. Keys that it lacks must have defaults, so they are not in `short`."""
     if isinstance(record, Mapping) and isinstance(full, Mapping):
         return record.keys() <= full.keys() and all(
             _means(record[key], value, short.get(key, value)) if key in record else key not in short

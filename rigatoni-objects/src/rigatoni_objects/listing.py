@@ -1,4 +1,4 @@
-"""What a store holds of one stream: definitions, leads and parts, as their records say. Only reads."""
+"""Reads a stream's definitions, leads and objects from a store. Never writes."""
 
 import heapq
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,24 +26,24 @@ from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
 from rigatoni_objects.store import ObjectStore, Record
 
 RECORD, RECORD_AT, LEAD = "record", "record_at", "lead"
-"""What objects carry: a lead its record, or the path of its record; a part the path of its lead."""
+"""Metadata names: a lead carries its record or the record's path; every other object carries the path of its lead."""
 
 PAGE = 1000
-"""Keys that are asked for at once; S3 returns no more (S3 API, ListObjectsV2)."""
+"""Keys per listing request; S3 returns no more (S3 API, ListObjectsV2)."""
 
 Each = Callable[[Sequence[Callable[[], bool]]], Sequence[bool]]
-"""Makes several calls, perhaps side by side; returns all results, or raises one of the errors once all have ended."""
+"""Makes several calls, perhaps concurrently. Returns all results, or raises one of the errors once all have ended."""
 
 _END = 1 << 32
-"""Seconds after every cluster time: a BSON timestamp has 32 bits of them."""
+"""The second after every cluster time: BSON timestamps count seconds in 32 bits."""
 
 
 @attrs.frozen
 class Leads:
-    """A definition's leads, found newest first: in O(log n) requests where their names sort by time.
+    """A definition's leads, newest first; found in O(log n) requests if their names sort by time.
 
-    `lower(seconds)` is a name that sorts before the leads of this second and after all earlier ones; None where the
-    names do not sort by time, or the store has no order: then everything is listed.
+    `lower(seconds)` returns a name that sorts before the leads of this second and after all earlier leads. It is None
+    if names do not sort by time or the store is unordered; then everything is listed.
     """
 
     store: ObjectStore
@@ -53,7 +53,7 @@ class Leads:
     lower: Callable[[int], str] | None
 
     def newest_first(self) -> Iterator[str]:
-        """The paths of all leads."""
+        """Yield the paths of all leads."""
         if self.lower is None:
             yield from self._newest_of_all()
             return
@@ -68,20 +68,20 @@ class Leads:
             leads = list(takewhile(lambda path: path < upper, self._from(low)))  # noqa: B023 (used at once)
 
     def _newest_page(self, first: int) -> tuple[int, list[str]]:
-        """The newest leads, oldest first, at most about a page of them; and the second from which on they are all."""
+        """Return a second, and all leads from it on, oldest first: about a page of the newest ones."""
         assert self.lower is not None
         low, high, (leads, complete) = first, _END, self._page(self.lower(first))
         while not complete and high - low > 1:
             middle = (low + high) // 2
-            behind, all_there = self._page(self.lower(middle))
-            if behind:
-                low, leads, complete = middle, behind, all_there
+            later, is_last = self._page(self.lower(middle))
+            if later:
+                low, leads, complete = middle, later, is_last
             else:
                 high = middle
         return low, leads if complete else list(self._from(low))
 
     def _from(self, second: int) -> Iterator[str]:
-        """All leads from this second on, oldest first."""
+        """Yield all leads from this second on, oldest first."""
         assert self.lower is not None
         after, complete = self.lower(second), False
         while not complete:
@@ -90,7 +90,7 @@ class Leads:
             after = leads[-1] if leads else after
 
     def _page(self, after: str) -> tuple[list[str], bool]:
-        """The next leads after this name, at least one if there is one; and whether there are no more."""
+        """Return the next leads after this name, at least one if any exists, and whether they are the last."""
         assert self.lower is not None
         last = self.lower(_END - 1)
         while True:
@@ -102,7 +102,7 @@ class Leads:
             after = keys[-1]
 
     def _newest_of_all(self) -> Iterator[str]:
-        """The newest leads of a listing of everything, without keeping all names in memory."""
+        """Yield the newest leads of a full listing, without keeping all names in memory."""
         named = ((match[1], path) for path in self._everything() if (match := STEM.search(path)))
         yield from (path for _, path in heapq.nlargest(64, named))
 
@@ -115,7 +115,7 @@ class Leads:
 
 
 def all_keys(store: ObjectStore, prefix: str) -> Iterator[str]:
-    """Every key with this prefix, page by page."""
+    """Yield every key with this prefix, page by page."""
     after = ""
     while True:
         keys = store.keys(prefix, after=after, limit=PAGE)
@@ -127,7 +127,7 @@ def all_keys(store: ObjectStore, prefix: str) -> Iterator[str]:
 
 @attrs.frozen
 class Unfinished:
-    """A batch that lacks objects, and the path of its lead."""
+    """An incomplete batch, and the path of its lead."""
 
     lead: str
     record: BatchRecord
@@ -135,7 +135,7 @@ class Unfinished:
 
 
 class Listing:
-    """One stream's objects. Paths are relative to the stream's folder, which `store` is about; `where` names it."""
+    """One stream's objects. Paths are relative to the stream's folder, the root of `store` (`where` in messages)."""
 
     def __init__(self, store: ObjectStore, stream: Stream, where: str, each: Each) -> None:
         self.stream = stream
@@ -149,19 +149,19 @@ class Listing:
     # --- definitions
 
     def newest_definition(self) -> DefinitionRecord | None:
-        """The definition with the greatest number; None where the stream never wrote.
+        """Return the definition with the highest number; None for a fresh stream.
 
         Raises:
-            MissingDefinitionError: There is none, but the stream's objects exist.
-            ForeignObjectError: The record is damaged, or another stream's.
+            MissingDefinitionError: No definition exists, but objects of the stream do.
+            ForeignObjectError: The record is damaged, or belongs to another stream.
         """
         numbers = self._numbers()
         if not numbers and (orphan := self._orphan()) is not None:
             numbers = self._numbers()  # a concurrent start creates its definition before its objects
             if not numbers:
                 raise MissingDefinitionError(
-                    f"{self} holds objects of {self.stream}, such as {orphan}, but no record {DEFINITIONS}N.json that "
-                    "says where they begin"
+                    f"{self} holds objects of {self.stream}, such as {orphan}, but the record {DEFINITIONS}N.json "
+                    "that defines them is missing"
                 )
         if not numbers:
             return None
@@ -171,6 +171,7 @@ class Listing:
         return record
 
     def read_definition(self, number: int) -> DefinitionRecord | None:
+        """Return this definition; None if it does not exist. Raises `ForeignObjectError` if it is another stream's."""
         path = definition_path(number)
         if (content := self.store.read(path)) is None:
             return None
@@ -180,17 +181,17 @@ class Listing:
         return record
 
     def _numbers(self) -> list[int]:
-        """The numbers of all definitions."""
+        """Return the numbers of all definitions."""
         names = (key.removeprefix(DEFINITIONS).removesuffix(".json") for key in all_keys(self.store, DEFINITIONS))
         return [int(name) for name in names if name.isdecimal()]
 
     def _orphan(self) -> str | None:
-        """An object of the stream, if there is one: without a definition, beginning at now would skip changes."""
+        """Return any object of the stream: a stream without a definition that starts fresh would skip changes."""
         own = next(iter(self.store.keys(OWN, limit=1)), None)
         return own or next((key for key in all_keys(self.store, "") if STEM.search(key)), None)
 
     def refuse_later(self, definition: DefinitionRecord) -> None:
-        """Raise `MissingDefinitionError` where there are leads of a definition after this one, but no such record."""
+        """Raise `MissingDefinitionError` if leads of a later definition exist, but its record does not."""
         folder = after = LEADS if self.store.metadata_limit else BATCHES
         while keys := self.store.keys(folder, after=after, limit=1):
             number = keys[0].removeprefix(folder).partition("/")[0]
@@ -201,24 +202,24 @@ class Listing:
                 return
 
     def _refuse_undefined(self, path: str, number: int) -> None:
-        """Raise `MissingDefinitionError` unless this definition exists, perhaps since a moment ago."""
+        """Raise `MissingDefinitionError` unless this definition exists; it may just have been created."""
         if self.store.head(definition_path(number)) is None:
             raise MissingDefinitionError(
-                f"{self}{path} is of definition {number}, but its record {definition_path(number)} is gone"
+                f"{self}{path} belongs to definition {number}, but its record {definition_path(number)} is missing"
             )
 
     # --- batches
 
     def lead(self, definition: DefinitionRecord, layout: FileLayout, first: Position) -> str:
-        """Where the lead of the batch is that begins with this position: it follows from the position alone."""
+        """Return the path of a batch's lead, which follows from the batch's first position alone."""
         if not self.store.metadata_limit:
             return batch_path(definition.number, first)
         return layout.only_path(first, self.stream) or lead_path(definition.number, first)
 
     def tail(self, definition: DefinitionRecord) -> tuple[Position, Unfinished | None]:
-        """Where the definition's complete batches end, durably; and the incomplete batch after them, if there is one.
+        """Return where the definition's complete batches end, durably, and the incomplete batch after them, if any.
 
-        Only the newest can be incomplete: nobody begins a batch before the one before it is complete.
+        Only the newest batch can be incomplete: a batch starts only once the previous one is complete.
         """
         newest_first = self._batches(definition)
         newest = next(newest_first, None)
@@ -234,11 +235,11 @@ class Listing:
         return end, Unfinished(lead, record, tuple(missing))
 
     def _batches(self, definition: DefinitionRecord) -> Iterator[tuple[str, BatchRecord]]:
-        """The batches of a definition with the paths of their leads, newest first."""
+        """Yield the batches of a definition with the paths of their leads, newest first."""
         for path in self._leads(definition).newest_first():
             carried = self.store.head(path)
             if carried is None or LEAD in carried:
-                continue  # a part of another definition's batch
+                continue  # an object of another definition's batch
             record = self.read_record(path, carried)
             if record.definition > definition.number:
                 self._refuse_undefined(path, record.definition)
@@ -246,7 +247,7 @@ class Listing:
                 yield path, record
 
     def _leads(self, definition: DefinitionRecord) -> Leads:
-        # What is named before the anchor belongs to older definitions.
+        # Names before the anchor belong to older definitions.
         since, number = stem(definition.anchor).rpartition("-")[0], definition.number
 
         def anywhere(path: str, stem_: str, seconds: int) -> bool:
@@ -274,43 +275,44 @@ class Listing:
         return lower if self.store.ordered else None
 
     def missing(self, record: BatchRecord, lead: str, *, but: Collection[str] = ()) -> list[PartRecord]:
-        """Those objects of the batch that do not exist; `but` are known to exist.
+        """Return the objects of the batch that do not exist; those in `but` are known to exist.
 
-        Raises `ForeignObjectError` where another object has such a name.
+        Raises `ForeignObjectError` if an object with such a name belongs to another batch.
         """
         parts = [part for part in record.parts if part.path != lead and part.path not in but]
-        there = self._each([lambda path=part.path: self.is_there(path, lead) for part in parts])  # type: ignore[misc]
-        return [part for part, is_there in zip(parts, there, strict=True) if not is_there]
+        present = self._each([lambda path=part.path: self.exists(path, lead) for part in parts])  # type: ignore[misc]
+        return [part for part, exists in zip(parts, present, strict=True) if not exists]
 
-    def is_there(self, path: str, lead: str) -> bool:
-        """Whether this part of the batch exists; it is ours by its record, or by its lead's where parts carry none."""
+    def exists(self, path: str, lead: str) -> bool:
+        """Return whether this object of the batch exists. Raises `ForeignObjectError` if it names another lead."""
         carried = self.store.head(path)
         if carried is not None and self.store.metadata_limit and carried.get(LEAD) != lead:
             raise ForeignObjectError(f"{self}{path} does not belong to the batch {lead}")
         return carried is not None
 
     def make_durable(self, record: BatchRecord, lead: str) -> None:
-        """Make a batch durable that another process may have left right before it did so."""
+        """Make a batch durable that another process may have abandoned before doing so."""
         self.store.make_durable([lead, *(part.path for part in record.parts)])
 
     def find_record(self, lead: str) -> BatchRecord | None:
-        """What the lead says; None where there is none. Raises `ForeignObjectError` where it is not ours."""
+        """Return the lead's record; None if the lead does not exist. Raises `ForeignObjectError` if it has none."""
         carried = self.store.head(lead)
         return self.read_record(lead, carried) if carried is not None else None
 
     def read_record(self, lead: str, carried: Record) -> BatchRecord:
+        """Return the record of a lead with this metadata. Raises `ForeignObjectError` if it has none."""
         content: str | bytes | None = carried.get(RECORD)
         if not self.store.metadata_limit:
             content = self.store.read(lead)
         elif content is None and (path := carried.get(RECORD_AT)):
             content = self.store.read(path)
         if content is None:
-            raise ForeignObjectError(f"{self}{lead} carries no record of Rigatoni")
+            raise ForeignObjectError(f"{self}{lead} carries no Rigatoni record")
         return BatchRecord.parse(content, f"{self}{lead}")
 
 
 def recorded_layout(definition: DefinitionRecord) -> FileLayout:
-    """A layout with the folders that the definition had."""
+    """Return a layout with the folders of a recorded definition."""
     layout = definition.layout
     partition_by, template = tuple(layout.get("partition_by", ())), str(layout.get("folder_template", ""))
     folds_case = bool(layout.get("folds_case"))

@@ -1,10 +1,10 @@
-"""The folders of a layout: levels of fixed text and named parts, filled in from what an event is about.
+"""The folders of a layout: levels of fixed text and named parts, filled in from an event.
 
     database={database}/collection={collection}/date={date}
 
 Parts: `{database}` and `{collection}`, `{field:customer.country}` (a field of the document), and of the cluster time in
-UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values never leave their level:
-see `rigatoni_objects.spelling`.
+UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values are escaped, so that they never
+add levels: see `rigatoni_objects.spelling`.
 """
 
 import re
@@ -25,7 +25,7 @@ PARTITIONS: Mapping[str, str] = {
     "day": "date={date}",
     "hour": "date={date}/hour={hour}",
 }
-"""The named partitions and their Hive style folders; `field:PATH` is one, too."""
+"""The named partitions and their Hive-style folders; `field:PATH` is another partition."""
 
 _TIMES = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "date": "%Y-%m-%d"}
 _UNITS = ("%Y", "%Y%m", "%Y%m%d", "%Y%m%d%H")
@@ -35,7 +35,7 @@ _LEVEL = re.compile(r"[A-Za-z0-9=+@.,%-][A-Za-z0-9=+@.,%_-]*")
 
 @attrs.frozen
 class Place:
-    """What decides about an event's folder. `fields` are the values of the named fields, as texts or None."""
+    """What determines an event's folder. `fields` are the values of the named fields, as texts or None."""
 
     time: Timestamp | None
     namespace: Namespace | None
@@ -44,16 +44,16 @@ class Place:
 
 @attrs.frozen
 class PathTemplate:
-    """A template that was read: each level is a sequence of fixed text and the name of the part behind it."""
+    """A parsed template: each level is a sequence of fixed text and the name of the part that follows it."""
 
     levels: tuple[tuple[tuple[str, str], ...], ...]
     spelling: Spelling = HIVE
 
     @classmethod
     def of(cls, partition_by: Sequence[str], template: str, spelling: Spelling = HIVE) -> "PathTemplate":
-        """Read either; raises ValueError that says what is wrong, and where both are given."""
+        """Parse one of the two options. Raises ValueError if it is invalid, or if both are set."""
         if partition_by and template:
-            raise ValueError("folder_template takes the place of partition_by: set one of them")
+            raise ValueError("folder_template replaces partition_by: set one of them")
         if template:
             levels = list(_levels(template))
         else:
@@ -63,18 +63,20 @@ class PathTemplate:
         return cls(tuple(levels), spelling).checked()
 
     def checked(self) -> Self:
-        """The template itself; raises ValueError where its folders mix times."""
+        """Return the template itself. Raises ValueError if one of its folders would mix times."""
         names = [name for level in self.levels for _, name in level]
         for coarse, fine in (("year", "month"), ("month", "day")):
             if fine in names and coarse not in names:
-                raise ValueError(f"{{{fine}}} needs {{{coarse}}} beside it: else one folder mixes them")
+                raise ValueError(
+                    f"folder_template has {{{fine}}} without {{{coarse}}}: add it, or one folder mixes several of them"
+                )
         if "hour" in names and not {"date", "day"} & set(names):
-            raise ValueError("{hour} needs {date} beside it: else one folder mixes days")
+            raise ValueError("folder_template has {hour} without {date}: add it, or one folder mixes several days")
         return self
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The paths of the document's fields that are asked for."""
+        """The paths of the document's fields in the template."""
         return tuple(name[6:] for level in self.levels for _, name in level if name.startswith("field:"))
 
     @property
@@ -83,14 +85,14 @@ class PathTemplate:
 
     @property
     def has_values(self) -> bool:
-        """Whether names of folders hold values, so that their spelling matters."""
+        """Whether folder names contain values, so that the spelling matters."""
         return bool(self.fields) or self.by_namespace
 
     @property
     def partitions(self) -> Sequence[tuple[str, str]]:
-        """The partitions that readers see, `name=value`: each name as they read it, and which part is its value.
+        """The partitions that readers see, `name=value`: each unescaped name, and the part that is its value.
 
-        The part is empty where the value is fixed text, or is made of several parts.
+        The part is empty if the value is fixed text or consists of several parts.
         """
         found = []
         for level in self.levels:
@@ -103,7 +105,7 @@ class PathTemplate:
     @property
     def sorts_by_time(self) -> bool:
         """Whether folders of later times sort after those of earlier ones, all else being equal."""
-        known = -1  # the finest unit that the folders so far tell
+        known = -1  # the finest unit of the folders so far
         for name in (name for level in self.levels for _, name in level if name in _FINEST):
             if name != "date" and _FINEST[name] > known + 1:
                 return False
@@ -111,12 +113,12 @@ class PathTemplate:
         return True
 
     def unit(self, time: Timestamp | None) -> str:
-        """Equal for times that share their folders, and never the same again once it has changed."""
+        """Return a text that is equal for times with the same folders, and never recurs once time has moved on."""
         finest = max((_FINEST.get(name, -1) for level in self.levels for _, name in level), default=-1)
         return "" if time is None or finest < 0 else _format(time, _UNITS[finest])
 
     def folder(self, place: Place) -> str:
-        """The folder of this place, with a slash at its end; empty where the template has no level."""
+        """Return the folder of this place, with a trailing slash; empty if the template has no levels."""
         fields = iter(place.fields)
         return "".join(f"{self._text(level, place, fields)}/" for level in self.levels)
 
@@ -142,9 +144,9 @@ class PathTemplate:
 
 
 def field_value(event: ChangeEvent, path: str, text: Callable[[Any], str | None]) -> str | None:
-    """A field as text: of the document, else of the document key (deletes have only that), else of the before-image.
+    """Return a field as text: from the document, else the document key (for deletes), else the pre-image.
 
-    None where it is absent, null, a document or an array. `text` returns the text of a value, None for a document or an
+    None if it is absent, null, a document or an array. `text` returns the text of a value, None for a document or an
     array; see `Decoder.scalar_text`.
     """
     for document in (event.full_document, event.document_key, event.full_document_before_change):
@@ -155,7 +157,7 @@ def field_value(event: ChangeEvent, path: str, text: Callable[[Any], str | None]
 
 
 def python_text(value: Any) -> str | None:
-    """A value as version 0.1.0 wrote it, for its spelling only: what Python makes of it."""
+    """Return a value as version 0.1.0 wrote it: Python's `str`. Used with its spelling only."""
     if isinstance(value, (Mapping, list, tuple)):
         return None
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -173,7 +175,7 @@ def _lookup(document: Mapping[str, Any], path: str) -> Any:
 
 
 def _hive(unit: str, spelling: Spelling) -> Iterator[tuple[tuple[str, str], ...]]:
-    """The levels of a partition."""
+    """Yield the levels of a partition."""
     if unit in PARTITIONS:
         yield from _levels(PARTITIONS[unit])
         return
@@ -192,7 +194,7 @@ def _level(text: str) -> tuple[tuple[str, str], ...]:
     try:
         parsed = list(string.Formatter().parse(text))
     except ValueError as error:
-        raise ValueError(f"folder_template: {text!r} can not be read: {error}") from None
+        raise ValueError(f"folder_template: {text!r} cannot be parsed: {error}") from None
     for literal, name, path, conversion in parsed:
         if name is None:
             name, path = "", ""
@@ -205,8 +207,8 @@ def _level(text: str) -> tuple[tuple[str, str], ...]:
     shape = "".join(literal + ("x" if name else "") for literal, name in parts)
     if not _LEVEL.fullmatch(shape) or set(shape) <= {"."} or shape.startswith("."):
         raise ValueError(
-            f"folder_template can not have the level {text!r}: a level is not empty, begins with neither _ nor a dot, "
-            "and its fixed text has letters, digits and = + @ . , % _ -"
+            f"folder_template has the invalid level {text!r}: a level must not be empty or start with _ or a dot, "
+            "and its fixed text may have letters, digits and = + @ . , % _ -"
         )
     return tuple(parts)
 

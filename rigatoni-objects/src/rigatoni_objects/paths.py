@@ -1,10 +1,10 @@
-"""Where the records of a stream's chain are, relative to the stream's folder.
+"""Paths of the records of a stream's chain, relative to the stream's folder.
 
-_rigatoni/definition-N.json             what defines the batches of number N, and the position before the first
-_rigatoni/closing-N.json                from now on no batch of number N may begin
-_rigatoni/leads/N/<stem>                leads of batches that may have several objects, where objects carry records
-_rigatoni/batches/N/<day>/<stem>.json   leads, where objects cannot carry records: the record is their content
-_rigatoni/records/<sha256>.json         records that are too long for an object to carry
+_rigatoni/definition-N.json             the definition of the batches of number N, and the position before the first
+_rigatoni/closing-N.json                closes definition N to new batches
+_rigatoni/leads/N/<stem>                leads of batches that may have several objects, if objects carry records
+_rigatoni/batches/N/<day>/<stem>.json   leads if objects cannot carry records: the record is their content
+_rigatoni/records/<sha256>.json         records that are too long for an object's metadata
 """
 
 import re
@@ -19,7 +19,7 @@ LEADS = f"{OWN}leads/"
 BATCHES = f"{OWN}batches/"
 
 STEM = re.compile(r"(?:^|/)((\d{10})\.\d{10}-\d{8,}-[0-9a-f]{16})[^/]*$")
-"""Finds the stem, and in it the seconds, in the name of an object or lead."""
+"""Matches the stem, and the seconds in it, in the path of an object or lead."""
 
 
 def definition_path(number: int) -> str:
@@ -35,12 +35,12 @@ def record_path(digest: str) -> str:
 
 
 def leads_folder(number: int) -> str:
-    """Where the leads of a definition are that carry their record."""
+    """Return the folder of a definition's leads that carry their record."""
     return f"{LEADS}{number}/"
 
 
 def batches_folder(number: int) -> str:
-    """Where the leads of a definition are whose content is their record."""
+    """Return the folder of a definition's leads whose content is their record."""
     return f"{BATCHES}{number}/"
 
 

@@ -1,4 +1,4 @@
-"""Work on batches that is begun before their turn, while the batch before is being written."""
+"""Prefetches work on batches, such as serialization, while the previous batch is in flight."""
 
 import os
 from collections.abc import Callable
@@ -15,25 +15,25 @@ T = TypeVar("T")
 
 
 class Executor(Protocol):
-    """What runs calls in the background."""
+    """Runs calls in the background."""
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """Where the call's result will be."""
+        """Submit a call; return the future of its result."""
 
     def close(self) -> None:
-        """Begin no more calls; does not wait."""
+        """Start no more calls. Does not wait for running ones."""
 
 
 @attrs.frozen(eq=False)
 class _Begun(Generic[T]):
-    """A batch that was begun; `waiting` holds it for the thread that will come to it."""
+    """A prefetched batch; `waiting` holds it until a thread starts its work."""
 
     events: EventBatch
     waiting: list[EventBatch]
     future: Future[T]
 
     def cancel(self) -> bool:
-        """Whether no thread has come to it; none will, and none holds the batch."""
+        """Return whether no thread had started; then none will, and the batch can be freed."""
         cancelled = self.future.cancel()
         if cancelled:
             self.waiting.clear()
@@ -41,10 +41,12 @@ class _Begun(Generic[T]):
 
 
 class PrefetchPool(Generic[T]):
-    """What `work` answers for batches, made early for those that `begin` names: as many at once as there are cores.
+    """Computes `work(batch)` ahead of time for the batches passed to `begin`. Use it on the event loop.
 
-    `work` runs on several threads, and must give the same for the same batch. Use this on the event loop. `executor`
-    makes what it runs on; default: daemon threads, as many as there are cores.
+    Args:
+        name: The name of the threads.
+        work: Returns the same result for the same batch. Called on several threads at once.
+        executor: Creates the executor; default: daemon threads, one per core.
     """
 
     def __init__(
@@ -53,31 +55,31 @@ class PrefetchPool(Generic[T]):
         self._work = work
         self._executor = executor or (lambda: DaemonExecutor(name, _cores()))
         self._lane: Executor | None = None
-        self._at_work: set[object] = set()  # one for each batch that some thread is at
+        self._at_work: set[object] = set()  # one for each batch that a thread works on
         self._begun: dict[str, list[_Begun[T]]] = {}  # by stream
 
     def begin(self, events: EventBatch) -> None:
-        """Begin with this batch, unless all cores have work already. It is kept until it is asked for or discarded."""
+        """Start work on this batch unless all cores are busy. Its result is kept until it is used or discarded."""
         if len(self._at_work) >= max(_cores(), 2):
             return
         if self._lane is None:
             try:
                 self._lane = self._executor()
-            except RuntimeError:  # no more threads are allowed: all is done in its turn
+            except RuntimeError:  # thread limit reached: `result` does the work instead
                 return
         waiting = [events]
         future = self._lane.begin(lambda: self._do(waiting.pop()))
         self._begun.setdefault(events.stream.key, []).append(_Begun(events, waiting, future))
 
     def discard(self, stream: Stream) -> None:
-        """Nobody will ask for what was begun of this stream; what no thread has come to is not done."""
+        """Drop this stream's prefetched work; cancel tasks that have not started."""
         for begun in self._begun.pop(stream.key, []):
             begun.cancel()
 
     def result(self, events: EventBatch) -> Callable[[], T]:
-        """What answers the result, on whatever thread it is called: it waits for what was begun, or does it there.
+        """Return a function for any thread: it waits for the prefetched result, or else does the work itself.
 
-        Raises what `work` raises.
+        The function raises what `work` raises.
         """
         all_begun = self._begun.get(events.stream.key, [])
         for begun in all_begun:
@@ -95,7 +97,7 @@ class PrefetchPool(Generic[T]):
             self._at_work.discard(turn)
 
     def close(self) -> None:
-        """End the threads; does not wait."""
+        """Stop the threads. Does not wait."""
         if self._lane is not None:
             self._lane.close()
         self._lane = None
@@ -103,5 +105,5 @@ class PrefetchPool(Generic[T]):
 
 
 def _cores() -> int:
-    """Of those that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A store that counts the requests that have returned: the sign that work on a batch or a listing makes headway."""
+"""Counts the requests to a store that have returned, which shows that work on a batch or a listing advances."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class CountedStore(ObjectStore):
-    """Another store; `requests` grows with each request that has returned, whatever it returned."""
+    """A proxy for another store; `requests` counts the requests that have returned, whatever the result."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.requests = 0

@@ -1,4 +1,4 @@
-"""How the chain of an old definition is brought to rest before a new definition begins where it ends."""
+"""Policies that close the chain of an old definition before a new definition starts at its end."""
 
 import time
 from abc import ABC, abstractmethod
@@ -11,41 +11,46 @@ from rigatoni_objects.paths import closing_path
 
 
 class Quiescence(ABC):
-    """The policy of a kind of store. One object for each stream and owner; used by one thread at a time."""
+    """The policy of a kind of store. One object per stream and owner; used by one thread at a time."""
 
     exclusive: bool = False
-    """Whether no other owner can do anything inside `defining`."""
+    """Whether `defining` excludes all other owners."""
 
     def prepare(self) -> None:
-        """Make ready what the policy needs, before the stream's chain is looked at. Default: nothing."""
+        """Prepare the policy before the stream's chain is read. Default: nothing."""
         return
 
     @abstractmethod
     def mark(self, number: int) -> str:
-        """The path whose existence means that no batch of this definition may begin any more."""
+        """Return the path whose existence closes this definition to new batches."""
 
     def writing(self) -> AbstractContextManager[object]:
-        """Entered around a write, from before the look at the mark until after the last object. Default: nothing."""
+        """Return a context for a write, from the check of the mark until after the last object. Default: none."""
         return nullcontext()
 
     def defining(self) -> AbstractContextManager[object]:
-        """Entered while a new definition is made. Default: nothing."""
+        """Return a context for the creation of a new definition. Default: none."""
         return nullcontext()
 
     def close(self, number: int, create: Callable[[str], None]) -> float:
-        """Let no further batch of this definition begin; `create` creates a mark at a path unless it exists.
+        """Close this definition to new batches.
 
-        Returns the seconds until whatever was under way has had its effect; 0.0 where the chain is at rest.
+        Args:
+            number: The definition.
+            create: Creates a mark at a path unless it exists.
+
+        Returns:
+            The seconds until all requests in flight have taken effect; 0.0 if the chain is quiescent.
         """
         return 0.0
 
 
 @attrs.define
 class ClosingMark(Quiescence):
-    """For stores without locks: a mark closes the chain, and its end is looked for after `settle_time` seconds.
+    """For stores without locks: a mark closes the chain, and its end is read after `settle_time` seconds.
 
-    Everybody looks for the mark right before creating a lead. So the one assumption is that no attempt to create a
-    lead, from that look to the store's effect, lasts longer than `settle_time`.
+    Every owner checks for the mark right before it creates a lead. The one assumption is that no attempt to create a
+    lead, from that check to its effect in the store, takes longer than `settle_time`.
     """
 
     settle_time: float

@@ -1,7 +1,7 @@
-"""The chain of batches that a destination of files or objects holds for a stream: its two kinds of records.
+"""The two kinds of records of a stream's chain: definitions and batches.
 
-A chain is named and linked by what it contains: each batch by its first event, each definition by its number. A record
-is created whole or not at all and never changed; as JSON it is for people, too.
+A batch is named by its first event, a definition by its number. A record is created atomically and never changed. It is
+JSON, so that people can read it.
 """
 
 import json
@@ -29,16 +29,17 @@ from rigatoni_core.api.records import (
 from rigatoni_objects.file_layout import FileLayout, Part
 
 FORMAT = 2
-"""The records' format version. A newer one is refused, never guessed at.
+"""The format version of records. Newer versions are refused.
 
-Since 2 the runs of a part count the events that were read, rejected ones included: whoever completes the batch takes
-the very events that were written then, whatever its own serializer rejects. In 1 they count the events that were kept.
+Since format 2 the runs of a part count the events read, including rejected ones. An owner that completes the batch thus
+writes exactly the events of the first attempt, whatever its own serializer rejects. In format 1 they count the events
+kept.
 """
 
 
 @attrs.frozen(kw_only=True)
 class DefinitionRecord:
-    """What the batches of one number have in common, and the position before the first of them."""
+    """What the batches of one number have in common, and the position before the first batch."""
 
     number: int
     identity: Identity
@@ -60,7 +61,7 @@ class DefinitionRecord:
         anchor: Position,
         gap: Gap | None,
     ) -> Self:
-        """The record that makes this definition the newest one, from the position `anchor` on."""
+        """Return the record of this definition as the successor of `newest`, from the position `anchor` on."""
         return cls(
             number=newest.number + 1 if newest is not None else 0,
             identity=definition.identity,
@@ -74,7 +75,7 @@ class DefinitionRecord:
         )
 
     def dump(self) -> bytes:
-        """The record as indented JSON."""
+        """Return the record as indented JSON."""
         record = attrs.asdict(self, recurse=False)
         record["deployment"] = identity_record(record.pop("identity"))
         gap = gap_record(self.gap) if self.gap is not None else None
@@ -82,7 +83,7 @@ class DefinitionRecord:
 
     @classmethod
     def parse(cls, content: bytes | str, where: str) -> Self:
-        """The record in this content, found at `where`. Raises `ForeignObjectError` where it is none."""
+        """Parse the record in this content, found at `where`. Raises `ForeignObjectError` if it is not one."""
         record = _parse(content, where)
         try:
             return cls(
@@ -100,7 +101,7 @@ class DefinitionRecord:
             raise ForeignObjectError(f"{where} is not the record of a definition: {error!r}") from None
 
     def means(self, definition: Definition, layout: FileLayout) -> bool:
-        """Whether this definition, with batches laid out so, is the recorded one."""
+        """Return whether this definition, with this layout, is the recorded one."""
         return self.fingerprint == definition.fingerprint and (
             layout.matches(self.layout) or not definition.layout_counts
         )
@@ -108,10 +109,10 @@ class DefinitionRecord:
 
 @attrs.frozen
 class PartRecord:
-    """One object of a batch: its path from the stream's folder, and how many events it holds.
+    """One object of a batch: its path relative to the stream's folder, and how many events it holds.
 
-    `runs` says which events those are, unless they are all that the batch read: first and last index of each run. So
-    whoever completes the batch divides it alike, even where an event that is read again says something else.
+    `runs` lists the first and last index of each run of its events; it is empty for all events of the batch. An owner
+    that completes the batch thus groups events as the first attempt did, even if a reread event differs.
     """
 
     path: str
@@ -120,19 +121,19 @@ class PartRecord:
 
     @classmethod
     def of(cls, part: Part, events: EventBatch) -> Self:
-        """The record of a part of this batch."""
+        """Return the record of a part of this batch."""
         indices = [events.indices[index] for index in part.indices]
         return cls(part.path, len(indices), () if len(indices) == events.read else _runs(indices))
 
     def taken_from(self, events: EventBatch, *, counts_kept: bool = False) -> Part:
-        """This part of the batch, as the record divides it.
+        """Return this part of a reread batch.
 
         Args:
-            events: The batch that was read again, without what is rejected now.
-            counts_kept: Whether the runs count the events that were kept (record format 1), not those that were read.
+            events: The reread batch, without the events that are rejected now.
+            counts_kept: Whether the runs count the events kept (record format 1) rather than the events read.
 
         Raises:
-            ChainError: The batch lacks events that the part holds.
+            ChainError: The batch lacks events of the part.
         """
         numbers = range(len(events)) if counts_kept else events.indices
         wanted = {index for first, last in self.runs for index in range(first, last + 1)}
@@ -145,9 +146,9 @@ class PartRecord:
 
 @attrs.frozen(kw_only=True)
 class BatchRecord:
-    """Where a batch begins and ends, and what its files are: created before or with them, it fixes both.
+    """The start, end and objects of a batch. It is created before or with the objects, and fixes them.
 
-    `events` counts those in the files, `read` those consumed; they differ by the rejected ones.
+    `events` counts the events in the objects, `read` those consumed; they differ by the rejected events.
     """
 
     definition: int
@@ -162,7 +163,7 @@ class BatchRecord:
 
     @classmethod
     def of(cls, definition: DefinitionRecord, events: EventBatch, parts: tuple[PartRecord, ...]) -> Self:
-        """The record of this batch, written under this definition."""
+        """Return the record of this batch under this definition."""
         return cls(
             definition=definition.number,
             pipeline=definition.pipeline,
@@ -175,7 +176,7 @@ class BatchRecord:
         )
 
     def dump(self, *, compact: bool = False) -> bytes:
-        """The record as JSON: indented for people, or `compact` and in ASCII, for a header."""
+        """Return the record as JSON: indented, or `compact` and in ASCII for metadata."""
         parts = [
             {"path": part.path, "events": part.events} | ({"runs": part.runs} if part.runs else {})
             for part in self.parts
@@ -194,7 +195,7 @@ class BatchRecord:
 
     @classmethod
     def parse(cls, content: bytes | str, where: str) -> Self:
-        """The record in this content, found at `where`. Raises `ForeignObjectError` where it is none."""
+        """Parse the record in this content, found at `where`. Raises `ForeignObjectError` if it is not one."""
         record = _parse(content, where)
         try:
             return cls(
@@ -219,31 +220,31 @@ class BatchRecord:
             raise ForeignObjectError(f"{where} is not the record of a batch: {error!r}") from None
 
     def belongs_to(self, definition: DefinitionRecord, first: Position) -> bool:
-        """Whether it is the record of the batch that begins with `first` under this definition."""
+        """Return whether this is the record of the batch that starts with `first` under this definition."""
         ours = (definition.pipeline, definition.stream, definition.number, first.resume_token)
         return ours == (self.pipeline, self.stream, self.definition, self.first.resume_token)
 
 
 def later(anchor: Position, position: Position) -> Position:
-    """The later one; the given position where both are at the same place, since its token may be the fresher one."""
+    """Return the later position; `position` if both are at the same place, since its token may be fresher."""
     return anchor if anchor.order > position.order else position
 
 
 def is_same_place(one: Position, other: Position) -> bool:
-    """Whether two ends of a batch with the same first event are the same: by token, or by count from that event."""
+    """Return whether two ends of a batch with the same first event are equal, by token or by order."""
     return one.resume_token == other.resume_token or one.order == other.order
 
 
 def begun_otherwise(events: EventBatch, what: str) -> ChainError:
-    """The error of a batch that cannot be completed as it was begun."""
+    """Return the error of a batch that this owner cannot complete as it was started."""
     return ChainError(
-        f"{events.stream}: a batch was begun with {what}",
-        remedy="Complete it with the versions of the plugins and the configuration that began it.",
+        f"{events.stream}: a batch was started with {what}",
+        remedy="Complete it with the plugin versions and the configuration that started it.",
     )
 
 
 def _runs(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """First and last of each run of consecutive numbers."""
+    """Return the first and last of each run of consecutive numbers."""
     if not indices:
         return ()
     breaks = [after for before, after in pairwise(indices) if after != before + 1]
@@ -253,7 +254,7 @@ def _runs(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _inside(path: Any) -> str:
-    """A part's path as it stands in a record. Raises ValueError where it leads out of the stream's folder."""
+    """Validate the path of a part in a record. Raises ValueError if it leaves the stream's folder."""
     if not isinstance(path, str) or not path or "\0" in path or {"", ".", ".."} & set(path.split("/")):
         raise ValueError(f"{path!r} is not a path below the stream's folder")
     return path
@@ -272,23 +273,23 @@ def _parse(content: bytes | str, where: str) -> dict[str, Any]:
         record = json.loads(content)
         intact, version = _is_intact(record, content), int(record["format"])
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ForeignObjectError(f"{where} is not a record of Rigatoni: {error!r}") from None
+        raise ForeignObjectError(f"{where} is not a Rigatoni record: {error!r}") from None
     if version > FORMAT:
         raise DestinationError(
             f"{where} has record format {version}; this rigatoni-core reads up to {FORMAT}",
-            remedy="Upgrade Rigatoni: the record was written by a newer one.",
+            remedy="Upgrade Rigatoni: a newer version wrote the record.",
         )
     if not intact:
         raise ForeignObjectError(
-            f"{where} was altered or damaged: its checksum does not match its content",
-            remedy="Nothing was overwritten. Restore the record as it was, from a backup or the object's versions.",
+            f"{where} is corrupt: its checksum does not match its content",
+            remedy="Restore the record from a backup or an earlier version of the object. Nothing was overwritten.",
         )
     assert isinstance(record, dict)
     return record
 
 
 def _is_intact(record: dict[str, Any], content: bytes | str) -> bool:
-    """Whether the record's checksum, which is taken out, is that of the rest. A compact record is checked as it is."""
+    """Return whether the checksum matches, and remove it. A compact record is checked without parsing."""
     raw = content.encode() if isinstance(content, str) else content
     text, seal, _ = raw.rpartition(b',"checksum":"')
     if seal and record["checksum"] == checksum(text + b"}"):

@@ -1,4 +1,4 @@
-"""Reading back what a destination of files or objects holds: for the ability `ReadBack`."""
+"""Reads the documents of a pipeline's files or objects back, for the ability `ReadBack`."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from rigatoni_objects.store import ObjectStore
 
 
 def written(store: ObjectStore) -> list[str]:
-    """The keys of a pipeline's objects of events, each stream's in the order of the events; `store` is about them."""
+    """Return the keys of a pipeline's event objects in `store`: by stream, then in the order of events."""
     found = []
     for key in all_keys(store, ""):
         stream, _, path = key.partition("/")
@@ -26,9 +26,15 @@ def written(store: ObjectStore) -> list[str]:
 async def documents_of(
     names: Callable[[], Sequence[str]], content: Callable[[str], bytes | None], serializer: Serializer
 ) -> AsyncIterator[Mapping[str, Any]]:
-    """The documents of all these files or objects, one after another; `names` and `content` may block.
+    """Yield the documents of all these files or objects.
 
-    What another serializer wrote, or what is damaged, is left out; `UnreadableError` names it after all the rest.
+    Args:
+        names: Returns the names; may block.
+        content: Returns the content of a name, None if it does not exist; may block.
+        serializer: Deserializes the contents.
+
+    Raises:
+        UnreadableError: After all other documents, if files were damaged or written by another serializer.
     """
     lane, unreadable = DaemonExecutor("rigatoni reading"), list[str]()
     try:
@@ -44,14 +50,14 @@ async def documents_of(
         lane.close()
     if unreadable:
         raise UnreadableError(
-            f"{len(unreadable)} files or objects can not be read back; the first is {unreadable[0]}",
-            remedy="What an earlier serializer wrote is read back with that one in the configuration.",
+            f"{len(unreadable)} files or objects could not be read back; the first is {unreadable[0]}",
+            remedy="Configure the serializer that wrote them, and read them back with it.",
         )
 
 
 def _documents(name: str, content: Callable[[str], bytes | None], serializer: Serializer) -> list[Mapping[str, Any]]:
     if not isinstance(serializer, Deserializer) or not name.endswith(serializer.suffix):
-        raise UnreadableError(f"the serializer of {serializer.suffix} can not read it")
+        raise UnreadableError(f"the serializer of {serializer.suffix} cannot read it")
     if (found := content(name)) is None:
         raise UnreadableError("it vanished")
     return list(serializer.deserialize(found))

@@ -1,8 +1,8 @@
-"""How values are spelled as folder names, so that readers get them back.
+"""Spells values as folder names that readers decode to the same values.
 
 `hive` is the spelling of Hive and Spark (Hive, `FileUtils.escapePathName`): a percent sign and two digits for the ASCII
-characters that they escape, every other character as itself. `percent`, the spelling of version 0.1.0, escapes the
-bytes of UTF-8, which Hive's readers take for one character each.
+characters that they escape, every other character unchanged. `percent`, the spelling of version 0.1.0, escapes bytes of
+UTF-8, each of which Hive decodes as one character.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ import attrs
 from rigatoni_core.api.events import escaped
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
-"""What stands for an absent value in a folder name; readers (Spark, DuckDB, pyarrow) take it as null."""
+"""The folder name of an absent value; readers (Spark, DuckDB, pyarrow) decode it as null."""
 
 LONGEST_VALUE = 120
-"""Bytes of a value in a folder name; a longer one keeps its beginning and gets a hash."""
+"""The maximum length of a value in a folder name, in bytes. A longer value is truncated and gets a hash."""
 
 _SPECIAL = re.compile(r"""[\0-\x1f"#%'*/:=?\\\x7f{[\]^]""")
-"""What Hive escapes, and the zero character, which no file system takes."""
+"""The characters that Hive escapes, and NUL, which no file system allows."""
 _SPECIAL_OR_CAPITAL = re.compile(r"""[\0-\x1f"#%'*/:=?\\\x7f{[\]^A-Z]""")
 _LIKE_A_HASH = re.compile(r"~(?=[0-9a-f]{8}(?:[0-9a-f]{8})?\Z)")
 _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
@@ -28,13 +28,13 @@ _CUT_ESCAPE = re.compile(r"%[0-9A-F]?\Z")
 
 @attrs.frozen
 class Spelling:
-    """Spells values as folder names: different values differently, but for the empty text, which Hive takes for null.
+    """Spells distinct values as distinct folder names. The one exception is the empty text, which Hive reads as null.
 
     Attributes:
-        name: Which spelling it is.
-        folds_case: Whether the store takes names for equal that differ only by case or by Unicode normalization, so
-            that such values need different names. Capital ASCII letters are escaped then, which readers undo; a value
-            with other letters that have two cases, or that is not in the normal form NFC, ends in a hash.
+        name: The spelling.
+        folds_case: Whether the store treats names as equal that differ only by case or Unicode normalization. If so,
+            capital ASCII letters are escaped, which readers undo. A value with other letters that have two cases, or
+            that is not in normal form NFC, gets a hash.
     """
 
     name: Literal["hive", "percent"] = "hive"
@@ -45,15 +45,15 @@ class Spelling:
         if value is None or (not value and self.name == "hive"):
             return HIVE_NULL
         text = self._text(value)
-        return f"%5F{text[1:]}" if text == HIVE_NULL else text  # a value that looks like the absent one
+        return f"%5F{text[1:]}" if text == HIVE_NULL else text  # a value equal to the name of an absent one
 
     def key(self, name: str) -> str:
-        """Spell the name of a partition; readers hide what begins with an underscore."""
+        """Spell the name of a partition. Readers ignore folders that start with an underscore, so it is escaped."""
         text = self._text(name)
         return f"%5F{text[1:]}" if text.startswith("_") else text
 
     def level(self, text: str) -> str:
-        """A whole level, made of fixed text and values: never hidden, and never our own `_rigatoni`."""
+        """Spell a whole level so that it is never hidden, and never `_rigatoni`."""
         if text.startswith("_") and text != HIVE_NULL:
             return f"%5F{text[1:]}"
         return f"%2E{text[1:]}" if text.startswith(".") else text
@@ -78,14 +78,14 @@ def _hash(value: str, digits: int) -> str:
 
 
 def _has_a_twin(value: str) -> bool:
-    """Whether a store that folds case may take another value, with other characters than ASCII, for this one."""
+    """Return whether a store that folds case may confuse this value, with non-ASCII characters, with another."""
     return not value.isascii() and (
         not unicodedata.is_normalized("NFC", value) or any(map(_folds, filter(lambda each: each > "\x7f", value)))
     )
 
 
 def _folds(character: str) -> bool:
-    """Whether a character has two cases, or is one that such stores ignore."""
+    """Return whether a character has two cases, or such stores ignore it."""
     cases = {character, character.lower(), character.upper(), character.casefold()}
     return len(cases) > 1 or unicodedata.category(character) in ("Cf", "Cn") or character in _IGNORED
 
@@ -93,7 +93,7 @@ def _folds(character: str) -> bool:
 _IGNORED = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0") | frozenset(
     map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
 )
-"""Characters that Unicode calls ignorable (Default_Ignorable_Code_Point), but for those of the category Cf."""
+"""Ignorable characters of Unicode (Default_Ignorable_Code_Point), except those of the category Cf."""
 
 HIVE = Spelling()
 """The spelling of new definitions."""

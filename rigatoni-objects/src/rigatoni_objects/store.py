@@ -1,68 +1,70 @@
-"""The port to a store of immutable named objects: what the delivery protocol asks of it, and nothing else.
+"""The port to a store of immutable named objects: the operations that the delivery protocol needs.
 
-Implement `ObjectStore` for a store of your own and `rigatoni_objects.destination.ObjectDestination` gives it the whole
-guarantee. `rigatoni_testing.contracts.ObjectStoreContract` tests what is promised here.
+Implement `ObjectStore` for your own store, and `rigatoni_objects.destination.ObjectDestination` provides the full
+delivery guarantee. `rigatoni_testing.contracts.ObjectStoreContract` tests an implementation.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 Record = Mapping[str, str]
-"""What an object carries beside its content. Names are `[a-z_]+` (Azure takes C# identifiers only), values ASCII."""
+"""An object's metadata. Names are `[a-z_]+` (Azure accepts only C# identifiers), values ASCII."""
 
 
 class ObjectStore(ABC):
-    """The objects of one stream, by keys relative to its folder. Calls block, come on threads, several at once.
+    """The objects of one stream, by keys relative to its folder. Methods block and are called concurrently on threads.
 
-    Every method may raise a `DestinationError`: a `Transient` one where a repetition may succeed. A request that fails
-    so may have taken effect, now or later: the caller asks again.
+    Every method may raise a `DestinationError`, which is `Transient` if a retry may succeed. A request that failed may
+    have taken effect, or may still do so: the caller checks again.
     """
 
     metadata_limit: int
-    """Bytes of record (names and values together) that an object can carry. 0: none; records are objects themselves."""
+    """Bytes of metadata (names and values together) that an object can carry. 0: none; records become objects."""
     ordered: bool = True
-    """Whether `keys` returns keys in the order of their UTF-8 bytes and honours `after`.
+    """Whether `keys` returns keys in the order of their UTF-8 bytes and supports `after`.
 
-    A store may sort a folder by its name without the slash: nothing depends on how `a/b` and `a.b` are ordered.
+    A store may sort a folder by its name without the slash: nothing depends on the order of `a/b` and `a.b`.
     """
     folds_case: bool = False
     """Whether names that differ only by case or by Unicode normalization name the same object."""
     key_limit: int = 0
-    """Bytes that a key may be long, the stream's folder not included; 0 where there is no such limit."""
+    """The maximum length of a key in bytes, without the stream's folder; 0: no limit."""
 
     @abstractmethod
     def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
-        """Create the object, content and record together, unless the key exists.
+        """Create the object, content and metadata atomically, unless the key exists.
 
-        Returns True where this call created it, durably, False where the key exists: that object is unchanged. Of
-        several callers at once exactly one gets True. A key that was created is returned by `keys` at once.
+        Exactly one of several concurrent callers gets True. `keys` returns the new key immediately.
 
         Args:
             key: The object's key.
             content: Its content, at most a few hundred MiB.
             media_type: Its media type, for stores that keep one.
-            record: What it carries; empty where `metadata_limit` is 0.
+            record: Its metadata; empty if `metadata_limit` is 0.
+
+        Returns:
+            True if this call created the object, durably; False if the key exists, whose object is unchanged.
         """
 
     @abstractmethod
     def head(self, key: str) -> Record | None:
-        """Return what the object carries (empty where it carries nothing), None where the key does not exist."""
+        """Return the object's metadata, perhaps empty; None if the key does not exist."""
 
     @abstractmethod
     def read(self, key: str) -> bytes | None:
-        """Return the object's content, None where the key does not exist."""
+        """Return the object's content; None if the key does not exist."""
 
     @abstractmethod
     def keys(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
-        """Return up to `limit` keys that begin with `prefix`, those after the key `after`, in order.
+        """Return up to `limit` keys that start with `prefix` and sort after `after`, in order.
 
-        Fewer than `limit` mean that there are no more. A store that is not `ordered` returns all of them.
+        Fewer than `limit` keys mean that no more exist. A store that is not `ordered` returns all keys.
         """
 
     def make_durable(self, keys: Sequence[str]) -> None:
-        """Make objects durable that exist, but that another process may have created without that. Default: nothing."""
+        """Make existing objects durable; another process may have created them without doing so. Default: nothing."""
         return
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects that never counted (staged rows, void records). Default: they stay."""
+        """Remove objects that were never committed (staged rows, void records). Default: keep them."""
         return

@@ -1,4 +1,4 @@
-"""Where the blocking work of a destination of objects runs: threads that nobody waits for at exit."""
+"""Threads for the blocking work of a destination of objects. The process does not wait for them at exit."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -11,25 +11,25 @@ T = TypeVar("T")
 
 
 class Runner(Protocol):
-    """How calls of a stream's chain run; the simulator has another one."""
+    """Runs the calls of a stream's chain; the simulator has its own."""
 
     async def run(self, stream: Stream, call: Callable[[], T]) -> T:
-        """Return what the call returns. Calls of one stream run one after another, in order."""
+        """Return the call's result. Calls of one stream run one after another, in order."""
 
     def each(self, stream: Stream, calls: Sequence[Callable[[], T]]) -> Sequence[T]:
-        """Return what all calls return, perhaps made side by side. Called from within a call of that stream.
+        """Return the results of all calls, which may run concurrently. Called from a call of that stream.
 
-        Where calls fail, one error is raised after all have ended: one that a repetition does not fix, if there is one.
+        If calls fail, one error is raised after all have ended, preferably one that retrying cannot fix.
         """
 
     def close(self) -> None:
-        """End the threads; one that hangs is left behind and does not keep the process alive."""
+        """Stop the threads. A thread that hangs is abandoned and does not keep the process alive."""
 
 
 class Threads:
-    """A `Runner`: one thread a stream, and `width` more for a stream whose batches have several objects.
+    """A `Runner` with one thread per stream, and `width` more for a stream whose batches have several objects.
 
-    No stream shares a thread with another one, so a store that hangs for one holds up no other.
+    Streams do not share threads, so a store that hangs for one stream does not block another.
     """
 
     def __init__(self, name: str, width: int) -> None:
@@ -61,7 +61,7 @@ class Threads:
 
 
 def raise_worst(futures: Sequence[Future[T]]) -> None:
-    """Raise the error of one of these, which are done: first of all one that a repetition does not fix."""
+    """Raise an error of these completed futures, if any; preferably one that retrying cannot fix."""
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:
         raise min(errors, key=lambda error: bool(getattr(error, "transient", False)))
