@@ -259,7 +259,7 @@ def test_letters_of_another_serializer_are_told_and_nothing_is_replayed_on_a_gue
     for command in (["list"], ["replay", "--yes"]):
         answer = rigatoni("dlq", command[0], "pipeline.toml", *command[1:], *other)
         assert answer.returncode == 3
-        assert "can not read" in answer.stderr
+        assert "cannot read" in answer.stderr
         assert "no dead letters" not in answer.stdout
     assert delivered("p.replayed") == []
     assert "waiting" in rigatoni("dlq", "list", "pipeline.toml").stdout

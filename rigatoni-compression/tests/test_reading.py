@@ -60,5 +60,5 @@ def test_a_few_kilobytes_that_hold_gigabytes_are_refused_in_bounded_memory(kind)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_inner_serializer_that_can_not_read_is_named(kind, inner):
-    with pytest.raises(UnreadableError, match=r"\.bson can not read"):
+    with pytest.raises(UnreadableError, match=r"\.bson cannot read"):
         kind(inner=inner).deserialize(b"")

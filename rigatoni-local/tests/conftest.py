@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a small serializer, a long-enough stream, and readers of what was written."""
+"""Shared fixtures: a small serializer, a stream, and readers of the written files."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def event() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def written() -> Callable[[Path], dict[str, list[ResumeToken]]]:
-    """Every data file below a folder, by relative path in listing order, with the tokens in it."""
+    """Return the data files below a folder with their tokens, by relative path in listing order."""
 
     def read(folder: Path) -> dict[str, list[ResumeToken]]:
         paths = sorted(path for path in folder.rglob("*.txt") if "_rigatoni" not in path.parts)

@@ -1,4 +1,4 @@
-"""A folder that hangs while the destination is opened: one thread waits, however often it is tried."""
+"""If the folder hangs while the destination is opened, one thread waits, whatever the number of attempts."""
 
 import asyncio
 import threading

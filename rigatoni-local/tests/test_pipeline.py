@@ -1,4 +1,4 @@
-"""Core's own loop with this destination: state lost, configuration changed, batches cut, poison put aside."""
+"""The engine with this destination: state lost, configuration changed, batches split, events rejected."""
 
 import threading
 

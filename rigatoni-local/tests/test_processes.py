@@ -1,4 +1,4 @@
-"""Real processes on one folder: they race, are killed and are paused, with the system's own locks."""
+"""Real processes on one folder: they race, are killed and paused, with the system's locks."""
 
 import random
 import signal
@@ -81,7 +81,7 @@ def ended(process):
 
 
 def check_chain(folder, written):
-    """One linear chain of batches over all events, each event in exactly one file."""
+    """Check that one linear chain of batches covers all events, and each event is in exactly one file."""
     whole = batch_of(DOCUMENTS, stream=STREAM)
     tokens = [whole.token_and_time(index)[0] for index in range(EVENTS)]
     records = (folder / STREAM.key / "_rigatoni" / "batches" / "0").rglob("*.json")
@@ -115,7 +115,7 @@ def test_H3_J12_processes_that_race_and_are_killed_make_one_chain(tmp_path, writ
 
 @pytest.fixture
 def paused(tmp_path):
-    """A process of this stream that was stopped (SIGSTOP) in the middle of a write: it holds the shared lock."""
+    """A process of this stream, stopped (SIGSTOP) in the middle of a write: it holds the shared lock."""
     code = """
 import sys
 from pathlib import Path
@@ -178,7 +178,7 @@ def test_J5_a_running_old_instance_stops_at_its_next_write(tmp_path, serializer,
 
 
 def test_a_file_that_appears_while_a_batch_is_looked_at_is_durable_before_it_counts(tmp_path, serializer, monkeypatch):
-    """Another owner links the file right after this one synced the folder, and dies before it syncs it itself."""
+    """Another owner links the file right after this one synced the folder, and crashes before its own sync."""
     batch = batch_of(DOCUMENTS[:3], stream=STREAM)
     one, other = (chain_of(tmp_path) for _ in range(2))
     one.begin(DEFINITION, START)

@@ -1,4 +1,4 @@
-"""Reading back what a folder holds: by its records, in order, and all that can be read."""
+"""Reading a folder back: all readable files, in order."""
 
 import attrs
 import pytest
@@ -26,7 +26,7 @@ def readable():
 
 
 async def read(destination, pipeline="lake", found=None):
-    """The tokens that come back; in `found`, also where this fails in the end."""
+    """Collect the tokens read back in `found`, which keeps them if reading fails in the end."""
     found = [] if found is None else found
     async for document in destination.read_back(pipeline):
         found.append(document["token"])
@@ -76,7 +76,7 @@ async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readab
         for batch in batches[:3]:
             await destination.write_batch(batch)
     newest = sorted(tmp_path.glob("lake/*/*.txt"))[2]
-    newest.unlink()  # its record stays: a crash kept it from being
+    newest.unlink()  # its record remains, as after a crash
     async with LocalDestination(path=tmp_path, serializer=Renamed()) as destination:
         await destination.begin(ORDERS, definition, batches[1].end)
         await destination.write_batch(batches[3])
@@ -86,14 +86,14 @@ async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readab
         assert found == tokens(batches[3])
         assert "serializer" in caught.value.remedy
     async with LocalDestination(path=tmp_path, serializer=serializer) as destination:
-        with pytest.raises(UnreadableError, match="can not read"):
+        with pytest.raises(UnreadableError, match="cannot read"):
             await read(destination)
 
 
 async def test_D5_single_events_are_written_once_whatever_the_layout_is_at_that_time(
     tmp_path, readable, event, written
 ):
-    """A letter whose batch was not written when the process ended is written again, perhaps under other options."""
+    """A dead letter that was not written when the process ended is rewritten, perhaps under other options."""
     whole = batch_of(event(number) for number in range(4))
     decoder = whole.decoder
 

@@ -1,4 +1,4 @@
-"""The destination through its contract, scenario by scenario, on real files."""
+"""The destination's contract, scenario by scenario, on real files."""
 
 import asyncio
 import errno
@@ -75,7 +75,7 @@ async def test_H3_a_file_without_a_record_is_foreign_and_stays(destination, defi
 
 
 def resealed(record, changes):
-    """The text of a record with changes and an intact checksum."""
+    """Return a record with changes and a matching checksum."""
     changed = json.loads(record.read_text()) | changes
     unseal(changed)
     return json.dumps(sealed(changed))
@@ -91,7 +91,7 @@ async def test_H3_an_altered_record_is_not_believed(destination, definition, eve
     assert text != sidecar.read_text()
     sidecar.write_text(text)
     for question in (destination.write_batch(batch), destination.last_committed(STREAM)):
-        with pytest.raises(ForeignObjectError, match="altered or damaged") as caught:
+        with pytest.raises(ForeignObjectError, match="is corrupt") as caught:
             await question
         assert "backup" in caught.value.remedy
 
@@ -205,7 +205,7 @@ def test_J6_names_sort_as_positions_do_and_are_distinct(one, other):
     assert (stem(one) == stem(other)) == (one.order == other.order and one.resume_token == other.resume_token)
 
 
-NAMES = st.text(min_size=1, max_size=80)  # no server knows an empty name
+NAMES = st.text(min_size=1, max_size=80)  # names are never empty in MongoDB
 
 
 @given(st.lists(st.builds(Namespace, NAMES, st.none() | NAMES), min_size=2, max_size=2))
@@ -291,7 +291,7 @@ async def test_J5_a_change_in_the_middle_of_a_transaction_goes_on_at_the_old_end
     ):
         await old.begin(STREAM, definition, START)
         await old.write_batch(whole[:2])
-        stale = START  # the checkpoint may be older than what is written
+        stale = START  # the checkpoint may be older than the last batch
         resumed = await new.begin(STREAM, changed, stale)
         assert resumed == whole[:2].end
         with pytest.raises(DefinitionChangedError):
@@ -406,7 +406,7 @@ async def test_J7_J12_a_killed_batch_with_rejected_events_is_completed_without_t
     (tmp_path / sorted(whole)[1]).unlink()
     async with LocalDestination(**options) as other:
         await other.begin(WIDE, definition, START)
-        assert await other.write_batch(batch) is None  # the record says that event 2 was rejected: its letter exists
+        assert await other.write_batch(batch) is None  # the record lists event 2 as rejected: its dead letter exists
     assert written(tmp_path) == whole
 
 

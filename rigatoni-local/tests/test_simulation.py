@@ -1,9 +1,9 @@
-"""The delivery protocol under every kind of crash: writers that interleave, die and come back, and power that fails.
+"""The delivery protocol under random crashes: writers interleave, crash and restart, and power fails.
 
-The writers are threads that a seeded scheduler advances by one system call at a time. A writer that dies makes no
-further change; what it did stays. When power fails all die, and each change that was not made durable in time (fsync
-of the file, fsync of the folder) may be undone, in any combination. This is a documented fake of the system's calls:
-no file system loses power on demand. The files themselves are real.
+The writers are threads that a seeded scheduler advances by one system call at a time. A crashed writer makes no further
+changes; its earlier changes remain. When power fails, all writers crash, and any combination of changes that were not
+durable yet (fsync of the file, fsync of the folder) is undone. The system calls are a documented fake, since no file
+system loses power on demand. The files are real.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ class Crash(BaseException):
 
 
 class Writer(threading.Thread):
-    """A thread that stops before each system call until the scheduler lets it go on."""
+    """A thread that pauses before each system call until the scheduler resumes it."""
 
     def __init__(self, machine: "Machine", work: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -67,18 +67,18 @@ class Writer(threading.Thread):
             raise Crash
 
     def advance(self) -> None:
-        """Let it make its next call; returns when it stands before the one after, or has ended."""
+        """Let it make its next call; return when it pauses before the following one or has ended."""
         self.go.release()
         self.machine.paused.acquire()
 
 
 class Machine:
-    """Schedules writers and keeps account of what is durable."""
+    """Schedules writers and tracks which changes are durable."""
 
     def __init__(self) -> None:
         self.paused = threading.Semaphore(0)
         self.opened: dict[int, Path] = {}
-        self.volatile: list[tuple[str, Path]] = []  # ("name" | "content", path), in the order of happening
+        self.volatile: list[tuple[str, Path]] = []  # ("name" | "content", path), in order
 
     def start(self, work: Callable[[], None]) -> Writer:
         writer = Writer(self, work)
@@ -87,13 +87,13 @@ class Machine:
         return writer
 
     def kill(self, writer: Writer) -> None:
-        """From now on none of its calls has an effect, except that its files are closed."""
+        """Disable the effects of all further calls of a writer, except closing its files."""
         writer.killed = True
         writer.advance()
         assert writer.finished
 
     def lose_power(self, chance: random.Random) -> None:
-        """Each change that is not durable is undone, or not."""
+        """Undo a random subset of the changes that are not durable."""
         for kind, path in reversed(self.volatile):
             if chance.random() < 0.5:
                 if kind == "content" and path.exists():
@@ -106,7 +106,7 @@ class Machine:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Within this block each system call of a writer is a step, and is remembered until it is durable."""
+        """Make each system call of a writer in this block a step, and track it until it is durable."""
         wrappers: dict[str, Any] = {
             name: self._step(name, getattr(os, name), getattr(self, f"_{name}", None)) for name in _CALLS
         }
@@ -133,7 +133,7 @@ class Machine:
 
     def _close_always(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def close(descriptor: int) -> None:
-            real(descriptor)  # the system closes a dead process's files, and so ends its locks
+            real(descriptor)  # the system closes a dead process's files, which releases its locks
 
         return close
 
@@ -192,7 +192,7 @@ class World:
         self.writers: list[Writer] = []
         self.ending = False
         self.turn: Writer | None = None
-        self.burst = 0  # how many more calls it makes in a row: some races need long turns, some short ones
+        self.burst = 0  # further calls in a row: some races need long turns, some short ones
         self.forced: int | None = None  # the layout that must finish an unfinished batch
 
     def _events(self, length: int) -> list[bytes]:
@@ -216,7 +216,7 @@ class World:
         return self.whole[:index].end if index else START
 
     def work(self, layout: int, limit: int, checkpoint: Position | None) -> Callable[[], None]:
-        """A writer as core's worker is: from its checkpoint, or asking the folder, or from now."""
+        """Return a writer like core's worker: it resumes from its checkpoint or the folder's end, or starts fresh."""
         now = self.position(self.chance.randrange(3))
 
         def run() -> None:
@@ -274,14 +274,14 @@ class World:
             self.ending = True
             while self.writers:
                 self.step()
-            for _ in range(3):  # again, where one had to give way to a definition or to an unfinished batch
+            for _ in range(3):  # retry writers that stopped for another definition or an unfinished batch
                 if not self.writers:
                     self.start_writer(checkpoint=max(self.checkpoints, key=lambda it: it.order, default=None))
                 while self.writers:
                     self.step()
 
     def await_weak_moment(self, fault: str) -> None:
-        """Death: when a name was just given and is not durable yet. Outage: when a checkpoint was just saved."""
+        """Run until a new name is not durable yet (for a crash), or until just after a checkpoint (for an outage)."""
         saved = len(self.checkpoints)
         for _ in range(500):
             self.step()
@@ -291,7 +291,7 @@ class World:
                 return
 
     def step(self) -> None:
-        """One system call of one of the writers."""
+        """Make one system call of one writer."""
         while len(self.writers) < 2 and not self.ending:
             self.start_writer()
         if self.burst == 0 or self.turn not in self.writers:
@@ -305,7 +305,7 @@ class World:
 
 
 def check(world: World) -> None:
-    """One linear chain from the anchor to the end, and every event in exactly one file."""
+    """Check that one linear chain leads from the anchor to the end, and every event is in exactly one file."""
     folder = world.folder / STREAM.key
     definitions = [
         DefinitionRecord.parse(path.read_bytes(), str(path))

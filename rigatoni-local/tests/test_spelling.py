@@ -1,4 +1,4 @@
-"""Which spelling of partition values is in force: an old definition keeps its own, a new one has that of Hive."""
+"""The spelling of partition values in force: an old definition keeps its own, a new one uses Hive's."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A folder keeps the contract of stores of objects, and the protocol over it loses nothing."""
+"""A folder passes the contract suite of object stores, and the protocol over it loses nothing."""
 
 import tempfile
 from pathlib import Path

@@ -73,5 +73,5 @@ async def test_what_another_serializer_wrote_is_named_after_the_rest(place, dest
         assert [(await anext(found))[0] for _ in range(3)] == whole[:3]
         with pytest.raises(UnreadableError, match="1 files or objects"):
             await anext(found)
-        with pytest.raises(UnreadableError, match="can not read"):
+        with pytest.raises(UnreadableError, match="cannot read"):
             await anext(kept_letters(other, "lake"))

@@ -77,7 +77,7 @@ class Compressed(Serializer, Deserializer):
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
         """What the inner serializer reads in the decompressed bytes. Raises `UnreadableError`, also where it can't."""
         if not isinstance(self.inner, Deserializer):
-            raise UnreadableError(f"the serializer that writes {self.inner.suffix} can not read")
+            raise UnreadableError(f"the serializer that writes {self.inner.suffix} cannot read")
         return self.inner.deserialize(self._decompress(content))
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""Destination `local`: batches become files in a folder, each event exactly once in effect."""
+"""Destination `local`: writes batches as files in a folder, exactly once in effect."""

@@ -15,14 +15,14 @@ from rigatoni_local.errors import LocalBusyError, translated
 from rigatoni_local.store import FolderLock, FolderStore
 
 BEGIN_TIMEOUT = 60.0
-"""Seconds that another process may hold the folder's lock."""
+"""Seconds to wait while another process holds the folder's lock."""
 
 
 @attrs.define(kw_only=True)
 class LocalDestination(ObjectDestination):
-    """Writes each batch as a file, or as one in each folder, below `path`."""
+    """Writes each batch as one file, or as one file per folder, below `path`."""
 
-    path: Annotated[Path, "The folder; it is created where it does not exist"]
+    path: Annotated[Path, "The folder; created if it does not exist"]
     _folds_case: bool = attrs.field(init=False, default=False, repr=False, eq=False)
     _opening: SerialExecutor = attrs.field(init=False, repr=False, eq=False)
 
@@ -36,7 +36,7 @@ class LocalDestination(ObjectDestination):
         )
 
     async def __aenter__(self) -> Self:
-        """Create the folder, and make sure that its file system can do what the protocol needs."""
+        """Create the folder, and check that its file system supports what the protocol needs."""
 
         def prepare() -> bool:
             with translated("prepare the folder"):
@@ -50,13 +50,13 @@ class LocalDestination(ObjectDestination):
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
-        """Decide where the stream resumes. Raises `LocalBusyError` where another process does not release the lock."""
+        """Decide where the stream resumes. Raises `LocalBusyError` if another process keeps the lock."""
         try:
             async with asyncio.timeout(BEGIN_TIMEOUT):
                 return await super().begin(stream, definition, position, gap=gap)
         except TimeoutError:
             raise LocalBusyError(
-                f"{self.path / stream.key} could not be locked within {BEGIN_TIMEOUT:.0f} s: another process is "
+                f"locking {self.path / stream.key} took longer than {BEGIN_TIMEOUT:.0f} s: another process is "
                 "writing a batch of this stream there, or the file system does not respond"
             ) from None
 
@@ -70,12 +70,12 @@ class LocalDestination(ObjectDestination):
         return f"{self.path / folder}/"
 
     def metadata(self) -> DestinationMetadata:
-        """The guarantee and its conditions."""
+        """Return the delivery guarantee and its conditions."""
         return DestinationMetadata(
             f"files *{self.serializer.suffix} below {self.path}{self.partitions}",
             self.delivery,
             (
-                "files and their records (_rigatoni) stay longer than the oldest checkpoint that may be restored",
+                "files and their records (_rigatoni) are kept longer than the oldest checkpoint that may be restored",
                 *CONDITIONS,
                 "one local file system with hard links, file locks and a working fsync",
             ),

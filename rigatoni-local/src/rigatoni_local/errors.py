@@ -1,7 +1,7 @@
-"""What can go wrong with a folder of files, and the translation of the system's errors.
+"""The errors of a folder of files, and the translation of the system's errors.
 
 DestinationError
-  LocalError                 the folder can not be written, and trying again will not help by itself
+  LocalError                 an I/O error that retrying cannot fix
     LocalAccessError           permissions, a read-only file system, a file where a folder should be
     LocalUnsupportedError      the file system has no hard links or no file locks
     LocalFolderGoneError       the stream's folder vanished while the pipeline runs
@@ -18,12 +18,12 @@ from rigatoni_core.api.errors import DestinationError, Transient
 
 class LocalError(DestinationError):
     id = "local"
-    default_remedy = "Look after the disk or file system, then start again: nothing is lost, the checkpoint stayed."
+    default_remedy = "Check the disk or file system, then restart: the pipeline resumes from its checkpoint."
 
 
 class LocalAccessError(LocalError):
     id = "local-access"
-    default_remedy = "Give the account that runs the pipeline the right to create files there, or set another path."
+    default_remedy = "Allow the account that runs the pipeline to create files there, or set another path."
 
 
 class LocalUnsupportedError(LocalError):
@@ -34,21 +34,21 @@ class LocalUnsupportedError(LocalError):
 class LocalFolderGoneError(LocalError):
     id = "local-folder-gone"
     default_remedy = (
-        "Put the folder back (is its disk mounted?) and start again. Where it was removed on purpose, starting again "
-        "goes on from the checkpoint into a new one."
+        "Restore the folder (is its disk mounted?) and restart. If it was removed on purpose, just restart: the "
+        "pipeline creates a new one and resumes from the checkpoint."
     )
 
 
 class LocalFullError(LocalError, Transient):
     id = "local-full"
-    default_remedy = "Free some space or raise the quota: the batch is tried again, nothing of it is lost."
+    default_remedy = "Free some space or raise the quota: the worker retries the batch, and nothing is lost."
 
 
 class LocalBusyError(LocalError, Transient):
     id = "local-busy"
     default_remedy = (
-        "It is tried again. If it lasts: stop the other process that writes this stream into the same folder, or look "
-        "whether the file system answers at all."
+        "Wait: the worker retries. If the error persists, stop the other process that writes this stream to the same "
+        "folder, or check whether the file system responds."
     )
 
 
@@ -68,7 +68,7 @@ _BUSY = {
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Within this block an OSError becomes a `LocalError`; `what` says in words what was tried."""
+    """Translate each OSError in this block into a `LocalError`; `what` describes the attempted action."""
     try:
         yield
     except OSError as error:
@@ -86,4 +86,4 @@ def _translate(error: OSError, what: str) -> LocalError:
         else LocalError
     )
     place = f" at {error.filename}" if error.filename else ""
-    return kind(f"can not {what}{place}: {error.strerror or error}")
+    return kind(f"cannot {what}{place}: {error.strerror or error}")

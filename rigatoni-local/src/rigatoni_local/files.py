@@ -1,7 +1,7 @@
-"""Files that appear whole, durably, and only where nothing stands yet. Every change to the file system is made here.
+"""Creates files atomically, durably, and only if they do not exist. All changes to the file system are made here.
 
-A file is written under a temporary name and made durable (fsync), then gets its name by a hard link, which fails where
-the name is taken; then the folder is made durable. So a name never stands for half a file, whatever crashes when.
+A file is written under a temporary name and made durable (fsync). A hard link then gives it its name, and fails if the
+name exists. Finally the folder is made durable. A name therefore never refers to a partial file, even after a crash.
 """
 
 import errno
@@ -20,9 +20,10 @@ _UNSUPPORTED = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno
 
 @contextmanager
 def locked(path: Path, *, exclusive: bool, create: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file, shared or exclusively; yields False where it is taken and `wait` is False.
+    """Hold the lock file, shared or exclusively; yield False if it is locked and `wait` is False.
 
-    The lock ends with the process at the latest. Raises FileNotFoundError where the file is missing and not created.
+    The system releases the lock when the process ends. Raises FileNotFoundError if the file is missing and `create` is
+    False.
     """
     descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o666)
     try:
@@ -38,7 +39,7 @@ def locked(path: Path, *, exclusive: bool, create: bool = False, wait: bool = Tr
 
 @contextmanager
 def staged(content: bytes | memoryview, folder: Path) -> Iterator[Path]:
-    """A durable temporary file with this content in `folder`, until the end of the block."""
+    """Yield a durable temporary file with this content in `folder`; remove it at the end of the block."""
     path = folder / secrets.token_hex(8)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -55,7 +56,7 @@ def staged(content: bytes | memoryview, folder: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove every file in this folder: left-overs of crashes. Call it only while nobody stages files there."""
+    """Remove all files in this folder, leftovers of crashes. Call it only while no process stages files there."""
     for path in folder.iterdir():
         path.unlink(missing_ok=True)
 
@@ -76,7 +77,7 @@ def sync_folder(folder: Path) -> None:
 
 
 class Tree:
-    """A folder that exists, and what is created below it, durably."""
+    """An existing folder, below which folders and files are created durably."""
 
     _REMEMBERED = 1000
 
@@ -85,10 +86,10 @@ class Tree:
         self._durable: set[Path] = set()
 
     def make_folder(self, folder: Path) -> None:
-        """Create the folder and what is missing above it.
+        """Create the folder and its missing parents.
 
-        A folder that is there already may be another process's, which died before it made it durable: so its name is
-        made durable once by each process, too.
+        Another process may have created an existing folder and crashed before making it durable. So each process makes
+        the name of an existing folder durable once, too.
         """
         if folder == self.root or (folder in self._durable and folder.is_dir()):
             return
@@ -100,7 +101,7 @@ class Tree:
         self._durable.add(folder)
 
     def publish(self, temporary: Path, target: Path) -> bool:
-        """Give a staged file its name, durably. False where the name is taken: that file stays, durable as well."""
+        """Give a staged file its name, durably. False if the name exists: that file is kept and made durable, too."""
         self.make_folder(target.parent)
         try:
             os.link(temporary, target)
@@ -112,15 +113,20 @@ class Tree:
 
 
 def make_root(path: Path) -> None:
-    """Create a folder and what is missing above it, durably."""
+    """Create a folder and its missing parents, durably."""
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     Tree(existing).make_folder(path)
 
 
 def probe(path: Path) -> bool:
-    """Make sure that locks and hard links do here what they must. Raises `LocalUnsupportedError`, or OSError.
+    """Check that locks and hard links work here.
 
-    Returns whether names that differ only by case, or only by Unicode normalization, name the same file here.
+    Returns:
+        Whether names that differ only by case, or only by Unicode normalization, name the same file.
+
+    Raises:
+        LocalUnsupportedError: The file system lacks working locks or hard links.
+        OSError: The folder cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=path) as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""What this distribution contributes to Rigatoni."""
+"""Registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_local() -> type[Any]:
-    """The destination's class, imported on first use."""
+    """Return the destination's class, imported on first use."""
     from rigatoni_local.destination import LocalDestination
 
     return LocalDestination
@@ -15,5 +15,5 @@ def load_local() -> type[Any]:
 
 @hookimpl
 def rigatoni_destinations() -> Iterator[Component]:
-    """The destination `local`."""
+    """Provide the destination `local`."""
     yield Component("local", load_local, summary="Writes batches as files into a folder, exactly once in effect")

@@ -1,4 +1,4 @@
-"""A folder of files as a store of objects: files that appear whole, durably, and only where nothing exists yet."""
+"""A folder of files as a store of objects; files are created atomically, durably, and only if they do not exist."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from rigatoni_local import files
 from rigatoni_local.errors import LocalFolderGoneError, translated
 
 TEMPORARY, LOCK = f"{OWN}tmp/", f"{OWN}lock"
-"""Files that have no name yet; held shared while a batch is written, exclusively while a definition is made."""
+"""The folder of staged files, and the lock: shared while a batch is written, exclusive while a definition changes."""
 
 
 class FolderStore(ObjectStore):
-    """The files below `folder`, which may not exist yet; `root` exists, `folder` is in it."""
+    """The files below `folder`, which may not exist yet, in the existing `root`."""
 
     metadata_limit = 0
 
@@ -29,7 +29,7 @@ class FolderStore(ObjectStore):
         self._tree = files.Tree(root)
 
     def prepare(self) -> None:
-        """Make the folder of files that have no name yet."""
+        """Create the folder of staged files."""
         with translated("create a folder"):
             self._tree.make_folder(self._temporary)
 
@@ -63,7 +63,7 @@ class FolderStore(ObjectStore):
         return found
 
     def _walk(self, parent: str, prefix: str, after: str) -> Iterator[str]:
-        """The keys in the folder `parent`, in order."""
+        """Yield the keys in the folder `parent`, in order."""
         try:
             entries = list(os.scandir(self.folder / parent))
         except (FileNotFoundError, NotADirectoryError):
@@ -92,9 +92,9 @@ class FolderStore(ObjectStore):
 
 @attrs.frozen
 class FolderLock(Quiescence):
-    """A definition changes while no batch is being written, in any process: under the exclusive lock of the folder.
+    """Changes definitions under the folder's exclusive lock, while no process writes a batch.
 
-    So whoever still works with the old definition finds the new one before its next write, and stops.
+    An owner with the old definition therefore finds the new one before its next write, and stops.
     """
 
     store: FolderStore

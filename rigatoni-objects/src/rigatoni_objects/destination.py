@@ -61,8 +61,8 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     folder_template: Annotated[
         str, "Custom folders instead of `partition_by`, such as `{database}/{collection}/{year}/{month}/{day}`"
     ] = attrs.field(default="", validator=check_partitions)
-    max_objects_per_batch: Annotated[int, "A batch ends before its events need more objects than this"] = (
-        attrs.field(default=1000, validator=validators.ge(1))
+    max_objects_per_batch: Annotated[int, "A batch ends before its events need more objects than this"] = attrs.field(
+        default=1000, validator=validators.ge(1)
     )
     layout: FileLayout = attrs.field(init=False, repr=False, eq=False)
     """Maps batches to objects."""

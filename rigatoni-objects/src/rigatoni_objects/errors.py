@@ -39,4 +39,4 @@ class DefinitionSettlingError(DestinationError, Transient):
 
 class StoreConflictError(DestinationError, Transient):
     id = "objects-conflict"
-    default_remedy = "Wait: the worker retries. If the error persists, find the other program that writes to this folder."
+    default_remedy = "Wait: the worker retries. If the error persists, find the other program that writes there."
