@@ -1,4 +1,4 @@
-"""What the commands show of a stream: plain values, errors with their age, processes that do not respond."""
+"""What the commands show of a stream: plain values, errors with their age."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,8 @@ from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.metrics import FIGURES
 from rigatoni_core.api.notices import ReplyRead, Retrying, WorkerRecovered, WorkerStarted
 from rigatoni_core.api.statistics import Statistics
-from rigatoni_core.cli.figures import error_in_words, is_current, plain
-from rigatoni_core.cli.sockets import NoAnswerError
-from rigatoni_core.cli.top import history as history_module
-from rigatoni_core.cli.top.history import History
-from rigatoni_core.cli.top.screen import plain as screen
+from rigatoni_core.api.words import error_in_words, is_current
+from rigatoni_core.cli.figures import plain
 
 STREAM = Stream("p", "shop.orders")
 
@@ -68,26 +65,3 @@ def test_an_error_is_shown_with_its_age_until_and_after_the_stream_has_recovered
     stream.last_error = None
     assert not is_current(plain(stream)["last_error"])
     assert error_in_words(plain(stream)["last_error"]) == ""
-
-
-def test_of_a_process_that_does_not_respond_only_the_counts_are_shown(figures, monkeypatch):
-    def answer(events):
-        shown = {"name": STREAM.name, **plain(figures.by_stream[STREAM]), "events": events, "state": "running"}
-        return {"file": "pipeline.toml", "pipelines": [{"name": "p", "streams": [shown]}]}
-
-    responses = iter([answer(10), answer(1010), NoAnswerError("process 7 does not respond"), answer(1010)])
-    monkeypatch.setattr(history_module, "running", lambda: [(7, next(responses))])
-    history = History()
-    for _ in range(2):
-        history.look()
-    (stream,) = history.streams.values()
-    assert stream.events_rate > 0
-    history.look()
-    record = history.record()["streams"][0]
-    assert (record["state"], record["events"]) == ("silent", 1010)
-    assert (record["read_lag"], record["delivery_lag"], record["checkpoint_age"]) == (None, None, None)
-    assert (record["events_rate"], record["bytes_rate"]) == (0, 0)
-    assert "silent" in screen(history)
-    history.look()
-    assert history.record()["streams"][0]["state"] == "running"
-    assert round(history.record()["streams"][0]["delivery_lag"]) == 25
