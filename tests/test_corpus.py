@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import fastavro
@@ -65,7 +65,7 @@ TABULAR = {"local-avro", "local-gzip", "local-parquet"}
 class FrozenSource(ScriptedSource):
     """Serves the frozen events as the MongoDB of that time did: under the same deployment and definition."""
 
-    decoder: ClassVar[Decoder] = MongoDBSource.decoder
+    decoder: Decoder = MongoDBSource.decoder
 
     def definition(self, stream: Stream) -> Definition:
         return Definition(self.fingerprint, {"watch": [stream.name], "version": self.fingerprint})

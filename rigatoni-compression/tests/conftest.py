@@ -10,6 +10,7 @@ from rigatoni_core.api.contracts import Serializer
 class RawSerializer(Serializer):
     """Stands for any inner serializer: the batch's BSON documents one after another, without a copy."""
 
+    accepts = frozenset({"*"})
     media_type = "application/bson"
     suffix = ".bson"
 

@@ -122,6 +122,7 @@ class Given(Serializer):
     """Gives what it was told to give, or raises it."""
 
     content: bytes | memoryview | Exception
+    accepts = frozenset({"*"})
     media_type = "application/octet-stream"
     suffix = ".bin"
 

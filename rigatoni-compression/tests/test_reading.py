@@ -19,6 +19,7 @@ BATCH = batch_of([event_document(number) for number in range(300)])
 class Reading(Serializer, Deserializer):
     """One document per file, which holds its content."""
 
+    accepts = frozenset({"*"})
     media_type = "application/bson"
     suffix = ".bson"
 

@@ -14,6 +14,7 @@ from rigatoni_core.api.contracts import Serializer
 import attrs
 @attrs.define
 class Fine(Serializer):
+    accepts = frozenset("*")
     media_type = "text/plain"
     suffix = ".txt"
     def serialize(self, events): return b""
@@ -127,7 +128,7 @@ def test_K6_a_class_that_leaves_out_a_method_is_said_when_it_is_used(tmp_path):
         tmp_path,
         "lazy",
         HOOK.format(body='yield Component("lazy", lambda: Lazy)').replace(
-            "@hookimpl", "@attrs.define\nclass Lazy(Serializer):\n    media_type = suffix = ''\n@hookimpl"
+            "@hookimpl", "@attrs.define\nclass Lazy(Serializer):\n    accepts = media_type = 'x'\n@hookimpl"
         ),
     )
     answer = rigatoni(tmp_path, "plugins", "show", "lazy")

@@ -22,6 +22,7 @@ SENTINEL = "sentinel-s3cret"
 
 PLUGIN = '''
 import asyncio
+import types
 from typing import Annotated, Literal
 
 import attrs
@@ -44,6 +45,8 @@ class ToySource(Source, ConfigLinter):
     then: Annotated[
         Literal["wait", "fail", "crash", "refuse", "bug", "hang", "shake", "away", "stay"], "What happens"
     ] = "wait"
+
+    decoder = types.SimpleNamespace(format="bson")
 
     async def __aenter__(self):
         if self.then == "refuse":
@@ -89,6 +92,7 @@ class ToySource(Source, ConfigLinter):
 class Lines(Serializer):
     """A line per event."""
 
+    accepts = frozenset({"*"})
     media_type = "text/plain"
     suffix = ".txt"
 

@@ -18,6 +18,7 @@ from rigatoni_core.api.contracts import Listener, Serializer
 
 @attrs.define
 class Lines(Serializer):
+    accepts = frozenset({"*"})
     media_type, suffix = "text/plain", ".txt"
     def serialize(self, events): return b""
 
@@ -69,6 +70,8 @@ def test_components_of_others_are_named_with_their_plugin(acme):
 def test_a_class_that_no_plugin_registers_keeps_its_path(acme):
     @attrs.define
     class Local(Serializer):
+        accepts = frozenset({"*"})
+
         def serialize(self, events):
             return b""
 

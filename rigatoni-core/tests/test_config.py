@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import attrs
@@ -20,6 +21,7 @@ from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
 class Plain(Serializer):
     """A serializer that needs nothing."""
 
+    accepts = frozenset({"*"})
     media_type = "text/plain"
     suffix = ".txt"
     mode: Annotated[Literal["loud", "quiet"], "How"] = "quiet"
@@ -42,6 +44,8 @@ class Everything(Source):
     comment: Annotated[str | None, "A text"] = None
     stages: Annotated[tuple[dict[str, object], ...], "Tables"] = ()
     serializer: Annotated[Serializer | None, "A component"] = None
+
+    decoder = SimpleNamespace(format="bson")
 
     @count.validator
     def _check(self, attribute, value):

@@ -48,6 +48,7 @@ class Diary(Listener, Managed):
 class Plain(Serializer):
     """A serializer that needs nothing."""
 
+    accepts = frozenset({"*"})
     media_type = "text/plain"
     suffix = ".txt"
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import attrs
@@ -24,6 +25,8 @@ class Reader(Source):
     more: Annotated[tuple[Path, ...], "Paths"] = ()
     uri: Annotated[Secret | None, "A secret"] = None
 
+    decoder = SimpleNamespace(format="bson")
+
     async def streams(self):
         return []
 
@@ -36,6 +39,7 @@ class Reader(Source):
 class Lines(Serializer):
     """A line per event."""
 
+    accepts = frozenset({"*"})
     media_type = "text/plain"
     suffix = ".txt"
 

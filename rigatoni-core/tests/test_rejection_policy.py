@@ -4,7 +4,6 @@ import asyncio
 
 import attrs
 import pytest
-from bson import decode
 from rigatoni_core.api.errors import (
     ConfigurationError,
     DeadLetterError,
@@ -20,7 +19,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
-from rigatoni_testing.batches import batch_of, event_document
+from rigatoni_testing.batches import batch_of, event_document, event_format
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import (
     HANG,
@@ -80,7 +79,8 @@ class Letters(RecordingDestination):
 
     async def write_batch(self, events):
         answer = await RecordingDestination.write_batch(self, events)
-        self.letters += [(events.stream, DeadLetter.read(decode(events.raw(index)))) for index in range(len(events))]
+        documents = [event_format().document(events.raw(index)) for index in range(len(events))]
+        self.letters += [(events.stream, DeadLetter.read(document)) for document in documents]
         self.effects.append("letter")
         return answer
 

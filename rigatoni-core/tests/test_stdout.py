@@ -11,6 +11,7 @@ from rigatoni_core.api.contracts import Serializer
 from rigatoni_core.api.errors import RigatoniError
 
 class Much(Serializer):
+    accepts = frozenset({"*"})
     media_type, suffix = "text/plain", ".txt"
     def serialize(self, events):
         return b"x" * 2**20

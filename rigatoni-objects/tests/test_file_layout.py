@@ -25,6 +25,7 @@ from rigatoni_testing.batches import batch_of, event_document
 class Inner(Serializer):
     """A serializer with options of several types."""
 
+    accepts = frozenset({"*"})
     media_type = "text/plain"
     suffix = ".txt"
     mode: Annotated[str, "How"] = "relaxed"

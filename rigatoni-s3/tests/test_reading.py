@@ -20,6 +20,7 @@ STREAMS = [Stream("lake", "shop.*"), Stream("lake", "shop.users")]
 class Raw(Serializer, Deserializer):
     """The raw documents, one after another."""
 
+    accepts = frozenset({"*"})
     media_type = "application/bson"
     suffix = ".bson"
 

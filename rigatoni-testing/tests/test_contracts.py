@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -18,6 +19,7 @@ from rigatoni_core.api.contracts import (
     Deserializer,
     Destination,
     DestinationMetadata,
+    FormatReader,
     Listener,
     Managed,
     PositionKeeper,
@@ -29,6 +31,7 @@ from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Tran
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_testing.batches import TEXT
 from rigatoni_testing.contracts import (
     DestinationContract,
     LeaseContract,
@@ -109,6 +112,7 @@ class ListDestination(Destination, PositionKeeper, StreamCloser):
 class Lines(Serializer, Deserializer):
     """Tokens and operations, one event per line."""
 
+    accepts = frozenset({"*"})
     media_type = "text/plain"
     suffix = ".txt"
 
@@ -175,6 +179,22 @@ class TestListDestination(DestinationContract):
     @pytest.fixture
     def place(self):
         return place_of()
+
+
+class TestListDestinationOfText(DestinationContract):
+    format = TEXT
+
+    @pytest.fixture
+    def place(self):
+        return place_of()
+
+
+class TestLinesOfText(SerializerContract):
+    format = TEXT
+
+    @pytest.fixture
+    def make(self):
+        return Lines
 
 
 class TestLines(SerializerContract):
@@ -410,6 +430,11 @@ class Immortal(MemoryStateStore):
         return lease
 
 
+@destination_that_breaks("test_it_says_which_formats_it_reads_itself")
+class Reading(ListDestination, FormatReader):
+    accepts = frozenset({"text"})
+
+
 @destination_that_breaks("test_its_constructor_does_no_io")
 class EagerDestination(ListDestination):
     def __attrs_post_init__(self):
@@ -579,6 +604,16 @@ class EagerSerializer(Lines):
         reads_a_file(self)
 
 
+@serializer_that_breaks("test_it_says_which_formats_it_reads")
+class OfAnotherFormat(Lines):
+    accepts = frozenset({"text"})
+
+
+@serializer_that_breaks("test_it_says_which_formats_it_reads")
+class OfLetters(Lines):
+    accepts = "bson"
+
+
 class Wrapped(ScriptedSource):
     """A source whose items a subclass changes."""
 
@@ -591,6 +626,12 @@ class Wrapped(ScriptedSource):
             if (changed := self.change(number, batch)) is not None:
                 yield changed
             number += 1
+
+
+@source_that_breaks("test_its_decoder_names_the_format_of_its_documents")
+class OfEveryFormat(ScriptedSource):
+    def __init__(self, **options):
+        super().__init__(**options, decoder=SimpleNamespace(format="*"))
 
 
 @source_that_breaks("test_its_streams_are_named_and_distinct")

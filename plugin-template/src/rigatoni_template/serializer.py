@@ -4,7 +4,7 @@ from typing import Annotated
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.contracts import ANY_FORMAT, Serializer
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import token_hash
 
@@ -17,6 +17,7 @@ class TemplateSerializer(Serializer):
 
     separator: Annotated[str, "What stands between two fields"] = "\t"
 
+    accepts = frozenset({ANY_FORMAT})  # it looks at decoded events only
     media_type = "text/plain"
     suffix = ".txt"
 

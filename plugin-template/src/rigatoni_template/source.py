@@ -26,6 +26,8 @@ _MOST = 1024**2  # bytes that are read at once
 class LineDecoder:
     """A raw document is `<offset of the line's end> <operation> <JSON>`; the offset is the resume token."""
 
+    format = "template-lines"
+
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """The file knows no time."""
         return ResumeToken(bytes(raw).split(b" ", 1)[0].decode()), None

@@ -53,6 +53,7 @@ class AvroSerializer(Serializer):
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
     _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
+    accepts = frozenset({"bson"})
     media_type = "application/avro"
     suffix = ".avro"
     columns = tuple(column.name for column in COLUMNS)

@@ -63,6 +63,11 @@ class Compressed(Serializer, Deserializer):
         self.suffix = self.inner.suffix + self._ending
         self.columns = self.inner.columns
 
+    @property
+    def accepts(self) -> frozenset[str]:
+        """What the inner serializer accepts."""
+        return self.inner.accepts
+
     def serialize(self, events: EventBatch) -> bytes:
         """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
         inner, compressor = self.inner, self._compressor()

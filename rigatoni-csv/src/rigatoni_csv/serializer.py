@@ -44,6 +44,7 @@ class CsvSerializer(Serializer, Piecewise):
     _cells: Cells = attrs.field(init=False, repr=False)
     _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
+    accepts = frozenset({"bson"})
     media_type = "text/csv"
     suffix = ".csv"
     columns = tuple(column.name for column in COLUMNS)

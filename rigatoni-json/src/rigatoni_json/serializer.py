@@ -41,6 +41,7 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
     ] = False
     _writer: JsonWriter = attrs.field(init=False, repr=False)
 
+    accepts = frozenset({"bson"})
     media_type = "application/x-ndjson"
     suffix = ".ndjson"
     columns = FIELDS

@@ -72,6 +72,8 @@ def time_of_token(token: Mapping[str, Any]) -> Timestamp | None:
 class ChangeEventDecoder:
     """The decoder that this source hands to its batches."""
 
+    format = "bson"
+
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         data = bytes(raw)
         token, time = None, None

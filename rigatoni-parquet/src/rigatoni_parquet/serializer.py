@@ -61,6 +61,7 @@ class ParquetSerializer(Serializer, ConfigLinter):
     _agreed: AgreedTypes = attrs.field(init=False, repr=False, factory=AgreedTypes)
     _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
+    accepts = frozenset({"bson"})
     media_type = "application/vnd.apache.parquet"
     suffix = ".parquet"
     columns = (*(column.name for column in COLUMNS), *(f"{name}{REST}" for name in (KEY, *IMAGES)))

@@ -3,18 +3,22 @@
 import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bson import decode, decode_iter, encode, json_util
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.batch import Decoder, EventBatch
 from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment
 
+_TEXT = json_util.JSONOptions(
+    json_mode=json_util.JSONMode.CANONICAL, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 STREAM = Stream("test-pipeline", "shop.orders")
@@ -24,25 +28,43 @@ START = Position(ResumeToken('{"_data":"start"}'), "fingerprint", Timestamp(1_70
 """A position before every test event."""
 
 
+class EventFormat(Decoder, Protocol):
+    """A decoder that also makes raw documents of its format: tests write their events in it."""
+
+    def encode(self, document: Mapping[str, Any]) -> bytes:
+        """Return the raw document of a change event in the shape of `event_document`."""
+
+    def document(self, raw: memoryview | bytes) -> dict[str, Any]:
+        """Return the document that `encode` was given."""
+
+
 class TestDecoder:
     """Reads change events from BSON with PyMongo's public API: slow and plain, for tests only."""
 
     __test__ = False
+    format = "bson"
+
+    def encode(self, document: Mapping[str, Any]) -> bytes:
+        return encode(document)
+
+    def document(self, raw: memoryview | bytes) -> dict[str, Any]:
+        """Return what `encode` was given."""
+        return decode(raw, _OPTIONS)
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
-        document = decode(raw, _OPTIONS)
+        document = self.document(raw)
         return token_of(document["_id"]), _time(document.get("clusterTime"))
 
     def cluster_times(self, documents: Segment) -> Iterator[tuple[int, int] | None]:
         for raw in documents.copies():
             try:
-                time = _time(decode(raw, _OPTIONS).get("clusterTime"))
-            except BSONError:
+                time = _time(self.document(raw).get("clusterTime"))
+            except (BSONError, ValueError):
                 time = None
             yield (time.seconds, time.increment) if time else None
 
     def namespace(self, raw: memoryview) -> Namespace | None:
-        namespace = decode(raw, _OPTIONS).get("ns")
+        namespace = self.document(raw).get("ns")
         return Namespace(namespace["db"], namespace.get("coll")) if namespace else None
 
     def scalar_text(self, value: Any) -> str | None:
@@ -51,12 +73,12 @@ class TestDecoder:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
-        document = decode(raw, _OPTIONS)
+        document = self.document(raw)
         kept = [(key, document[key]) for key in ("_id", "clusterTime", "ns") if key in document]
-        return encode({**dict(kept), "operationType": operation, **fields})
+        return self.encode({**dict(kept), "operationType": operation, **fields})
 
     def event(self, raw: memoryview) -> ChangeEvent:
-        document = decode(raw, _OPTIONS)
+        document = self.document(raw)
         namespace = document.get("ns")
         return ChangeEvent(
             resume_token=token_of(document["_id"]),
@@ -68,6 +90,45 @@ class TestDecoder:
             cluster_time=_time(document.get("clusterTime")),
             wall_time=document.get("wallTime"),
         )
+
+
+class TextDecoder(TestDecoder):
+    """A second format, far from BSON: the same documents as Extended JSON in ASCII."""
+
+    format = "text"
+
+    def encode(self, document: Mapping[str, Any]) -> bytes:
+        return json_util.dumps(document, json_options=_TEXT).encode()
+
+    def document(self, raw: memoryview | bytes) -> dict[str, Any]:
+        document = json_util.loads(bytes(raw), json_options=_TEXT)
+        if not isinstance(document, dict):
+            raise ValueError("it is no document")
+        return document
+
+
+BSON: EventFormat = TestDecoder()
+"""The format of the first-party serializers: what tests write their events in, unless told otherwise."""
+
+TEXT: EventFormat = TextDecoder()
+"""A second format: what does not look at raw documents works with both."""
+
+_formats: list[EventFormat] = [BSON]
+
+
+@contextmanager
+def using(format_: EventFormat) -> Iterator[None]:
+    """Within the block, tests write their events in this format: `batch_of`, `Log`, `ScriptedSource`."""
+    _formats.append(format_)
+    try:
+        yield
+    finally:
+        _formats.pop()
+
+
+def event_format() -> EventFormat:
+    """Return the format that tests write their events in now."""
+    return _formats[-1]
 
 
 def token_of(token: Mapping[str, Any]) -> ResumeToken:
@@ -109,15 +170,16 @@ def event_document(
 def batch_of(
     documents: Iterable[Mapping[str, Any] | bytes], *, stream: Stream = STREAM, after: Position = START
 ) -> EventBatch:
-    """One batch of these events (documents, or raw BSON), which come right after the position `after`.
+    """One batch of these events (documents, or raw ones), which come right after the position `after`.
 
-    Without documents: a batch whose only event was rejected, so that it holds none.
+    Without documents: a batch whose only event was rejected, so that it holds none. The format is `event_format()`.
     """
-    raws = [document if isinstance(document, bytes) else encode(document) for document in documents]
+    format_ = event_format()
+    raws = [document if isinstance(document, bytes) else format_.encode(document) for document in documents]
     offsets = array("Q", itertools.accumulate(map(len, raws), initial=0))
     if not raws:
         return batch_of([event_document(0)], stream=stream, after=after).without({0})
-    return EventBatch.from_reply(after, stream, memoryview(b"".join(raws)), offsets, TestDecoder())
+    return EventBatch.from_reply(after, stream, memoryview(b"".join(raws)), offsets, format_)
 
 
 def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:

@@ -11,14 +11,13 @@ from itertools import accumulate
 from typing import Any, ClassVar
 
 import attrs
-from bson import encode
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, PositionKeeper, Source
 from rigatoni_core.api.errors import DefinitionChangedError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.builtin.memory import MemoryStateStore
 
-from rigatoni_testing.batches import TestDecoder, event_document, token_of
+from rigatoni_testing.batches import event_document, event_format, token_of
 
 HANG: Any = object()
 """A fault: the call never answers."""
@@ -36,6 +35,7 @@ class Log:
     """What happened in one watched namespace: raw change events in order, ever growing."""
 
     def __init__(self, documents: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._format = event_format()
         self.raws: list[bytes] = []
         self.tokens: list[ResumeToken] = []
         self.times: list[Timestamp] = []
@@ -45,7 +45,7 @@ class Log:
     def append(self, *documents: Mapping[str, Any]) -> None:
         """Let these events happen."""
         for document in documents:
-            self.raws.append(encode(document))
+            self.raws.append(self._format.encode(document))
             self.tokens.append(token_of(document["_id"]))
             time = document["clusterTime"]
             self.times.append(Timestamp(time.time, time.inc))
@@ -73,10 +73,9 @@ class ScriptedSource(Source):
     start: int | None = None
     fingerprint: str = "fingerprint"
     identity: Identity = attrs.field(factory=Identity)
+    decoder: Decoder = attrs.field(factory=event_format)  # type: ignore[misc]
     opened: int = attrs.field(default=0, init=False)
     served: int = attrs.field(default=0, init=False)
-
-    decoder: ClassVar[Decoder] = TestDecoder()
 
     async def streams(self) -> Sequence[str]:
         return list(self.logs)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Serializer
+from rigatoni_core.api.contracts import ANY_FORMAT, Serializer
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import ResumeToken
 
@@ -18,6 +18,7 @@ class TokenLines(Serializer):
     reject: Annotated[bool, "Whether poison is rejected"] = True
     padding: Annotated[int, "Bytes that follow the lines, to make contents large"] = 0
 
+    accepts = frozenset({ANY_FORMAT})
     media_type = "text/plain"
     suffix = ".txt"
     POISON: ClassVar[str] = "poison"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bson import DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, encode
+from bson import DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex
 from bson.binary import Binary, UuidRepresentation
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
@@ -53,7 +53,7 @@ VALUES: SearchStrategy[Any] = st.recursive(
 DOCUMENTS: SearchStrategy[dict[str, Any]] = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
-def _event(number: int, document: Mapping[str, Any], key: Any, kind: str) -> bytes:
+def _event(number: int, document: Mapping[str, Any], key: Any, kind: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"documentKey": {"_id": key}, "fullDocument": {"_id": key, **document}}
     if kind == "update":
         fields["updateDescription"] = {"updatedFields": dict(document), "removedFields": ["gone"]}
@@ -62,14 +62,17 @@ def _event(number: int, document: Mapping[str, Any], key: Any, kind: str) -> byt
         del event["fullDocument"]
     if kind == "drop":
         del event["documentKey"]
-    return encode(event)
+    return event
 
 
 _EVENTS = st.tuples(DOCUMENTS, SCALARS, st.sampled_from(["insert", "update", "replace", "delete", "drop", "newer"]))
 
 
 def batches(max_events: int = 5) -> SearchStrategy[EventBatch]:
-    """Batches of 1 to `max_events` change events, in order, whose documents hold values of all BSON types."""
+    """Batches of 1 to `max_events` change events, in order, whose documents hold values of all BSON types.
+
+    Their raw documents have the format that tests write their events in when an example is drawn (`batches.using`).
+    """
     return st.lists(_EVENTS, min_size=1, max_size=max_events).map(
         lambda events: batch_of([_event(number, *event) for number, event in enumerate(events)])
     )

@@ -16,6 +16,10 @@ from rigatoni_core.api.segments import Segment, joined, merged
 class Decoder(Protocol):
     """How a source's raw documents are read; the source hands it to its batches, core knows no byte format."""
 
+    @property
+    def format(self) -> str:
+        """The name of the raw documents' format, such as `bson`: who reads them declares the same name."""
+
     def event(self, raw: memoryview) -> ChangeEvent:
         """The whole event, decoded. Raises ValueError where the bytes can not be read."""
 

@@ -49,7 +49,7 @@ class Component:
     summary: str = ""
 
 
-def component_name(cls: type[Any]) -> str:
+def component_name(cls: type[object]) -> str:
     """Return the name under which an installed plugin registers a class, as records on disk and messages say it.
 
     Works without a catalog: only the plugin modules of the class's own package are imported, which are light. The
@@ -62,12 +62,27 @@ def component_name(cls: type[Any]) -> str:
         `json` for a component of this project, `acme/json` for one that the plugin `acme` registers. The path of the
         class (`class_path`) if no plugin registers it.
     """
-    return _registered_name(cls) or class_path(cls)  # type: ignore[arg-type] # classes are hashable, mypy doubts it
+    if cls not in _names:
+        _names[cls] = _registered_name(cls) or class_path(cls)
+    return _names[cls]
 
 
-def class_path(cls: type[Any]) -> str:
+_names: dict[type[object], str] = {}
+
+
+def class_path(cls: type[object]) -> str:
     """Return what records of version 0.1.0 call a component: its top package and the name of its class."""
     return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+
+
+def fields_of(cls: type[Any]) -> list["attrs.Attribute[Any]"]:
+    """Return the attrs fields of a component that are its options: public and part of the constructor."""
+    return [field for field in attrs.fields(cls) if field.init and not field.name.startswith("_")]
+
+
+def key_of(field: "attrs.Attribute[Any]") -> str:
+    """Return the key under which a configuration gives a field."""
+    return field.alias or field.name
 
 
 def described(
@@ -83,17 +98,14 @@ def described(
     kind = type(component)
     record: dict[str, Any] = {"type": name(kind)}
     hints = _hints(kind) if attrs.has(kind) else {}
-    for field in attrs.fields(kind) if attrs.has(kind) else ():
+    for field in fields_of(kind) if attrs.has(kind) else ():
         value = getattr(component, field.name)
-        if not field.init or field.name.startswith("_") or _is_secret(hints.get(field.name)):
-            continue
-        if defaults or value != _default(field):
+        if not _is_secret(hints.get(field.name)) and (defaults or value != _default(field)):
             record[field.name] = _plain(value, functools.partial(described, defaults=defaults, name=name))
     return record
 
 
-@functools.cache
-def _registered_name(cls: type[Any]) -> str | None:
+def _registered_name(cls: type[object]) -> str | None:
     package = cls.__module__.partition(".")[0]
     for entry in metadata.entry_points(group=GROUP):
         if entry.module.partition(".")[0] != package:
@@ -104,14 +116,17 @@ def _registered_name(cls: type[Any]) -> str | None:
     return None
 
 
-def _registrations(entry: metadata.EntryPoint, cls: type[Any]) -> Iterator[tuple[Kind, Component]]:
-    """The records with which this plugin registers the class. What fails in a plugin is for the catalog to report."""
+def kinds_of(cls: type[object]) -> list[Kind]:
+    """Return the kinds of component that a class is, by the contracts that it derives from."""
     contracts = import_module("rigatoni_core.api.contracts")
-    for kind, (hook, contract) in KINDS.items():
-        if not issubclass(cls, getattr(contracts, contract)):
-            continue
+    return [kind for kind, (_, contract) in KINDS.items() if issubclass(cls, getattr(contracts, contract))]
+
+
+def _registrations(entry: metadata.EntryPoint, cls: type[object]) -> Iterator[tuple[Kind, Component]]:
+    """The records with which this plugin registers the class. What fails in a plugin is for the catalog to report."""
+    for kind in kinds_of(cls):
         with suppress(Exception):
-            for component in islice(getattr(entry.load(), hook)(), MOST_COMPONENTS):
+            for component in islice(getattr(entry.load(), KINDS[kind][0])(), MOST_COMPONENTS):
                 with suppress(Exception):  # another component of the plugin, whose library is not installed
                     if component.load() is cls:
                         yield kind, component

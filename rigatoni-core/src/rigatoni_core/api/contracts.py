@@ -409,7 +409,27 @@ class HealthCheck(ABC):
         """What of this stream can not work although everything connects. Called after `__aenter__`; only reads."""
 
 
-class Serializer(ABC):
+ANY_FORMAT = "*"
+"""What a `FormatReader` accepts if it looks at decoded events only: the source's decoder does the reading."""
+
+
+class FormatReader(ABC):
+    """Base of serializers, and optional ability of a destination that reads raw documents itself.
+
+    Compared with the format of the source (`Decoder.format`) before anything is opened: when a configuration is read,
+    and when a pipeline is built.
+    """
+
+    @property
+    @abstractmethod
+    def accepts(self) -> frozenset[str]:
+        """The formats that it reads, such as `bson`; `ANY_FORMAT` in it stands for all.
+
+        Usually a constant of the class. A wrapper accepts what the component that it wraps accepts.
+        """
+
+
+class Serializer(FormatReader):
     """Turns batches into bytes. Thread-safe: several batches may be in work at once."""
 
     media_type: str

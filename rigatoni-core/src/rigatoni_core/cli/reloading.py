@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rigatoni_core.api.components import fields_of
 from rigatoni_core.api.errors import ConfigurationError, PipelineTimeoutError
 from rigatoni_core.engine.pipeline import Pipeline
-from rigatoni_core.plugins.component_options import fields_of
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration

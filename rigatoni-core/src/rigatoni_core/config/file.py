@@ -1,25 +1,26 @@
 """A pipeline's table: its source, destination, state and settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
 
+from rigatoni_core.api.components import fields_of
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import SIDES
+from rigatoni_core.api.formats import REMEDY, format_mismatches
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.config import plugins
 from rigatoni_core.config.cli_values import Override
 from rigatoni_core.config.documents import Document, documents, overridden
-from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, faults_of, nearest, spelled
+from rigatoni_core.config.faults import Fault, InvalidConfigurationError, KeyPath, Refused, faults_of, nearest, spelled
 from rigatoni_core.config.paths import paths_of
 from rigatoni_core.config.secrets import Redaction, open_passwords
 from rigatoni_core.config.structuring import Structuring
 from rigatoni_core.plugins.catalog import Catalog
-from rigatoni_core.plugins.component_options import fields_of
 
 
 def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -47,6 +48,14 @@ class PipelineTable(Settings):
         Destination | None, "[pipeline.dead_letters] says where events go that the destination can not take"
     ] = None
     listeners: Annotated[tuple[Listener, ...], "Each [[pipeline.listeners]] is told what happens: metrics, traces"] = ()
+
+    @staticmethod
+    def conflicts(built: Mapping[str, Any]) -> Iterator[Refused]:
+        """What does not fit together among the components that could be built. See `Structuring`."""
+        if "source" in built:
+            parts = {key: built[key] for key in ("destination", "dead_letters") if key in built}
+            for mismatch in format_mismatches(built["source"], parts):
+                yield Refused(f"{mismatch.message}. {REMEDY}", *mismatch.path)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

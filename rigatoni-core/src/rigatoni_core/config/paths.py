@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
+from rigatoni_core.api.components import fields_of, key_of
 from rigatoni_core.api.options import Secret
 from rigatoni_core.config.faults import KeyPath, Refused
-from rigatoni_core.plugins.component_options import fields_of, key_of
 
 
 def folder_of(file: Path) -> Path:

@@ -14,13 +14,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from rigatoni_core.api.components import Kind
+from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.options import ByteSize, Secret
 from rigatoni_core.config.file import PipelineTable
 from rigatoni_core.config.plugins import KEYS
 from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
-from rigatoni_core.plugins.component_options import CONTRACTS, bare, fields_of, help_of, key_of
+from rigatoni_core.plugins.component_options import CONTRACTS, bare, help_of
 
 _TEXT = {"type": "string"}
 _SIMPLE: Mapping[Any, Mapping[str, Any]] = {

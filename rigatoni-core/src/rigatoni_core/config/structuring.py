@@ -19,6 +19,7 @@ from cattrs.errors import (
     IterableValidationNote,
 )
 
+from rigatoni_core.api.components import fields_of, key_of
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.options import ByteSize, Secret, parse_size
 from rigatoni_core.config.cli_values import CliValue
@@ -26,11 +27,14 @@ from rigatoni_core.config.faults import Refused, in_words, nearest
 from rigatoni_core.config.paths import PathBase
 from rigatoni_core.config.secrets import Redaction, read_secret
 from rigatoni_core.plugins.catalog import Catalog
-from rigatoni_core.plugins.component_options import CONTRACTS, bare, fields_of, help_of, key_of, words_of
+from rigatoni_core.plugins.component_options import CONTRACTS, bare, help_of, words_of
 
 
 class Structuring:
     """Builds values, attrs classes and components from what TOML says. Raises `Refused`, or cattrs' tree of them.
+
+    An attrs class may have a function `conflicts`: it gets the fields that could be built and yields a `Refused` for
+    each of them that does not fit the others, so that these faults are reported together with all others.
 
     `elsewhere` maps keys to the table that they belong to, for those who wrote them into another one. Relative paths
     start at `folder`, those in a `CliValue` at the working directory.
@@ -84,6 +88,8 @@ class Structuring:
                 arguments[key] = self._paths.folder / field.default
             elif field.default is attrs.NOTHING:
                 errors.append(_at(key, Refused(f"is missing: {help_of(hints.get(field.name))}".rstrip(": ")), cls))
+        if find_conflicts := getattr(cls, "conflicts", None):
+            errors += find_conflicts(arguments)
         if errors:
             raise ClassValidationError(f"{cls.__name__} has faults", errors, cls)
         try:

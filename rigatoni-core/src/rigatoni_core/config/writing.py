@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import attrs
 
-from rigatoni_core.api.components import Kind
+from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.options import RECOMMENDED, Secret
 from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import KeyPath, spelled
@@ -17,9 +17,7 @@ from rigatoni_core.plugins.catalog import CORE, Catalog
 from rigatoni_core.plugins.component_options import (
     CONTRACTS,
     bare,
-    fields_of,
     help_of,
-    key_of,
     options_of,
     spelled_value,
     words_of,

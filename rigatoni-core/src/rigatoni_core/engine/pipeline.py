@@ -16,6 +16,7 @@ from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, HealthCheck, Listener, Managed, Source, StateStore
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.formats import check_formats
 from rigatoni_core.api.notices import WorkerFailed, WorkerFailing, WorkerStarting, WorkerStopped
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.statistics import Statistics
@@ -91,6 +92,7 @@ class Pipeline:
         self.dead_letters = dead_letters
         self.settings = settings or Settings.suiting(destination.limits)
         self.settings.check_maximums(destination.maximums)
+        check_formats(source, {"destination": destination, "dead_letters": dead_letters})
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redact = redact

@@ -347,3 +347,5 @@ def _check_class(kind: Kind, cls: object) -> None:
     missing = [name for name in dir(contract) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
     if missing:
         raise _Fault(f"{cls.__name__} does not implement {', '.join(missing)}")
+    if kind == "source" and not hasattr(cls, "decoder"):
+        raise _Fault(f"{cls.__name__} has no decoder, which names the format of its raw documents")

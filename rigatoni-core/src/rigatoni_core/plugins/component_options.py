@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import attrs
 
-from rigatoni_core.api.components import Kind
+from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.contracts import Destination, Listener, Serializer, Source, StateStore
 from rigatoni_core.api.options import ByteSize, Secret
 
@@ -50,16 +50,6 @@ class Option:
     type: str
     default: str | None
     meaning: str
-
-
-def fields_of(cls: type[Any]) -> list["attrs.Attribute[Any]"]:
-    """The attrs fields that are options: public and part of the constructor."""
-    return [field for field in attrs.fields(cls) if field.init and not field.name.startswith("_")]
-
-
-def key_of(field: "attrs.Attribute[Any]") -> str:
-    """The key that a file says for this field."""
-    return field.alias or field.name
 
 
 def options_of(cls: type[Any]) -> list[Option]:

@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager
 import attrs
 import pytest
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, PositionKeeper, Prefetching, StreamCloser
+from rigatoni_core.api.contracts import Delivery, Destination, FormatReader, PositionKeeper, Prefetching, StreamCloser
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream
 
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 from rigatoni_testing.contracts import watching
 from rigatoni_testing.contracts.obligations import (
-    Obligations,
+    ObligationsOfReaders,
     asynchronous,
     bounded,
     check_component,
@@ -85,8 +85,12 @@ async def deliver(destination: Destination, first: int, last: int, stream: Strea
 
 
 @asynchronous
-class DestinationContract(Obligations):
-    """The fixture `place` is a `Place`."""
+class DestinationContract(ObligationsOfReaders):
+    """The fixture `place` is a `Place`. `format` is the format of the events that are written there."""
+
+    async def test_it_says_which_formats_it_reads_itself(self, place: Place) -> None:
+        if isinstance(destination := place.make(), FormatReader):
+            self.check_reader(destination)
 
     async def check(self, place: Place, delivery: Delivery, last: int, stream: Stream = STREAM) -> None:
         """Events 0 to `last` - 1 are there: in order, none lost, and none twice where that is promised."""

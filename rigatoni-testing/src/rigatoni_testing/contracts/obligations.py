@@ -4,13 +4,15 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import attrs
 import pytest
+from rigatoni_core.api.contracts import ANY_FORMAT, FormatReader
 from rigatoni_core.api.errors import RigatoniError, Transient
 from rigatoni_core.api.options import Secret
 
+from rigatoni_testing.batches import BSON, EventFormat, using
 from rigatoni_testing.contracts.watching import no_io
 
 LONGEST = 30.0
@@ -28,6 +30,29 @@ class Obligations:
                     raise TypeError(
                         f"{cls.__name__}.{name} would replace an obligation of {base.__name__}: give it another name"
                     )
+
+
+class ObligationsOfReaders(Obligations):
+    """Base of suites whose events have raw documents: set `format` for a component that reads another one than BSON."""
+
+    format: ClassVar[EventFormat] = BSON
+
+    @pytest.fixture(autouse=True)
+    def _using_its_format(self) -> Iterator[None]:
+        with using(self.format):
+            yield
+
+    def check_reader(self, reader: FormatReader) -> None:
+        """It declares the formats that it reads, among them that of the suite's events."""
+        name, accepted = type(reader).__name__, reader.accepts
+        promised(
+            isinstance(accepted, frozenset) and accepted and all(isinstance(each, str) and each for each in accepted),
+            f"{name}.accepts is a frozenset of names of formats",
+        )
+        promised(
+            {self.format.format, ANY_FORMAT} & accepted,
+            f'{name} accepts "{self.format.format}", the format of the events of its suite (set `format` for another)',
+        )
 
 
 def promised(kept: object, promise: str) -> None:

@@ -12,7 +12,7 @@ from rigatoni_core.api.segments import Segment
 from rigatoni_testing import strategies
 from rigatoni_testing.batches import batch_of, event_document, in_chunks
 from rigatoni_testing.contracts.obligations import (
-    Obligations,
+    ObligationsOfReaders,
     broken,
     check_component,
     check_constructor,
@@ -42,8 +42,11 @@ def _serialized(serializer: Serializer, batch: EventBatch) -> tuple[bytes, Event
         broken("RejectedEventsError names every event that can not be written, all at once")
 
 
-class SerializerContract(Obligations):
-    """The fixture `make` is a function without arguments: a new serializer."""
+class SerializerContract(ObligationsOfReaders):
+    """The fixture `make` is a function without arguments: a new serializer. `format` is the format of its events."""
+
+    def test_it_says_which_formats_it_reads(self, make: Make) -> None:
+        self.check_reader(make())
 
     def test_it_says_what_it_writes(self, make: Make) -> None:
         serializer = make()
@@ -75,7 +78,7 @@ class SerializerContract(Obligations):
         good = batch_of([event_document(number) for number in range(3)])
         buffer, offsets = bytearray(good.whole.buffer), good.whole.offsets
         start, stop = offsets[1], offsets[2]
-        buffer[start + 4 : stop] = b"\x7e" * (stop - start - 4)  # a type that BSON does not know
+        buffer[start + 4 : stop] = b"\x7e" * (stop - start - 4)  # no type of BSON, and no JSON
         damaged = EventBatch(
             good.stream,
             first=good.first,

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 from rigatoni_core.api.batch import EventBatch, Heartbeat
-from rigatoni_core.api.contracts import Source
+from rigatoni_core.api.contracts import ANY_FORMAT, Source
 from rigatoni_core.api.events import Position, ResumeToken, Stream
 
 from rigatoni_testing.contracts import watching
@@ -82,6 +82,11 @@ async def reading(source: Source, stream: Stream, after: Position | None) -> Asy
 @asynchronous
 class SourceContract(Obligations):
     """The fixture `origin` is an `Origin`."""
+
+    async def test_its_decoder_names_the_format_of_its_documents(self, origin: Origin) -> None:
+        name = origin.make().decoder.format
+        promised(isinstance(name, str) and name, "decoder.format is the name of a format")
+        promised(name != ANY_FORMAT, f'decoder.format is one format; "{ANY_FORMAT}" is what readers of all accept')
 
     async def test_its_streams_are_named_and_distinct(self, origin: Origin) -> None:
         async with origin.make() as source:

@@ -31,6 +31,7 @@ class Numbers(Serializer):
 
     _poison: Mapping[str, Collection[int]] = attrs.field(factory=dict, alias="poison")
 
+    accepts = frozenset({"numbers"})
     media_type = "application/octet-stream"
     suffix = ".numbers"
 

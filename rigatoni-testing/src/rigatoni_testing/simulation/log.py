@@ -25,6 +25,8 @@ class EventLog:
     padding. The log is its batches' decoder, too.
     """
 
+    format = "numbers"
+
     def __init__(self, stream: Stream, chance: random.Random, events: int, seconds: float, *, poisoned: bool) -> None:
         self.stream = stream
         self.visible = self.forgotten = 0

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
-from rigatoni_core.api.batch import EventBatch, Heartbeat
+from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Lease, LeaseKeeper, Membership, Source, StateStore
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Position, Stream
@@ -32,6 +32,11 @@ class ModelSource(Source):
     ledger: Ledger
     fingerprint: str
     reply_events: int
+
+    @property
+    def decoder(self) -> Decoder:  # type: ignore[override]
+        """That of any log: their formats are the same."""
+        return next(iter(self.logs.values()))
 
     async def streams(self) -> Sequence[str]:
         """See `Source`."""
