@@ -1,12 +1,14 @@
 """Calls that may hang: however often they are retried, one thread hangs, and all is well once they return."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from rigatoni_core.api.errors import StateStoreError, Transient
-from rigatoni_core.api.executor import SerialExecutor
+from rigatoni_core.api.executor import DaemonExecutor, SerialExecutor
 
 NAME = "test-serial"
 
@@ -99,3 +101,25 @@ async def test_where_the_system_allows_no_more_threads_the_next_call_tries_again
         with pytest.raises(RuntimeError):
             await executor.run(lambda: 1)
     assert await executor.run(lambda: 2) == 2
+
+
+async def test_a_thread_that_waits_keeps_nothing_of_its_last_call_alive():
+    class Batch:
+        """Something large."""
+
+    batch = Batch()
+    kept = weakref.ref(batch)
+    executor = DaemonExecutor("test")
+
+    def call(held=batch):
+        return id(held)
+
+    assert await executor.run(call) == id(batch)
+    del batch, call
+    for _ in range(100):
+        gc.collect()
+        if kept() is None:
+            break
+        await asyncio.sleep(0.01)
+    executor.close()
+    assert kept() is None
