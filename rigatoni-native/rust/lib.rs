@@ -93,6 +93,7 @@ fn json_lines<'py>(
 
 /// Each change event as a CSV row that ends in its ordinal; `json_lines` says what the arguments and the answer are.
 #[pyfunction]
+#[allow(clippy::too_many_arguments)] // each is an argument of the Python function
 fn csv_rows<'py>(
     py: Python<'py>,
     buffer: &Bound<'py, PyBytes>,

@@ -84,10 +84,13 @@ def test_the_death_of_a_process_at_every_request_breaks_no_promise():
 
 
 def test_what_breaks_a_promise_is_shrunk_and_told_with_the_command_that_replays_it(monkeypatch):
-    async def save_before_write(self, batch):
-        await self.checkpoint.advance(batch.end, batch.read)
+    def save_before_write(self, batch):
+        async def deliver():
+            await self.checkpoint.advance(batch.end, batch.read)
 
-    monkeypatch.setattr(Worker, "_deliver", save_before_write)
+        return deliver
+
+    monkeypatch.setattr(Worker, "_delivery", save_before_write)
     schedule = random_schedule(3)
     assert simulate(schedule).violations
     small = shrink(schedule, Parts())
