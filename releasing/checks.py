@@ -44,12 +44,14 @@ def faults_of_files(built: Path, name: str) -> Iterator[str]:
         inside = archive.namelist()
     if f"{package}/py.typed" not in inside:
         yield f"{wheel.name} lacks {package}/py.typed: type checkers would ignore its types"
+    if not any(path.endswith(".dist-info/licenses/LICENSE") for path in inside):
+        yield f"{wheel.name} lacks the text of its licence"
     strangers = [path for path in inside if not path.startswith((f"{package}/", f"{package}-"))]
     if strangers:
         yield f"{wheel.name} would put {strangers[0]} beside its package"
     with tarfile.open(source) as archive:
         names = {path.partition("/")[2] for path in archive.getnames()}
-    for wanted in ("README.md", "CHANGELOG.md", "pyproject.toml"):
+    for wanted in ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"):
         if wanted not in names:
             yield f"{source.name} lacks {wanted}"
 

@@ -65,7 +65,7 @@ def test_everything_that_stands_against_a_release_is_said_at_once(clone):
     ]
 
 
-def files(folder, inside, source=("README.md", "CHANGELOG.md", "pyproject.toml")):
+def files(folder, inside, source=("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")):
     with zipfile.ZipFile(folder / "rigatoni_acme-1.2.0-py3-none-any.whl", "w") as archive:
         for name in inside:
             archive.writestr(name, "")
@@ -76,11 +76,13 @@ def files(folder, inside, source=("README.md", "CHANGELOG.md", "pyproject.toml")
 
 
 def test_what_was_built_is_looked_into(tmp_path):
-    good = ["rigatoni_acme/__init__.py", "rigatoni_acme/py.typed", "rigatoni_acme-1.2.0.dist-info/METADATA"]
+    info = "rigatoni_acme-1.2.0.dist-info"
+    good = ["rigatoni_acme/__init__.py", "rigatoni_acme/py.typed", f"{info}/METADATA", f"{info}/licenses/LICENSE"]
     assert files(tmp_path, good) == []
     assert "py.typed" in files(tmp_path, good[:1])[0]
+    assert "licence" in files(tmp_path, good[:3])[0]
     assert "tests/test_it.py" in files(tmp_path, [*good, "tests/test_it.py"])[0]
-    assert "CHANGELOG.md" in files(tmp_path, good, ["README.md", "pyproject.toml"])[0]
+    assert "CHANGELOG.md" in files(tmp_path, good, ["README.md", "LICENSE", "pyproject.toml"])[0]
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)

@@ -5,7 +5,7 @@ import tracemalloc
 import attrs
 import pytest
 from rigatoni_compression.gzip import GzipSerializer
-from rigatoni_compression.wrapper import LARGEST
+from rigatoni_compression.serializer import LARGEST
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.api.contracts import Deserializer, Serializer
 from rigatoni_core.api.errors import UnreadableError

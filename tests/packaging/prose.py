@@ -89,14 +89,15 @@ def files() -> list[Path]:
 
 def main(arguments: list[str]) -> int:
     """Print what is new, or everything. Return 1 where a file has more banned phrases than its count allows."""
-    counts = tomllib.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.exists() else {}
+    started = COUNTS.exists()
+    counts = tomllib.loads(COUNTS.read_text(encoding="utf-8")) if started else {}
     occurrences = {path.relative_to(ROOT).as_posix(): found(path) for path in files()}
     occurrences = {name: each for name, each in occurrences.items() if each}
     if "--write" in arguments:
-        lowered = {
-            name: min(len(each), counts.get(name, 0 if counts else len(each))) for name, each in occurrences.items()
-        }
-        lines = [f'"{name}" = {count}\n' for name, count in sorted(lowered.items()) if count]
+        lowered = {name: len(each) for name, each in sorted(occurrences.items())}
+        if started:
+            lowered = {name: min(count, counts.get(name, 0)) for name, count in lowered.items()}
+        lines = [f'"{name}" = {count}\n' for name, count in lowered.items() if count]
         COUNTS.write_text("# Banned phrases left in each file: see prose.py.\n" + "".join(lines), encoding="utf-8")
         return 0
     failed = [name for name, each in occurrences.items() if len(each) > counts.get(name, 0)]

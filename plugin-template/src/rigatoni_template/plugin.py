@@ -42,7 +42,7 @@ def rigatoni_sources() -> Iterator[Component]:
 
 def load_state() -> type[Any]:
     """The class, imported on first use."""
-    from rigatoni_template.state import TemplateStateStore
+    from rigatoni_template.store import TemplateStateStore
 
     return TemplateStateStore
 

@@ -8,7 +8,7 @@ import attrs
 from isal import isal_zlib
 from rigatoni_core.api.errors import UnreadableError
 
-from rigatoni_compression.wrapper import Compressed, Compressor, Piece, check_level, decompressed
+from rigatoni_compression.serializer import Compressed, Compressor, Piece, check_level, decompressed
 
 _GZIP = 16 + 15
 """A gzip header and the largest window, as zlib spells it."""

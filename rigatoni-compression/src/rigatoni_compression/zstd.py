@@ -7,7 +7,7 @@ import attrs
 from rigatoni_core.api.errors import UnreadableError
 from zstandard import ZstdCompressionParameters, ZstdCompressor, ZstdDecompressor, ZstdError
 
-from rigatoni_compression.wrapper import Compressed, Compressor, check_level, decompressed
+from rigatoni_compression.serializer import Compressed, Compressor, check_level, decompressed
 
 _TUNED = {2: {"window_log": 19, "hash_log": 15}}
 """By level. Half of what level 2 has stays in a core's cache: change events become no larger, in 3 % less time."""

@@ -11,6 +11,8 @@ import rigatoni_core
 from rigatoni_core.api.components import Kind
 
 NAME = re.compile(r"rigatoni-[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_MODULES = {"state": "store"}
+"""The module of a kind, where it is not named like the kind."""
 _TEXTS = {".py", ".toml", ".md", ".typed"}
 _CODE_BLOCK = re.compile(r"^# --- ([\w ]+)\n", re.MULTILINE)
 _PAGE_BLOCK = re.compile(r"^(?=## (\w+)\n)", re.MULTILINE)
@@ -39,7 +41,7 @@ class NewPlugin:
     def files(self) -> Iterator[tuple[Path, str]]:
         """The path of each file in the new distribution, and its text."""
         template = folder()
-        others = {kind for kind in typing.get_args(Kind) if kind != self.kind}
+        others = {_MODULES.get(kind, kind) for kind in typing.get_args(Kind) if kind != self.kind}
         if self.kind == "command":
             others.add("plugin")  # the module with the hooks
         for path in sorted(template.rglob("*")):

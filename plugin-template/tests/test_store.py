@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from rigatoni_template.state import TemplateStateStore
+from rigatoni_template.store import TemplateStateStore
 from rigatoni_testing.contracts import PluginContract, StateStoreContract
 
 
