@@ -94,7 +94,7 @@ def tests(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The site, into docs/_site: no warning is allowed."""
     pages = ("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0")
-    session.install(*pages, *TESTING, "-e", "rigatoni-top")
+    session.install(*pages, *TESTING, "-e", "rigatoni-ops", "-e", "rigatoni-top")
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
     for page in Path("docs/_site").rglob("*.html"):  # readers load nothing from elsewhere
         if foreign := re.search(
@@ -146,7 +146,7 @@ def tutorial(session: nox.Session) -> None:
     session.install("build[virtualenv]", *TESTING, "-e", "rigatoni-bson", "-e", "rigatoni-mongodb")
     session.install("--pre", *SERVERS[:1])
     target = Path(session.create_tmp()) / "dist"
-    for name in ("core", "bson", "objects", "testing", "mongodb", "json", "local", "file-state"):
+    for name in ("core", "bson", "objects", "testing", "mongodb", "json", "local", "file-state", "ops"):
         session.run("python", "-m", "build", "--quiet", "--wheel", "--outdir", str(target), f"rigatoni-{name}")
     session.run("python", "tests/packaging/tutorial.py", str(target))
 

@@ -25,11 +25,11 @@ from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_core.api.contracts import Decoder, Destination, Serializer
+from rigatoni_core.api.dead_letters import kept_letters
 from rigatoni_core.api.events import Definition, Position, Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.engine.pipeline import Pipeline
-from rigatoni_core.engine.replay import kept_letters
 from rigatoni_csv.serializer import CsvSerializer
 from rigatoni_file_state.store import FileStateStore
 from rigatoni_json.serializer import JsonSerializer

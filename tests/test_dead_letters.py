@@ -23,12 +23,11 @@ import zstandard
 from bson import json_util
 from pymongo import MongoClient
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.dead_letters import DeadLetter, kept_letters
 from rigatoni_core.api.options import Secret
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.config import load
-from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.pipeline import Pipeline
-from rigatoni_core.engine.replay import kept_letters
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_mongodb.change_stream import DECODER
 from rigatoni_mongodb.testing.server import mongodb_server

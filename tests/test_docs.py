@@ -19,11 +19,11 @@ from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.api.bus import listening, publish
 from rigatoni_core.api.components import KINDS
 from rigatoni_core.api.contracts import Delivery, LeaseKeeper
+from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import WorkerFailed, WorkerStarting
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.config import load, load_all, options_of, plugin_lists, structure
-from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_core.plugins.plugin_checks import documented
 from rigatoni_csv.serializer import CsvSerializer

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.api.batch import EventBatch, Heartbeat
+from rigatoni_core.api.dead_letters import DeadLetter, read_replay_mark
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RigatoniError, StateStoreError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 from rigatoni_core.cli.sockets import NoAnswerError, folder, running
 from rigatoni_core.config import load_all
-from rigatoni_core.engine.dead_letters import DeadLetter, marked
 from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_mongodb.decoding import ChangeEventDecoder, token_document
 from rigatoni_mongodb.source import MongoDBSource
@@ -77,13 +77,13 @@ def test_H3_a_damaged_record_of_a_batch(content):
         assert BatchRecord.parse(content, "record") == BATCH
 
 
-@given(damaged(LETTER.document(TestDecoder()), LETTER.token_and_time(TestDecoder())))
+@given(damaged(LETTER.document(TestDecoder()), LETTER.replay_mark(TestDecoder())))
 def test_D5_a_damaged_dead_letter(content):
     try:
         document = bson.decode(content)
     except Exception:
         return  # a deserializer's part, below
-    for read in (DeadLetter.read, marked):
+    for read in (DeadLetter.read, read_replay_mark):
         with suppress(ValueError):
             assert read(document)
 

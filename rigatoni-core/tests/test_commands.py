@@ -230,7 +230,7 @@ def test_the_terminal_prints_results_and_the_rest_apart_and_no_secret(capsys, mo
     ]
 
 
-def test_progress_is_drawn_on_a_terminal(monkeypatch):
+def test_progress_is_drawn_on_a_terminal_and_results_stay_where_they_belong(monkeypatch, capsys):
     class Screen(StringIO):
         def isatty(self):
             return True
@@ -240,5 +240,9 @@ def test_progress_is_drawn_on_a_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     with Terminal().progress("Reading", 3) as advance:
         advance(3)
+        Terminal().say("a result")
+        Terminal().write(b"bytes")
+    assert capsys.readouterr().out == "a result\nbytes"
+    assert "a result" not in screen.getvalue()
     assert "Reading" in screen.getvalue()
     assert "3/3" in screen.getvalue()

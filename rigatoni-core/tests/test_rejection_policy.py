@@ -4,6 +4,7 @@ import asyncio
 
 import attrs
 import pytest
+from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import (
     ConfigurationError,
     DeadLetterError,
@@ -16,7 +17,6 @@ from rigatoni_core.api.errors import (
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
-from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_testing.batches import batch_of, event_document, event_format

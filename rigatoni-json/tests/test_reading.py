@@ -1,8 +1,8 @@
 """What the serializer wrote is read back: dead letters above all, in every mode."""
 
 import pytest
+from rigatoni_core.api.dead_letters import DeadLetter, read_replay_mark
 from rigatoni_core.api.errors import UnreadableError
-from rigatoni_core.engine.dead_letters import DeadLetter, marked
 from rigatoni_json.serializer import JsonSerializer
 from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 
@@ -21,11 +21,11 @@ def letter_of(document):
 def test_a_dead_letter_comes_back_as_it_was(mode, document):
     letter = letter_of(document)
     serializer = JsonSerializer(mode=mode)
-    content = serializer.serialize(batch_of([letter.document(DECODER), letter.token_and_time(DECODER)]))
+    content = serializer.serialize(batch_of([letter.document(DECODER), letter.replay_mark(DECODER)]))
     kept, mark = serializer.deserialize(content)
     assert DeadLetter.read(kept) == letter
-    assert marked(mark) == letter.key
-    for other, read in ((mark, DeadLetter.read), (kept, marked)):
+    assert read_replay_mark(mark) == letter.key
+    for other, read in ((mark, DeadLetter.read), (kept, read_replay_mark)):
         with pytest.raises(ValueError, match="not a"):
             read(other)
 

@@ -12,10 +12,10 @@ from bson import decode
 from bson.timestamp import Timestamp as BsonTimestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Transient
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import RetrySettings, Settings
-from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.batches import event_document
 from rigatoni_testing.clock import run_virtual

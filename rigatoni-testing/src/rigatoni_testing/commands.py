@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rigatoni_core.api.commands import PIPELINE, Application, ExitCode
+from rigatoni_core.api.commands import PIPELINE, Application, EventWriter, ExitCode
 from rigatoni_core.api.configuration import PipelineConfiguration
+from rigatoni_core.api.contracts import Destination
 from rigatoni_core.api.errors import ConfigurationError, NoAnswerError, RigatoniError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.engine.event_writer import RetryingEventWriter
 
 
 class RecordingApplication(Application):
@@ -25,6 +28,7 @@ class RecordingApplication(Application):
     Attributes:
         said: The lines on standard output; each row of a table is one line, with two spaces between its cells.
         values: What was printed as JSON.
+        written: The bytes on standard output.
         complained: The lines on standard error, each remedy on a line of its own.
         steps: The steps that `progress` was told, by label.
     """
@@ -39,6 +43,7 @@ class RecordingApplication(Application):
         self._redactions = [each.redaction for each in configurations]
         self.said: list[str] = []
         self.values: list[Any] = []
+        self.written = b""
         self.complained: list[str] = []
         self.steps: dict[str, int] = {}
 
@@ -64,6 +69,9 @@ class RecordingApplication(Application):
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in (header, *rows):
             self.say("  ".join(row))
+
+    def write(self, content: bytes) -> None:
+        self.written += content
 
     def complain(self, text: str) -> None:
         self.complained.append(self.redacted(text))
@@ -105,6 +113,11 @@ class RecordingApplication(Application):
         if not found:
             raise ConfigurationError(f"{file} describes no pipeline {name or ''}".rstrip())
         return found
+
+    def event_writer(
+        self, configuration: PipelineConfiguration, stream: Stream, destination: Destination
+    ) -> EventWriter:
+        return RetryingEventWriter(stream, destination, configuration.source.decoder, configuration.settings)
 
     def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
         return iter(self._running)

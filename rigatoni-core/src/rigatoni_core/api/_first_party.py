@@ -20,6 +20,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("serializer", "json"): "rigatoni-json",
     ("serializer", "parquet"): "rigatoni-parquet",
     ("serializer", "zstd"): "rigatoni-compression",
+    ("command", "dlq"): "rigatoni-ops",
     ("command", "top"): "rigatoni-top",
     ("listener", "otel"): "rigatoni-otel",
     ("listener", "prometheus"): "rigatoni-prometheus",

@@ -32,7 +32,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -41,13 +41,34 @@ from rigatoni_core.api.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
+    from rigatoni_core.api.contracts import Destination
+    from rigatoni_core.api.events import Position, Stream
 
-__all__ = ["PIPELINE", "Application", "ExitCode", "pass_application", "takes_file"]
+__all__ = ["PIPELINE", "Application", "EventWriter", "ExitCode", "pass_application", "takes_file"]
 
 PIPELINE = "rigatoni_core.pipeline"
 """The key of click's `Context.meta` under which `takes_file` keeps the name that `--pipeline` gives."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class EventWriter(Protocol):
+    """Writes single events to one stream, each as a batch of its own that is named by the event's position.
+
+    On a destination that creates objects only if absent, a repeated write changes nothing.
+    """
+
+    async def write(self, position: "Position", raw: bytes) -> None:
+        """Make one event durable. Transient errors are retried as often as the pipeline does.
+
+        Args:
+            position: The event's own position.
+            raw: Its raw document, as the source received it.
+
+        Raises:
+            RejectedEventsError: The event cannot be written by any number of attempts.
+            RigatoniError: Any other error of the destination; a transient one after the last retry.
+        """
 
 
 class Application(ABC):
@@ -73,6 +94,10 @@ class Application(ABC):
             header: The names of the columns.
             rows: As many cells each. On a terminal the last column is folded into what is left of the width.
         """
+
+    @abstractmethod
+    def write(self, content: bytes) -> None:
+        """Write bytes to standard output as they are: the whole result of a command that exports data."""
 
     @abstractmethod
     def complain(self, text: str) -> None:
@@ -132,6 +157,19 @@ class Application(ABC):
         """Read all pipelines of a file or folder, or the one that `--pipeline` names.
 
         Takes and raises what `configuration` does.
+        """
+
+    @abstractmethod
+    def event_writer(
+        self, configuration: "PipelineConfiguration", stream: "Stream", destination: "Destination"
+    ) -> EventWriter:
+        """Return a writer of single events with the decoder, the retries and the time limits of a pipeline.
+
+        Args:
+            configuration: The pipeline that the events belong to.
+            stream: The stream that they are written to: a side of their own stream, such as `replayed`. Never a stream
+                that the pipeline itself writes, which has passed their place.
+            destination: Where they are written: a component of `configuration` that has been entered.
         """
 
     @abstractmethod

@@ -223,7 +223,7 @@ class RejectedEventsError(RigatoniError):
 class TooManyRejectedError(RigatoniError):
     id = "too-many-rejected"
     default_remedy = (
-        "Nothing is lost, the checkpoint stayed. Mend the cause (`rigatoni dlq list` shows the dead letters so far), "
+        "Nothing is lost, the checkpoint stayed. Fix the cause (`rigatoni dlq list` shows the dead letters so far), "
         "then start again; raise max_rejected only if so many are expected."
     )
 

@@ -1,16 +1,19 @@
 """What plugins' commands get: the terminal, by the same functions that core's own commands call."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigatoni_core.api.commands import Application
+from rigatoni_core.api.commands import Application, EventWriter
 from rigatoni_core.api.errors import NoAnswerError, RigatoniError
 from rigatoni_core.cli import files, output
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
+    from rigatoni_core.api.contracts import Destination
+    from rigatoni_core.api.events import Stream
 
 
 class Terminal(Application):
@@ -24,6 +27,9 @@ class Terminal(Application):
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         output.table(header, rows)
+
+    def write(self, content: bytes) -> None:
+        output.write(content)
 
     def complain(self, text: str) -> None:
         output.complain(text)
@@ -47,7 +53,13 @@ class Terminal(Application):
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        with Progress(
+            *columns,
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            redirect_stdout=sys.stdout.isatty(),  # lines above the bar; results in a file stay in the file
+        ) as shown:
             task = shown.add_task(output.redacted(label), total=total)
             yield lambda steps: shown.advance(task, steps)
 
@@ -56,6 +68,13 @@ class Terminal(Application):
 
     def configurations(self, file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
         return files.configurations_of(file, overrides)
+
+    def event_writer(
+        self, configuration: "PipelineConfiguration", stream: "Stream", destination: "Destination"
+    ) -> EventWriter:
+        from rigatoni_core.engine.event_writer import RetryingEventWriter
+
+        return RetryingEventWriter(stream, destination, configuration.source.decoder, configuration.settings)
 
     def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
         from rigatoni_core.cli.sockets import running

@@ -32,6 +32,12 @@ def say(text: str = "") -> None:
     click.echo(redacted(text), color=_color())
 
 
+def write(content: bytes) -> None:
+    """Write bytes to stdout as they are."""
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
 def complain(text: str) -> None:
     """A line for the person who called, on stderr."""
     click.echo(redacted(text), err=True, color=_color())

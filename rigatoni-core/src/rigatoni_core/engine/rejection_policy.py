@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import Destination
+from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import (
     ConfigurationError,
     DeadLetterError,
@@ -18,7 +19,6 @@ from rigatoni_core.api.errors import (
 from rigatoni_core.api.events import ResumeToken, Stream
 from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
-from rigatoni_core.engine.dead_letters import DeadLetter
 from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_core.engine.time_limit import time_limit
 

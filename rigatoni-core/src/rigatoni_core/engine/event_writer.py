@@ -1,0 +1,36 @@
+"""Single events written for a command, as a running pipeline writes them: with its retries and its time limit."""
+
+from rigatoni_core.api.batch import Decoder
+from rigatoni_core.api.contracts import Destination
+from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.shutdown import Shutdown
+from rigatoni_core.engine.single_event_writer import SingleEventWriter
+from rigatoni_core.engine.time_limit import time_limit
+
+
+class RetryingEventWriter:
+    """The `EventWriter` of commands (`rigatoni_core.api.commands`).
+
+    Args:
+        stream: The stream that the events are written to, next to the one that they come from.
+        destination: Where they are written; it has been entered.
+        decoder: Reads the raw documents.
+        settings: The limits of the pipeline.
+    """
+
+    def __init__(self, stream: Stream, destination: Destination, decoder: Decoder, settings: Settings) -> None:
+        self._writer = SingleEventWriter(stream, destination)
+        self._decoder = decoder
+        self._timeout = settings.write_timeout
+        self._retry = Retry(stream, settings.retry, Shutdown(stream))
+
+    async def write(self, position: Position, raw: bytes) -> None:
+        """Make one event durable. See `EventWriter.write`."""
+        await self._retry(self._attempt, position, raw)
+
+    async def _attempt(self, position: Position, raw: bytes) -> None:
+        writer = self._writer
+        async with time_limit(self._timeout, f"the destination of {writer.stream}", writer.progress):
+            await writer.write(position, raw, self._decoder)
