@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a server, a place for each test, a small serializer, readers."""
+"""Shared fixtures: a server, a prefix for each test, a small serializer, readers of the written objects."""
 
 import functools
 import itertools
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @attrs.frozen
 class Place:
-    """A prefix of a test's own; all keys here are relative to it. (SeaweedFS needs a second for each new bucket.)"""
+    """A test's own prefix, to which all keys are relative. (SeaweedFS needs a second for each new bucket.)"""
 
     server: S3Server
     bucket: str
@@ -57,7 +57,7 @@ class Place:
     client: Any
 
     def options(self, *, prefix: str = "", **options: Any) -> dict[str, Any]:
-        """What a destination needs to write here."""
+        """Return the options of a destination that writes here."""
         return {
             "bucket": self.bucket,
             "prefix": self.prefix + prefix,
@@ -72,7 +72,7 @@ class Place:
         }
 
     def __iter__(self) -> Iterator[str]:
-        """All keys."""
+        """Yield all keys."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         return (item["Key"].removeprefix(self.prefix) for page in pages for item in page.get("Contents", ()))
 
@@ -89,7 +89,7 @@ class Place:
         self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def written(self, folder: str = "") -> dict[str, list[ResumeToken]]:
-        """Every data object in a folder, by the rest of its key in listing order, with the tokens in it."""
+        """Return the data objects of a folder with their tokens, by the rest of the key in listing order."""
         keys = [key for key in sorted(self) if key.startswith(folder) and key.endswith(".txt")]
         return {key.removeprefix(folder): TokenLines.tokens_in(self.get(key)) for key in keys}
 
@@ -107,7 +107,7 @@ def place(server: S3Server, bucket: str) -> Place:
 
 @pytest.fixture
 def destination(place: Place, serializer: TokenLines, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Destination]:
-    """Makes a destination in the test's place. The server is probed once, in test_probing, and not by each test."""
+    """Make a destination in the test's place, without probing: test_probing covers that."""
     monkeypatch.setattr(module, "probe", lambda *_: None)
     monkeypatch.setattr(module, "is_atomic", lambda *_: True)
     monkeypatch.setattr(Access, "client", _client)  # a new client costs more than the rest of a test

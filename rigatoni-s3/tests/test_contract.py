@@ -1,4 +1,4 @@
-"""What the testing kit asks of every destination."""
+"""The destination passes the contract suite of destinations."""
 
 import pytest
 from rigatoni_testing.contracts import DestinationContract, Place, PluginContract

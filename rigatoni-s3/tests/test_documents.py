@@ -1,4 +1,4 @@
-"""What docs/s3.md tells users to copy is held against the code."""
+"""The examples of docs/s3.md match the code."""
 
 import json
 import re

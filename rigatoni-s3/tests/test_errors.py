@@ -1,4 +1,4 @@
-"""What the store's error replies become, as botocore's own parser reads them."""
+"""The translation of the store's error responses, as botocore parses them."""
 
 import pytest
 from botocore import exceptions as boto
@@ -26,7 +26,7 @@ def xml(code):
 
 
 def error_of(status, body=b"", *, operation="PutObject", headers=None):
-    """The error that this reply of a store becomes."""
+    """Return the error that this response of a store is translated to."""
     response = {"status_code": status, "headers": headers or {}, "body": body}
     with pytest.raises(S3Error) as caught, translated("lake"):
         raise boto.ClientError(create_parser("rest-xml").parse(response, None), operation)
@@ -81,7 +81,7 @@ def test_a_feature_that_the_store_lacks_stays_although_its_status_is_a_5xx():
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "KMS.DisabledException", "SignatureDoesNotMatch"])
-def test_a_right_or_a_password_may_be_given_back(code):
+def test_errors_of_credentials_and_permissions_are_access_denied(code):
     error = error_of(403, xml(code))
     assert isinstance(error, AccessDenied)
     assert not error.transient

@@ -1,4 +1,4 @@
-"""Faults between the destination and a real server, made by a proxy: nothing lost, nothing twice, no orphan parts."""
+"""Faults between the destination and a real server, injected by a proxy: no event is lost or duplicated."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from rigatoni_s3.errors import (
     S3UnavailableError,
     translated,
 )
-from rigatoni_s3.testing.proxy import Answer
+from rigatoni_s3.testing.proxy import Response
 from rigatoni_testing.batches import START, STREAM, batch_of
 from rigatoni_testing.serializers import TokenLines
 
@@ -31,18 +31,18 @@ def tokens_of(batch):
 
 @pytest.fixture
 def through(destination, proxy):
-    """Makes a destination that speaks to the server through the proxy."""
+    """Make a destination that connects to the server through the proxy."""
     return lambda **options: destination(endpoint_url=proxy.endpoint_url, **options)
 
 
 @pytest.fixture
 def large(through):
-    """Makes one whose objects are 11 MiB and go up in three parts."""
+    """Make a destination whose objects are 11 MiB."""
     return lambda **options: through(serializer=TokenLines(padding=4 * MIB), **options)
 
 
 async def persistently(destination, batch, attempts=4):
-    """As core does it: again after each transient error; returns how many attempts it took."""
+    """Retry after each transient error, as core does; return the number of attempts."""
     for attempt in range(1, attempts + 1):
         try:
             assert await destination.write_batch(batch) is None
@@ -54,22 +54,22 @@ async def persistently(destination, batch, attempts=4):
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "hint"),
+    ("response", "kind", "hint"),
     [
-        (Answer(503, "SlowDown", {"Retry-After": "7"}), S3ThrottledError, 7.0),
-        (Answer(429, "TooManyRequests"), S3ThrottledError, None),
-        (Answer(500, "InternalError"), S3UnavailableError, None),
-        (Answer(409, "ConditionalRequestConflict"), S3ConflictError, None),
+        (Response(503, "SlowDown", {"Retry-After": "7"}), S3ThrottledError, 7.0),
+        (Response(429, "TooManyRequests"), S3ThrottledError, None),
+        (Response(500, "InternalError"), S3UnavailableError, None),
+        (Response(409, "ConditionalRequestConflict"), S3ConflictError, None),
     ],
     ids=lambda value: getattr(value, "code", None),
 )
-async def test_H4_what_passes_is_transient_and_tried_again_with_the_stores_hint(
-    place, through, proxy, definition, event, answer, kind, hint
+async def test_H4_temporary_errors_are_transient_and_carry_the_stores_retry_hint(
+    place, through, proxy, definition, event, response, kind, hint
 ):
     batch = batch_of(event(number) for number in range(3))
     async with through() as it:
         await it.begin(STREAM, definition, START)
-        proxy.on("PUT", ".txt", answer, times=2)
+        proxy.on("PUT", ".txt", response, times=2)
         with pytest.raises(kind) as caught:
             await it.write_batch(batch)
         assert caught.value.transient
@@ -80,32 +80,32 @@ async def test_H4_what_passes_is_transient_and_tried_again_with_the_stores_hint(
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "words"),
+    ("response", "kind", "words"),
     [
-        (Answer(403, "AccessDenied"), S3AccessError, "s3:PutObject"),
-        (Answer(403, "InvalidAccessKeyId"), S3AccessError, "access key id"),
-        (Answer(403, "SignatureDoesNotMatch"), S3AccessError, "secret access key"),
-        (Answer(400, "ExpiredToken"), S3AccessError, "Renew"),
-        (Answer(403, "RequestTimeTooSkewed"), S3AccessError, "clock"),
-        (Answer(404, "NoSuchBucket"), S3BucketError, "Create the bucket"),
-        (Answer(400, "KMS.NotFoundException"), S3AccessError, "sse_kms_key_id"),
-        (Answer(400, "InvalidStorageClass"), S3Error, "message of the store"),
+        (Response(403, "AccessDenied"), S3AccessError, "s3:PutObject"),
+        (Response(403, "InvalidAccessKeyId"), S3AccessError, "access key id"),
+        (Response(403, "SignatureDoesNotMatch"), S3AccessError, "secret access key"),
+        (Response(400, "ExpiredToken"), S3AccessError, "Renew"),
+        (Response(403, "RequestTimeTooSkewed"), S3AccessError, "clock"),
+        (Response(404, "NoSuchBucket"), S3BucketError, "Create the bucket"),
+        (Response(400, "KMS.NotFoundException"), S3AccessError, "sse_kms_key_id"),
+        (Response(400, "InvalidStorageClass"), S3Error, "store's message"),
     ],
     ids=lambda value: getattr(value, "code", None),
 )
 async def test_H4_what_stays_fails_at_once_and_names_bucket_action_and_remedy(
-    place, through, proxy, definition, event, answer, kind, words
+    place, through, proxy, definition, event, response, kind, words
 ):
     async with through() as it:
         await it.begin(STREAM, definition, START)
-        proxy.on("PUT", ".txt", answer)
+        proxy.on("PUT", ".txt", response)
         with pytest.raises(kind) as caught:
             await it.write_batch(batch_of([event(0)]))
     assert not caught.value.transient
     assert words in caught.value.remedy
     assert f"s3://{place.bucket}" in str(caught.value)
     assert "PutObject" in str(caught.value)
-    assert len(proxy.seen("PUT", ".txt")) == 1  # boto did not try again by itself
+    assert len(proxy.seen("PUT", ".txt")) == 1  # boto did not retry
 
 
 @pytest.mark.parametrize("options", [{}, {"partition_by": ("field:_id",)}])
@@ -113,7 +113,7 @@ async def test_H4_Z10_a_put_whose_answer_was_lost_counts_as_written(place, throu
     batch = batch_of(event(number) for number in range(3))
     async with through(**options) as it:
         await it.begin(STREAM, definition, START)
-        proxy.on("PUT", "1700000000", "lose answer")
+        proxy.on("PUT", "1700000000", "lose response")
         with pytest.raises(S3UnavailableError):
             await it.write_batch(batch)
         puts = len(proxy.seen("PUT", ".txt"))
@@ -123,7 +123,7 @@ async def test_H4_Z10_a_put_whose_answer_was_lost_counts_as_written(place, throu
 
 
 async def test_H4_a_put_that_is_refused_for_its_own_object_counts_as_written(place, through, proxy, definition, event):
-    """The answer was lost inside the client library, which asked again: 412 for what it has just written."""
+    """The client library lost the response and retried: 412 for the object that it has just written."""
     batch = batch_of([event(0)])
 
     def stored_before(request):
@@ -146,9 +146,9 @@ async def test_H4_a_lead_that_is_in_the_way_and_then_gone_is_put_again(place, th
     batch = batch_of([event(0)])
     async with through() as it:
         await it.begin(STREAM, definition, START)
-        proxy.on("PUT", ".txt", Answer(412, "PreconditionFailed"))
+        proxy.on("PUT", ".txt", Response(412, "PreconditionFailed"))
         assert await it.write_batch(batch) is None
-        proxy.on("PUT", "1700000000", Answer(412, "PreconditionFailed"), times=3)
+        proxy.on("PUT", "1700000000", Response(412, "PreconditionFailed"), times=3)
         with pytest.raises(StoreConflictError):
             await it.write_batch(batch_of([event(1)], after=batch.end))
     assert list(place.written().values()) == [tokens_of(batch)]
@@ -165,13 +165,13 @@ async def test_H4_half_a_body_is_no_object(place, through, proxy, definition, ev
 
 async def test_a_definition_whose_answer_was_lost_is_in_force(through, proxy, definition):
     async with through() as it:
-        proxy.on("PUT", "definition-0", "lose answer")
+        proxy.on("PUT", "definition-0", "lose response")
         with pytest.raises(S3UnavailableError):
             await it.begin(STREAM, definition, START)
         assert await it.begin(STREAM, definition, START) == START
 
 
-@pytest.mark.parametrize("fault", ["hang", "lose answer"])
+@pytest.mark.parametrize("fault", ["hang", "lose response"])
 async def test_G4_a_hung_upload_holds_up_its_own_stream_only_and_ends_by_itself(
     place, through, proxy, definition, event, fault
 ):
@@ -232,7 +232,7 @@ async def test_uploads_of_several_streams_go_on_at_once_and_are_bounded(through,
 async def test_a_large_object_is_one_conditional_put_and_the_second_writer_ends_where_the_first_did(
     place, large, proxy, definition, event
 ):
-    """A batch has one arbiter: a completion of a multipart upload would be another one (some stores let two win)."""
+    """A batch has one arbiter: completing a multipart upload would be another (some stores let two succeed)."""
     whole = batch_of(event(number) for number in range(5))
     async with large() as it, large() as other:
         for one in (it, other):
@@ -253,10 +253,10 @@ async def test_H4_wrong_keys_fail_at_once_without_the_secret_in_the_message(plac
 
 
 def test_H4_a_bucket_in_another_region_is_named():
-    """boto follows the redirect where the store says where to; this is what is left when it does not."""
-    answer = {"Error": {"Code": "PermanentRedirect"}, "ResponseMetadata": {"HTTPStatusCode": 301}}
+    """boto follows redirects with a location; this is the error for one without."""
+    response = {"Error": {"Code": "PermanentRedirect"}, "ResponseMetadata": {"HTTPStatusCode": 301}}
     with pytest.raises(S3BucketError, match="lake") as caught, translated("lake"):
-        raise ClientError(answer, "PutObject")
+        raise ClientError(response, "PutObject")
     assert "region" in caught.value.remedy
 
 

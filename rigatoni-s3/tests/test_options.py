@@ -1,4 +1,4 @@
-"""Options: as a file spells them, and as they arrive at the store."""
+"""Options: as a configuration file spells them, and as they reach the store."""
 
 import pytest
 from rigatoni_core.api.errors import ConfigurationError
@@ -77,7 +77,7 @@ def test_conditional_put_takes_a_truth_value_or_auto(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ('access_key_id = "a"', "go together"),
+        ('access_key_id = "a"', "set both"),
         ('sse_kms_key_id = "k"', "aws:kms"),
         ('sse = "rot13"', "AES256"),
         ('prefix = "a/../b"', "prefix"),
@@ -86,13 +86,13 @@ def test_conditional_put_takes_a_truth_value_or_auto(tmp_path):
         ("max_concurrent_uploads = 0", "max_concurrent_uploads"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(tmp_path, options, words):
+def test_invalid_options_are_refused(tmp_path, options, words):
     with pytest.raises(ConfigurationError, match=words):
         configured(tmp_path, options=options)
 
 
 async def test_H9_encryption_class_tags_and_acl_go_with_every_object(destination, definition, event):
-    """A sink takes them: no server of the tests has a KMS."""
+    """A sink accepts them: no server of the tests has a KMS."""
     with FaultProxy() as sink:
         options = {
             "sse": "aws:kms",
@@ -144,7 +144,7 @@ def test_H9_path_style_and_endpoint(path_style):
 
 
 def test_a_role_is_assumed_with_its_external_id_only_when_it_is_needed(monkeypatch):
-    """The security token service is a sink's answer: no server of the tests has one."""
+    """A sink plays the security token service: no server of the tests has one."""
     asked = []
 
     class Service:

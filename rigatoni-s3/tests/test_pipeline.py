@@ -1,4 +1,4 @@
-"""Core's own loop with this destination: two pipelines at once without leases, state lost, configuration changed."""
+"""The engine with this destination: two pipelines without leases, state lost, configuration changed."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.pipeline import Pipeline
-from rigatoni_s3.testing.proxy import Answer
+from rigatoni_s3.testing.proxy import Response
 from rigatoni_testing.batches import event_document
 from rigatoni_testing.scripted import Log, ScriptedSource
 
@@ -60,8 +60,8 @@ async def test_J2_J5_H7_the_state_is_lost_and_the_layout_changes_between_runs(pl
 async def test_H3_J12_two_pipelines_without_leases_make_one_linear_chain(place, destination, proxy):
     log = Log(events(0, 60))
     for partition_by in ((), ("namespace",)):
-        proxy.on("PUT", ".txt", Answer(503, "SlowDown"), times=3)
-        proxy.on("PUT", ".txt", "lose answer", times=3)
+        proxy.on("PUT", ".txt", Response(503, "SlowDown"), times=3)
+        proxy.on("PUT", ".txt", "lose response", times=3)
         options = {"partition_by": partition_by, "prefix": f"n{len(partition_by)}", "endpoint_url": proxy.endpoint_url}
         both = [pipeline(log, destination(**options), batch_size=size) for size in (3, 5)]
         reports = await asyncio.gather(*(one.run(once=True) for one in both))

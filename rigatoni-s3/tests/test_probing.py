@@ -1,17 +1,17 @@
-"""What is found out at the start: rights, and whether the store creates objects only if absent, atomically."""
+"""The probes at the start: permissions, and whether the store supports atomic conditional puts."""
 
 import pytest
 from rigatoni_core.api.contracts import Delivery
 from rigatoni_core.api.events import Definition
 from rigatoni_s3.destination import S3Destination
 from rigatoni_s3.errors import S3AccessError, S3BucketError, S3UnsupportedError
-from rigatoni_s3.testing.proxy import Answer
+from rigatoni_s3.testing.proxy import Response
 from rigatoni_testing.batches import START, STREAM, batch_of
 
 
 @pytest.fixture
 def probing(place, serializer):
-    """Makes a destination that probes, as users have it."""
+    """Make a destination that probes, as in production."""
     return lambda **options: S3Destination(**place.options(**{"serializer": serializer, **options}))
 
 
@@ -42,9 +42,9 @@ async def test_without_conditional_put_names_are_looked_for_first_and_the_level_
 
 @pytest.mark.parametrize(("conditional_put", "raised"), [("auto", False), (True, True)])
 async def test_a_race_that_everybody_wins_is_no_conditional_put(probing, proxy, conditional_put, raised):
-    """A fake: no server of the tests ignores the header. The race's puts are answered as such a store would."""
-    proxy.on("PUT", "_rigatoni-probe", lambda request: None)  # the first put is of the rights' probe
-    proxy.on("PUT", "_rigatoni-probe", Answer(200, "", {"ETag": '"1"'}), times=5)
+    """A fake, since no server of the tests ignores the header: it responds to the racing puts as such a store would."""
+    proxy.on("PUT", "_rigatoni-probe", lambda request: None)  # the first put belongs to the probe of permissions
+    proxy.on("PUT", "_rigatoni-probe", Response(200, "", {"ETag": '"1"'}), times=5)
     it = probing(endpoint_url=proxy.endpoint_url, conditional_put=conditional_put)
     if raised:
         with pytest.raises(S3UnsupportedError, match="If-None-Match") as caught:
@@ -58,7 +58,7 @@ async def test_a_race_that_everybody_wins_is_no_conditional_put(probing, proxy, 
 
 async def test_a_store_that_refuses_the_header_has_no_conditional_put(probing, proxy):
     proxy.on("PUT", "_rigatoni-probe", lambda request: None)
-    proxy.on("PUT", "_rigatoni-probe", Answer(501, "NotImplemented"), times=5)
+    proxy.on("PUT", "_rigatoni-probe", Response(501, "NotImplemented"), times=5)
     async with probing(endpoint_url=proxy.endpoint_url, conditional_put="auto") as it:
         assert it.metadata().delivery is Delivery.SINGLE_WRITER_ONCE
 
@@ -73,16 +73,16 @@ async def test_a_store_that_refuses_the_header_has_no_conditional_put(probing, p
     ],
 )
 async def test_a_missing_right_is_named_at_the_start(place, probing, proxy, method, part, action):
-    if part == "_rigatoni-probe/":  # the listing has the folder in its path, too
+    if part == "_rigatoni-probe/":  # the listing also has the folder in its path
         proxy.on("GET", "list-type=2", lambda request: None)
-    proxy.on(method, part, Answer(403, "AccessDenied" if method != "HEAD" else ""))
+    proxy.on(method, part, Response(403, "AccessDenied" if method != "HEAD" else ""))
     with pytest.raises(S3AccessError) as caught:
         await probing(endpoint_url=proxy.endpoint_url).__aenter__()
     assert f"Allow {action} on arn:aws:s3:::{place.bucket}" in caught.value.remedy
 
 
 async def test_a_forbidden_delete_leaves_the_probe_and_does_no_harm(probing, proxy):
-    proxy.on("DELETE", "_rigatoni-probe", Answer(403, "AccessDenied"), times=3)
+    proxy.on("DELETE", "_rigatoni-probe", Response(403, "AccessDenied"), times=3)
     async with probing(endpoint_url=proxy.endpoint_url) as it:
         assert it.metadata().delivery is Delivery.EFFECTIVELY_ONCE
 

@@ -1,4 +1,4 @@
-"""Reading back what a bucket holds: dead letters in any order, by any number of owners, come back once and in order."""
+"""Reading a bucket back: dead letters written in any order by any number of owners appear once and in order."""
 
 import attrs
 import bson
@@ -16,7 +16,7 @@ STREAMS = [Stream("lake", "shop.*"), Stream("lake", "shop.users")]
 
 @attrs.define(kw_only=True)
 class Raw(Serializer, Deserializer):
-    """The raw documents, one after another."""
+    """Split the raw documents."""
 
     accepts = frozenset({"*"})
     media_type = "application/bson"

@@ -1,4 +1,4 @@
-"""The destination through its contract, scenario by scenario, on a real server."""
+"""The destination's contract, scenario by scenario, on a real server."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ async def test_H3_after_an_adopted_object_the_next_is_looked_for_before_it_is_se
             await it.begin(STREAM, definition, START)
         for start in range(3):
             await one.write_batch(whole[start : start + 1])
-        for start in range(3):  # longer batches, with poison in them: nothing of them is looked at
+        for start in range(3):  # longer batches with rejected events: their content does not matter
             poisoned = batch_of([event(n, value="poison" if n else n) for n in range(start, 4)])
             attrs_of_first = whole[start : start + 1]
             assert poisoned.first.order == attrs_of_first.first.order
@@ -156,7 +156,7 @@ async def test_H7_midnight_cuts_the_batch_and_each_event_is_in_its_own_partition
     async with destination(partition_by=("day",)) as it:
         await it.begin(STREAM, definition, START)
         assert it.split(whole) == 2
-        assert await it.write_batch(whole) == whole[:2].end  # it splits a batch by itself, too
+        assert await it.write_batch(whole) == whole[:2].end  # the destination itself splits a batch, too
         assert await it.write_batch(whole[:2]) is None
         assert await it.write_batch(whole[2:]) is None
         assert await it.last_committed(STREAM) == whole.end
@@ -261,9 +261,9 @@ async def test_J5_a_change_waits_until_requests_of_the_old_definition_have_ended
             await new.begin(STREAM, changed, whole[:2].end)
         assert caught.value.transient
         assert 0 < caught.value.retry_after <= 0.4
-        with pytest.raises(DefinitionSettlingError) as told:  # nobody knows yet who will win
+        with pytest.raises(DefinitionSettlingError) as paused:  # the change is still pending
             await old.write_batch(whole[2:3])
-        assert told.value.transient
+        assert paused.value.transient
         await asyncio.sleep(caught.value.retry_after)
         assert await new.begin(STREAM, changed, whole[:2].end) == whole[:2].end
         assert await new.write_batch(whole[2:]) is None
@@ -279,7 +279,7 @@ async def test_J5_a_change_that_was_given_up_leaves_a_stream_that_goes_on(place,
             await new.begin(STREAM, attrs.evolve(definition, fingerprint="other"), START)
         with pytest.raises(DefinitionSettlingError):
             await old.write_batch(whole[2:])
-        assert await old.begin(STREAM, definition, whole[:2].end) == whole[:2].end  # as a worker that enters again
+        assert await old.begin(STREAM, definition, whole[:2].end) == whole[:2].end  # like a worker that resumes
         assert await old.write_batch(whole[2:]) is None
         assert await old.last_committed(STREAM) == whole.end
     assert flat(place.written()) == tokens_of(whole)
@@ -313,7 +313,7 @@ async def test_J5_J12_an_unfinished_batch_of_the_old_definition_is_finished_by_t
 
 
 async def test_J5_a_late_request_of_the_old_definition_is_not_silent(destination, definition, event):
-    """The one assumption of a change is broken on purpose: the look at the mark is made to miss it."""
+    """The one assumption of a change is broken on purpose: the check misses the mark."""
     whole = batch_of(event(number) for number in range(4))
     async with destination() as old, destination(partition_by=("day",)) as new:
         await old.begin(STREAM, definition, START)
@@ -323,7 +323,7 @@ async def test_J5_a_late_request_of_the_old_definition_is_not_silent(destination
         chain._is_closed = lambda _: False
         assert await old.write_batch(whole[1:3]) is None
         del chain._is_closed
-        with pytest.raises(DefinitionChangedError, match="there twice"):
+        with pytest.raises(DefinitionChangedError, match="duplicated"):
             await old.write_batch(whole[3:])
 
 
@@ -367,7 +367,7 @@ async def test_J7_J12_a_killed_batch_with_rejected_events_is_completed_without_t
     place.delete(sorted(whole)[1])
     async with destination(partition_by=("namespace",)) as other:
         await other.begin(WIDE, definition, START)
-        assert await other.write_batch(batch) is None  # the record says that event 2 was rejected: its letter exists
+        assert await other.write_batch(batch) is None  # the record lists event 2 as rejected: its dead letter exists
     assert place.written() == whole
 
 
@@ -407,7 +407,7 @@ async def test_J12_a_killed_batch_is_completed_as_its_lead_says(place, destinati
 async def test_J12_events_that_say_something_else_when_read_again_stay_where_they_were(
     place, destination, definition, event
 ):
-    """A looked-up document may have changed in between: the lead says which events are still missing."""
+    """A looked-up document may have changed in between: the lead records which events are still missing."""
     countries = ["DE", "IT", "DE", "FR"]
     batch = batch_of(event(n, fullDocument={"country": country}) for n, country in enumerate(countries))
     again = batch_of(event(n, fullDocument={"country": "XX"}) for n in range(4))

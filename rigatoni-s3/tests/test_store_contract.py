@@ -1,4 +1,4 @@
-"""A bucket keeps the contract of stores of objects, and the protocol over it loses nothing; on a real server."""
+"""A bucket passes the contract suite of object stores, and the protocol over it loses nothing; on a real server."""
 
 import itertools
 from threading import BoundedSemaphore

@@ -1,1 +1,1 @@
-"""Destination `s3`: batches become objects in S3 or another object store, each event exactly once in effect."""
+"""Destination `s3`: writes batches as objects to S3 and compatible stores, exactly once in effect."""

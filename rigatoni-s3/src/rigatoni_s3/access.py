@@ -1,4 +1,4 @@
-"""The way to the store: credentials, endpoint and limits become one boto client, which all streams share."""
+"""Creates the boto client that all streams share, from credentials, endpoint and limits."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from rigatoni_core.api.options import Secret
 
 @attrs.frozen(kw_only=True)
 class Access:
-    """Where the store is and as whom to speak to it. Without keys, profile and role it is boto's own chain.
+    """The store's endpoint, and the credentials for it. Without keys, profile and role, boto's credential chain applies.
 
-    That chain knows the environment, shared files, web identity, containers and instances (boto3 guide, "Credentials").
+    That chain reads the environment, shared files, web identity, containers and instances (boto3 guide, "Credentials").
     """
 
     region: str | None = None
@@ -33,7 +33,7 @@ class Access:
     signed_payload: bool = True
 
     def client(self) -> Any:
-        """A client of the S3 API. boto's own retries are off: core retries, and nobody else counts."""
+        """Return a client of the S3 API. boto's own retries are off: only core retries, and counts attempts."""
         session = botocore.session.Session(profile=self.profile)
         if self.access_key_id and self.secret_access_key:
             token = self.session_token.reveal() if self.session_token else None
@@ -48,7 +48,7 @@ class Access:
         styles = {True: "path", False: "virtual", None: "auto"}
         style: dict[str, Any] = {"addressing_style": styles[self.path_style]}
         if not self.signed_payload and not (self.endpoint_url or "https:").startswith("http:"):
-            style["payload_signing_enabled"] = False  # TLS and the checksum protect it; hashing it again costs time
+            style["payload_signing_enabled"] = False  # TLS and the checksum suffice; a second hash costs time
         return Config(
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
@@ -62,7 +62,7 @@ class Access:
         )
 
     def _with_role(self, source: Any) -> Any:
-        """A session that has assumed the role and renews it by itself."""
+        """Return a session that assumes the role and renews its credentials."""
         arguments = {"RoleSessionName": self.role_session_name}
         if self.role_external_id:
             arguments["ExternalId"] = self.role_external_id

@@ -1,7 +1,7 @@
-"""Requests to one bucket: every call of the S3 API that concerns objects is made here.
+"""Requests to one bucket: all calls of the S3 API that concern objects.
 
-An object is created only if absent by one conditional put (`If-None-Match: *`; S3 user guide, "Conditional writes"),
-whole or not at all. Where the store lacks conditional puts it is looked for first, which holds for one writer only.
+One conditional put (`If-None-Match: *`; S3 user guide, "Conditional writes") creates an object atomically, and only if
+its key is free. For stores without conditional puts the key is checked first, which is safe for a single writer only.
 There are no multipart uploads: one put takes 5 GB, and a batch must have one arbiter.
 """
 
@@ -26,21 +26,27 @@ CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
 """The checksums that the store verifies (S3 user guide, "Checking object integrity")."""
 
 MAX_PUT = 5 * 10**9
-"""Bytes that one put takes (S3 API, PutObject: 5 GB)."""
+"""The maximum size of one put in bytes (S3 API, PutObject: 5 GB)."""
 MAX_KEY = 1024
-"""Bytes of a key that S3 allows (S3 user guide, "Naming objects")."""
+"""The maximum length of a key in bytes (S3 user guide, "Naming objects")."""
 MAX_METADATA = 1900
-"""Bytes of a record that metadata can hold: S3 allows 2 KB for names and values together, in ASCII."""
+"""The maximum size of a record in metadata, in bytes: S3 allows 2 KB for names and values together, in ASCII."""
 
 _NAME = "rigatoni-"
 
 
 @attrs.frozen(kw_only=True)
 class Bucket:
-    """One bucket, with what every object is created with. Thread-safe.
+    """One bucket, and the parameters of every object created in it. Thread-safe.
 
-    `extra` are parameters of PutObject; `permits` bounds the uploads of all streams. `ordered`: listings are in the
-    order of the keys' bytes (not so in S3 directory buckets).
+    Attributes:
+        client: The boto client.
+        name: The bucket's name.
+        permits: Limits the concurrent uploads of all streams.
+        extra: Further parameters of PutObject.
+        checksum: The checksum that the store verifies; None: none.
+        conditional: Whether to use conditional puts.
+        ordered: Whether listings are in the order of the keys' bytes; False for S3 directory buckets.
     """
 
     client: Any = attrs.field(repr=False)
@@ -54,9 +60,10 @@ class Bucket:
     def create(
         self, key: str, content: bytes | memoryview, *, media_type: str, metadata: Mapping[str, str] | None = None
     ) -> bool:
-        """Create the object; False where there is one of this name already, which stays as it is.
+        """Create the object, or return False if the key exists, whose object is unchanged.
 
-        Raises a transient error also where the object was stored and only the answer was lost: ask by `metadata`.
+        A transient error does not mean that the object was not stored: the response may have been lost. Check with
+        `metadata`.
         """
         about = {"ContentType": media_type, "Metadata": dict(metadata or {}), **self.extra}
         only_if_absent = {"IfNoneMatch": "*"} if self.conditional else {}
@@ -76,18 +83,18 @@ class Bucket:
         return True
 
     def metadata(self, key: str) -> Mapping[str, str] | None:
-        """The object's own metadata, None where there is no object."""
+        """Return the object's user metadata; None if the key does not exist."""
         with translated(self.name):
             try:
-                answer = self.client.head_object(Bucket=self.name, Key=key)
+                response = self.client.head_object(Bucket=self.name, Key=key)
             except ClientError as error:
                 if status_of(error) == 404 and code_of(error) != "NoSuchBucket":
                     return None
                 raise
-        return dict(answer.get("Metadata", {}))
+        return dict(response.get("Metadata", {}))
 
     def content(self, key: str) -> bytes | None:
-        """The object's content, None where there is no object."""
+        """Return the object's content; None if the key does not exist."""
         with translated(self.name):
             try:
                 body: bytes = self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
@@ -98,27 +105,27 @@ class Bucket:
         return body
 
     def keys(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
-        """Up to `limit` keys that begin with the prefix and come after another one; all of them if not `ordered`."""
+        """Return up to `limit` keys that start with `prefix` and sort after `after`; all keys if not `ordered`."""
         found: list[str] = []
         page: dict[str, Any] = {"StartAfter": after} if after and self.ordered else {}
         with translated(self.name):
             while True:
                 most = {"MaxKeys": min(limit - len(found), 1000)} if self.ordered else {}
-                answer = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, **page, **most)
-                found += (item["Key"] for item in answer.get("Contents", ()))
-                if not answer.get("IsTruncated") or (self.ordered and len(found) >= limit):
+                response = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, **page, **most)
+                found += (item["Key"] for item in response.get("Contents", ()))
+                if not response.get("IsTruncated") or (self.ordered and len(found) >= limit):
                     return found
-                page = {"ContinuationToken": answer["NextContinuationToken"]}
+                page = {"ContinuationToken": response["NextContinuationToken"]}
 
     def _verified(self, body: bytes) -> dict[str, str]:
-        """The checksum, computed here: boto's own would go into a trailer and wrap the body (`aws-chunked`)."""
+        """Return the checksum header. boto would send it in a trailer, which wraps the body (`aws-chunked`)."""
         if self.checksum is None:
             return {}
         return {f"Checksum{self.checksum}": base64.b64encode(CHECKSUMS[self.checksum](body)).decode()}
 
 
 class BucketStore(ObjectStore):
-    """The objects below a prefix of a bucket. What an object carries is its metadata, named `rigatoni-...`."""
+    """The objects below a prefix of a bucket. Records are stored as metadata named `rigatoni-...`."""
 
     metadata_limit = MAX_METADATA
 

