@@ -12,9 +12,9 @@ from rigatoni_core.api.options import Secret
 
 @attrs.frozen(kw_only=True)
 class Access:
-    """The store's endpoint, and the credentials for it. Without keys, profile and role, boto's credential chain applies.
+    """The store's endpoint and credentials. Without keys, profile and role, boto's credential chain applies.
 
-    That chain reads the environment, shared files, web identity, containers and instances (boto3 guide, "Credentials").
+    The chain reads the environment, shared files, web identity, containers and instances (boto3 guide, "Credentials").
     """
 
     region: str | None = None

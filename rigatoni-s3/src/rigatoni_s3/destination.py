@@ -38,13 +38,13 @@ class S3Destination(ObjectDestination):
     region: Annotated[str | None, "The bucket's region; default: boto's choice (AWS_REGION, the profile)"] = None
     endpoint_url: Annotated[str | None, "The endpoint of a store other than AWS, such as `https://minio:9000`"] = None
     path_style: Annotated[
-        bool | None, "Whether URLs have the bucket in the path instead of the host name; default: only with endpoint_url"
+        bool | None, "Whether URLs name the bucket in the path, not in the host name; default: only with endpoint_url"
     ] = None
     profile: Annotated[str | None, "A profile of the shared AWS configuration"] = None
     access_key_id: Annotated[str | None, "Static credentials; default: boto's credential chain"] = None
     secret_access_key: Annotated[Secret | None, "The secret key for access_key_id"] = None
     session_token: Annotated[Secret | None, "The token of temporary static credentials"] = None
-    role_arn: Annotated[str | None, "A role to assume with those credentials; its session is renewed automatically"] = None
+    role_arn: Annotated[str | None, "A role to assume with those credentials; renewed automatically"] = None
     role_external_id: Annotated[str | None, "The external id that the role's trust policy requires"] = None
     role_session_name: Annotated[str, "The name of the role's session in audit logs"] = "rigatoni"
     sse: Annotated[
@@ -57,7 +57,7 @@ class S3Destination(ObjectDestination):
     )
     acl: Annotated[str | None, "A canned ACL, such as `bucket-owner-full-control`; most buckets need none"] = None
     checksum_algorithm: Annotated[
-        Literal["CRC32", "SHA1", "SHA256", "none"], "The checksum that the store verifies; `none` for stores without checksums"
+        Literal["CRC32", "SHA1", "SHA256", "none"], "The checksum for the store to verify; `none` for stores without"
     ] = "CRC32"
     conditional_put: Annotated[
         bool | Literal["auto"],

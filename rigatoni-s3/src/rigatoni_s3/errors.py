@@ -23,7 +23,7 @@ from rigatoni_core.api.errors import AccessDenied, DestinationError, Transient
 
 class S3Error(DestinationError):
     id = "s3"
-    default_remedy = "Fix the cause that the store's message names, then restart: the pipeline resumes from its checkpoint."
+    default_remedy = "Fix the cause in the store's message, then restart: the pipeline resumes from its checkpoint."
 
 
 class S3AccessError(S3Error, AccessDenied):
@@ -117,7 +117,7 @@ def translated(bucket: str) -> Iterator[None]:
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.ProfileNotFound) as error:
         raise S3AccessError(
             f"no credentials for s3://{bucket}: {error}",
-            remedy="Set profile, role_arn, or access_key_id and secret_access_key, or use another source of boto's chain.",
+            remedy="Set profile, role_arn, or access_key_id and secret_access_key, or another source of boto's chain.",
         ) from error
     except (boto.NoRegionError, boto.ParamValidationError, boto.UnknownServiceError, ValueError) as error:
         raise S3Error(f"a request to s3://{bucket} is invalid: {error}", remedy="Correct the options.") from error

