@@ -14,6 +14,7 @@ include_patterns = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/**.md",
     "docs/**.rst",
     "rigatoni-*/README.md",

@@ -70,3 +70,10 @@ REASON = "It was about something that does not exist any more."
 )
 def test_each_fault_of_a_table_is_found(scenarios, void, names, found):
     assert problems(scenarios, void, names) == found
+
+
+def test_the_page_explains_every_scenario_and_marks_those_that_are_void():
+    page = (ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z]\d+)(?: ★)? \| (.+) \|$", page, re.MULTILINE)
+    assert sorted(code for code, _ in rows) == sorted([*TABLE["scenarios"], *TABLE["void"]])
+    assert {code for code, words in rows if words.startswith("Void: ")} == set(TABLE["void"])
