@@ -21,7 +21,7 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, Transient
 from rigatoni_core.api.events import Definition, Position, Stream
 from rigatoni_objects.chain import Chain
-from rigatoni_objects.errors import DefinitionSettlingError, UnfinishedBatchError
+from rigatoni_objects.errors import UnfinishedBatchError
 from rigatoni_objects.file_layout import FileLayout
 from rigatoni_objects.quiescence import ClosingMark
 from rigatoni_objects.records import BatchRecord, DefinitionRecord
@@ -393,7 +393,7 @@ def test_a_closed_stream_refuses_running_instances_and_resumes_at_its_end(metada
     everything = batch_of([event_document(number) for number in range(9)], stream=STREAM)
     assert first.write(everything[:5]) is None
     assert second.close() == second.close() == everything[:5].end
-    with pytest.raises(DefinitionSettlingError):
+    with pytest.raises(DefinitionChangedError):
         first.write(everything[5:9])
     assert chain().begin(DEFINITION, START).order == everything[:5].end.order
     with pytest.raises(DefinitionChangedError):

@@ -2,8 +2,6 @@
 
 import pytest
 
-pytestmark = pytest.mark.xfail(strict=True, raises=AssertionError, reason="C18: a changed watch begins at now")
-
 
 @pytest.mark.parametrize(
     ("before", "after"),

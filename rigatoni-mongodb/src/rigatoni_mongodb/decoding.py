@@ -157,6 +157,22 @@ class ChangeEventDecoder:
         )
 
 
+def namespaces(raw: memoryview) -> tuple[Namespace, ...]:
+    """What an event is about: one namespace, two where a collection was renamed, none where it names nothing.
+
+    Raises ValueError where the bytes cannot be read.
+    """
+    data, found, renames = bytes(raw), list[Namespace](), False
+    for kind, key, value, after in elements(data):
+        if key == b"operationType":
+            renames = data[value + 4 : after - 1] == b"rename"
+        elif key in (b"ns", b"to") and kind == 0x03:
+            found.append(_namespace(data[value:after]))
+            if not renames or len(found) == 2:
+                break
+    return tuple(found)
+
+
 def _cluster_time(data: bytes) -> tuple[int, int] | None:
     """The cluster time of one event, wherever it is; None where the event has none, or is damaged before it."""
     try:

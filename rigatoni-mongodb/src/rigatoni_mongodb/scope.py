@@ -55,7 +55,7 @@ class Watch:
             return True
         if self.database != other.database:
             return False
-        return _meet(self._collections, other._collections)
+        return _meet(self.glob, other.glob)
 
     def includes(self, namespace: Namespace | None) -> bool:
         """Whether events of this collection belong to the scope."""
@@ -92,7 +92,7 @@ class Watch:
         return [{"$match": {"$or": [*named, {"operationType": {"$in": ["dropDatabase", "invalidate"]}}]}}]
 
     @property
-    def _collections(self) -> str:
+    def glob(self) -> str:
         """As `pattern`, for any scope; a single collection's name has no `*`, see `parse`."""
         return self.pattern or self.collection or "*"
 

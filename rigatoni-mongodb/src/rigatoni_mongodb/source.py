@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
@@ -15,11 +15,12 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
-from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Positioner, Source, TimeReader
+from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Source, TimeReader
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.options import RECOMMENDED, Secret, texts
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.succession import ScopeReader
 from rigatoni_core.api.times import parse_cluster_time
 
 from rigatoni_mongodb.by_time import after_event
@@ -45,6 +46,7 @@ from rigatoni_mongodb.missing_collections import look_for_missing
 from rigatoni_mongodb.pre_post_images import without_images
 from rigatoni_mongodb.resume import Start, position_after, position_at
 from rigatoni_mongodb.scope import Watch, parse_watches
+from rigatoni_mongodb.scope_relations import included, shared
 from rigatoni_mongodb.split_events import STAGE, Joiner
 from rigatoni_mongodb.swaps import SwapDetector
 from rigatoni_mongodb.translation import Deployment, translate
@@ -81,7 +83,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
+class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
     """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
 
     uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
@@ -242,6 +244,14 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, Positioner, TimeReader):
     def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
         """See `Positioner`."""
         return position_after(token, time, self.definition(stream))
+
+    def shared(self, scope: str, others: Collection[str]) -> Collection[frozenset[str]]:
+        """See `ScopeReader`."""
+        return shared(Watch.parse(scope), [Watch.parse(other) for other in others])
+
+    def included(self, scope: str, events: EventBatch) -> Collection[int]:
+        """See `ScopeReader`."""
+        return included(Watch.parse(scope), events)
 
     def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
         return self._reader(stream).read(after)

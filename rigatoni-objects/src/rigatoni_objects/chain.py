@@ -14,21 +14,22 @@ Everything here blocks: call it from a thread, one call at a time for each `Chai
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, ForeignObjectError
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.succession import History
 
 from rigatoni_objects.contents import Contents, contents_of, missing_contents
+from rigatoni_objects.definitions import Definitions
 from rigatoni_objects.errors import (
     DefinitionSettlingError,
     KeyTooLongError,
     StoreConflictError,
-    UnfinishedBatchError,
 )
-from rigatoni_objects.file_layout import FileLayout, Part, stem
+from rigatoni_objects.file_layout import FileLayout, Part
 from rigatoni_objects.listing import LEAD, RECORD, RECORD_AT, Each, Listing
 from rigatoni_objects.paths import definition_path, record_path
 from rigatoni_objects.progress import CountedStore
@@ -75,6 +76,7 @@ class Chain:
         self._quiescence = quiescence
         self._each = each
         self._listing = Listing(self._store, stream, where or f"{stream.key}/", each)
+        self._definitions = Definitions(self._store, self._listing, quiescence)
         self._definition: DefinitionRecord | None = None
         self._reported_fresh = False
         self._check_exists = True  # look for the batch before serializing it
@@ -113,8 +115,19 @@ class Chain:
         newest = self._listing.newest_definition()
         return newest.identity if newest is not None else Identity()
 
-    def begin(self, definition: Definition, position: Position, gap: Gap | None = None) -> Position:
-        """Decide where the stream resumes; see `PositionKeeper.begin`.
+    @property
+    def left_out(self) -> Sequence[Coverage]:
+        """What the definition in force leaves out, because it was delivered otherwise."""
+        return self._definition.left_out if self._definition is not None else ()
+
+    def begin(
+        self,
+        definition: Definition,
+        position: Position,
+        gap: Gap | None = None,
+        left_out: Sequence[Coverage] | None = None,
+    ) -> Position:
+        """Decide where the stream resumes; see `PositionKeeper.begin`, and with `left_out` `SuccessionKeeper.succeed`.
 
         Raises:
             DefinitionSettlingError: The definition has changed, and the old one is not quiescent yet.
@@ -124,27 +137,33 @@ class Chain:
         self._quiescence.prepare()
         for _ in range(ROUNDS):
             with self._quiescence.writing():
-                resumed = self._resume(self._listing.newest_definition(), definition, position, gap)
+                resumed = self._resume(self._listing.newest_definition(), definition, position, gap, left_out)
             if resumed is None:
                 with self._quiescence.defining():
                     newest = self._listing.newest_definition()
-                    resumed = self._resume(newest, definition, position, gap)
-                    if resumed is None and self._define(newest, definition, position, gap):
-                        gap = None  # recorded: this definition is in force now
+                    resumed = self._resume(newest, definition, position, gap, left_out)
+                    if resumed is None and self._define(newest, definition, position, gap, left_out):
+                        gap = left_out = None  # recorded: this definition is in force now
             if resumed is not None:
                 self._reported_fresh, self._check_exists, self._tried = False, True, ""
                 return resumed
         raise StoreConflictError(f"{self}: the definition keeps changing, or does not appear in listings")
 
     def close(self) -> Position | None:
-        """Close the definition in force; see `StreamCloser.close_stream`. The next `begin` creates a new one."""
-        self._quiescence.prepare()
-        newest = self._listing.newest_definition()
-        if newest is None:
-            return None
-        with self._quiescence.defining():
-            self._close(newest, wait=True)
-            return self._ended(newest)
+        """Close the stream; see `StreamCloser.close_stream`. The next `begin` creates a new definition."""
+        return self._definitions.close()
+
+    def end(self, definition: Definition, position: Position, rest: Collection[str]) -> None:
+        """Record where the closed stream ended; see `SuccessionKeeper.end_stream`."""
+        record = DefinitionRecord.following(None, self.stream, definition, self._configured, position)
+        self._definitions.end(record, rest)
+
+    def history(self) -> History:
+        """Return what is on record of the stream; see `SuccessionKeeper.history`."""
+        newest, mine = self._listing.newest_definition(), self._definition
+        if mine is not None and newest is not None and newest.closed and newest.number > mine.number:
+            raise self._replaced(mine, newest)
+        return self._definitions.history(newest)
 
     def _check_keys(self) -> None:
         limit, longest = self._store.key_limit, self.layout.longest_path
@@ -152,7 +171,12 @@ class Chain:
             raise KeyTooLongError(f"{self}: paths can reach {longest} bytes, but the store accepts at most {limit}")
 
     def _resume(
-        self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
+        self,
+        newest: DefinitionRecord | None,
+        definition: Definition,
+        position: Position,
+        gap: Gap | None,
+        left_out: Sequence[Coverage] | None,
     ) -> Position | None:
         """Return the position to resume at under the newest definition; None if a new definition is needed."""
         mine = self._definition
@@ -167,61 +191,31 @@ class Chain:
             return None
         self._store.make_durable([definition_path(newest.number)])  # its creator may have crashed first
         self._definition, self.layout = newest, self._configured.as_recorded(newest.layout)
-        if self._reported_fresh:  # a concurrent start won the race: its anchor is in force, ours may be later
+        if self._reported_fresh or left_out is not None:  # a concurrent start won the race: its anchor is in force
             return self._listing.tail(newest)[0]
         return later(newest.anchor, position)
 
     def _define(
-        self, newest: DefinitionRecord | None, definition: Definition, position: Position, gap: Gap | None
+        self,
+        newest: DefinitionRecord | None,
+        definition: Definition,
+        position: Position,
+        gap: Gap | None,
+        left_out: Sequence[Coverage] | None,
     ) -> bool:
         """Create the definition after `newest`; False if another owner created one first, perhaps the same one."""
-        anchor = position
-        if newest is not None:
-            self._close(newest, wait=gap is None)
-            self._store.make_durable([definition_path(newest.number)])  # numbers must have no gap
-            if gap is None:
-                end = self._ended(newest)
-                anchor = end if self._reported_fresh else later(end, position)
-        record = DefinitionRecord.following(newest, self.stream, definition, self._configured, anchor, gap)
-        created = self._store.create(definition_path(record.number), record.dump(), media_type=_JSON, record={})
+        anchor, kept = position, left_out or ()
+        if newest is not None and not newest.closed:
+            self._definitions.bring_to_rest(newest, wait=gap is None)
+            kept = newest.left_out  # in force until the stream is closed
+        if newest is not None and gap is None and (left_out is None or not newest.closed):
+            end = self._definitions.ended(newest)
+            anchor = end if self._reported_fresh else later(end, position)
+        record = DefinitionRecord.following(newest, self.stream, definition, self._configured, anchor, gap, kept)
+        created = self._definitions.create(newest, record)
         if created and newest is not None:
             self.serializer_change = self._configured.serializer_change(newest.layout)
         return created
-
-    def _close(self, definition: DefinitionRecord, *, wait: bool) -> None:
-        """Close this definition to new batches. Raises `DefinitionSettlingError` until its chain is quiescent.
-
-        After a gap nothing depends on where the old chain ends, so `wait` is False.
-        """
-
-        def create(path: str) -> None:
-            if self._store.head(path) is None:
-                self._store.create(path, b"{}\n", media_type=_JSON, record={})
-
-        left = self._quiescence.close(definition.number, create)
-        if wait and left > 0:
-            raise DefinitionSettlingError(
-                f"{self.stream}: the definition has changed; requests under the old definition may take effect for "
-                f"another {left:.0f} s",
-                retry_after=left,
-            )
-
-    def _ended(self, definition: DefinitionRecord) -> Position:
-        """Return the final end of a closed definition's batches.
-
-        A last batch without any object is void. It is removed if no other owner can be completing it.
-        """
-        end, unfinished = self._listing.tail(definition)
-        if unfinished is not None:
-            total = len(unfinished.record.parts)
-            present = total - len(unfinished.missing)
-            if present or not self._quiescence.exclusive:
-                raise UnfinishedBatchError(
-                    f"{self.stream}: the definition has changed, but the last batch of the old definition "
-                    f"({stem(unfinished.record.first)}) has only {present} of its {total} objects"
-                )
-            self._store.delete([unfinished.lead])
-        return end
 
     # --- writing
 
@@ -361,7 +355,7 @@ class Chain:
     # --- definitions of other owners
 
     def _is_closed(self, definition: DefinitionRecord) -> bool:
-        return self._store.head(self._quiescence.mark(definition.number)) is not None
+        return self._definitions.is_closed(definition)
 
     def _closed(self, definition: DefinitionRecord) -> DestinationError:
         newest = self._listing.newest_definition()

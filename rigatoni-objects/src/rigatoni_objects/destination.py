@@ -1,7 +1,7 @@
 """The base class of destinations that store batches as immutable named objects."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -14,21 +14,20 @@ from rigatoni_core.api.contracts import (
     ConfigLinter,
     Delivery,
     Destination,
-    PositionKeeper,
     Prefetching,
     ReadBack,
     Serializer,
-    StreamCloser,
 )
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import SerializerChanged
 from rigatoni_core.api.options import texts
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.succession import History, SuccessionKeeper
 
 from rigatoni_objects.chain import Chain, one_by_one
 from rigatoni_objects.contents import Contents, contents_of
 from rigatoni_objects.file_layout import FileLayout, check_partitions
-from rigatoni_objects.listing import Each
+from rigatoni_objects.listing import Each, recorded_streams
 from rigatoni_objects.prefetch import PrefetchPool
 from rigatoni_objects.quiescence import Quiescence
 from rigatoni_objects.scan import documents_of, written
@@ -45,7 +44,7 @@ CONDITIONS = (
 
 
 @attrs.define(kw_only=True)
-class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
+class ObjectDestination(Destination, SuccessionKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
     """Writes each batch as one object, or as one object per folder; see `rigatoni_objects.chain`.
 
     A subclass adds the options of its store, opens the store in `__aenter__`, and implements `store`, `quiescence` and
@@ -126,7 +125,10 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
         """Decide where the stream resumes. Raises `DefinitionSettlingError` until an old definition is quiescent."""
-        resumed = await self._run(stream, lambda chain: chain.begin(definition, position, gap))
+        return await self._begin(stream, definition, lambda chain: chain.begin(definition, position, gap))
+
+    async def _begin(self, stream: Stream, definition: Definition, begin: Callable[[Chain], Position]) -> Position:
+        resumed = await self._run(stream, begin)
         chain = self._chains[stream.key]
         if chain.serializer_change and definition.layout_counts:
             publish(SerializerChanged(stream=stream, reason=chain.serializer_change))
@@ -136,6 +138,32 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     async def close_stream(self, stream: Stream) -> Position | None:
         """Close the stream to further batches. See `StreamCloser`."""
         return await self._run(stream, Chain.close)
+
+    async def recorded_streams(self, pipeline: str) -> Sequence[Stream]:
+        """The streams of the pipeline that have a definition here; a few requests for each."""
+        anyone = Stream(pipeline, "*")
+        return await self._runner.run(anyone, partial(recorded_streams, self.store(_folder_of(pipeline)), pipeline))
+
+    async def history(self, stream: Stream) -> History:
+        """What the stream's definitions say."""
+        return await self._run(stream, Chain.history)
+
+    async def end_stream(
+        self, stream: Stream, definition: Definition, position: Position, rest: Collection[str]
+    ) -> None:
+        """Create another closing definition, which holds the rest."""
+        await self._run(stream, lambda chain: chain.end(definition, position, rest))
+
+    async def succeed(
+        self, stream: Stream, definition: Definition, position: Position, left_out: Sequence[Coverage]
+    ) -> Position:
+        """Create a definition that says what is left out."""
+        return await self._begin(stream, definition, lambda chain: chain.begin(definition, position, left_out=left_out))
+
+    def left_out(self, stream: Stream) -> Sequence[Coverage]:
+        """What the definition in force leaves out."""
+        chain = self._chains.get(stream.key)
+        return chain.left_out if chain is not None else ()
 
     def found_count(self, stream: Stream) -> int:
         """Return how many events of this stream earlier runs wrote. See `Destination`."""
@@ -149,7 +177,7 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
 
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the documents of every object of the pipeline."""
-        store = self.store(Stream(pipeline, "*").key.rpartition("/")[0])
+        store = self.store(_folder_of(pipeline))
         return documents_of(partial(written, store), store.read, self.serializer)
 
     def split(self, events: EventBatch) -> int:
@@ -185,3 +213,8 @@ class ObjectDestination(Destination, PositionKeeper, StreamCloser, BatchSplitter
     def partitions(self) -> str:
         """The partitions in words, to be put behind a description; empty where there are none."""
         return f", partitioned by {', '.join(self.partition_by)}" if self.partition_by else ""
+
+
+def _folder_of(pipeline: str) -> str:
+    """The folder of all streams of a pipeline."""
+    return Stream(pipeline, "*").key.rpartition("/")[0]

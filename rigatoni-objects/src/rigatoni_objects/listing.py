@@ -170,6 +170,15 @@ class Listing:
             raise StoreConflictError(f"{self}{definition_path(max(numbers))} vanished")
         return record
 
+    def definitions(self, newest: DefinitionRecord) -> Iterator[DefinitionRecord]:
+        """All definitions up to this one, oldest first. Raises `MissingDefinitionError` where one is missing."""
+        for number in range(newest.number):
+            record = self.read_definition(number)
+            if record is None:
+                raise MissingDefinitionError(f"{self}{definition_path(number)} is gone, which says what was delivered")
+            yield record
+        yield newest
+
     def read_definition(self, number: int) -> DefinitionRecord | None:
         """Return this definition; None if it does not exist. Raises `ForeignObjectError` if it is another stream's."""
         path = definition_path(number)
@@ -221,6 +230,8 @@ class Listing:
 
         Only the newest batch can be incomplete: a batch starts only once the previous one is complete.
         """
+        if definition.closed:
+            return definition.anchor, None
         newest_first = self._batches(definition)
         newest = next(newest_first, None)
         if newest is None:
@@ -321,3 +332,25 @@ def recorded_layout(definition: DefinitionRecord) -> FileLayout:
 
 def _day(seconds: int) -> str:
     return day(Position(resume_token="", fingerprint="", cluster_time=Timestamp(seconds, 0)))  # type: ignore[arg-type]
+
+
+def recorded_streams(store: ObjectStore, pipeline: str) -> Sequence[Stream]:
+    """The streams that have a definition in the folder of a pipeline."""
+    found = list[Stream]()
+    for folder in _folders(store):
+        if (content := store.read(f"{folder}/{definition_path(0)}")) is not None:
+            record = DefinitionRecord.parse(content, f"{pipeline}/{folder}/{definition_path(0)}")
+            found.append(Stream(record.pipeline, record.stream))
+    return sorted(stream for stream in found if stream.pipeline == pipeline)
+
+
+def _folders(store: ObjectStore) -> Iterator[str]:
+    """The folders directly in this one; in a request for each where the store returns keys in order."""
+    if not store.ordered:
+        yield from sorted({key.partition("/")[0] for key in all_keys(store, "")})
+        return
+    after = ""
+    while keys := store.keys("", after=after, limit=1):
+        folder = keys[0].partition("/")[0]
+        yield folder
+        after = f"{folder}0"  # the character after the slash

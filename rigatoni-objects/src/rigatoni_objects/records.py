@@ -5,20 +5,22 @@ JSON, so that people can read it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Self
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.records import (
     canonical,
     checksum,
+    coverage_record,
     gap_record,
     identity_record,
     position_record,
+    read_coverage,
     read_gap,
     read_identity,
     read_position,
@@ -39,7 +41,12 @@ kept.
 
 @attrs.frozen(kw_only=True)
 class DefinitionRecord:
-    """What the batches of one number have in common, and the position before the first batch."""
+    """What the batches of one number have in common, and the position before the first batch.
+
+    A *closing* definition has no batches: the stream ended at its `anchor`. It is created twice: first so that no older
+    program writes any more (`rest` is None), then with the rest, once that is known. `left_out` is what other streams,
+    or this one before it was closed, delivered from the anchor on.
+    """
 
     number: int
     identity: Identity
@@ -50,6 +57,9 @@ class DefinitionRecord:
     layout: Mapping[str, Any]
     anchor: Position
     gap: Gap | None = None
+    left_out: tuple[Coverage, ...] = ()
+    closed: bool = False
+    rest: frozenset[str] | None = None
 
     @classmethod
     def following(
@@ -59,7 +69,8 @@ class DefinitionRecord:
         definition: Definition,
         layout: FileLayout,
         anchor: Position,
-        gap: Gap | None,
+        gap: Gap | None = None,
+        left_out: Sequence[Coverage] = (),
     ) -> Self:
         """Return the record of this definition as the successor of `newest`, from the position `anchor` on."""
         return cls(
@@ -72,14 +83,28 @@ class DefinitionRecord:
             layout=layout.described(),
             anchor=anchor,
             gap=gap,
+            left_out=tuple(left_out),
         )
+
+    def closing(self, number: int, end: Position, rest: Collection[str] | None = None) -> Self:
+        """The closing definition of this stream: it ended at `end`, where it had still to deliver the `rest`."""
+        rest = None if rest is None else frozenset(rest)
+        return attrs.evolve(self, number=number, anchor=end, gap=None, left_out=(), closed=True, rest=rest)
+
+    def coverage_since(self, first: Self) -> Coverage:
+        """What the stream delivered from the definition `first` until this one, which closes it."""
+        start, end = (each.anchor.cluster_time or Timestamp(0, 0) for each in (first, self))
+        return Coverage(self.stream, start, end, self.rest or frozenset())
 
     def dump(self) -> bytes:
         """Return the record as indented JSON."""
         record = attrs.asdict(self, recurse=False)
         record["deployment"] = identity_record(record.pop("identity"))
-        gap = gap_record(self.gap) if self.gap is not None else None
-        return _dump(record | {"anchor": position_record(self.anchor), "gap": gap})
+        record["anchor"] = position_record(self.anchor)
+        record["gap"] = gap_record(self.gap) if self.gap is not None else None
+        record["left_out"] = [coverage_record(coverage) for coverage in self.left_out]
+        record["rest"] = None if self.rest is None else sorted(self.rest)
+        return _dump(record)
 
     @classmethod
     def parse(cls, content: bytes | str, where: str) -> Self:
@@ -96,15 +121,18 @@ class DefinitionRecord:
                 layout=dict(record["layout"]),
                 anchor=read_position(record["anchor"]),
                 gap=read_gap(record["gap"]) if record["gap"] else None,
+                left_out=tuple(map(read_coverage, record.get("left_out", ()))),
+                closed=bool(record.get("closed", False)),
+                rest=None if record.get("rest") is None else frozenset(map(str, record["rest"])),
             )
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise ForeignObjectError(f"{where} is not the record of a definition: {error!r}") from None
 
     def means(self, definition: Definition, layout: FileLayout) -> bool:
-        """Return whether this definition, with this layout, is the recorded one."""
-        return self.fingerprint == definition.fingerprint and (
-            layout.matches(self.layout) or not definition.layout_counts
-        )
+        """Return whether this definition, with this layout, is the recorded one; never for a closing definition."""
+        if self.closed or self.fingerprint != definition.fingerprint:
+            return False
+        return layout.matches(self.layout) or not definition.layout_counts
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@
         PositionLostError         the saved position cannot be resumed from
           TokenRefusedError         not by its token, but the history may reach back to it
         OtherDeploymentError      the source reads another deployment than before
+        WatchChangedError         a new stream cannot continue those that are no longer watched
         StreamEndedError          the source ended a stream, although a stream has no end
       DestinationError          the destination failed
         ForeignObjectError        something that is not ours stands under our name
@@ -153,6 +154,16 @@ class StreamEndedError(SourceError, Transient):
 
     id = "stream-ended"
     default_remedy = "The worker enters again by itself. If this repeats, report it to the authors of the source."
+
+
+class WatchChangedError(SourceError):
+    """A new stream covers what other streams watched before, but where these ended cannot be determined."""
+
+    id = "watch-changed"
+    default_remedy = (
+        "Restore the old `watch` to continue the old streams. Or set where the new stream begins with "
+        "`rigatoni state set`; some events are then delivered twice, or skipped with a gap on record."
+    )
 
 
 class DamagedEventError(SourceError, Transient):

@@ -300,6 +300,26 @@ class Checkpoint:
 
 
 @attrs.frozen
+class Coverage:
+    """What a stream has delivered, once it has ended: every event of its scope in an interval, with one exception.
+
+    Both ends are included. The exception is the *rest*: the events of exactly the last cluster time that the stream
+    had still to deliver when it ended. Events that were lost in a recorded gap count as delivered.
+
+    Attributes:
+        scope: The stream's name, which says what it watched.
+        start: The cluster time at which the stream began.
+        end: The cluster time at which it ended.
+        rest: The `token_hash` of each event of the rest.
+    """
+
+    scope: str
+    start: Timestamp
+    end: Timestamp
+    rest: frozenset[str] = frozenset()
+
+
+@attrs.frozen
 class Definition:
     """What makes a stream the stream it is: what is watched, filtered and looked up.
 

@@ -28,6 +28,19 @@ class WorkerStarted(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class StreamsSucceeded(Notice):
+    """What is watched was changed: the stream continues former streams, and leaves out what these have delivered.
+
+    `former` names them, `position` is where the stream begins. Unless `leased`, nothing keeps an instance that still
+    runs with the old configuration from working beside this one: it must be stopped.
+    """
+
+    former: tuple[str, ...]
+    position: Position
+    leased: bool
+
+
+@attrs.frozen(kw_only=True)
 class ReplyRead(Notice):
     """The source replied with `events` (0: a heartbeat) and is read up to `end`.
 

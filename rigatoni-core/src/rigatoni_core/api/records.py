@@ -12,7 +12,17 @@ from typing import Any
 import attrs
 
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import (
+    Checkpoint,
+    Coverage,
+    Gap,
+    Identity,
+    Namespace,
+    Position,
+    ResumeToken,
+    Stream,
+    Timestamp,
+)
 
 FORMAT = 2
 """The record's format version. A newer one is refused, never guessed at.
@@ -94,6 +104,25 @@ def read_gap(record: Mapping[str, Any]) -> Gap:
     lost = read_position(record["lost"]) if record["lost"] else None
     namespace = Namespace(*record["namespace"]) if "namespace" in record else None
     return Gap(record["cause"], lost, read_position(record["resumed"]), namespace)
+
+
+def coverage_record(coverage: Coverage) -> dict[str, Any]:
+    """What a stream has delivered, as plain JSON values."""
+    return {
+        "scope": coverage.scope,
+        "start": [coverage.start.seconds, coverage.start.increment],
+        "end": [coverage.end.seconds, coverage.end.increment],
+        "rest": sorted(coverage.rest),
+    }
+
+
+def read_coverage(record: Mapping[str, Any]) -> Coverage:
+    """What a record says was delivered; raises KeyError, TypeError, ValueError or IndexError where it is none."""
+    start, end = (_timestamp(int(record[key][0]), int(record[key][1])) for key in ("start", "end"))
+    scope, rest = record["scope"], frozenset(record["rest"])
+    if not all(isinstance(text, str) for text in (scope, *rest)):
+        raise TypeError("a scope and the hashes of tokens are texts")
+    return Coverage(scope, start, end, rest)
 
 
 def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:

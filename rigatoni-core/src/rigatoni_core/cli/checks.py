@@ -9,12 +9,14 @@ import attrs
 
 from rigatoni_core.api.contracts import HealthCheck, StateInspector
 from rigatoni_core.api.errors import PipelineTimeoutError, RigatoniError
-from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.events import Checkpoint, Identity, Position, Stream
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
-from rigatoni_core.cli.strays import renaming_advice
+from rigatoni_core.cli.output import succession_in_words
+from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.preflight import try_reading
+from rigatoni_core.engine.succession import preview
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
@@ -89,6 +91,7 @@ class Checks:
         if "state" not in self._found.errors:
             advice = await self._try("state", renaming_advice(self._configuration, self._others))
             self._found.advice += advice or ()
+            self._found.advice += await self._try("state", unwatched_advice(self._configuration)) or ()
         for stream in self._streams:
             await self._stream(stream)
         return self._found
@@ -102,9 +105,17 @@ class Checks:
         checkpoint = None
         if "state" not in found.errors:
             checkpoint = await self._try(place, self._configuration.state.load_resume_token(stream))
-        position = checkpoint.position if checkpoint else None
-        found.streams[stream.name] = self._where(stream, position)
         destination = self._configuration.destination if "destination" not in found.errors else None
+        plan = None
+        if destination is not None and "state" not in found.errors:
+            watched = [each.name for each in self._streams]
+            source, state = self._configuration.source, self._configuration.state
+            plan = await self._try(place, preview(stream, watched, source, state, destination))
+        if plan is not None:
+            found.streams[stream.name] = succession_in_words(plan.former, plan.position)
+            checkpoint = Checkpoint(plan.position, identity=checkpoint.identity if checkpoint else Identity())
+        else:
+            found.streams[stream.name] = self._where(stream, checkpoint.position if checkpoint else None)
         await self._try(place, try_reading(self._configuration.source, stream, checkpoint, destination))
         if "destination" not in found.errors:
             level, conditions = guarantee(stream, self._configuration.source, self._configuration.destination)

@@ -33,6 +33,7 @@ from rigatoni_core.api.notices import (
     ReplyRead,
     Retrying,
     SerializerChanged,
+    StreamsSucceeded,
     WorkerFailed,
     WorkerFailing,
     WorkerStarted,
@@ -52,6 +53,7 @@ _LEVELS: dict[type[Notice], int] = {
     LeaseRenewed: logging.DEBUG,
     ReplyRead: logging.DEBUG,
     WorkerStarting: logging.DEBUG,
+    StreamsSucceeded: logging.DEBUG,  # as WorkerStarted
     WorkerStarted: logging.DEBUG,  # the announcement says it in words
     CheckpointFailed: logging.WARNING,
     Invalidated: logging.WARNING,

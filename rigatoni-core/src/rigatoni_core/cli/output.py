@@ -5,12 +5,16 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rigatoni_core.api.errors import RigatoniError
+from rigatoni_core.api.words import time_in_words
+
+if TYPE_CHECKING:
+    from rigatoni_core.api.events import Position, Stream
 
 _redactions: list[Callable[[str], str]] = []
 
@@ -85,6 +89,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip((*row[:-1], first), widths, strict=True)).rstrip())
         for line in more:
             say(" " * left + line)
+
+
+def succession_in_words(former: "Iterable[Stream]", position: "Position") -> str:
+    """What a stream does that succeeds former ones."""
+    names = ", ".join(stream.name for stream in former)
+    return f"continues {names} from {time_in_words(position.cluster_time)}, and leaves out what was delivered since"
 
 
 def _color() -> bool | None:

@@ -24,7 +24,7 @@ from rigatoni_core.cli.output import complain, fail, redacted, warn
 from rigatoni_core.cli.reloading import Member, successors
 from rigatoni_core.cli.sockets import answering
 from rigatoni_core.cli.startup_notice import StartupNotice
-from rigatoni_core.cli.strays import renaming_advice
+from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.group import PipelineGroup
 from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 
@@ -102,7 +102,7 @@ class Run:
         self._members = members
         names = {member.name for member in members}
         for member in members:
-            for text in (*member.configuration.warnings, *await _renaming_advice(member, names)):
+            for text in (*member.configuration.warnings, *await _positions_advice(member, names)):
                 self._warn(text)
         self._group = PipelineGroup(
             [member.pipeline for member in members], self._failed if len(members) > 1 else _nothing
@@ -248,8 +248,8 @@ def _code_of(error: BaseException) -> ExitCode:
     return ExitCode.RETRIES_USED_UP if error.transient else ExitCode.WORKER_FAILED
 
 
-async def _renaming_advice(member: Member, names: Collection[str]) -> Sequence[str]:
-    """What `validate` would say about another name in the state store, as far as that can be looked at soon."""
+async def _positions_advice(member: Member, names: Collection[str]) -> Sequence[str]:
+    """What `validate` would say about other positions in the state store, as far as it can be looked at soon."""
     state = member.configuration.state
     if not isinstance(state, StateInspector):
         return ()
@@ -258,7 +258,8 @@ async def _renaming_advice(member: Member, names: Collection[str]) -> Sequence[s
             asyncio.timeout(LOOK_TIMEOUT),
             nullcontext() if member.pipeline.holds(state) else state.looking(),
         ):
-            return await renaming_advice(member.configuration, names)
+            renamed = await renaming_advice(member.configuration, names)
+            return (*renamed, *await unwatched_advice(member.configuration))
     except (RigatoniError, TimeoutError):
         return ()
 

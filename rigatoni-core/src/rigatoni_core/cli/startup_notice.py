@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rigatoni_core.api.contracts import Listener
-from rigatoni_core.api.notices import Notice, WorkerStarted, WorkerStarting
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Notice, StreamsSucceeded, WorkerStarted, WorkerStarting
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
+from rigatoni_core.cli.output import succession_in_words
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
@@ -35,6 +37,14 @@ class StartupNotice(Listener):
             for text in advice_of(self._configuration):
                 if text not in known:
                     self._advise(text)
+        if isinstance(notice, StreamsSucceeded):
+            former = [Stream(notice.stream.pipeline, name) for name in notice.former]
+            self._tell(f"{notice.stream}: {succession_in_words(former, notice.position)}")
+            if not notice.leased:
+                self._advise(
+                    f"{notice.stream}: the state store keeps no leases, so stop every instance that still runs with "
+                    "the old `watch`"
+                )
         if not isinstance(notice, WorkerStarted) or notice.stream.name in self._told:
             return
         self._told.add(notice.stream.name)

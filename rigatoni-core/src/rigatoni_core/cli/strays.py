@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rigatoni_core.api.contracts import LeaseKeeper, StateStore, StreamLister
 from rigatoni_core.api.errors import CorruptCheckpointError
 from rigatoni_core.api.events import Stream
+from rigatoni_core.api.succession import ScopeReader
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
@@ -36,6 +37,27 @@ async def renaming_advice(configuration: "PipelineConfiguration", others: Collec
     return (
         f'no position of the pipeline "{name}" is saved, but the state store holds positions of {names}: if this is '
         "that pipeline under a new name, stop it and run `rigatoni state rename FILE OLD NEW`; else it starts fresh",
+    )
+
+
+async def unwatched_advice(configuration: "PipelineConfiguration") -> Sequence[str]:
+    """Return a warning if streams have a position that are no longer watched, and that no stream continues.
+
+    The store has been entered, or can be looked at.
+    """
+    watched, source = await configuration.source.streams(), configuration.source
+    try:
+        left = {stream.name for stream in await unwatched(configuration.state, configuration.name, watched)}
+        if isinstance(source, ScopeReader) and left:
+            left = left.difference(*(names for each in watched for names in source.shared(each, left)))
+    except (CorruptCheckpointError, ValueError):
+        return ()  # the stream that it concerns will say so
+    if not left:
+        return ()
+    names = ", ".join(sorted(left))
+    return (
+        f"no stream of {configuration.name} captures the changes of {names} any more, although the state store holds a "
+        "position of it: add it to `watch` again, or forget it with `rigatoni state clear FILE STREAM`",
     )
 
 

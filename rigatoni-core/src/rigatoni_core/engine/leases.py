@@ -30,6 +30,7 @@ class LeaseHolder:
         retry: Repeats a request for the lease that failed with a `Transient` error.
         shutdown: Ends the wait for a lease that another instance holds.
         share: Decides when this instance asks for the lease, and when it hands the stream over.
+        successor: The stream that waits for this lease to continue one that is no longer watched; notices name it.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class LeaseHolder:
         retry: Retry,
         shutdown: Shutdown,
         share: Share,
+        successor: Stream | None = None,
     ) -> None:
         self._stream = stream
+        self._named = successor or stream  # in notices
         self._keeper = store if isinstance(store, LeaseKeeper) else None
         self._owner = owner
         self._settings = settings
@@ -78,14 +81,15 @@ class LeaseHolder:
         round_ = 0
         while (lease := await self._ask(self._keeper, round_)) is None:
             if not self._awaited:
-                publish(LeaseAwaited(stream=self._stream))
+                publish(LeaseAwaited(stream=self._named))
                 self._awaited = True
             round_ += 1
             await self._share.request_handover(self._stream)
             await self._shutdown.pause(self._settings.lease_retry_interval)
         self._lease = lease
         self._share.take(self._stream)
-        publish(LeaseAcquired(stream=self._stream, fencing_token=lease.fencing_token))
+        if self._named == self._stream:
+            publish(LeaseAcquired(stream=self._stream, fencing_token=lease.fencing_token))
         self._renewing = asyncio.create_task(self._renew(self._keeper, lease))
         return self
 
@@ -134,11 +138,11 @@ class LeaseHolder:
                 await self._share.count()
                 if not self.yielded and await self._share.hand_over(self._stream):
                     self.yielded = True
-                    publish(LeaseYielded(stream=self._stream))
+                    publish(LeaseYielded(stream=self._named))
             except LeaseLostError:
                 raise
             except RigatoniError as error:
-                publish(LeaseNotRenewed(stream=self._stream, error=error, remaining=max(0.0, self._remaining())))
+                publish(LeaseNotRenewed(stream=self._named, error=error, remaining=max(0.0, self._remaining())))
                 if self._remaining() <= 0:
                     raise LeaseLostError(
                         f"the lease of {self._stream} ran out: {error}", remedy=error.remedy

@@ -144,7 +144,8 @@ class Pipeline:
                 names = await self._unless_stopped(self._open(once)) or ()
                 self._entered.set()
                 share = Share(self.name, len(names), self.state, self.owner, self.settings)
-                outcomes = await self._supervise([self._worker(name, share, once) for name in names])
+                watched = await self.source.streams()
+                outcomes = await self._supervise([self._worker(name, share, once, watched) for name in names])
                 if not self._aborting.is_set():
                     await share.leave()
             finally:
@@ -168,7 +169,7 @@ class Pipeline:
             self._stopping.set()
             await run
 
-    def _worker(self, name: str, share: Share, once: bool) -> Worker:
+    def _worker(self, name: str, share: Share, once: bool, watched: Sequence[str]) -> Worker:
         return Worker(
             Stream(self.name, name),
             source=self.source,
@@ -180,6 +181,7 @@ class Pipeline:
             dead_letters=self.dead_letters,
             redact=self._redact,
             once=once,
+            watched=watched,
             budget=self._budget,
         )
 

@@ -16,9 +16,12 @@ from rigatoni_core.api.errors import RigatoniError, TokenRefusedError
 from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime, WorkerStarted
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.succession import ScopeReader, SuccessionKeeper
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
+from rigatoni_core.engine.left_out import LeftOut
 from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.retry import Retry
+from rigatoni_core.engine.succession import Plan, Succession
 from rigatoni_core.engine.time_limit import time_limit
 
 P = ParamSpec("P")
@@ -40,6 +43,7 @@ class Recovery:
         retry: Repeats a question that failed with a `Transient` error.
         check: Raises `LeaseLostError` once the lease is no longer held; called before the destination is asked.
         progress: Returns how far the destination got with a question; `write_timeout` bounds the time without progress.
+        succession: Continues streams that are no longer watched.
     """
 
     def __init__(
@@ -53,7 +57,9 @@ class Recovery:
         retry: Retry,
         check: Callable[[], None],
         progress: Callable[[], int],
+        succession: Succession,
     ) -> None:
+        self._succession = succession
         self._stream = stream
         self._source = source
         self._keeper = keeper
@@ -90,6 +96,8 @@ class Recovery:
         """
         await self._retry(self._checkpoint.load)
         definition = await self._recognize()
+        if plan := await self._succession.plan(self._checkpoint.position):
+            return await self._succeed(definition, plan)
         if (gap := self._checkpoint.open_gap) and not await self._takes_committed():
             await self._skip(definition, gap)
         position = self._checkpoint.position
@@ -103,6 +111,21 @@ class Recovery:
         await self._retry(self._checkpoint.anchor, position)
         publish(WorkerStarted(stream=self._stream, position=position, resumed=resumed))
         return position
+
+    async def _succeed(self, definition: Definition, plan: Plan) -> Position:
+        """Begin as planned. If the stream was closed, its end is on record, and its checkpoint is void."""
+        assert isinstance(self._keeper, SuccessionKeeper)
+        if self._checkpoint.position is not None:
+            await self._retry(self._checkpoint.anchor, plan.position)
+        position = await self._ask(self._keeper.succeed, self._stream, definition, plan.position, plan.left_out)
+        await self._retry(self._checkpoint.anchor, position)
+        publish(WorkerStarted(stream=self._stream, position=position, resumed=True))
+        return position
+
+    def left_out(self) -> LeftOut:
+        """What the stream leaves out from `position` on, since other streams delivered it."""
+        coverage = self._keeper.left_out(self._stream) if isinstance(self._keeper, SuccessionKeeper) else ()
+        return LeftOut(self._source if isinstance(self._source, ScopeReader) else None, coverage)
 
     def read(self, position: Position) -> AsyncIterator[EventBatch | Heartbeat]:
         """The stream from `position`, as `Source.read` promises it: by token, or by time if the token was refused."""

@@ -1,6 +1,6 @@
 """The worker: reads one stream, writes its batches, and only then saves how far it came."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -27,11 +27,13 @@ from rigatoni_core.engine.checkpoint import CheckpointKeeper
 from rigatoni_core.engine.delivery import Delivery
 from rigatoni_core.engine.found_gaps import FoundGaps
 from rigatoni_core.engine.leases import LeaseHolder
+from rigatoni_core.engine.left_out import LeftOut
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.recovery import Recovery
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.retry import Retry, delay_before
 from rigatoni_core.engine.shutdown import Shutdown
+from rigatoni_core.engine.succession import Succession
 
 
 class Worker:
@@ -48,6 +50,7 @@ class Worker:
         dead_letters: Where rejected events go, if anywhere.
         redact: Takes secrets out of the text of an error.
         once: Whether to end as soon as the stream has caught up with the server's time at start.
+        watched: The names of all streams of the pipeline.
         budget: Bounds the bytes that all workers hold together.
     """
 
@@ -64,6 +67,7 @@ class Worker:
         dead_letters: Destination | None = None,
         redact: Callable[[str], str] = str,
         once: bool = False,
+        watched: Collection[str] = (),
         budget: MemoryBudget | None = None,
     ) -> None:
         self._budget = budget
@@ -94,6 +98,19 @@ class Worker:
             retry=self.retry,
             check=self.lease.check,
             progress=partial(destination.progress, stream),
+            succession=Succession(
+                stream,
+                watched,
+                source=source,
+                destination=destination,
+                state=state,
+                settings=settings,
+                retry=self.retry,
+                lease=lambda former: LeaseHolder(
+                    former, state, owner, settings, self.retry, self.shutdown, share, successor=stream
+                ),
+                check=self._check,
+            ),
         )
         self.gaps = FoundGaps(stream, self.checkpoint, self.retry)
         self._share = share
@@ -135,17 +152,18 @@ class Worker:
     async def _enter(self) -> bool:
         """Resume, then read, batch, write and save. False if the stream is left to another instance."""
         position = await self.recovery.position()
+        left_out = self.recovery.left_out()
         done = False
-        async with self._read_after(position) as batches:
+        async with self._read_after(position, left_out) as batches:
             async for item in batches:
                 self._opened = True
                 self.lease.check()  # an idle stream writes nothing, and must notice all the same
                 await self.gaps.record()  # before the checkpoint passes them
-                if isinstance(item, EventBatch):
-                    while end := await self.retry(self._delivery(item)):  # write_batch, then flush
+                if isinstance(item, EventBatch) and len(left_out.kept(item)):
+                    while end := await self.retry(self._delivery(left_out.kept(item))):  # write_batch, then flush
                         item = await batches.realign(item, end)
                     self._note_delivery()
-                    await self.checkpoint.advance(item.end, item.read)
+                    await self.checkpoint.advance(item.end, len(left_out.kept(item)))
                 else:
                     await self.checkpoint.advance(item.end, 0)  # never before an undelivered event: see EventBuffer
                 if (done := self._has_caught_up(item)) or self.lease.yielded:
@@ -155,16 +173,21 @@ class Worker:
             raise StreamEndedError(f"{self.stream}: the source ended the stream, although a stream has no end")
         return done or self.shutdown.requested
 
-    def _read_after(self, position: Position) -> Batcher:
+    def _check(self) -> None:
+        """Raise what should end a longer step: the wish to stop, or a lost lease."""
+        self.shutdown.check()
+        self.lease.check()
+
+    def _read_after(self, position: Position, left_out: LeftOut) -> Batcher:
         self.shutdown.check()
         self._batches = Batcher(
             self.stream,
             self.gaps.sifted(self.recovery.read(position)),
             self.settings,
-            split=self.destination.split if isinstance(self.destination, BatchSplitter) else len,
+            split=left_out.splitting(self.destination.split if isinstance(self.destination, BatchSplitter) else len),
             eager=self._once,
             budget=self._budget,
-            prefetching=self.destination if isinstance(self.destination, Prefetching) else None,
+            prefetching=left_out.prefetching(self.destination if isinstance(self.destination, Prefetching) else None),
         )
         return self._batches
 
