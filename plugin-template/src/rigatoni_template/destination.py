@@ -35,11 +35,13 @@ class TemplateDestination(Destination):
         return None
 
     async def close(self) -> None:
+        """Stop the thread. Files are complete: each was renamed to its name when it was durable."""
         lane, self._lane = self._lane, None
         if lane is not None:
             lane.close()
 
     def metadata(self) -> DestinationMetadata:
+        """Return the place and the delivery level that `rigatoni validate` prints."""
         return DestinationMetadata(f"files *{self.serializer.suffix} below {self.path}", self.delivery)
 
     def _write(self, events: EventBatch) -> None:

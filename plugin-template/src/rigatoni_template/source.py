@@ -79,9 +79,11 @@ class TemplateSource(Source):
         )
 
     async def streams(self) -> Sequence[str]:
+        """Return the only stream."""
         return ["lines"]
 
     def definition(self, stream: Stream) -> Definition:
+        """Return what determines the events of the stream: the file."""
         return Definition("lines", {"path": str(self.path)})
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:

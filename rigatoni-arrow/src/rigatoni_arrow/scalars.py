@@ -41,6 +41,7 @@ class Scalar(Type):
     whole: frozenset[type] = frozenset()
 
     def column(self, values: Sequence[Any]) -> tuple[pa.Array, Rest]:
+        """See `Type`."""
         kinds = set(map(type, values)) - self.whole
         if not kinds:
             return pa.array(values, self.arrow), {}
@@ -52,6 +53,7 @@ class Scalar(Type):
         return pa.array(fitting, self.arrow), rest
 
     def spelled(self) -> str:
+        """Return the name of the type."""
         return self.name
 
 

@@ -39,9 +39,11 @@ class Array(Type):
 
     @cached_property
     def arrow(self) -> pa.DataType:
+        """Return the type as Arrow's list type."""
         return pa.list_(pa.field("element", self.item.arrow))
 
     def column(self, values: Sequence[Any]) -> tuple[pa.Array, Rest]:
+        """See `Type`."""
         fits = [type(value) is list for value in values]
         lengths = [len(value) if fit else 0 for value, fit in zip(values, fits, strict=True)]
         ends = list(accumulate(lengths, initial=0))
@@ -61,6 +63,7 @@ class Array(Type):
         return pa.ListArray.from_arrays(offsets, items, type=self.arrow, mask=mask), rest
 
     def spelled(self) -> list[Any]:
+        """Return the type of the elements in a list."""
         return [self.item.spelled()]
 
 
@@ -72,9 +75,11 @@ class Struct(Type):
 
     @cached_property
     def arrow(self) -> pa.DataType:
+        """Return the type as Arrow's struct type."""
         return pa.struct([pa.field(name, kind.arrow) for name, kind in self.fields.items()])
 
     def column(self, values: Sequence[Any]) -> tuple[pa.Array, Rest]:
+        """See `Type`."""
         documents = [value.as_doc() if type(value) is DBRef else value for value in values]
         fits = [isinstance(document, dict) for document in documents]
         rest: Rest = {row: value for row, value in enumerate(values) if not fits[row] and value is not MISSING}
@@ -97,4 +102,5 @@ class Struct(Type):
         return pa.StructArray.from_arrays(columns, fields=fields, mask=mask), rest
 
     def spelled(self) -> dict[str, Any]:
+        """Return the types of the fields by name."""
         return {name: kind.spelled() for name, kind in self.fields.items()}

@@ -7,6 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_avro() -> type[Any]:
+    """Return the class, imported on first use."""
     from rigatoni_avro.serializer import AvroSerializer
 
     return AvroSerializer
@@ -14,4 +15,5 @@ def load_avro() -> type[Any]:
 
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
+    """Register the serializer `avro`."""
     yield Component("avro", load_avro, summary="Avro object container files, compressed inside; documents JSON or BSON")

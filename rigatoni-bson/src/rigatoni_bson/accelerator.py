@@ -21,9 +21,11 @@ Buffers = tuple[bytes | None, bytes | None, bytes | None]
 class Accelerator(Protocol):
     """What is used of `rigatoni_native`; its own documentation says what each does."""
 
-    def documents_of(self, array: memoryview, /) -> tuple[bytes, bytes] | None: ...
+    def documents_of(self, array: memoryview, /) -> tuple[bytes, bytes] | None:
+        """Return the documents of a BSON array and their offsets; None if the array is malformed."""
 
-    def json_lines(self, buffer: bytes, offsets: "array[int]", mode: str, /) -> tuple[bytes, Left]: ...
+    def json_lines(self, buffer: bytes, offsets: "array[int]", mode: str, /) -> tuple[bytes, Left]:
+        """Return a line of Extended JSON per document, and the documents left to the pure path."""
 
     def csv_rows(
         self,
@@ -35,17 +37,21 @@ class Accelerator(Protocol):
         null: bytes,
         spreadsheet_safe: bool,
         /,
-    ) -> tuple[bytes, Left]: ...
+    ) -> tuple[bytes, Left]:
+        """Return a CSV row per event, and the events left to the pure path."""
 
     def avro_rows(
         self, buffer: bytes, offsets: "array[int]", ordinals: "array[int]", mode: str | None, /
-    ) -> tuple[bytes, list[int], Left]: ...
+    ) -> tuple[bytes, list[int], Left]:
+        """Return the Avro records of events, the end of each, and the events left to the pure path."""
 
     def arrow_columns(
         self, buffer: bytes, offsets: "array[int]", mode: str, types: tuple[Any, Any, Any], /
-    ) -> tuple[list[Buffers], list[list[Buffers]], list[int]]: ...
+    ) -> tuple[list[Buffers], list[list[Buffers]], list[int]]:
+        """Return Arrow buffers of the common columns and of nested ones, and the events left out."""
 
-    def document_findings(self, buffer: bytes, offsets: "array[int]", together: int, /) -> tuple[Any, Any] | None: ...
+    def document_findings(self, buffer: bytes, offsets: "array[int]", together: int, /) -> tuple[Any, Any] | None:
+        """Return which fields and types the documents have; None if they are left to the pure path."""
 
 
 def find_accelerator() -> Accelerator | None:

@@ -102,30 +102,38 @@ class Relaxed:
             raise OpaqueDocumentError from None
 
     def double(self, value: float) -> bytes:
+        """Return a double as a JSON number, wrapped if it is not finite."""
         number = _double(value)
         return number if number[0] != 0x22 else b'{"$numberDouble":%b}' % number
 
     def int32(self, value: int) -> bytes:
+        """Return an int32 as a JSON number."""
         return b"%d" % value
 
     def int64(self, value: int) -> bytes:
+        """Return an int64 as a JSON number."""
         return b"%d" % value
 
     def decimal(self, value: bytes) -> bytes:
+        """Return a decimal128 as `$numberDecimal`."""
         return b'{"$numberDecimal":"%b"}' % str(Decimal128.from_bid(value)).encode()
 
     def object_id(self, value: bytes) -> bytes:
+        """Return an ObjectId as `$oid`."""
         return b'{"$oid":"%b"}' % value.hex().encode()
 
     def date(self, value: int) -> bytes:
+        """Return milliseconds since the epoch as `$date`: ISO 8601 between 1970 and 9999, a number outside."""
         if 0 <= value < _YEAR_10000:
             return b'{"$date":"%b"}' % iso(value)
         return b'{"$date":{"$numberLong":"%d"}}' % value
 
     def timestamp(self, value: int) -> bytes:
+        """Return a timestamp as `$timestamp`: seconds and increment."""
         return b'{"$timestamp":{"t":%d,"i":%d}}' % (value >> 32, value & 0xFFFFFFFF)
 
     def binary(self, subtype: int, value: bytes) -> bytes:
+        """Return binary data as `data` writes it, without the length that the old subtype 2 repeats."""
         if subtype == 2:  # the old form repeats the length inside
             if int.from_bytes(value[:4], "little") != len(value) - 4:
                 return opaque(0x05, struct.pack("<iB", len(value), subtype) + value)
@@ -133,21 +141,27 @@ class Relaxed:
         return self.data(subtype, value)
 
     def data(self, subtype: int, value: bytes) -> bytes:
+        """Return the bytes of a subtype as `$binary`."""
         return b'{"$binary":{"base64":"%b","subType":"%02x"}}' % (b64encode(value), subtype)
 
     def regex(self, pattern: bytes, options: bytes) -> bytes:
+        """Return a regular expression as `$regularExpression`."""
         return b'{"$regularExpression":{"pattern":%b,"options":%b}}' % (text(pattern), text(options))
 
     def symbol(self, value: bytes) -> bytes:
+        """Return a symbol as `$symbol`."""
         return b'{"$symbol":%b}' % text(value)
 
     def code(self, value: bytes) -> bytes:
+        """Return code as `$code`."""
         return b'{"$code":%b}' % text(value)
 
     def code_with_scope(self, value: bytes, scope: bytes) -> bytes:
+        """Return code as `$code` with `$scope`, whose JSON is given."""
         return b'{"$code":%b,"$scope":%b}' % (text(value), scope)
 
     def db_pointer(self, namespace: bytes, object_id: bytes) -> bytes:
+        """Return a DBPointer as `$dbPointer`."""
         return b'{"$dbPointer":{"$ref":%b,"$id":{"$oid":"%b"}}}' % (text(namespace), object_id.hex().encode())
 
 
@@ -162,24 +176,29 @@ class Canonical(Relaxed):
         self.columns = {}
 
     def double(self, value: float) -> bytes:
+        """Return a double as `$numberDouble`, every bit of it."""
         number = _double(value)
         if number == b'"NaN"' and (bits := struct.pack("<d", value)) != _NAN:
             return opaque(0x01, bits)
         return b'{"$numberDouble":"%b"}' % (number.strip(b'"') if number[0] == 0x22 else repr(value).encode())
 
     def int32(self, value: int) -> bytes:
+        """Return an int32 as `$numberInt`."""
         return b'{"$numberInt":"%d"}' % value
 
     def int64(self, value: int) -> bytes:
+        """Return an int64 as `$numberLong`."""
         return b'{"$numberLong":"%d"}' % value
 
     def decimal(self, value: bytes) -> bytes:
+        """Return a decimal128 as `$numberDecimal`, or as `$bson` if text would lose bits."""
         number = str(Decimal128.from_bid(value))
         if Decimal128(number).bid != value:  # signalling or signed NaN, encodings that are not canonical
             return opaque(0x13, value)
         return b'{"$numberDecimal":"%b"}' % number.encode()
 
     def date(self, value: int) -> bytes:
+        """Return milliseconds since the epoch as `$date` with `$numberLong`."""
         return b'{"$date":{"$numberLong":"%d"}}' % value
 
 
@@ -193,47 +212,60 @@ class Plain(Relaxed):
         self.constants = {0x06: b"null", 0x0A: b"null", 0x7F: b'"MaxKey"', 0xFF: b'"MinKey"'}
 
     def reserved(self, raw: bytes) -> bool:
+        """Return False: plain JSON has no wrappers that a name could imitate."""
         return False
 
     def long_key(self, name: bytes) -> bytes:
+        """See `Relaxed`; here every name in UTF-8 is allowed."""
         try:
             return b",%b:" % text(name)
         except UnicodeDecodeError:
             raise OpaqueDocumentError from None
 
     def double(self, value: float) -> bytes:
+        """Return a double as a JSON number, or as a string if it is not finite."""
         return _double(value)
 
     def decimal(self, value: bytes) -> bytes:
+        """Return a decimal128 as a string."""
         return b'"%b"' % str(Decimal128.from_bid(value)).encode()
 
     def object_id(self, value: bytes) -> bytes:
+        """Return an ObjectId as its hexadecimal digits."""
         return b'"%b"' % value.hex().encode()
 
     def date(self, value: int) -> bytes:
+        """Return milliseconds since the epoch as ISO 8601."""
         return b'"%b"' % iso(value)
 
     def timestamp(self, value: int) -> bytes:
+        """Return a timestamp as an object of seconds `t` and increment `i`."""
         return b'{"t":%d,"i":%d}' % (value >> 32, value & 0xFFFFFFFF)
 
     def data(self, subtype: int, value: bytes) -> bytes:
+        """Return a UUID as its usual text, other data as Base64."""
         if subtype == 4 and len(value) == 16:
             return b'"%b"' % str(UUID(bytes=value)).encode()
         return b'"%b"' % b64encode(value)
 
     def regex(self, pattern: bytes, options: bytes) -> bytes:
+        """Return a regular expression as `/pattern/options`."""
         return orjson.dumps(f"/{pattern.decode()}/{options.decode()}")
 
     def symbol(self, value: bytes) -> bytes:
+        """Return a symbol as a string."""
         return text(value)
 
     def code(self, value: bytes) -> bytes:
+        """Return code as a string."""
         return text(value)
 
     def code_with_scope(self, value: bytes, scope: bytes) -> bytes:
+        """Return code and scope as an object."""
         return b'{"code":%b,"scope":%b}' % (text(value), scope)
 
     def db_pointer(self, namespace: bytes, object_id: bytes) -> bytes:
+        """Return a DBPointer as an object of namespace and id."""
         return b'{"ref":%b,"id":"%b"}' % (text(namespace), object_id.hex().encode())
 
 

@@ -21,21 +21,26 @@ _SLICE = 1024
 class Compressor(Protocol):
     """Compresses one frame, piece by piece."""
 
-    def compress(self, data: Piece, /) -> bytes: ...
+    def compress(self, data: Piece, /) -> bytes:
+        """Return what is ready after one more piece."""
 
-    def flush(self) -> bytes: ...
+    def flush(self) -> bytes:
+        """End the frame and return the rest of it."""
 
 
 class Frame(Protocol):
     """Decompresses one frame, piece by piece."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the frame is complete."""
 
     @property
-    def unused_data(self) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """Return what followed the end of the frame."""
 
-    def decompress(self, data: Piece, /) -> bytes: ...
+    def decompress(self, data: Piece, /) -> bytes:
+        """Return the content of one more piece."""
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -7,6 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_csv() -> type[Any]:
+    """Return the class, imported on first use."""
     from rigatoni_csv.serializer import CsvSerializer
 
     return CsvSerializer
@@ -14,4 +15,5 @@ def load_csv() -> type[Any]:
 
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
+    """Register the serializer `csv`."""
     yield Component("csv", load_csv, summary="One change event per row (RFC 4180), documents as JSON within cells")

@@ -17,31 +17,43 @@ from rigatoni_core.api.errors import StateStoreError, Transient
 
 
 class FileStateError(StateStoreError):
+    """The state folder cannot be used, for a reason that has no class of its own."""
+
     id = "file-state"
     default_remedy = "Check that the folder exists on a writable file system and belongs to this user."
 
 
 class StateFolderInUseError(FileStateError):
+    """Another process holds the state folder."""
+
     id = "file-state-in-use"
     default_remedy = "Stop the other process, or give this pipeline a state folder of its own."
 
 
 class StateFolderGoneError(FileStateError):
+    """The state folder has disappeared while it was in use."""
+
     id = "file-state-gone"
     default_remedy = "Put the folder back (is its disk mounted?) and start again."
 
 
 class StateFolderFullError(FileStateError, Transient):
+    """The disk or the quota of the state folder is exhausted."""
+
     id = "file-state-full"
     default_remedy = "Make room; the old record is untouched and the save is tried again."
 
 
 class StateFolderBusyError(FileStateError, Transient):
+    """The operating system refuses an operation for now: too many open files, no memory, an I/O error."""
+
     id = "file-state-busy"
     default_remedy = "It is tried again. If it lasts, look at the limits of open files and memory, and at the disk."
 
 
 class StateFolderHangsError(FileStateError, Transient):
+    """An operation in the state folder does not end within the time limit."""
+
     id = "file-state-hangs"
     default_remedy = "Check the disk, or the network file system and its server. Rigatoni retries; nothing is lost."
 

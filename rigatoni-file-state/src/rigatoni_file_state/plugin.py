@@ -7,6 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_file() -> type[Any]:
+    """Return the class, imported on first use."""
     from rigatoni_file_state.store import FileStateStore
 
     return FileStateStore
@@ -14,4 +15,5 @@ def load_file() -> type[Any]:
 
 @hookimpl
 def rigatoni_states() -> Iterator[Component]:
+    """Register the state store `file`."""
     yield Component("file", load_file, summary="One readable JSON file per stream, in a folder of one process")

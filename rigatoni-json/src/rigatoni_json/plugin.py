@@ -7,6 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_json() -> type[Any]:
+    """Return the class, imported on first use."""
     from rigatoni_json.serializer import JsonSerializer
 
     return JsonSerializer
@@ -14,6 +15,7 @@ def load_json() -> type[Any]:
 
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
+    """Register the serializer `json`."""
     yield Component(
         "json", load_json, summary="One change event per line as Extended JSON: relaxed, canonical or plain"
     )

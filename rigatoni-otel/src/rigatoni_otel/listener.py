@@ -41,6 +41,7 @@ class OtelListener(Listener, Managed):
             self._spans.close()
 
     def notify(self, notice: Notice) -> None:
+        """See `Listener`. Records spans and metrics; the SDK exports them on threads of its own."""
         if self._spans is not None:
             self._spans.take(notice)
         if self._instruments is not None:

@@ -7,6 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_parquet() -> type[Any]:
+    """Return the class, imported on first use."""
     from rigatoni_parquet.serializer import ParquetSerializer
 
     return ParquetSerializer
@@ -14,4 +15,5 @@ def load_parquet() -> type[Any]:
 
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
+    """Register the serializer `parquet`."""
     yield Component("parquet", load_parquet, summary="One Parquet file per batch; documents as JSON or nested columns")

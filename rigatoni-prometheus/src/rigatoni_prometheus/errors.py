@@ -13,11 +13,15 @@ from rigatoni_core.api.errors import ListenerError
 
 
 class PrometheusError(ListenerError):
+    """The endpoint for metrics cannot be opened."""
+
     id = "prometheus"
     default_remedy = "Set host to an address of this machine and port to one that this account may open."
 
 
 class PortTakenError(PrometheusError):
+    """Another process listens on the port."""
+
     id = "prometheus-port-taken"
     default_remedy = "Stop the other process, or set another port in [[pipeline.listeners]]: one for each pipeline."
 

@@ -54,6 +54,7 @@ class PrometheusListener(Listener, Managed):
         return (self.host, self._server.port) if self._server else None
 
     def notify(self, notice: Notice) -> None:
+        """See `Listener`. Counts; a scrape reads the counts at its own time."""
         self._statistics.notify(notice)
         if self._histograms is not None:
             self._histograms.observe(notice)

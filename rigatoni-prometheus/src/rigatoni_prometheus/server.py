@@ -49,7 +49,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that says nothing or goes away is its own trouble. (Faults of the application are answered.)"""
+        """Ignore clients that send nothing or disconnect. Errors of the application get a response."""
 
 
 class _ServerOnIPv6(_Server):

@@ -28,34 +28,48 @@ ACL = (
 
 
 class RedisStateError(StateStoreError):
+    """Redis refuses an operation for a reason that has no class of its own."""
+
     id = "redis-state"
 
 
 class RedisConfigurationError(RedisStateError):
+    """The options do not fit the server, or each other."""
+
     id = "redis-configuration"
 
 
 class RedisCredentialsError(RedisStateError):
+    """Redis rejects the user name or the password."""
+
     id = "redis-credentials"
     default_remedy = "Check user name and password in the url; percent-encode / ? # : @ in them."
 
 
 class RedisRightsError(RedisStateError):
+    """The user has no permission for a command, a key or a channel."""
+
     id = "redis-rights"
     default_remedy = f"Grant them, with your prefix: {ACL}"
 
 
 class RedisForeignKeyError(RedisStateError):
+    """A key of this pipeline holds something that Rigatoni has not written."""
+
     id = "redis-foreign-key"
     default_remedy = "Nothing was changed. Give Rigatoni a prefix, or a database, of its own."
 
 
 class RedisUnavailableError(RedisStateError, Transient):
+    """Redis does not respond, or its cluster is down."""
+
     id = "redis-unavailable"
     default_remedy = "Check that Redis runs and can be reached from here; a running stream asks again by itself."
 
 
 class RedisReadOnlyError(RedisUnavailableError):
+    """The server is a replica, or has just become one."""
+
     id = "redis-read-only"
     default_remedy = (
         "A failover ends by itself. If it lasts, the url names a replica: name the master, or use sentinels."
@@ -63,11 +77,15 @@ class RedisReadOnlyError(RedisUnavailableError):
 
 
 class RedisMemoryError(RedisUnavailableError):
+    """Redis has reached `maxmemory`."""
+
     id = "redis-memory"
     default_remedy = "Raise maxmemory or remove other keys; nothing was changed, and it is tried again."
 
 
 class RedisReplicationError(RedisUnavailableError):
+    """Fewer replicas than `wait_replicas` confirmed a write in time."""
+
     id = "redis-replication"
     default_remedy = "Look at the replicas; it is tried again. Lower wait_replicas if there are not that many."
 

@@ -7,6 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_redis() -> type[Any]:
+    """Return the class, imported on first use."""
     from rigatoni_redis_state.store import RedisStateStore
 
     return RedisStateStore
@@ -14,6 +15,7 @@ def load_redis() -> type[Any]:
 
 @hookimpl
 def rigatoni_states() -> Iterator[Component]:
+    """Register the state store `redis`."""
     yield Component(
         "redis", load_redis, summary="Redis or Valkey; keeps leases, so several instances share the streams"
     )

@@ -40,9 +40,11 @@ class StreamHistory:
 
     @property
     def name(self) -> str:
+        """Return the name of the stream with its pipeline."""
         return f"{self.pipeline}/{self.figures['name']}"
 
     def take(self, figures: Mapping[str, Any], now: float) -> None:
+        """Append the figures of one look, taken at the time `now` in seconds."""
         self.figures = figures
         self.looks.append(Look(now, figures["events"], figures["bytes"], figures["read_lag"], figures["delivery_lag"]))
 

@@ -62,6 +62,7 @@ class Page:
             threading.Thread(target=work, name="rigatoni-top", daemon=True).start()
 
     def close(self) -> None:
+        """Stop the server and end the responses that are open."""
         self._ended.set()
         self._server.shutdown()
         self._server.server_close()
