@@ -61,12 +61,15 @@ class LocalDestination(ObjectDestination):
             ) from None
 
     def store(self, folder: str) -> FolderStore:
+        """See `ObjectDestination`."""
         return FolderStore(self.path, folder, folds_case=self._folds_case)
 
     def quiescence(self, stream: Stream) -> FolderLock:
+        """See `ObjectDestination`: a lock, which the operating system releases when a process dies."""
         return FolderLock(self.store(stream.key))
 
     def where(self, folder: str) -> str:
+        """See `ObjectDestination`."""
         return f"{self.path / folder}/"
 
     def metadata(self) -> DestinationMetadata:

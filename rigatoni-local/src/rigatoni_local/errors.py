@@ -17,21 +17,29 @@ from rigatoni_core.api.errors import DestinationError, Transient
 
 
 class LocalError(DestinationError):
+    """The file system refuses an operation for a reason that has no class of its own."""
+
     id = "local"
     default_remedy = "Check the disk or file system, then restart: the pipeline resumes from its checkpoint."
 
 
 class LocalAccessError(LocalError):
+    """The account has no permission for a folder or a file."""
+
     id = "local-access"
     default_remedy = "Allow the account that runs the pipeline to create files there, or set another path."
 
 
 class LocalUnsupportedError(LocalError):
+    """The file system lacks hard links, file locks or durable writes."""
+
     id = "local-unsupported"
     default_remedy = "Set path to a local file system with hard links and file locks (ext4, XFS, Btrfs, ZFS, APFS)."
 
 
 class LocalFolderGoneError(LocalError):
+    """The folder has disappeared while it was in use."""
+
     id = "local-folder-gone"
     default_remedy = (
         "Restore the folder (is its disk mounted?) and restart. If it was removed on purpose, just restart: the "
@@ -40,11 +48,15 @@ class LocalFolderGoneError(LocalError):
 
 
 class LocalFullError(LocalError, Transient):
+    """The disk or the quota is exhausted."""
+
     id = "local-full"
     default_remedy = "Free some space or raise the quota: the worker retries the batch, and nothing is lost."
 
 
 class LocalBusyError(LocalError, Transient):
+    """The operating system refuses an operation for now, or another process holds the lock."""
+
     id = "local-busy"
     default_remedy = (
         "Wait: the worker retries. If the error persists, stop the other process that writes this stream to the same "

@@ -34,6 +34,7 @@ class FolderStore(ObjectStore):
             self._tree.make_folder(self._temporary)
 
     def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
+        """See `ObjectStore`: a hard link to a durable temporary file is the atomic step."""
         with translated("write a file"):
             try:
                 with files.staged(content, self._temporary) as temporary:
@@ -42,10 +43,12 @@ class FolderStore(ObjectStore):
                 raise LocalFolderGoneError(f"{self.folder} vanished: {error}") from error
 
     def head(self, key: str) -> Record | None:
+        """See `ObjectStore`. Files carry no record of their own."""
         with translated("look for a file"):
             return {} if (self.folder / key).exists() else None
 
     def read(self, key: str) -> bytes | None:
+        """See `ObjectStore`."""
         with translated("read a file"):
             try:
                 return (self.folder / key).read_bytes()
@@ -53,6 +56,7 @@ class FolderStore(ObjectStore):
                 return None
 
     def keys(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """See `ObjectStore`."""
         parent = prefix[: prefix.rfind("/") + 1]
         found: list[str] = []
         with translated("list a folder"):
@@ -79,12 +83,14 @@ class FolderStore(ObjectStore):
                 yield from self._walk(key, prefix, after)
 
     def make_durable(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`: syncs the folders of the files."""
         with translated("make a folder durable"):
             for folder in dict.fromkeys((self.folder / key).parent for key in keys):
                 self._tree.make_folder(folder)
                 files.sync_folder(folder)
 
     def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`."""
         with translated("remove a file"):
             for key in keys:
                 files.remove(self.folder / key)
@@ -105,6 +111,7 @@ class FolderLock(Quiescence):
         return self.store.folder / LOCK
 
     def prepare(self) -> None:
+        """See `Quiescence`. Removes what dead processes left behind, if no other process is active."""
         self.store.prepare()
         with (
             translated("lock a folder"),
@@ -114,12 +121,15 @@ class FolderLock(Quiescence):
                 files.sweep(self.store.folder / TEMPORARY)
 
     def mark(self, number: int) -> str:
+        """See `Quiescence`: the next definition itself."""
         return definition_path(number + 1)
 
     def writing(self) -> AbstractContextManager[object]:
+        """See `Quiescence`: a shared lock."""
         return self._held(exclusive=False)
 
     def defining(self) -> AbstractContextManager[object]:
+        """See `Quiescence`: an exclusive lock."""
         return self._held(exclusive=True)
 
     @contextmanager

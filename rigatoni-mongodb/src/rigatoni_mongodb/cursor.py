@@ -54,7 +54,8 @@ class ReplyCursor(Protocol):
     async def next_reply(self, events: int) -> Reply:
         """The next reply, of at most `events` events."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the cursor on the server."""
 
 
 class PyMongoCursor:
@@ -102,6 +103,7 @@ class PyMongoCursor:
             raise
 
     async def next_reply(self, events: int) -> Reply:
+        """See `ReplyCursor`."""
         self._batch = EMPTY
         self._cursor._batch_size = events  # its public setter makes 2 of 1
         with _damage():

@@ -75,6 +75,7 @@ class ChangeEventDecoder:
     format = "bson"
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        """See `Decoder`."""
         data = bytes(raw)
         token, time = None, None
         for kind, key, value, after in elements(data):
@@ -90,6 +91,7 @@ class ChangeEventDecoder:
         return token, time
 
     def cluster_times(self, documents: Segment) -> Iterator[tuple[int, int] | None]:
+        """See `Decoder`."""
         buffer = documents.buffer
         for start, stop in pairwise(documents.offsets):
             head = _USUAL_HEAD(buffer, start, stop)
@@ -100,6 +102,7 @@ class ChangeEventDecoder:
                 yield _cluster_time(bytes(buffer[start:stop]))
 
     def namespace(self, raw: memoryview) -> Namespace | None:
+        """See `Decoder`."""
         data = bytes(raw)
         for kind, key, value, after in elements(data):
             if key == b"ns" and kind == 0x03:
@@ -107,9 +110,11 @@ class ChangeEventDecoder:
         return None
 
     def scalar_text(self, value: Any) -> str | None:
+        """See `Decoder`."""
         return plain_text(value)
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """See `Decoder`."""
         token, time = self.token_and_time(raw)
         document: dict[str, Any] = {"_id": token_document(token), "operationType": operation}
         if time is not None:
@@ -124,6 +129,7 @@ class ChangeEventDecoder:
         return bson.encode(document | dict(fields))
 
     def event(self, raw: memoryview) -> ChangeEvent:
+        """See `Decoder`."""
         try:
             return self._event(bson.decode(raw, CODEC))
         except (bson.errors.BSONError, KeyError, TypeError, AttributeError, OverflowError) as error:

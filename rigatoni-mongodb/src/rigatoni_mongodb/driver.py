@@ -44,12 +44,14 @@ class Calls:
         self._lane = DaemonExecutor("rigatoni-mongodb") if blocking else None
 
     async def __call__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the driver, in order, and return its result."""
         async with self._turns:
             if self._lane is None:
                 return await method(*args, **kwargs)
             return await self._lane.run(partial(method, *args, **kwargs))
 
     def close(self) -> None:
+        """Stop the threads of a synchronous client."""
         if self._lane is not None:
             self._lane.close()
 

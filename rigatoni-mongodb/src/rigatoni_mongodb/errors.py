@@ -23,6 +23,8 @@ from rigatoni_core.api.errors import AccessDenied, PositionLostError, SourceErro
 
 
 class MongoDBError(SourceError):
+    """The server refuses an operation for a reason that has no class of its own."""
+
     id = "mongodb"
     default_remedy = (
         "Look at the server's log of that moment; MongoDB's manual explains the code under \"Error Codes\"."
@@ -30,6 +32,8 @@ class MongoDBError(SourceError):
 
 
 class MongoDBUnavailableError(MongoDBError, Transient):
+    """The server cannot be reached, or has no primary."""
+
     id = "mongodb-unavailable"
     default_remedy = (
         "Check host and port in the URI, that the server runs, and that it can be reached from here; a running stream "
@@ -38,6 +42,8 @@ class MongoDBUnavailableError(MongoDBError, Transient):
 
 
 class ServerFailureError(MongoDBError, Transient):
+    """The server failed in an operation that may succeed later."""
+
     id = "mongodb-server-failure"
     default_remedy = (
         "Wait: the worker retries from its checkpoint. If the error lasts, look at the server's log of that moment; "
@@ -46,23 +52,33 @@ class ServerFailureError(MongoDBError, Transient):
 
 
 class StalledStreamError(MongoDBError, Transient):
+    """The server does not respond to a request of the stream within the time limit."""
+
     id = "mongodb-stalled"
 
 
 class MongoDBConfigurationError(MongoDBError):
+    """The options do not fit the server, or each other."""
+
     id = "mongodb-configuration"
 
 
 class AuthenticationError(MongoDBError, AccessDenied):
+    """The server rejects the user name or the password."""
+
     id = "mongodb-authentication"
     default_remedy = "Check user name, password and authSource in the URI."
 
 
 class PrivilegeError(MongoDBError, AccessDenied):
+    """The user lacks a privilege that the stream needs."""
+
     id = "mongodb-privilege"
 
 
 class NotAReplicaSetError(MongoDBError):
+    """The server is a standalone server, which has no change streams."""
+
     id = "mongodb-not-a-replica-set"
     default_remedy = (
         "Start mongod with --replSet and run rs.initiate() once: change streams need a replica set, of at least one "
@@ -71,10 +87,14 @@ class NotAReplicaSetError(MongoDBError):
 
 
 class NotWatchableError(MongoDBError):
+    """A watched name is a view, a time series or a collection that has no change stream."""
+
     id = "mongodb-not-watchable"
 
 
 class IllegalPipelineError(MongoDBError):
+    """The server refuses a stage of the server-side pipeline."""
+
     id = "mongodb-illegal-pipeline"
     default_remedy = (
         "Use only $match, $project, $addFields, $set, $unset, $replaceRoot, $replaceWith and $redact in pipeline, and "
@@ -83,10 +103,14 @@ class IllegalPipelineError(MongoDBError):
 
 
 class ServerTooOldError(IllegalPipelineError):
+    """A stage or an option needs a newer server."""
+
     id = "mongodb-server-too-old"
 
 
 class ImageMissingError(MongoDBError):
+    """A pre- or post-image is required, and does not exist."""
+
     id = "mongodb-image-missing"
 
     @classmethod
@@ -98,6 +122,8 @@ class ImageMissingError(MongoDBError):
 
 
 class EventTooLargeError(MongoDBError):
+    """An event is larger than the largest document of 16 MiB."""
+
     id = "mongodb-event-too-large"
     default_remedy = (
         'Add {"$changeStreamSplitLargeEvent" = {}} as the last stage of the source\'s pipeline: the server splits such '
@@ -106,10 +132,14 @@ class EventTooLargeError(MongoDBError):
 
 
 class MongoDBPositionLostError(PositionLostError, MongoDBError):
+    """The oplog no longer contains the position."""
+
     id = "mongodb-position-lost"
 
 
 class MongoDBTokenRefusedError(TokenRefusedError, MongoDBPositionLostError):
+    """The server refuses the resume token."""
+
     id = "mongodb-token-refused"
 
 

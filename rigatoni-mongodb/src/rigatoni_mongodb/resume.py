@@ -25,6 +25,7 @@ class Start:
 
     @property
     def stage(self) -> dict[str, Any]:
+        """Return the options of `$changeStream` that express this start."""
         return {self.option: self.value} if self.option else {}
 
 

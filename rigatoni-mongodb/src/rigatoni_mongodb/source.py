@@ -199,9 +199,11 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
                 raise ConfigurationError(f"a file that it names: {error.strerror or error}") from error
 
     async def streams(self) -> Sequence[str]:
+        """See `Source`: one stream per entry of `watch`."""
         return list(self.watch)
 
     def definition(self, stream: Stream) -> Definition:
+        """See `Source`: the options that decide which events the stream contains."""
         details = {
             "watch": stream.name,
             "full_document": self.full_document,
@@ -254,9 +256,11 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         return included(Watch.parse(scope), events)
 
     def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
+        """See `Source`."""
         return self._reader(stream).read(after)
 
     def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
+        """See `Source`."""
         return self._reader(stream, start_at="now").read(None)
 
     async def read_by_time(

@@ -57,8 +57,10 @@ def _authority(uri: str) -> str:
 
 
 def _is_unescaped(uri: str) -> bool:
-    """Whether a character of the credentials ends them too soon: the driver would complain of what follows, or connect
-    to a part of the password."""
+    """Whether a character of the credentials ends them too soon.
+
+    The driver would complain of what follows, or connect to a part of the password.
+    """
     credentials, separator, _ = _authority(uri).rpartition("@")
     if separator:
         return credentials.count(":") > 1 or any(character in credentials for character in "/?#[]@")

@@ -12,6 +12,8 @@ from rigatoni_core.api.errors import DestinationError, Transient
 
 
 class MissingDefinitionError(DestinationError):
+    """Objects exist without the definition that describes them."""
+
     id = "objects-missing-definition"
     default_remedy = (
         "Restore the definition-N.json files below _rigatoni/ from a backup or from the store's versions, and exempt "
@@ -20,6 +22,8 @@ class MissingDefinitionError(DestinationError):
 
 
 class UnfinishedBatchError(DestinationError, Transient):
+    """A batch of an old definition is incomplete, and this configuration cannot complete it."""
+
     id = "objects-unfinished-batch"
     default_remedy = (
         "Wait: the worker retries, and an instance with the old configuration may complete the batch. If none is "
@@ -28,15 +32,21 @@ class UnfinishedBatchError(DestinationError, Transient):
 
 
 class KeyTooLongError(DestinationError):
+    """A key would be longer than the store allows."""
+
     id = "objects-key-too-long"
     default_remedy = "Shorten the prefix, the pipeline's name or folder_template."
 
 
 class DefinitionSettlingError(DestinationError, Transient):
+    """An old definition was closed a short time ago; its last requests may still arrive."""
+
     id = "objects-definition-settling"
     default_remedy = "Wait: the worker retries. Lower settle_time only if requests always end sooner than that."
 
 
 class StoreConflictError(DestinationError, Transient):
+    """Another program writes the same keys, or the store contradicts itself."""
+
     id = "objects-conflict"
     default_remedy = "Wait: the worker retries. If the error persists, find the other program that writes there."

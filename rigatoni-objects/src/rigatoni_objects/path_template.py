@@ -81,6 +81,7 @@ class PathTemplate:
 
     @property
     def by_namespace(self) -> bool:
+        """Whether folders differ by database or collection."""
         return any(name in ("database", "collection") for level in self.levels for _, name in level)
 
     @property

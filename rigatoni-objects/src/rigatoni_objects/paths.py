@@ -23,14 +23,17 @@ STEM = re.compile(r"(?:^|/)((\d{10})\.\d{10}-\d{8,}-[0-9a-f]{16})[^/]*$")
 
 
 def definition_path(number: int) -> str:
+    """Return the key of a definition by its number."""
     return f"{DEFINITIONS}{number}.json"
 
 
 def closing_path(number: int) -> str:
+    """Return the key of the mark that closes a definition."""
     return f"{OWN}closing-{number}.json"
 
 
 def record_path(digest: str) -> str:
+    """Return the key of a record that is too long for metadata, by its digest."""
     return f"{OWN}records/{digest}.json"
 
 
@@ -45,8 +48,10 @@ def batches_folder(number: int) -> str:
 
 
 def lead_path(number: int, first: Position) -> str:
+    """Return the key of the lead of a batch by its first position."""
     return f"{leads_folder(number)}{stem(first)}"
 
 
 def batch_path(number: int, first: Position) -> str:
+    """Return the key of the record of a batch by its first position."""
     return f"{batches_folder(number)}{day(first)}/{stem(first)}.json"

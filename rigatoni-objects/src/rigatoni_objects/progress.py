@@ -20,21 +20,27 @@ class CountedStore(ObjectStore):
         self.key_limit = store.key_limit
 
     def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
+        """See `ObjectStore`."""
         return self._count(lambda: self._store.create(key, content, media_type=media_type, record=record))
 
     def head(self, key: str) -> Record | None:
+        """See `ObjectStore`."""
         return self._count(lambda: self._store.head(key))
 
     def read(self, key: str) -> bytes | None:
+        """See `ObjectStore`."""
         return self._count(lambda: self._store.read(key))
 
     def keys(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """See `ObjectStore`."""
         return self._count(lambda: self._store.keys(prefix, after=after, limit=limit))
 
     def make_durable(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`."""
         self._count(lambda: self._store.make_durable(keys))
 
     def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`."""
         self._count(lambda: self._store.delete(keys))
 
     def _count(self, request: Callable[[], T]) -> T:

@@ -58,9 +58,11 @@ class ClosingMark(Quiescence):
     _seen: dict[int, float] = attrs.field(factory=dict, init=False)
 
     def mark(self, number: int) -> str:
+        """See `Quiescence`: an object of its own."""
         return closing_path(number)
 
     def close(self, number: int, create: Callable[[str], None]) -> float:
+        """See `Quiescence`. Returns the seconds that remain until late requests are impossible."""
         create(closing_path(number))
         seen = self._seen.setdefault(number, self.clock())
         return max(0.0, seen + self.settle_time - self.clock())

@@ -39,11 +39,13 @@ class Threads:
         self._wide: dict[str, DaemonExecutor] = {}
 
     async def run(self, stream: Stream, call: Callable[[], T]) -> T:
+        """Run a call on the thread of a stream and return its result."""
         if stream.key not in self._lanes:
             self._lanes[stream.key] = DaemonExecutor(f"{self._name} {stream}")
         return await self._lanes[stream.key].run(call)
 
     def each(self, stream: Stream, calls: Sequence[Callable[[], T]]) -> Sequence[T]:
+        """Run calls on several threads of a stream and return their results in order. Blocks."""
         if len(calls) < 2:
             return [call() for call in calls]
         if stream.key not in self._wide:
@@ -54,6 +56,7 @@ class Threads:
         return [future.result() for future in futures]
 
     def close(self) -> None:
+        """Stop all threads; abandon calls that hang."""
         for executor in (*self._lanes.values(), *self._wide.values()):
             executor.close()
         self._lanes.clear()

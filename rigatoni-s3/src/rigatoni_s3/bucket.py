@@ -136,10 +136,12 @@ class BucketStore(ObjectStore):
         self._bucket = bucket
 
     def create(self, key: str, content: bytes | memoryview, *, media_type: str, record: Record) -> bool:
+        """See `ObjectStore`: one conditional PUT."""
         metadata = {f"{_NAME}{name.replace('_', '-')}": value for name, value in record.items()}
         return self._bucket.create(f"{self.prefix}{key}", content, media_type=media_type, metadata=metadata)
 
     def head(self, key: str) -> Record | None:
+        """See `ObjectStore`."""
         metadata = self._bucket.metadata(f"{self.prefix}{key}")
         if metadata is None:
             return None
@@ -147,8 +149,10 @@ class BucketStore(ObjectStore):
         return {name.removeprefix(_NAME).replace("-", "_"): value for name, value in own.items()}
 
     def read(self, key: str) -> bytes | None:
+        """See `ObjectStore`."""
         return self._bucket.content(f"{self.prefix}{key}")
 
     def keys(self, prefix: str, *, after: str = "", limit: int) -> Sequence[str]:
+        """See `ObjectStore`."""
         found = self._bucket.keys(f"{self.prefix}{prefix}", after=f"{self.prefix}{after}" if after else "", limit=limit)
         return [key.removeprefix(self.prefix) for key in found]

@@ -100,13 +100,16 @@ class S3Destination(ObjectDestination):
         return self
 
     def store(self, folder: str) -> BucketStore:
+        """See `ObjectDestination`."""
         assert self._bucket is not None, "the destination was not entered"
         return BucketStore(self._bucket, f"{self.prefix.strip('/')}/{folder}/".lstrip("/"))
 
     def quiescence(self, stream: Stream) -> ClosingMark:
+        """See `ObjectDestination`: a closing mark and `settle_time`."""
         return ClosingMark(self.settle_time)
 
     def where(self, folder: str) -> str:
+        """See `ObjectDestination`."""
         return "/".join(filter(None, (f"s3://{self.bucket}", self.prefix.strip("/"), folder, ""))) + "/"
 
     def advice(self, settings: Settings) -> tuple[str, ...]:

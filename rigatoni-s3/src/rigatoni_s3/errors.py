@@ -22,23 +22,33 @@ from rigatoni_core.api.errors import AccessDenied, DestinationError, Transient
 
 
 class S3Error(DestinationError):
+    """The store refuses a request for a reason that has no class of its own."""
+
     id = "s3"
     default_remedy = "Fix the cause in the store's message, then restart: the pipeline resumes from its checkpoint."
 
 
 class S3AccessError(S3Error, AccessDenied):
+    """The credentials are missing, expired or wrong, or lack a permission."""
+
     id = "s3-access"
 
 
 class S3BucketError(S3Error):
+    """The bucket does not exist, or is in another region."""
+
     id = "s3-bucket"
 
 
 class S3UnsupportedError(S3Error):
+    """The store lacks a feature that the destination needs."""
+
     id = "s3-unsupported"
 
 
 class S3ArchivedError(S3Error):
+    """An object of the pipeline is archived and cannot be read."""
+
     id = "s3-archived"
     default_remedy = (
         "Restore the object (`aws s3api restore-object`), restart, and exclude this pipeline's prefix from the "
@@ -47,16 +57,22 @@ class S3ArchivedError(S3Error):
 
 
 class S3UnavailableError(S3Error, Transient):
+    """The store does not respond, or fails internally."""
+
     id = "s3-unavailable"
     default_remedy = "Wait: the worker retries. If the error persists, check the network, the endpoint and the store."
 
 
 class S3ThrottledError(S3UnavailableError):
+    """The store asks for fewer requests."""
+
     id = "s3-throttled"
     default_remedy = "Wait: the worker backs off. If the error persists, write fewer and larger objects."
 
 
 class S3ConflictError(S3Error, Transient):
+    """Another request to the same key was in progress."""
+
     id = "s3-conflict"
     default_remedy = "Wait: the worker retries and reads what the other request has written."
 

@@ -37,6 +37,7 @@ WORDS = [f"{random.Random(number).getrandbits(40):x}" for number in range(2000)]
 
 
 def time_of(number: int) -> Timestamp:
+    """Return the cluster time of an event by its number."""
     return Timestamp(START + number // PER_SECOND, number % PER_SECOND + 1)
 
 
@@ -67,6 +68,7 @@ def document(number: int, nbytes: int) -> dict[str, Any]:
 
 
 def event(number: int, namespace: dict[str, str], nbytes: int) -> bytes:
+    """Return a change event, an insert, by its number; its full document has about `nbytes` bytes."""
     full = document(number, nbytes)
     return bson.encode(
         {
@@ -198,6 +200,7 @@ def feeder(events: int, **options: float) -> Iterator[str]:
 
 
 async def serve(options: argparse.Namespace) -> None:
+    """Serve until the process is stopped."""
     feeder = Feeder(
         total=options.events,
         document_bytes=options.document_bytes,
@@ -212,6 +215,7 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Run the feeder as a program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="events on each stream")
     parser.add_argument("--reply-events", type=int, default=1000, help="events in one reply")

@@ -41,6 +41,7 @@ class Fail:
     message: str = "scripted"
 
     def reply(self) -> dict[str, Any]:
+        """Return the reply of a server that fails in this way."""
         labels = {"errorLabels": list(self.labels)} if self.labels else {}
         return {"ok": 0.0, "errmsg": self.message, "code": self.code, "codeName": f"Code{self.code}", **labels}
 
@@ -124,10 +125,12 @@ class ScriptedServer:
 
     @property
     def address(self) -> str:
+        """Return host and port."""
         return f"127.0.0.1:{self._port}"
 
     @property
     def uri(self) -> str:
+        """Return the URI for a direct connection."""
         return f"mongodb://{self.address}/?directConnection=true"
 
     async def __aenter__(self) -> Self:

@@ -104,6 +104,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
+        """Whether nothing is lost, repeated or out of order, and the documents are the same."""
         return (self.lost, self.repeated, self.disordered, self.same) == (0, 0, 0, True) and self.written > 0
 
     @classmethod
