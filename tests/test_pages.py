@@ -11,7 +11,7 @@ from pages import ROOT, Reader, blocks
 from pymongo import MongoClient
 from rigatoni_core.cli.app import LazyGroup
 
-FROM_WHEELS = {"docs/tutorials/first-destination.md", "docs/tutorials/first-pipeline.md"}
+FROM_WHEELS = {f"docs/tutorials/first-{name}.md" for name in ("command", "destination", "pipeline")}
 """What `nox -s tutorial` follows, in a fresh environment."""
 
 PAGES = sorted(

@@ -12,7 +12,7 @@ from pathlib import Path
 from pages import ROOT, Reader
 from rigatoni_mongodb.testing.server import mongodb_server
 
-PAGES = {"first-pipeline.md": 7, "first-destination.md": 7}
+PAGES = {"first-pipeline.md": 7, "first-destination.md": 7, "first-command.md": 5}
 """Each with the least number of blocks of commands, so that none is passed over unnoticed."""
 
 
