@@ -31,6 +31,7 @@ nox.options.stop_on_first_error = True
 
 
 def with_testing_extra(name: str) -> str:
+    """Return what pip installs: a distribution, with its extra for tests if it has one."""
     project = tomllib.loads((ROOT / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return f"./{name}[testing]" if "testing" in project.get("optional-dependencies", {}) else f"./{name}"
 
@@ -49,6 +50,7 @@ def install_all(session: nox.Session) -> None:
 
 
 def needs_rust(session: nox.Session) -> None:
+    """Skip the session if there is no Rust toolchain."""
     if shutil.which("cargo") is None:
         session.skip(f"{NATIVE} needs a Rust toolchain (cargo), and is not needed by anything")
 

@@ -1,0 +1,1 @@
+"""Measurements: what a pipeline costs, in one run, for docs/benchmarks.md."""

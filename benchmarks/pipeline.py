@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from unittest import mock
 
 NESTED = "parquet, nested"
@@ -59,7 +59,7 @@ class MemorySource(Source):
         names = {"db": "bench", "coll": "events"}
         self._pages = [Page.of(number * REPLY, REPLY, names, 580) for number in range(PAGES)]
 
-    async def __aenter__(self) -> "MemorySource":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

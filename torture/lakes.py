@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from rigatoni_s3.testing.server import S3Server, s3_server
 from rigatoni_testing.proxy import TcpProxy
@@ -40,7 +40,7 @@ class LocalLake:
         self._folder = folder / "lake"
         self._filler = self._folder / ".filler"
 
-    def __enter__(self) -> "LocalLake":
+    def __enter__(self) -> Self:
         subprocess.run(["umount", str(self._folder)], capture_output=True, check=False)  # of a run that was killed
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ class S3Lake:
         shutil.rmtree(folder / "s3", ignore_errors=True)
         self._starting = s3_server(folder / "s3", variable="RIGATONI_S3_ENDPOINT")
 
-    def __enter__(self) -> "S3Lake":
+    def __enter__(self) -> Self:
         self._server: S3Server = self._starting.__enter__()
         self._proxy = TcpProxy.to(self._server.endpoint_url)
         self._proxy.__enter__()

@@ -10,6 +10,7 @@ import struct
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import isnan
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +48,7 @@ def _double(value: float) -> bytes:
     number = orjson.dumps(value)
     if number != b"null":
         return number
-    return b'"NaN"' if value != value else b'"Infinity"' if value > 0 else b'"-Infinity"'
+    return b'"NaN"' if isnan(value) else b'"Infinity"' if value > 0 else b'"-Infinity"'
 
 
 def _numbers(values: Sequence[float]) -> list[bytes]:

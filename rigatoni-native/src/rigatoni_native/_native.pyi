@@ -1,5 +1,5 @@
 from array import array
-from typing import Any
+from typing import Any, TypeAlias
 
 def documents_of(array: memoryview) -> tuple[bytes, bytes] | None:
     """The documents of a BSON array, one right after another; something that means nothing is behind the last one.
@@ -41,7 +41,7 @@ def avro_rows(
     Answers the rows, where each of them ends, and what `json_lines` answers for events that are left to the caller.
     """
 
-Buffers = tuple[bytes | None, bytes | None, bytes | None]
+Buffers: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
 
 def arrow_columns(
     buffer: bytes, offsets: array[int], mode: str, types: tuple[Any, Any, Any]

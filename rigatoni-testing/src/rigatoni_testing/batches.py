@@ -45,6 +45,7 @@ class TestDecoder:
     format = "bson"
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
+        """Return a document as BSON."""
         return encode(document)
 
     def document(self, raw: memoryview | bytes) -> dict[str, Any]:
@@ -52,10 +53,12 @@ class TestDecoder:
         return decode(raw, _OPTIONS)
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        """See `Decoder`."""
         document = self.document(raw)
         return token_of(document["_id"]), _time(document.get("clusterTime"))
 
     def cluster_times(self, documents: Segment) -> Iterator[tuple[int, int] | None]:
+        """See `Decoder`."""
         for raw in documents.copies():
             try:
                 time = _time(self.document(raw).get("clusterTime"))
@@ -64,20 +67,24 @@ class TestDecoder:
             yield (time.seconds, time.increment) if time else None
 
     def namespace(self, raw: memoryview) -> Namespace | None:
+        """See `Decoder`."""
         namespace = self.document(raw).get("ns")
         return Namespace(namespace["db"], namespace.get("coll")) if namespace else None
 
     def scalar_text(self, value: Any) -> str | None:
+        """See `Decoder`."""
         if isinstance(value, (Mapping, list, type(None))):
             return None
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """See `Decoder`."""
         document = self.document(raw)
         kept = [(key, document[key]) for key in ("_id", "clusterTime", "ns") if key in document]
         return self.encode({**dict(kept), "operationType": operation, **fields})
 
     def event(self, raw: memoryview) -> ChangeEvent:
+        """See `Decoder`."""
         document = self.document(raw)
         namespace = document.get("ns")
         return ChangeEvent(
@@ -98,9 +105,11 @@ class TextDecoder(TestDecoder):
     format = "text"
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
+        """Return a document as JSON."""
         return json_util.dumps(document, json_options=_TEXT).encode()
 
     def document(self, raw: memoryview | bytes) -> dict[str, Any]:
+        """Return the document that JSON text contains."""
         document = json_util.loads(bytes(raw), json_options=_TEXT)
         if not isinstance(document, dict):
             raise ValueError("it is no document")

@@ -46,6 +46,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._virtual)
 
     def time(self) -> float:
+        """Return the virtual time in seconds."""
         return self._virtual.now
 
 

@@ -15,7 +15,9 @@ from rigatoni_core.engine.event_writer import RetryingEventWriter
 
 
 class RecordingApplication(Application):
-    """Gives a command these pipelines and records what it prints::
+    """Gives a command these pipelines and records what it prints.
+
+    Example::
 
         app = RecordingApplication(configuration)
         assert app.call(command, "pipeline.toml", "--json") == ExitCode.DONE
@@ -61,31 +63,39 @@ class RecordingApplication(Application):
         return next(code for code in ExitCode if code == (number or 0))
 
     def say(self, text: str = "") -> None:
+        """See `Application`. Records the line."""
         self.said.append(self.redacted(text))
 
     def as_json(self, value: Any) -> None:
+        """See `Application`. Records the value."""
         self.values.append(value)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """See `Application`. Records the rows."""
         for row in (header, *rows):
             self.say("  ".join(row))
 
     def write(self, content: bytes) -> None:
+        """See `Application`. Records the bytes."""
         self.written += content
 
     def complain(self, text: str) -> None:
+        """See `Application`. Records the line."""
         self.complained.append(self.redacted(text))
 
     def warn(self, text: str) -> None:
+        """See `Application`. Records the warning."""
         self.complain(f"warning: {text}")
 
     def fail(self, error: RigatoniError, where: str = "") -> None:
+        """See `Application`. Records the error."""
         self.complain(f"error: {where}{error}")
         if error.remedy:
             self.complain(f"what to do: {error.remedy}")
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """See `Application`. Records the steps."""
         self.steps[label] = 0
 
         def advance(steps: int) -> None:
@@ -94,20 +104,24 @@ class RecordingApplication(Application):
         yield advance
 
     def hide(self, redaction: Callable[[str], str]) -> None:
+        """See `Application`."""
         self._redactions.append(redaction)
 
     def redacted(self, text: str) -> str:
+        """See `Application`."""
         for redaction in self._redactions:
             text = redaction(text)
         return text
 
     def configuration(self, file: Path, overrides: Sequence[str] = ()) -> PipelineConfiguration:
+        """See `Application`. Returns the configuration that the test provides."""
         found = self.configurations(file, overrides)
         if len(found) > 1:
             raise ConfigurationError(f"{file} describes {len(found)} pipelines", remedy="Say which: --pipeline NAME.")
         return found[0]
 
     def configurations(self, file: Path, overrides: Sequence[str] = ()) -> Sequence[PipelineConfiguration]:
+        """See `Application`. Returns the configurations that the test provides."""
         name = click.get_current_context().meta.get(PIPELINE)
         found = [each for each in self._configurations if name in (None, each.name)]
         if not found:
@@ -117,7 +131,9 @@ class RecordingApplication(Application):
     def event_writer(
         self, configuration: PipelineConfiguration, stream: Stream, destination: Destination
     ) -> EventWriter:
+        """See `Application`."""
         return RetryingEventWriter(stream, destination, configuration.source.decoder, configuration.settings)
 
     def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
+        """See `Application`. Yields what the test provides."""
         return iter(self._running)

@@ -78,16 +78,20 @@ class ScriptedSource(Source):
     served: int = attrs.field(default=0, init=False)
 
     async def streams(self) -> Sequence[str]:
+        """See `Source`: one stream per log."""
         return list(self.logs)
 
     def definition(self, stream: Stream) -> Definition:
+        """See `Source`."""
         return Definition(self.fingerprint, {"watch": stream.name}, identity=self.identity)
 
     def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
+        """See `Source`."""
         log = self.logs[stream.name]
         return self.read(stream, after=self._mark(log, len(log.raws)))
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
+        """See `Source`."""
         self.opened += 1
         log = self.logs[stream.name]
         index = self._index(log, after)
@@ -167,6 +171,7 @@ class RecordingDestination(Destination):
         return [token for batch in self.batches for token in batch]
 
     async def write_batch(self, events: EventBatch) -> Position | None:
+        """See `Destination`. Records the tokens of the batch."""
         self.attempts += 1
         await _suffer(self.before)
         await asyncio.sleep(self.seconds)
@@ -175,9 +180,11 @@ class RecordingDestination(Destination):
         return None
 
     async def close(self) -> None:
+        """Record that the destination was closed."""
         self.closed = True
 
     def metadata(self) -> DestinationMetadata:
+        """See `Destination`."""
         return DestinationMetadata("a list in memory", self.delivery)
 
 
@@ -207,6 +214,7 @@ class BucketDestination(Destination, PositionKeeper):
     delivery: ClassVar[Delivery] = Delivery.EFFECTIVELY_ONCE
 
     async def write_batch(self, events: EventBatch) -> Position | None:
+        """See `Destination`: one conditional write into the bucket."""
         await _suffer(self.before)
         stream, first = events.stream, events.first
         number = self._numbers[stream.key]
@@ -220,16 +228,19 @@ class BucketDestination(Destination, PositionKeeper):
         return None if end.resume_token == events.end.resume_token else end
 
     async def last_committed(self, stream: Stream) -> Position | None:
+        """See `PositionKeeper`."""
         ends = [end for (key, _), (_, end, _) in self.bucket.objects.items() if key == stream.key]
         ends += [anchor for _, anchor in self.bucket.definitions.get(stream.key, [])]
         return max(ends, key=lambda end: end.order, default=None)
 
     async def recorded_identity(self, stream: Stream) -> Identity:
+        """See `PositionKeeper`."""
         return self.bucket.identities.get(stream.key, Identity())
 
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
+        """See `PositionKeeper`."""
         definitions = self.bucket.definitions.setdefault(stream.key, [])
         before = len(definitions)
         if not definitions or gap:
@@ -247,6 +258,7 @@ class BucketDestination(Destination, PositionKeeper):
         return max(anchor, position, key=lambda end: end.order)
 
     def metadata(self) -> DestinationMetadata:
+        """See `Destination`."""
         return DestinationMetadata("a model of an object store", self.delivery)
 
 
@@ -260,10 +272,12 @@ class FlakyStateStore(MemoryStateStore):
     saves: list[Checkpoint] = attrs.field(factory=list, init=False)
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
+        """See `StateStore`. Fails as scripted."""
         await _suffer(self.load_faults)
         return await MemoryStateStore.load_resume_token(self, stream)
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        """See `StateStore`. Fails as scripted, before or after the save."""
         await _suffer(self.save_faults)
         await MemoryStateStore.save_resume_token(self, stream, checkpoint)
         self.saves.append(checkpoint)

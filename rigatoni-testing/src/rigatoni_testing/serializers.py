@@ -24,6 +24,7 @@ class TokenLines(Serializer):
     POISON: ClassVar[str] = "poison"
 
     def serialize(self, events: EventBatch) -> bytes:
+        """See `Serializer`. Rejects events that contain `POISON`."""
         poison = self.POISON.encode()
         rejected = {n: ValueError(self.POISON) for n in range(len(events)) if poison in bytes(events.raw(n))}
         if self.reject and rejected:

@@ -1,4 +1,6 @@
-"""Every error that Rigatoni raises on purpose, grouped by what the reader can do about it::
+"""Every error that Rigatoni raises on purpose, grouped by what the reader can do about it.
+
+The tree::
 
     RigatoniError
       ConfigurationError        fix the file
@@ -89,26 +91,38 @@ class ConfigurationError(RigatoniError):
 
 
 class UnknownComponentError(ConfigurationError):
+    """No installed plugin registers the name."""
+
     id = "unknown-component"
 
 
 class AmbiguousComponentError(ConfigurationError):
+    """Several plugins register the name; the prefix `plugin/` tells them apart."""
+
     id = "ambiguous-component"
 
 
 class PluginError(RigatoniError):
+    """A plugin cannot be used."""
+
     id = "plugin"
 
 
 class BrokenPluginError(PluginError):
+    """A plugin fails when it is imported, or registers something wrong."""
+
     id = "broken-plugin"
 
 
 class IncompatiblePluginError(PluginError):
+    """A plugin needs another API level or another version of rigatoni-core."""
+
     id = "incompatible-plugin"
 
 
 class SourceError(RigatoniError):
+    """The source cannot be opened or read."""
+
     id = "source"
 
 
@@ -177,15 +191,21 @@ class DamagedEventError(SourceError, Transient):
 
 
 class DestinationError(RigatoniError):
+    """The destination cannot be opened or written."""
+
     id = "destination"
 
 
 class ForeignObjectError(DestinationError):
+    """An object that Rigatoni has not written has the name of one that it must write."""
+
     id = "foreign-object"
     default_remedy = "Nothing was overwritten. Move the foreign object away, or give this pipeline a place of its own."
 
 
 class DefinitionChangedError(DestinationError):
+    """A newer definition of the stream is active, so this instance must not write."""
+
     id = "definition-changed"
     default_remedy = (
         "Another instance runs this stream with a newer definition: stop this one, or update its configuration."
@@ -193,6 +213,8 @@ class DefinitionChangedError(DestinationError):
 
 
 class ChainError(DestinationError):
+    """The destination holds a batch that does not follow from the stream."""
+
     id = "chain"
     default_remedy = (
         "The destination holds a batch that this stream does not contain. Compare deployments and configuration."
@@ -200,6 +222,8 @@ class ChainError(DestinationError):
 
 
 class DeadLetterError(DestinationError):
+    """Rejected events cannot be stored as dead letters."""
+
     id = "dead-letter"
     default_remedy = (
         "Nothing is lost, the checkpoint stayed. Give [pipeline.dead_letters] a destination and a serializer that take "
@@ -208,10 +232,14 @@ class DeadLetterError(DestinationError):
 
 
 class DeadLettersDownError(DeadLetterError, Transient):
+    """The destination of dead letters is unavailable."""
+
     id = "dead-letters-down"
 
 
 class UnreadableError(DestinationError):
+    """The destination holds content that its deserializer cannot read."""
+
     id = "unreadable"
 
 
@@ -232,6 +260,8 @@ class RejectedEventsError(RigatoniError):
 
 
 class TooManyRejectedError(RigatoniError):
+    """More events were rejected than `max_rejected` allows."""
+
     id = "too-many-rejected"
     default_remedy = (
         "Nothing is lost, the checkpoint stayed. Fix the cause (`rigatoni dlq list` shows the dead letters so far), "
@@ -245,10 +275,14 @@ def public(reason: BaseException) -> str:
 
 
 class StateStoreError(RigatoniError):
+    """The state store cannot be opened, read or written."""
+
     id = "state-store"
 
 
 class CorruptCheckpointError(StateStoreError):
+    """A stored checkpoint cannot be decoded."""
+
     id = "corrupt-checkpoint"
     default_remedy = (
         "The stored bytes are untouched. Restore the record with `rigatoni state import` or `rigatoni state rebuild`, "
@@ -264,10 +298,14 @@ class LeaseLostError(StateStoreError):
 
 
 class ListenerError(RigatoniError):
+    """A listener cannot be started."""
+
     id = "listener"
 
 
 class PipelineTimeoutError(RigatoniError, Transient):
+    """An operation exceeded its time limit."""
+
     id = "timeout"
 
 
@@ -279,4 +317,6 @@ class NoAnswerError(RigatoniError):
 
 
 class ShutdownError(RigatoniError):
+    """The pipeline ended before all of its work was done."""
+
     id = "shutdown"

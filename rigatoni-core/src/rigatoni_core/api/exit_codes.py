@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Iterable
+from typing import Self
 
 
 class ExitCode(enum.IntEnum):
@@ -9,7 +10,8 @@ class ExitCode(enum.IntEnum):
 
     meaning: str
 
-    def __new__(cls, number: int, meaning: str) -> "ExitCode":
+    def __new__(cls, number: int, meaning: str) -> Self:
+        """Make a code that knows its meaning."""
         code = int.__new__(cls, number)
         code._value_ = number
         code.meaning = meaning

@@ -170,6 +170,8 @@ class SerializerChanged(Notice):
 
 @attrs.frozen(kw_only=True)
 class GapRecorded(Notice):
+    """Changes between two positions are lost; the checkpoint records the gap."""
+
     gap: Gap
 
 
@@ -187,6 +189,8 @@ class EventsRejected(Notice):
 
 @attrs.frozen(kw_only=True)
 class LeaseAcquired(Notice):
+    """This instance holds the lease of the stream, under a new fencing token."""
+
     fencing_token: int
 
 

@@ -254,6 +254,7 @@ class Statistics(Listener):
         return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:
+        """See `Listener`. Updates the figures of the notice's stream."""
         self._forget_removed(notice)
         figures = self._streams.get(notice.stream)
         if figures is None:

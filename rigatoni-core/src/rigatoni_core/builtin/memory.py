@@ -52,6 +52,7 @@ class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, Config
         return sorted(stream for stream in held if pipeline in (None, stream.pipeline))
 
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
+        """See `LeaseKeeper`."""
         now = asyncio.get_running_loop().time()
         held = self._leases.get(stream.key)
         if held is not None and held.owner != owner and held.deadline > now:
@@ -63,6 +64,7 @@ class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, Config
         return lease
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
+        """See `LeaseKeeper`."""
         now = asyncio.get_running_loop().time()
         held = self._leases.get(lease.stream.key)
         if held is None or held.fencing_token != lease.fencing_token or held.deadline <= now:
@@ -71,23 +73,28 @@ class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, Config
         return renewed
 
     async def release(self, lease: Lease) -> None:
+        """See `LeaseKeeper`."""
         held = self._leases.get(lease.stream.key)
         if held is not None and held.fencing_token == lease.fencing_token:
             del self._leases[lease.stream.key]
 
     async def heartbeat(self, pipeline: str, *, owner: str, ttl: float) -> int:
+        """See `Membership`."""
         now = asyncio.get_running_loop().time()
         until = {**self._instances.get(pipeline, {}), owner: now + ttl}
         self._instances[pipeline] = {other: end for other, end in until.items() if end > now}
         return len(self._instances[pipeline])
 
     async def request_handover(self, stream: Stream, *, ttl: float) -> None:
+        """See `Membership`."""
         self._wanted[stream.key] = asyncio.get_running_loop().time() + ttl
 
     async def handover_requested(self, stream: Stream) -> bool:
+        """See `Membership`."""
         return self._wanted.get(stream.key, 0.0) > asyncio.get_running_loop().time()
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
+        """See `ConfigLinter`."""
         return (
             'the state store "memory" forgets every position when the process ends: unless the destination knows them, '
             'the next run misses what was written in between; type = "file" keeps them',

@@ -28,6 +28,7 @@ class StdoutDestination(Destination):
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:
+        """See `Destination`. A batch counts as delivered when it is flushed."""
         if self._lane is None:
             raise DestinationError("standard output is not entered", remedy="Use it in an `async with` block.")
         try:
@@ -44,11 +45,13 @@ class StdoutDestination(Destination):
         return None
 
     async def close(self) -> None:
+        """Stop the thread. Standard output stays open."""
         lane, self._lane = self._lane, None
         if lane is not None:
             lane.close()
 
     def metadata(self) -> DestinationMetadata:
+        """See `Destination`."""
         return DestinationMetadata(
             "standard output", self.delivery, ("what was printed counts as delivered, whatever its reader does",)
         )

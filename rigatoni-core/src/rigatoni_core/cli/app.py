@@ -45,9 +45,11 @@ class LazyGroup(click.Group):
     """A group whose commands are imported on first use: those of core, then those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands: the built-in ones, then those of plugins."""
         return [*BUILT_IN, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command by its name and return it; None if no command has the name."""
         if cmd_name in BUILT_IN:
             return _built_in(cmd_name)
         from rigatoni_core.api.errors import RigatoniError
@@ -64,6 +66,7 @@ class LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands for `--help`, without importing those of plugins."""
         names = self.list_commands(ctx)
         limit = formatter.width - 6 - max(map(len, names))
         rows = [(name, _built_in(name).get_short_help_str(limit)) for name in BUILT_IN]

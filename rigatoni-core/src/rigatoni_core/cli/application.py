@@ -20,34 +20,44 @@ class Terminal(Application):
     """Standard output and standard error of this process, and the files that its arguments name."""
 
     def say(self, text: str = "") -> None:
+        """See `Application`."""
         output.say(text)
 
     def as_json(self, value: Any) -> None:
+        """See `Application`."""
         output.as_json(value)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """See `Application`."""
         output.table(header, rows)
 
     def write(self, content: bytes) -> None:
+        """See `Application`."""
         output.write(content)
 
     def complain(self, text: str) -> None:
+        """See `Application`."""
         output.complain(text)
 
     def warn(self, text: str) -> None:
+        """See `Application`."""
         output.warn(text)
 
     def fail(self, error: RigatoniError, where: str = "") -> None:
+        """See `Application`."""
         output.fail(error, where)
 
     def hide(self, redaction: Callable[[str], str]) -> None:
+        """See `Application`."""
         output.hide(redaction)
 
     def redacted(self, text: str) -> str:
+        """See `Application`."""
         return output.redacted(text)
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """See `Application`."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -64,19 +74,23 @@ class Terminal(Application):
             yield lambda steps: shown.advance(task, steps)
 
     def configuration(self, file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
+        """See `Application`."""
         return files.configuration_of(file, overrides)
 
     def configurations(self, file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
+        """See `Application`."""
         return files.configurations_of(file, overrides)
 
     def event_writer(
         self, configuration: "PipelineConfiguration", stream: "Stream", destination: "Destination"
     ) -> EventWriter:
+        """See `Application`."""
         from rigatoni_core.engine.event_writer import RetryingEventWriter
 
         return RetryingEventWriter(stream, destination, configuration.source.decoder, configuration.settings)
 
     def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
+        """See `Application`."""
         from rigatoni_core.cli.sockets import running
 
         return running()

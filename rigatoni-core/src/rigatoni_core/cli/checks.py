@@ -42,6 +42,7 @@ class Findings:
 
     @property
     def hanging(self) -> bool:
+        """Whether a check exceeded its time limit."""
         return any(isinstance(error, PipelineTimeoutError) for errors in self.errors.values() for error in errors)
 
 

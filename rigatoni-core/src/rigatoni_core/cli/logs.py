@@ -83,6 +83,7 @@ class LogListener(Listener):
         self._summaries: dict[Stream, _Summary] = {}
 
     def notify(self, notice: Notice) -> None:
+        """See `Listener`. Logs the notice, or counts it for the next summary."""
         if isinstance(notice, BatchWritten) and not notice.found:
             self._count(notice)
         elif isinstance(notice, CaughtUp):

@@ -48,6 +48,7 @@ def complain(text: str) -> None:
 
 
 def error_word() -> str:
+    """Return the styled word that error messages begin with."""
     return click.style("error: ", fg="red", bold=True)
 
 
@@ -67,14 +68,17 @@ def error_record(error: RigatoniError) -> dict[str, Any]:
 
 
 def warn(text: str) -> None:
+    """Print a warning to standard error."""
     complain(f"{click.style('warning: ', fg='yellow')}{text}")
 
 
 def bold(text: str) -> str:
+    """Return the text in bold."""
     return click.style(text, bold=True)
 
 
 def as_json(value: Any) -> None:
+    """Print a value as indented JSON to standard output."""
     say(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -26,6 +26,7 @@ class Member:
 
     @property
     def name(self) -> str:
+        """Return the name of the pipeline."""
         return self.configuration.name
 
 

@@ -32,6 +32,7 @@ class StartupNotice(Listener):
         self._told: set[str] = set()
 
     def notify(self, notice: Notice) -> None:
+        """See `Listener`. Prints the remaining advice when all components are open."""
         if self._advice is not None and isinstance(notice, WorkerStarting):  # all components are entered
             known, self._advice = self._advice, None
             for text in advice_of(self._configuration):

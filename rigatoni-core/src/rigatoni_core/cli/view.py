@@ -70,6 +70,7 @@ class View(Destination):
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def write_batch(self, events: EventBatch) -> None:
+        """See `Destination`. Prints the events, up to the limit."""
         for event in events:
             if self.limit is not None and self._shown >= self.limit:
                 break
@@ -80,6 +81,7 @@ class View(Destination):
             self.enough()
 
     def metadata(self) -> DestinationMetadata:
+        """See `Destination`."""
         return DestinationMetadata("this terminal", self.delivery)
 
 

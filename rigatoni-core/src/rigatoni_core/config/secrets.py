@@ -32,6 +32,7 @@ class Redaction:
                 self._secrets.update(form for form in forms if len(form) >= _SHORTEST)
 
     def __call__(self, text: str) -> str:
+        """Return the text with `***` in place of every secret."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text

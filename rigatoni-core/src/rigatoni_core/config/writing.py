@@ -44,6 +44,7 @@ class Missing:
 
     @property
     def is_path(self) -> bool:
+        """Whether the option is a path."""
         return bare(self.hint) is Path
 
     def choices(self, catalog: Catalog) -> list[str]:

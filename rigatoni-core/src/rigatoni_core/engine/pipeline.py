@@ -55,6 +55,7 @@ class PipelineReport:
 
     @property
     def ok(self) -> bool:
+        """Whether every worker ended without an error, and none was abandoned."""
         return not self.abandoned and all(outcome.error is None for outcome in self.workers.values())
 
     @property

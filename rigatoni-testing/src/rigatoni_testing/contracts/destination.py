@@ -51,6 +51,7 @@ def events(first: int, last: int, stream: Stream = STREAM) -> EventBatch:
 
 
 def tokens(batch: EventBatch) -> list[ResumeToken]:
+    """Return the resume tokens of the events of a batch, in order."""
     return [batch.token_and_time(index)[0] for index in range(len(batch))]
 
 

@@ -62,6 +62,7 @@ def promised(kept: object, promise: str) -> None:
 
 
 def broken(promise: str) -> NoReturn:
+    """Fail a test with the promise that the component has broken."""
     raise AssertionError(f"the contract is broken: {promise}")
 
 

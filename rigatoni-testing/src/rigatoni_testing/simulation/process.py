@@ -84,6 +84,7 @@ class ProcessLoop(VirtualLoop):
         return self._virtual.now
 
     def time(self) -> float:
+        """Return the virtual time that the process sees."""
         process = _CURRENT.get()
         now = self._virtual.now
         return now if process is None or not process.lag else now - process.lag + _ROUNDING
@@ -94,6 +95,7 @@ class ProcessLoop(VirtualLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
+        """See asyncio. The callback runs in the process that schedules it."""
         process = _CURRENT.get() if context is None else context.get(_CURRENT)
         if process is None or not process.frozen:
             return super().call_soon(callback, *args, context=context)
@@ -109,6 +111,7 @@ class ProcessLoop(VirtualLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
+        """See asyncio. The callback runs in the process that schedules it."""
         process = _CURRENT.get() if context is None else context.get(_CURRENT)
         if process is None:
             return super().call_at(when, callback, *args, context=context)

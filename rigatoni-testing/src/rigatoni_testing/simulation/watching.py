@@ -405,6 +405,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing was lost or repeated, and nothing failed."""
         return not (self.lost or self.repeated or self.errors)
 
 

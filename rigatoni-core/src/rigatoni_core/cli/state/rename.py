@@ -52,6 +52,7 @@ class Renaming:
     new: str
 
     def run(self) -> None:
+        """Rename the streams of the pipeline and print what happened to each."""
         configuration = self._configuration()
         require_durable(configuration)
         asyncio.run(self._run(configuration))
