@@ -67,8 +67,10 @@ class Definitions:
 
     def history(self, newest: DefinitionRecord | None) -> History:
         """What the definitions say up to the newest one."""
-        if newest is None or not newest.closed:
-            return History(known=newest is not None)
+        if newest is None:
+            return History()
+        if not newest.closed:
+            return History(known=True, left_out=newest.left_out)
         coverage, first = list[Coverage](), None
         for record in self._listing.definitions(newest):
             first = first or record

@@ -50,12 +50,14 @@ class History:
         closed: Whether the stream was closed since it began last.
         ended: Whether where it ended is on record, too.
         coverage: What it delivered each time it was begun and ended; only of a closed stream.
+        left_out: What it leaves out, because others delivered it; only of a stream that is not closed.
     """
 
     known: bool = False
     closed: bool = False
     ended: bool = False
     coverage: tuple[Coverage, ...] = ()
+    left_out: tuple[Coverage, ...] = ()
 
 
 class SuccessionKeeper(PositionKeeper, StreamCloser):

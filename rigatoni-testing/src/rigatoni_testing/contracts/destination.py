@@ -9,7 +9,8 @@ import pytest
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Delivery, Destination, FormatReader, PositionKeeper, Prefetching, StreamCloser
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError
-from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream
+from rigatoni_core.api.events import Coverage, Definition, Position, ResumeToken, Stream
+from rigatoni_core.api.succession import History, SuccessionKeeper
 
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 from rigatoni_testing.contracts import watching
@@ -268,6 +269,41 @@ class DestinationContract(ObligationsOfReaders):
             behind = resumed.order == events(0, 5).end.order
             promised(behind or resumed == START, "a closed stream begins again behind its end, or where the caller is")
             await deliver(destination, 5 if behind else 0, 8)
+            await self.check(place, destination.metadata().delivery, 8)
+
+    async def test_what_others_continue_ends_for_good_and_a_successor_remembers_what_it_leaves_out(
+        self, place: Place
+    ) -> None:
+        if not isinstance(place.make(), SuccessionKeeper):
+            return  # it promises nothing of that kind
+        end = events(0, 5).end
+        assert START.cluster_time is not None
+        assert end.cluster_time is not None
+        async with place.make() as destination:
+            assert isinstance(destination, SuccessionKeeper)
+            promised(await destination.history(STREAM) == History(), "nothing is known of a stream that never began")
+            await begin(destination)
+            await deliver(destination, 0, 5)
+            promised(await destination.recorded_streams(STREAM.pipeline) == [STREAM], "a stream that began is listed")
+        async with place.make() as destination:
+            assert isinstance(destination, SuccessionKeeper)
+            await _closed(destination)
+            for rest in ("0123456789abcdef",), ():
+                await bounded(destination.end_stream(STREAM, DEFINITION, end, rest), "end_stream")
+        delivered = Coverage(STREAM.name, START.cluster_time, end.cluster_time, frozenset(["0123456789abcdef"]))
+        async with place.make() as destination:
+            assert isinstance(destination, SuccessionKeeper)
+            history = await bounded(destination.history(STREAM), "history")
+            promised(history == History(True, True, True, (delivered,)), "the first end that is recorded stays")
+            behind = attrs.evolve(end, ordinal=0)
+            resumed = await bounded(destination.succeed(STREAM, DEFINITION, behind, [delivered]), "succeed")
+            promised(resumed == behind, "a successor begins where it is told to")
+        async with place.make() as destination:
+            assert isinstance(destination, SuccessionKeeper)
+            await bounded(destination.begin(STREAM, DEFINITION, resumed), "begin")
+            promised([*destination.left_out(STREAM)] == [delivered], "what it leaves out is remembered")
+            promised(not (await destination.history(STREAM)).closed, "a stream that was begun again is not closed")
+            await deliver(destination, 5, 8)
             await self.check(place, destination.metadata().delivery, 8)
 
     async def test_its_metadata_promises_no_more_than_its_class(self, place: Place) -> None:

@@ -256,7 +256,8 @@ class DyingStateStore(MemoryStateStore):
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """See `StateStore`."""
-        begins = not checkpoint.position.ordinal or await MemoryStateStore.load_resume_token(self, stream) is None
+        stored = await MemoryStateStore.load_resume_token(self, stream)
+        begins = stored is None or stored.events == checkpoint.events  # nothing was delivered since
         if self.process.life.lags and not begins:
             raise SavingFailedError("it does not answer")
         self.process.request(lambda: None)

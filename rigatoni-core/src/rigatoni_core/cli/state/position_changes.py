@@ -10,6 +10,7 @@ from rigatoni_core.api.contracts import Positioner, PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
 from rigatoni_core.api.records import load_checkpoint
+from rigatoni_core.api.succession import SuccessionKeeper
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.output import complain
 from rigatoni_core.cli.state.components import looking, streams_of, whoami
@@ -52,6 +53,11 @@ def set_position(time: str | None, token: str | None) -> Plan:
 async def _refuse_before_what_is_kept(look: Look, position: Position) -> None:
     """Refuse to promise that changes are delivered again where the destination would not write them again."""
     destination = look.configuration.destination
+    if isinstance(destination, SuccessionKeeper) and (await destination.history(look.stream)).closed:
+        raise ConfigurationError(
+            f"{look.stream} was closed when other streams continued it; when it is watched again, it continues these",
+            remedy="Run the pipeline once, then set the position.",
+        )
     committed = await destination.last_committed(look.stream) if isinstance(destination, PositionKeeper) else None
     if committed is not None and position.order < committed.order:
         raise ConfigurationError(

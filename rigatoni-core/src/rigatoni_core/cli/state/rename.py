@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from rigatoni_core.api.contracts import PositionKeeper, StreamCloser, StreamLister
+from rigatoni_core.api.contracts import Destination, PositionKeeper, StreamCloser, StreamLister
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
 from rigatoni_core.api.events import Checkpoint, Position, Stream
+from rigatoni_core.api.succession import SuccessionKeeper
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.files import configurations_of
 from rigatoni_core.cli.output import complain, say
@@ -76,7 +77,8 @@ class Renaming:
             await stack.enter_async_context(state)
             if isinstance(destination, PositionKeeper):
                 await stack.enter_async_context(destination)
-            moves = [await self._move(stack, configuration, old) for old in await self._streams(configuration)]
+            streams = await _open_streams(destination, await self._streams(configuration))
+            moves = [await self._move(stack, configuration, old) for old in streams]
             for move in moves:
                 complain(f"{move.old} stands after {time_in_words(move.checkpoint.position.cluster_time)}")
             complain(f'and will be continued as "{self.new}"')
@@ -118,6 +120,7 @@ class Renaming:
         checkpoint = await state.load_resume_token(old)
         if checkpoint is None:
             raise ConfigurationError(f"{old} has no position any more", remedy="Call the command again.")
+        await _refuse_while_events_are_left_out(destination, old, checkpoint)
         if isinstance(destination, PositionKeeper) and await destination.last_committed(new) is not None:
             raise ConfigurationError(
                 f"{new} has been run under the new name: the destination keeps a record of that, which cannot start at "
@@ -131,6 +134,24 @@ class Renaming:
                 remedy=f"Forget it first if it may be replaced: rigatoni state clear {self.file} {new.name}",
             )
         return _Move(old, new, checkpoint, old_token, new_token)
+
+
+async def _open_streams(destination: Destination, streams: Sequence[Stream]) -> Sequence[Stream]:
+    """The streams without those that others continued: these keep their old name, so they are never resumed."""
+    if not isinstance(destination, SuccessionKeeper):
+        return streams
+    return [stream for stream in streams if not (await destination.history(stream)).ended]
+
+
+async def _refuse_while_events_are_left_out(destination: Destination, old: Stream, checkpoint: Checkpoint) -> None:
+    """What a stream leaves out is on record under its name: under another one, it would be delivered again."""
+    left_out = (await destination.history(old)).left_out if isinstance(destination, SuccessionKeeper) else ()
+    time = checkpoint.position.cluster_time
+    if time is not None and any(each.end >= time for each in left_out):
+        raise ConfigurationError(
+            f"{old} has not passed yet what former streams delivered before `watch` was changed",
+            remedy="Run the pipeline under the old name until it has caught up, then rename it.",
+        )
 
 
 def _interrupted(present: Checkpoint, old: Checkpoint) -> bool:
