@@ -20,6 +20,12 @@ TESTING = ("-e", "rigatoni-core", "-e", "rigatoni-objects", "-e", "rigatoni-test
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
 EVERYTHING = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]
+NATIVELY = [  # tests of all that the accelerator has a hand in: formats, sources, destinations, whole pipelines
+    *(f"rigatoni-{name}/tests" for name in ("arrow", "avro", "bson", "compression", "csv", "json", "local", "mongodb")),
+    *(f"rigatoni-{name}/tests" for name in ("native", "objects", "parquet")),
+    *(f"tests/test_{name}.py" for name in ("dead_letters", "formats_e2e", "fuzz", "newest_state", "partition_values")),
+    *(f"tests/test_{name}.py" for name in ("pieces", "pipeline_e2e", "pipeline_s3")),
+]
 PROGRAMS = ["benchmarks", "docs", "examples", "releasing", "torture", "noxfile.py", "conftest.py"]
 PROGRAMS += ["tests/public_api.py", "rigatoni-core/hatch_build.py"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
@@ -107,7 +113,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def native(session: nox.Session) -> None:
-    """The accelerator: its own checks, then every test once more with it. Skipped without Rust."""
+    """The accelerator: its own checks, then the tests of all that it has a hand in. Skipped without Rust."""
     needs_rust(session)
     with session.chdir(NATIVE):
         session.run("cargo", "fmt", "--check", external=True)
@@ -115,7 +121,7 @@ def native(session: nox.Session) -> None:
     install_all(session)
     session.install(f"./{NATIVE}")
     session.run("mypy", f"{NATIVE}/src")
-    session.run("pytest", *(session.posargs or [*EVERYTHING, f"{NATIVE}/tests"]))
+    session.run("pytest", *(session.posargs or [*SIDE_BY_SIDE, *NATIVELY]))
 
 
 @nox.session
