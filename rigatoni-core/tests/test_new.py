@@ -20,6 +20,7 @@ def test_a_new_plugin_is_whole_small_and_its_own(tmp_path, kind):
     assert answer.returncode == 0, answer.stderr
     folder = tmp_path / "rigatoni-acme-lake"
     files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    module = "store" if kind == "state" else kind
     assert set(files) == {
         "pyproject.toml",
         "README.md",
@@ -28,8 +29,8 @@ def test_a_new_plugin_is_whole_small_and_its_own(tmp_path, kind):
         "src/rigatoni_acme_lake/py.typed",
         "src/rigatoni_acme_lake/plugin.py",
         "src/rigatoni_acme_lake/errors.py",
-        f"src/rigatoni_acme_lake/{kind}.py",
-        f"tests/test_{kind}.py",
+        f"src/rigatoni_acme_lake/{module}.py",
+        f"tests/test_{module}.py",
     }
     assert not [name for name, text in files.items() if "template" in text.lower()]
     project = tomllib.loads(files["pyproject.toml"])["project"]

@@ -19,6 +19,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.WorkerStarting(stream=stream),
         notices.LeaseAwaited(stream=stream),
         notices.LeaseAcquired(stream=stream, fencing_token=1),
+        notices.StreamsSucceeded(stream=stream, former=("a.*",), position=START, leased=True),
         notices.WorkerStarted(stream=stream, position=START, resumed=False),
         notices.ReplyRead(stream=stream, events=1, bytes=100, end=end, source_time=time, caught_up=False, paused=False),
         notices.BatchRead(stream=stream, events=1, bytes=100),
