@@ -317,6 +317,36 @@ def test_a_token_that_is_refused_is_tried_again_and_then_found_by_time(refusals)
     run_virtual(main())
 
 
+@attrs.define(kw_only=True)
+class OnlyByTime(LetterSource):
+    """Has forgotten every token of the stream "a"."""
+
+    async def read(self, stream, *, after):
+        if stream.name == "a" and after is not None and not after.resume_token.startswith("time:"):
+            raise PositionLostError("rolled over")
+        async for item in LetterSource.read(self, stream, after=after):
+            yield item
+
+
+def test_what_a_reload_checks_is_where_the_stream_will_begin():
+    async def main():
+        lake = Lake()
+        await lake.a_delivered_three()
+        await lake.delivers("ab")
+
+        def prepared(**options):
+            source, destination = lake.parts("a", kind=OnlyByTime, **options)
+            return Pipeline(name="p", source=source, destination=destination, state=lake.state)
+
+        pipeline = prepared()
+        await pipeline.prepare()  # not where it stood before others continued it
+        await pipeline.close()
+        with pytest.raises(OtherDeploymentError):
+            await prepared(identity=Identity("model", "model:2")).prepare()
+
+    run_virtual(main())
+
+
 # --- what is left out
 
 

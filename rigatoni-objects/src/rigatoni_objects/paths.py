@@ -1,6 +1,7 @@
 """Paths of the records of a stream's chain, relative to the stream's folder.
 
-_rigatoni/definition-N.json             the definition of the batches of number N, and the position before the first
+_rigatoni/definition-N.json             the definition of the batches of number N, and the position before the first;
+                                        a closing definition has no batches: other streams continue this one
 _rigatoni/closing-N.json                closes definition N to new batches
 _rigatoni/leads/N/<stem>                leads of batches that may have several objects, if objects carry records
 _rigatoni/batches/N/<day>/<stem>.json   leads if objects cannot carry records: the record is their content

@@ -35,7 +35,7 @@ FORMAT = 2
 
 Since format 2 the runs of a part count the events read, including rejected ones. An owner that completes the batch thus
 writes exactly the events of the first attempt, whatever its own serializer rejects. In format 1 they count the events
-kept.
+kept. Definitions of format 1 close no stream and leave nothing out.
 """
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from rigatoni_core.api.contracts import HealthCheck, StateInspector
 from rigatoni_core.api.errors import PipelineTimeoutError, RigatoniError
-from rigatoni_core.api.events import Checkpoint, Identity, Position, Stream
+from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
@@ -114,7 +114,7 @@ class Checks:
             plan = await self._try(place, preview(stream, watched, source, state, destination))
         if plan is not None:
             found.streams[stream.name] = succession_in_words(plan.former, plan.position)
-            checkpoint = Checkpoint(plan.position, identity=checkpoint.identity if checkpoint else Identity())
+            checkpoint = plan.checkpoint(checkpoint)
         else:
             found.streams[stream.name] = self._where(stream, checkpoint.position if checkpoint else None)
         await self._try(place, try_reading(self._configuration.source, stream, checkpoint, destination))

@@ -26,6 +26,7 @@ from rigatoni_core.engine.incidents import Incidents
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.retry import delay_before
+from rigatoni_core.engine.succession import preview
 from rigatoni_core.engine.worker import Worker
 
 T = TypeVar("T")
@@ -216,6 +217,9 @@ class Pipeline:
         """Raise what would stop the stream's worker."""
         async with free:
             checkpoint = await self.state.load_resume_token(stream)
+            watched = await self.source.streams()
+            if plan := await preview(stream, watched, self.source, self.state, self.destination):
+                checkpoint = plan.checkpoint(checkpoint)
             await try_reading(self.source, stream, checkpoint, self.destination)
             for component in (self.source, self.destination):
                 for error in await component.examine(stream) if isinstance(component, HealthCheck) else ():

@@ -77,6 +77,10 @@ class Plan:
     position: Position
     left_out: tuple[Coverage, ...]
 
+    def checkpoint(self, saved: Checkpoint | None) -> Checkpoint:
+        """What the stream's checkpoint will be, in place of the one that it has."""
+        return Checkpoint(self.position, identity=saved.identity if saved else Identity())
+
 
 class Succession:
     """Plans how one stream continues former ones, and closes these.
