@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Timestamp
-from rigatoni_core.api.times import parse_cluster_time
-from rigatoni_core.cli.times import parse_time
+from rigatoni_core.api.times import parse_cluster_time, parse_time
 
 
 @pytest.mark.parametrize(

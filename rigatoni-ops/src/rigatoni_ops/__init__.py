@@ -1,1 +1,1 @@
-"""Commands for operators: `rigatoni dlq`."""
+"""Commands for operators: `rigatoni dlq` and `rigatoni tail`."""

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rigatoni_core.api.commands import PIPELINE, Application, EventWriter, ExitCode
+from rigatoni_core.api.commands import PIPELINE, Application, EventWriter, ExitCode, PipelineRun
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination
 from rigatoni_core.api.errors import ConfigurationError, NoAnswerError, RigatoniError
 from rigatoni_core.api.events import Stream
 from rigatoni_core.engine.event_writer import RetryingEventWriter
+from rigatoni_core.engine.pipeline_run import SingleRun
 
 
 class RecordingApplication(Application):
@@ -127,6 +128,10 @@ class RecordingApplication(Application):
         if not found:
             raise ConfigurationError(f"{file} describes no pipeline {name or ''}".rstrip())
         return found
+
+    def pipeline_run(self, configuration: PipelineConfiguration, streams: Sequence[str] = ()) -> PipelineRun:
+        """Return a run of the pipeline, which no signal ends."""
+        return SingleRun(configuration, streams, handle_signals=False)
 
     def event_writer(
         self, configuration: PipelineConfiguration, stream: Stream, destination: Destination

@@ -21,6 +21,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("serializer", "parquet"): "rigatoni-parquet",
     ("serializer", "zstd"): "rigatoni-compression",
     ("command", "dlq"): "rigatoni-ops",
+    ("command", "tail"): "rigatoni-ops",
     ("command", "top"): "rigatoni-top",
     ("listener", "otel"): "rigatoni-otel",
     ("listener", "prometheus"): "rigatoni-prometheus",

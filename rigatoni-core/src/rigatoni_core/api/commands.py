@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rigatoni_core.api.contracts import Destination
     from rigatoni_core.api.events import Position, Stream
 
-__all__ = ["PIPELINE", "Application", "EventWriter", "ExitCode", "pass_application", "takes_file"]
+__all__ = ["PIPELINE", "Application", "EventWriter", "ExitCode", "PipelineRun", "pass_application", "takes_file"]
 
 PIPELINE = "rigatoni_core.pipeline"
 """The key of click's `Context.meta` under which `takes_file` keeps the name that `--pipeline` gives."""
@@ -68,6 +68,20 @@ class EventWriter(Protocol):
         Raises:
             RejectedEventsError: The event cannot be written by any number of attempts.
             RigatoniError: Any other error of the destination; a transient one after the last retry.
+        """
+
+
+class PipelineRun(Protocol):
+    """A pipeline that the command runs itself, such as one that writes to the terminal; run it once."""
+
+    def stop(self) -> None:
+        """Ask for a graceful end; a second call ends at once. Call it from the event loop."""
+
+    async def run(self) -> None:
+        """Run until Ctrl-C or SIGTERM, until `stop` is called, or until every stream has stopped by itself.
+
+        Raises:
+            RigatoniError: What stopped the first stream that could not continue.
         """
 
 
@@ -113,7 +127,7 @@ class Application(ABC):
 
         Args:
             error: What happened. To end the command with it, raise it instead.
-            where: A prefix that names the place, such as `stream shop.orders: `.
+            where: A prefix that names the place, such as "stream shop.orders: ".
         """
 
     @abstractmethod
@@ -157,6 +171,15 @@ class Application(ABC):
         """Read all pipelines of a file or folder, or the one that `--pipeline` names.
 
         Takes and raises what `configuration` does.
+        """
+
+    @abstractmethod
+    def pipeline_run(self, configuration: "PipelineConfiguration", streams: Sequence[str] = ()) -> PipelineRun:
+        """Return a run of a pipeline in this process.
+
+        Args:
+            configuration: A pipeline from a file, or one with other components (`attrs.evolve`).
+            streams: The streams to run; all of them if empty.
         """
 
     @abstractmethod

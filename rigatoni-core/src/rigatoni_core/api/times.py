@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 
+from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Timestamp
 
 _LAST = 2**32 - 1
@@ -32,3 +33,21 @@ def parse_cluster_time(text: str) -> Timestamp:
     if seconds > time.time():
         raise ValueError(f'"{text}" lies in the future: give the present or a past time')
     return Timestamp(seconds, 0)
+
+
+def parse_time(option: str, text: str) -> Timestamp:
+    """Parses the value of a command-line option as `parse_cluster_time` does.
+
+    Args:
+        option: The name of the option, such as `--since`.
+        text: Its value.
+
+    Raises:
+        ConfigurationError: `parse_cluster_time` does not take the value.
+    """
+    try:
+        return parse_cluster_time(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{option} {error}", remedy=f"Give a past time in UTC, such as {option} 2026-11-23T14:00:00Z."
+        ) from None

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigatoni_core.api.commands import Application, EventWriter
+from rigatoni_core.api.commands import Application, EventWriter, PipelineRun
 from rigatoni_core.api.errors import NoAnswerError, RigatoniError
 from rigatoni_core.cli import files, output
 
@@ -80,6 +80,12 @@ class Terminal(Application):
     def configurations(self, file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
         """See `Application`."""
         return files.configurations_of(file, overrides)
+
+    def pipeline_run(self, configuration: "PipelineConfiguration", streams: Sequence[str] = ()) -> PipelineRun:
+        """See `Application`."""
+        from rigatoni_core.engine.pipeline_run import SingleRun
+
+        return SingleRun(configuration, streams, handle_signals=True)
 
     def event_writer(
         self, configuration: "PipelineConfiguration", stream: "Stream", destination: "Destination"

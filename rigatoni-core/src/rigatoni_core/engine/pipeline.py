@@ -111,8 +111,16 @@ class Pipeline:
         self._aborting = asyncio.Event()
 
     @classmethod
-    def of(cls, configuration: PipelineConfiguration, *, listeners: Sequence[Listener] = ()) -> Self:
-        """The pipeline of a file (`rigatoni_core.config.load`); these `listeners` hear before the file's own."""
+    def of(
+        cls, configuration: PipelineConfiguration, *, listeners: Sequence[Listener] = (), only: Sequence[str] = ()
+    ) -> Self:
+        """Return the pipeline of a file (`rigatoni_core.config.load`).
+
+        Args:
+            configuration: The pipeline as it was read.
+            listeners: Further listeners, which are notified before the file's own.
+            only: The streams to run; all of them if empty.
+        """
         return cls(
             name=configuration.name,
             source=configuration.source,
@@ -122,6 +130,7 @@ class Pipeline:
             settings=configuration.settings,
             redact=configuration.redaction,
             listeners=(*listeners, *configuration.listeners),
+            only=only,
         )
 
     def stop(self) -> None:

@@ -11,12 +11,12 @@ from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
 from rigatoni_core.api.records import load_checkpoint
 from rigatoni_core.api.succession import SuccessionKeeper
+from rigatoni_core.api.times import parse_time
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.output import complain
 from rigatoni_core.cli.state.components import looking, streams_of, whoami
 from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.repairs import Look, Plan
-from rigatoni_core.cli.times import parse_time
 from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.recovery import first_position
 

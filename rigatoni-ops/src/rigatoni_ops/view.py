@@ -5,28 +5,30 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import attrs
-import click
-
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, Listener, Positioner, Source
+from rigatoni_core.api.commands import Application
+from rigatoni_core.api.configuration import PipelineConfiguration
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    Listener,
+    Positioner,
+    Source,
+    StateStore,
+)
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import ChangeEvent, Checkpoint, Stream, Timestamp
 from rigatoni_core.api.notices import Invalidated, Notice, Retrying, WorkerFailing
-from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_core.cli.output import warn
-from rigatoni_core.cli.state.components import not_watched
-from rigatoni_core.cli.times import parse_time
-from rigatoni_core.engine.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
+from rigatoni_core.api.times import parse_time
 
 
 async def watch(
-    configuration: "PipelineConfiguration",
+    app: Application,
+    configuration: PipelineConfiguration,
     streams: Sequence[str],
     *,
     since: str | None,
@@ -34,33 +36,35 @@ async def watch(
     redact: bool,
     json_: bool,
 ) -> None:
-    """Show events until Ctrl-C, or until `limit` of them were shown. Raises what stops the last stream."""
+    """Show events until Ctrl-C, or until `limit` of them were shown. Raises what stops the first stream."""
     source = configuration.source
-    unknown = sorted(set(streams) - set(await source.streams()))
-    if unknown:
-        raise not_watched(configuration.name, unknown, await source.streams())
-    view = View(describe=_Describing(redact).of, json_=json_, limit=limit)
-    pipeline = Pipeline(
-        name=f"tail of {configuration.name}",
-        source=source,
-        destination=view,
-        state=_Beginning(source=source, time=parse_time("--since", since) if since else None),
-        settings=attrs.evolve(configuration.settings, batch_timeout=0.1),
-        listeners=[_Troubles()],
-        redact=configuration.redaction,
-        only=streams,
+    watched = await source.streams()
+    if unknown := sorted(set(streams) - set(watched)):
+        raise ConfigurationError(
+            f"{configuration.name} does not watch {', '.join(unknown)}",
+            remedy=f"Name a stream that it watches: {', '.join(watched)}.",
+        )
+    view = View(app=app, describe=_Describing(redact).of, json_=json_, limit=limit)
+    run = app.pipeline_run(
+        attrs.evolve(
+            configuration,
+            destination=view,
+            dead_letters=None,
+            state=_Beginning(source=source, time=parse_time("--since", since) if since else None),
+            settings=attrs.evolve(configuration.settings, batch_timeout=0.1),
+            listeners=(_Troubles(app),),
+        ),
+        streams,
     )
-    view.enough = pipeline.stop
-    report = await pipeline.run(handle_signals=True)
-    for outcome in report.workers.values():
-        if outcome.error is not None:
-            raise outcome.error
+    view.enough = run.stop
+    await run.run()
 
 
 @attrs.define(kw_only=True)
 class View(Destination):
     """Prints one line for each event."""
 
+    app: Application
     describe: Callable[[ChangeEvent], dict[str, Any]]
     json_: bool
     limit: int | None
@@ -76,7 +80,7 @@ class View(Destination):
                 break
             self._shown += 1
             described = self.describe(event)
-            click.echo(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
+            self.app.say(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
         if self.limit is not None and self._shown >= self.limit:
             self.enough()
 
@@ -86,29 +90,42 @@ class View(Destination):
 
 
 @attrs.define(kw_only=True)
-class _Beginning(MemoryStateStore):
-    """State that knows only where to begin, once the source has been entered."""
+class _Beginning(StateStore):
+    """Knows only where to begin, once the source has been entered; what is saved is kept for retries of this run."""
 
     source: Source
     time: Timestamp | None
+    _saved: dict[Stream, Checkpoint] = attrs.field(factory=dict, init=False)
+
+    async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
+        self._saved[stream] = checkpoint
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
-        if self.time is None:
-            return await super().load_resume_token(stream)
+        if self.time is None or stream in self._saved:
+            return self._saved.get(stream)
         if not isinstance(self.source, Positioner):
-            raise ConfigurationError("this source can not begin at a time", remedy="Leave --since out.")
-        return await super().load_resume_token(stream) or Checkpoint(self.source.position_at(stream, self.time))
+            raise ConfigurationError("this source cannot begin at a time", remedy="Omit --since.")
+        return Checkpoint(self.source.position_at(stream, self.time))
+
+    async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
+        self._saved.pop(stream, None)
+
+    async def cleared_under(self, stream: Stream) -> int | None:
+        return None
 
 
+@attrs.frozen
 class _Troubles(Listener):
-    """Says what would otherwise look like silence."""
+    """Reports what would otherwise look like silence."""
+
+    app: Application
 
     def notify(self, notice: Notice) -> None:
         match notice:
             case Retrying() | WorkerFailing():
-                warn(f"{notice.stream.name}: {notice.error}")
+                self.app.warn(f"{notice.stream.name}: {notice.error}")
             case Invalidated():
-                warn(f"{notice.stream.name}: {notice.reason}")
+                self.app.warn(f"{notice.stream.name}: {notice.reason}")
             case _:
                 pass
 
@@ -120,7 +137,7 @@ class _Describing:
     redact: bool
 
     def of(self, event: ChangeEvent) -> dict[str, Any]:
-        """What is there of an event; absent fields are left out."""
+        """Return the fields of an event by name, without absent ones."""
         time = event.cluster_time
         changed = event.update_description
         table = {

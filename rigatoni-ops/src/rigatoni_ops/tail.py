@@ -1,11 +1,9 @@
-"""`rigatoni tail`: a look at what happens right now, without a trace."""
+"""The command `rigatoni tail`. `rigatoni --help` imports this module, so functions import what they need."""
 
 from pathlib import Path
 
 import click
-
-from rigatoni_core.api.commands import takes_file
-from rigatoni_core.cli.files import configuration_of
+from rigatoni_core.api.commands import Application, pass_application, takes_file
 
 
 @click.command()
@@ -15,7 +13,9 @@ from rigatoni_core.cli.files import configuration_of
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this many events.")
 @click.option("--redact", is_flag=True, help="Show the names of fields and the types of their values, not the values.")
 @click.option("--json", "json_", is_flag=True, help="One JSON object for each event, whole. Values are for reading.")
+@pass_application
 def tail(
+    app: Application,
     file: Path,
     overrides: tuple[str, ...],
     streams: tuple[str, ...],
@@ -31,6 +31,7 @@ def tail(
     """
     import asyncio
 
-    from rigatoni_core.cli.view import watch
+    from rigatoni_ops.view import watch
 
-    asyncio.run(watch(configuration_of(file, overrides), streams, since=since, limit=limit, redact=redact, json_=json_))
+    configuration = app.configuration(file, overrides)
+    asyncio.run(watch(app, configuration, streams, since=since, limit=limit, redact=redact, json_=json_))
