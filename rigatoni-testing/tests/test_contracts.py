@@ -1,4 +1,4 @@
-"""The suites of the testing kit: what keeps the promises passes, and each obligation catches a plugin that does not."""
+"""The contract suites: correct plugins pass, and each obligation catches a broken one."""
 
 import asyncio
 import inspect
@@ -58,7 +58,7 @@ class DownError(DestinationError, Transient):
 
 @attrs.define
 class Shelf:
-    """What a `ListDestination` writes into."""
+    """The place that a `ListDestination` writes to."""
 
     batches: dict = attrs.field(factory=dict)  # stream key -> {first token: (end, lines)}
     down: bool = False
@@ -80,7 +80,7 @@ class Shelf:
 
 @attrs.define(eq=False)
 class ListDestination(Destination, PositionKeeper, StreamCloser):
-    """Exactly once in effect: a batch is kept by its first event, and that fixes its end."""
+    """Effectively once: a batch is keyed by its first event, which fixes its end."""
 
     shelf: Shelf
     serializer: TokenLines = attrs.field(factory=TokenLines)
@@ -143,7 +143,7 @@ class Counter(Listener):
 
 
 def stores(cls=MemoryStateStore):
-    """As `make` of a place that several stores share."""
+    """Returns a `make` whose stores share one place."""
     shared = cls()
 
     def make():
@@ -254,7 +254,7 @@ def reads_a_file(self):
 
 
 def talkative(cls):
-    """The class with a secret among its options that its repr shows."""
+    """Returns the class with a secret option that its repr shows."""
 
     def shown(self):
         return "the password is hunter2"
@@ -265,7 +265,7 @@ def talkative(cls):
 
 
 class Leaking:
-    """Starts a thread and never ends it."""
+    """Starts a thread that never ends."""
 
     async def __aenter__(self):
         threading.Thread(target=time.sleep, args=(8,), daemon=True).start()
@@ -294,7 +294,7 @@ class LeakingStore(Leaking, MemoryStateStore):
     pass
 
 
-@store_that_breaks("test_what_was_saved_is_loaded_to_the_last_field")
+@store_that_breaks("test_a_saved_checkpoint_is_loaded_unchanged")
 class Forgetful(MemoryStateStore):
     async def save_resume_token(self, stream, checkpoint):
         await super().save_resume_token(stream, attrs.evolve(checkpoint, gaps=()))
@@ -350,13 +350,13 @@ class WithoutTombstones(MemoryStateStore):
         del self._cleared[stream.key], self._fencing_tokens[stream.key]
 
 
-@store_that_breaks("test_it_lists_the_streams_that_it_holds")
+@store_that_breaks("test_it_lists_stored_streams")
 class ListsByKey(MemoryStateStore):
     async def streams(self, pipeline=None):
         return [Stream(*key.split("/")) for key in self._checkpoints]
 
 
-@store_that_breaks("test_of_many_saves_at_once_one_is_there_whole")
+@store_that_breaks("test_concurrent_saves_leave_one_complete_record")
 class Torn(MemoryStateStore):
     async def save_resume_token(self, stream, checkpoint):
         before = self._checkpoints.get(stream.key, checkpoint)
@@ -424,7 +424,7 @@ class Counts(MemoryStateStore):
         return lease and attrs.evolve(lease, fencing_token=token)
 
 
-@lease_that_breaks("test_a_lease_runs_out_by_itself")
+@lease_that_breaks("test_a_lease_expires")
 class Immortal(MemoryStateStore):
     async def renew(self, lease, *, ttl):
         return lease
@@ -451,18 +451,18 @@ class LeakingDestination(Leaking, ListDestination):
 
 
 @destination_that_breaks(
-    "test_what_was_flushed_is_there_in_order",
-    "test_a_cancelled_write_may_be_made_again",
+    "test_flushed_events_are_written_in_order",
+    "test_a_cancelled_write_may_be_repeated",
 )
 class Buffering(ListDestination):
     async def write_batch(self, events):
         return None
 
 
-@destination_that_breaks("test_what_was_prepared_is_written_in_its_turn_or_void")
+@destination_that_breaks("test_prefetched_batches_are_written_in_order_or_discarded")
 @attrs.define(eq=False)
 class Hasty(ListDestination, Prefetching):
-    """Writes what it made early, though the batch that begins with that event is another one by now."""
+    """Writes prefetched content although the batch has changed since."""
 
     made: dict = attrs.field(factory=dict)
 
@@ -479,20 +479,20 @@ class Hasty(ListDestination, Prefetching):
         return fixed
 
 
-@destination_that_breaks("test_a_batch_that_comes_again_is_as_declared")
+@destination_that_breaks("test_a_repeated_batch_is_handled_as_declared")
 class Appending(ListDestination):
     async def write_batch(self, events):
         batches = self.shelf.batches.setdefault(events.stream.key, {})
         batches[len(batches)] = (events.end, self.serializer.serialize(events))
 
 
-@destination_that_breaks("test_after_a_crash_batches_come_again_with_other_ends")
+@destination_that_breaks("test_after_a_crash_batches_may_have_other_ends")
 class Adopting(ListDestination):
     async def write_batch(self, events):
         await super().write_batch(events)
 
 
-@destination_that_breaks("test_streams_are_written_at_once_and_apart")
+@destination_that_breaks("test_streams_are_written_concurrently_and_separately")
 class Mixing(ListDestination):
     async def write_batch(self, events):
         lines = self.serializer.serialize(events)
@@ -528,13 +528,13 @@ class CountingAll(ListDestination):
         return len(self.shelf.batches.get(stream.key, ()))
 
 
-@destination_that_breaks("test_a_stream_that_was_closed_has_an_end_and_may_begin_again")
+@destination_that_breaks("test_a_closed_stream_has_an_end_and_may_begin_again")
 class EndingNowhere(ListDestination):
     async def close_stream(self, stream):
         return None
 
 
-@destination_that_breaks("test_it_knows_how_far_it_has_come")
+@destination_that_breaks("test_it_reports_its_last_committed_position")
 class Lost(ListDestination):
     async def last_committed(self, stream):
         return None
@@ -546,7 +546,7 @@ class Boasting(ListDestination):
         return DestinationMetadata("a list", Delivery.TRANSACTIONAL)
 
 
-@serializer_that_breaks("test_it_says_what_it_writes")
+@serializer_that_breaks("test_it_declares_media_type_and_suffix")
 class Nameless(Lines):
     suffix = "txt"
 
@@ -573,7 +573,7 @@ class FromTheStart(Lines):
         return bytes(events.whole.buffer[: events.nbytes])
 
 
-@serializer_that_breaks("test_the_bytes_do_not_depend_on_how_events_came_in_replies")
+@serializer_that_breaks("test_the_bytes_do_not_depend_on_reply_boundaries")
 class FirstReply(Lines):
     def serialize(self, events):
         return bytes(events.segments[0].documents)
@@ -592,7 +592,7 @@ class Shared(Lines):
     lines = []  # noqa: RUF012 - that is what is wrong with it
 
 
-@serializer_that_breaks("test_what_it_did_not_write_is_unreadable_by_name")
+@serializer_that_breaks("test_foreign_content_raises_unreadable_error")
 class Trusting(Lines):
     def deserialize(self, content):
         return [{"line": line} for line in content.decode("latin-1").splitlines()]
@@ -604,12 +604,12 @@ class EagerSerializer(Lines):
         reads_a_file(self)
 
 
-@serializer_that_breaks("test_it_says_which_formats_it_reads")
+@serializer_that_breaks("test_it_declares_the_formats_it_reads")
 class OfAnotherFormat(Lines):
     accepts = frozenset({"text"})
 
 
-@serializer_that_breaks("test_it_says_which_formats_it_reads")
+@serializer_that_breaks("test_it_declares_the_formats_it_reads")
 class OfLetters(Lines):
     accepts = "bson"
 
@@ -640,20 +640,20 @@ class Doubled(ScriptedSource):
         return ["shop.orders", "shop.orders"]
 
 
-@source_that_breaks("test_what_happens_after_the_anchor_is_read_in_order")
+@source_that_breaks("test_changes_after_the_anchor_are_read_in_order")
 class NoAnchor(Wrapped):
     def change(self, number, batch):
         return batch if number else None
 
 
-@source_that_breaks("test_it_goes_on_right_after_any_event")
+@source_that_breaks("test_it_resumes_right_after_any_event")
 class Skipping(Wrapped):
     def _index(self, log, after):
         index = super()._index(log, after)
         return index if after is None or index == len(log.raws) else index + 1
 
 
-@source_that_breaks("test_an_idle_stream_answers_heartbeats_that_can_be_resumed_from")
+@source_that_breaks("test_an_idle_stream_yields_resumable_heartbeats")
 class Stuck(Wrapped):
     def change(self, number, batch):
         if isinstance(batch, EventBatch) or number == 0:
@@ -670,7 +670,7 @@ class Consuming(Wrapped):
         return after is not None
 
 
-@source_that_breaks("test_events_decode_and_tell_what_their_marks_tell")
+@source_that_breaks("test_decoded_events_agree_with_their_tokens_and_times")
 class OtherDecoder(Wrapped):
     def change(self, number, batch):
         if isinstance(batch, EventBatch):
@@ -690,13 +690,13 @@ class EagerSource(ScriptedSource):
         reads_a_file(self)
 
 
-@listener_that_breaks("test_it_takes_every_notice_without_raising_or_blocking")
+@listener_that_breaks("test_it_accepts_every_notice_without_raising_or_blocking")
 class Writing(Counter):
     def notify(self, notice):
         reads_a_file(self)
 
 
-@listener_that_breaks("test_a_notice_that_it_does_not_know_is_taken")
+@listener_that_breaks("test_it_ignores_unknown_notices")
 class Strict(Counter):
     known = {type(notice): str for notice in one_of_each()}  # noqa: RUF012
 
@@ -738,8 +738,8 @@ def test_each_obligation_has_an_example_that_breaks_it(suite):
     assert tests == {obligation for broken, obligation, *_ in BROKEN if broken is suite}
 
 
-def test_an_obligation_can_not_be_replaced_in_silence():
-    with pytest.raises(TypeError, match="would replace an obligation of StateStoreContract"):
+def test_a_subclass_cannot_override_an_obligation():
+    with pytest.raises(TypeError, match="overrides a contract test of StateStoreContract"):
 
         class TestCheating(StateStoreContract):
             def test_clear_forgets_and_may_find_nothing(self):  # type: ignore[override]

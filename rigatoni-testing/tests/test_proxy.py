@@ -1,4 +1,4 @@
-"""The proxy of the testing kit: passes everything, cuts, stalls, and goes on."""
+"""The proxy of the testing kit: it forwards, disconnects, stalls and resumes."""
 
 import socket
 import threading

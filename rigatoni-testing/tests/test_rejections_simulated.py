@@ -1,7 +1,7 @@
-"""Dead letters under deaths, lost answers, lost state, two owners and other cuts: each poison one letter, no more.
+"""Dead letters under crashes, lost responses, lost state, two owners and other batch bounds: one letter per poison.
 
-The destinations are models of object stores that outlive the processes; a process dies by being cancelled at a random
-moment of virtual time, so what it had in work stays half done.
+The destinations are models of object stores that outlive the processes; a process dies by cancellation at a random
+moment of virtual time, which leaves its work half done.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class DownError(DestinationError, Transient):
 
 @attrs.define(kw_only=True)
 class Store(BucketDestination):
-    """Slow and unreliable; rejects poison where `picky`, and keeps the documents of dead letters."""
+    """Slow and unreliable; rejects poison if `picky`, and keeps the documents of dead letters."""
 
     chance: random.Random
     trouble: float
@@ -54,11 +54,11 @@ class Store(BucketDestination):
 
     def _fail(self):
         if self.chance.random() < self.trouble:
-            raise DownError("down, or the answer was lost")
+            raise DownError("down, or the response was lost")
 
 
 def stream_of(chance, length):
-    """Events of which some share a cluster time and some can not be written."""
+    """Returns events of which some share a cluster time and some cannot be written."""
     documents, seconds, increment = [], 1_700_000_000, 1
     for number in range(length):
         if chance.random() < 0.6:
@@ -69,7 +69,7 @@ def stream_of(chance, length):
 
 
 def one_run(chance, log, data, kept, letters, state, trouble):
-    """A process's pipeline, with limits of its own."""
+    """Returns a process's pipeline with its own limits."""
     return Pipeline(
         name="p",
         source=ScriptedSource(logs={STREAM.name: log}, reply_events=chance.randint(1, 9), start=0),
@@ -93,7 +93,7 @@ async def story(seed):
     for _ in range(chance.randint(1, 5)):
         owners = (
             [state] if chance.random() < 0.6 else [state, FlakyStateStore()]
-        )  # the other one knows no leases of ours
+        )  # the other one does not see these leases
         tasks = [asyncio.create_task(one_run(chance, log, data, kept, letters, it, 0.1).run()) for it in owners]
         await asyncio.sleep(chance.uniform(0, 30))
         for task in tasks:
@@ -101,7 +101,7 @@ async def story(seed):
         await asyncio.wait(tasks)
         if chance.random() < 0.2:
             state = FlakyStateStore()
-        await asyncio.sleep(60)  # leases of the dead run out
+        await asyncio.sleep(60)  # leases of dead processes expire
     assert (await one_run(chance, log, data, kept, letters, state, 0.0).run(once=True)).ok
 
     poison = [number for number, raw in enumerate(log.raws) if b"poison" in raw]

@@ -1,4 +1,4 @@
-"""The simulator itself: schedules by seed keep every promise, are repeatable, and can be told, written and read."""
+"""The simulator: seeded schedules keep every guarantee, are repeatable, and can be printed, written and read."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def test_schedules_of_hypothesis_break_no_promise(schedule):
 
 
 def test_a_checkpoint_that_is_restored_when_all_is_saved_needs_no_other():
-    """Hypothesis found it: nothing was left to do for the last run, and the ledger expected it to save."""
+    """Found by Hypothesis: the last run had nothing to do, but the ledger expected a save."""
     life = Life(begins=72.0, ends=1.0, batch_size=5, batch_bytes=300, batch_timeout=1.0)
     restored = Happening(at=73.0, stream="shop.orders", event=WorldEvent.STATE_RESTORED)
     outcome = simulate(Schedule(0, seconds=80.0, lives=(life,), faults=(), happenings=(restored,)))
@@ -70,7 +70,7 @@ def test_a_seed_has_the_same_story_in_every_process():
 
 
 def test_the_death_of_a_process_at_every_request_breaks_no_promise():
-    """Killed before each request of a life, and after each one's effect, with a second owner that takes over."""
+    """Kill before each request of a life, and after its effect, with a second owner that takes over."""
     lives = (Life(0.0, 60.0, batch_size=7), Life(5.0, 90.0, batch_size=3))
     for server, requests in ((Server.DESTINATION, 45), (Server.STATE, 60), (Server.SOURCE, 35)):
         for number in range(1, requests):

@@ -1,7 +1,7 @@
-"""The simulator must find bugs: each deliberate one in the real code, or in the model's protocol, is caught in time.
+"""Mutation tests of the simulator: it must catch each deliberate bug in time.
 
-A mutation lives here only: a part is replaced for the time of one test. It survives if no schedule of the budget shows
-a broken promise; then the simulator, not the code, is at fault.
+A mutation replaces code for one test. It survives if no schedule of the budget breaks a guarantee; then the simulator
+is at fault, not the code.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ SECONDS = 60.0
 
 
 def two_definitions(seed):
-    """A random schedule in which two owners without leases overlap, the later one with a changed definition."""
+    """Returns a random schedule in which two owners without leases overlap, the later one with a changed definition."""
     schedule = random_schedule(seed)
     return attrs.evolve(
         schedule,
@@ -52,7 +52,7 @@ def two_definitions(seed):
 
 
 def caught(parts=Parts(), make=random_schedule, first=1_000_000):  # noqa: B008
-    """The schedule that shows it first; fails if none does within the time."""
+    """Returns the first schedule that shows it; fails if none does within the time."""
     until = time.process_time() + SECONDS
     for seed in itertools.count(first):
         schedule = make(seed)
@@ -63,7 +63,7 @@ def caught(parts=Parts(), make=random_schedule, first=1_000_000):  # noqa: B008
 
 
 def mutated(where, name, make):
-    """Replace a method by what `make` makes of it."""
+    """Replace a method with the result of `make`."""
     return mock.patch.object(where, name, make(getattr(where, name)))
 
 
@@ -305,7 +305,7 @@ REAL = [
 def test_a_mutation_of_core_is_caught(where, name, make):
     with mutated(where, name, make):
         schedule = caught()
-    assert not simulate(schedule).violations  # it is the mutation that was seen
+    assert not simulate(schedule).violations  # the schedule failed because of the mutation
 
 
 # --- of a state store and of a destination: what plugins could get wrong
@@ -323,7 +323,7 @@ class GrantsAHeldLease(MemoryStateStore):
 
 
 class CountsGrants(MemoryStateStore):
-    """Without a look at the clock, its fencing tokens start again once its data is lost."""
+    """Ignores the clock, so its fencing tokens restart when its data is lost."""
 
     async def acquire(self, stream, *, owner, ttl):
         fence = self._fence(stream) or 0
@@ -405,7 +405,7 @@ RARE = {
     "look_for_no_closing_mark": two_definitions,
     "wait_for_no_settling": two_definitions,
 }
-"""Seen only where definitions change while two owners write."""
+"""Visible only if definitions change while two owners write."""
 
 
 @pytest.mark.parametrize(("where", "name", "make"), PROTOCOL, ids=lambda item: getattr(item, "__name__", str(item)))

@@ -1,1 +1,1 @@
-"""What plugin authors import in their tests (`pip install rigatoni-testing`)."""
+"""Test kit for plugin authors (`pip install rigatoni-testing`)."""

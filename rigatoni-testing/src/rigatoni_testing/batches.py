@@ -1,4 +1,4 @@
-"""Batches for tests, made from documents, from raw BSON, or from recorded replies of a server."""
+"""Batches for tests, built from documents, raw BSON or recorded server replies."""
 
 import itertools
 from array import array
@@ -22,7 +22,7 @@ _TEXT = json_util.JSONOptions(
 _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 STREAM = Stream("test-pipeline", "shop.orders")
-"""The stream that test batches belong to unless told otherwise."""
+"""The default stream of test batches."""
 
 START = Position(ResumeToken('{"_data":"start"}'), "fingerprint", Timestamp(1_700_000_000, 0))
 """A position before every test event."""
@@ -39,7 +39,7 @@ class EventFormat(Decoder, Protocol):
 
 
 class TestDecoder:
-    """Reads change events from BSON with PyMongo's public API: slow and plain, for tests only."""
+    """Decodes change events with PyMongo's public API: slow and simple, for tests only."""
 
     __test__ = False
     format = "bson"
@@ -141,7 +141,7 @@ def event_format() -> EventFormat:
 
 
 def token_of(token: Mapping[str, Any]) -> ResumeToken:
-    """A server's token document as the text that stands for it."""
+    """Returns the text form of a server's token document."""
     return ResumeToken(json_util.dumps(token, json_options=json_util.CANONICAL_JSON_OPTIONS))
 
 
@@ -158,7 +158,7 @@ def event_document(
     collection: str = "orders",
     **fields: Any,
 ) -> dict[str, Any]:
-    """An insert event in a server's own shape; event `number` (from 0) has its own token and cluster time.
+    """Returns an insert event as a server sends it; each `number` (from 0) has its own token and cluster time.
 
     `seconds` and `increment` set the cluster time; `fields` replace or add whole fields of the event.
     """
@@ -181,7 +181,7 @@ def batch_of(
 ) -> EventBatch:
     """One batch of these events (documents, or raw ones), which come right after the position `after`.
 
-    Without documents: a batch whose only event was rejected, so that it holds none. The format is `event_format()`.
+    Without documents, returns an empty batch: its only event was rejected. The format is `event_format()`.
     """
     format_ = event_format()
     raws = [document if isinstance(document, bytes) else format_.encode(document) for document in documents]
@@ -192,7 +192,7 @@ def batch_of(
 
 
 def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
-    """The same batch, as if its events had come in several replies: a new one begins at each of these indices."""
+    """Returns the same batch as if read in several replies, split at these indices."""
     whole = batch.whole
     borders = sorted({0, len(batch), *places})
     return EventBatch(
@@ -208,13 +208,13 @@ def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
 
 
 def recorded_replies(path: Path) -> Iterator[RawBSONDocument]:
-    """The whole server replies of a recording, one after another."""
+    """Yields the server replies of a recording, in order."""
     options: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
     return iter(decode_iter(path.read_bytes(), options))
 
 
 def recorded_events(path: Path) -> list[bytes]:
-    """The raw change events of a recording, in order."""
+    """Returns the raw change events of a recording, in order."""
     events: list[bytes] = []
     for reply in recorded_replies(path):
         cursor = reply.get("cursor", {})

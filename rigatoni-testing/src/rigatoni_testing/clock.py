@@ -1,4 +1,4 @@
-"""An event loop whose clock is virtual: waiting costs no time, and what waits for ever is an error."""
+"""An event loop with a virtual clock: waiting takes no real time, and a deadlock is an error."""
 
 import asyncio
 import selectors
@@ -9,15 +9,15 @@ T = TypeVar("T")
 
 
 class EverythingWaitsError(Exception):
-    """No task can run and no timer is set: in real life this would hang."""
+    """No task can run and no timer is set: with a real clock this would hang."""
 
 
 class NothingAdvancesError(Exception):
-    """Something runs again and again while no time goes by: in real life this would burn a processor."""
+    """A task runs repeatedly without time passing: with a real clock this would be a busy loop."""
 
 
 class _VirtualSelector(selectors.DefaultSelector):
-    """Instead of sleeping until the next timer, moves the clock there."""
+    """Moves the clock to the next timer instead of sleeping."""
 
     now = 0.0
     _rounds = 0
@@ -34,12 +34,12 @@ class _VirtualSelector(selectors.DefaultSelector):
         else:
             self._rounds += 1
             if self._rounds > 100_000:
-                raise NothingAdvancesError(f"the virtual clock stands at {self.now} s")
+                raise NothingAdvancesError(f"the virtual clock is stuck at {self.now} s")
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For code that awaits only timers and other tasks: no threads, no network."""
+    """Runs code that awaits only timers and other tasks: no threads, no network."""
 
     def __init__(self) -> None:
         self._virtual = _VirtualSelector()
@@ -51,6 +51,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T], loop_factory: Callable[[], VirtualLoop] = VirtualLoop) -> T:
-    """`asyncio.run` on a virtual clock that starts at 0."""
+    """Runs a coroutine like `asyncio.run`, on a virtual clock that starts at 0."""
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""An application that records, for tests of a plugin's command: no process, no file, no terminal."""
+"""A recording application for tests of a plugin's command, without process, file or terminal."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ class RecordingApplication(Application):
         values: What was printed as JSON.
         written: The bytes on standard output.
         complained: The lines on standard error, each remedy on a line of its own.
-        steps: The steps that `progress` was told, by label.
+        steps: The steps reported to `progress`, by label.
     """
 
     def __init__(
@@ -118,7 +118,9 @@ class RecordingApplication(Application):
         """See `Application`. Returns the configuration that the test provides."""
         found = self.configurations(file, overrides)
         if len(found) > 1:
-            raise ConfigurationError(f"{file} describes {len(found)} pipelines", remedy="Say which: --pipeline NAME.")
+            raise ConfigurationError(
+                f"{file} describes {len(found)} pipelines", remedy="Choose one with --pipeline NAME."
+            )
         return found[0]
 
     def configurations(self, file: Path, overrides: Sequence[str] = ()) -> Sequence[PipelineConfiguration]:

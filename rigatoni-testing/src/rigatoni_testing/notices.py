@@ -11,7 +11,7 @@ from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 
 
 def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
-    """Every kind of notice once, in an order in which a worker could say them."""
+    """Returns one notice of every kind, in an order in which a worker could publish them."""
     end = batch_of([event_document(0)], stream=stream).end
     error, time = DestinationError("it failed", remedy="Wait."), Timestamp(1_700_000_001, 1)
     unsaved = StateStoreError("it failed", remedy="Wait.")

@@ -1,4 +1,4 @@
-"""A store of objects in memory: atomic, ordered, shared by all that are made of one `MemoryObjects`."""
+"""An in-memory object store: atomic, ordered, shared by all stores of one `MemoryObjects`."""
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rigatoni_objects.store import ObjectStore, Record
 
 @attrs.define(eq=False)
 class MemoryObjects:
-    """What the stores hold: keys, contents and records. `requests` counts every call of every store."""
+    """The shared keys, contents and records. `requests` counts the calls of all stores."""
 
     contents: dict[str, tuple[bytes, Record]] = attrs.field(factory=dict)
     keys: list[str] = attrs.field(factory=list)

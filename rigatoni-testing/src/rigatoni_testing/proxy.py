@@ -1,11 +1,11 @@
-"""A TCP proxy for tests: a network between a client and a server that can be cut, and stand still.
+"""A TCP proxy that tests can disconnect or stall.
 
     with TcpProxy("127.0.0.1", server.port) as proxy:
-        ...  # the client speaks to proxy.port
+        ...  # the client connects to proxy.port
         proxy.cut()  # connections are reset, new ones are refused
         proxy.restore()
 
-It looks at nothing that passes. Clients that learn a server's own address go past it: MongoDB's need
+It does not inspect traffic. Clients that discover the server's address bypass it: MongoDB clients need
 `directConnection=true`.
 """
 
@@ -23,9 +23,9 @@ _CHUNK = 65_536
 
 
 class LoopbackServer:
-    """Listens on a free port of the loopback interface while it is entered, on a thread and a loop of its own.
+    """Listens on a free loopback port while entered, on its own thread and event loop.
 
-    What derives from it answers connections in `serve`; a connection that breaks is its own trouble.
+    Subclasses handle connections in `serve`. Connection errors are ignored.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,11 +34,11 @@ class LoopbackServer:
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection, on the server's own loop."""
+        """Handle one connection, on the server's loop."""
         raise NotImplementedError
 
     def soon(self, action: Callable[[], object]) -> None:
-        """Do something on the server's loop."""
+        """Call a function on the server's loop."""
         self._loop.call_soon_threadsafe(action)
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class LoopbackServer:
 
 
 class TcpProxy(LoopbackServer):
-    """Passes everything on to a server, until it is cut or stalled."""
+    """Forwards all bytes to a server until it is cut or stalled."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__("tcp-proxy")
@@ -84,18 +84,18 @@ class TcpProxy(LoopbackServer):
 
     @classmethod
     def to(cls, uri: str) -> "TcpProxy":
-        """A proxy to the one server that a URI names with its port."""
+        """Returns a proxy to the one server in a URI, which includes the port."""
         address = urlsplit(uri)
         if not (address.hostname and address.port):
             raise ValueError(f'"{uri}" names no host and port')
         return cls(address.hostname, address.port)
 
     def cut(self) -> None:
-        """Reset every connection, and each new one at once, until `restore`."""
+        """Reset all open and new connections until `restore`."""
         self.soon(self._cut)
 
     def stall(self) -> None:
-        """Let no byte pass until `restore`; connections stay open, as behind a router that drops packets."""
+        """Forward no bytes until `restore`; connections stay open, as if a router dropped packets."""
         self.soon(self._flows.clear)
 
     def restore(self) -> None:
@@ -126,7 +126,7 @@ class TcpProxy(LoopbackServer):
         self._flows.set()
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Pass bytes on until the source ends; then the target hears of the end."""
+        """Forward bytes until the source ends, then close the target for writing."""
         while chunk := await source.read(_CHUNK):
             await self._flows.wait()
             target.write(chunk)
@@ -136,6 +136,6 @@ class TcpProxy(LoopbackServer):
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST: a socket that does not linger tells its peer nothing else (socket(7), SO_LINGER)."""
+    """Close with RST, by turning lingering off (socket(7), SO_LINGER)."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -27,7 +27,7 @@ class Killed(BaseException):
 
 
 class Mortal(ObjectStore):
-    """Another store; the process dies right before its `dies_at`-th creation of an object (None: never)."""
+    """Wraps a store; the process dies right before its `dies_at`-th create (None: never)."""
 
     def __init__(self, store: ObjectStore, dies_at: int | None) -> None:
         self._store = store
@@ -71,16 +71,16 @@ def check_random_run(
     *,
     folds_case: bool = False,
 ) -> None:
-    """Run a stream into a fresh place with batches of any size, poison, and kills; then look at every object.
+    """Run a stream into an empty place with random batch sizes, poison and kills, then check every object.
 
     Args:
-        seed: What happens.
+        seed: Seed of the run.
         template: The layout's `folder_template`.
-        make: Returns the store and the policy of the same place, at each call as a new process would.
-        folds_case: Whether names that differ by case only are one in that store.
+        make: Returns the store and policy of the same place; each call stands for a new process.
+        folds_case: Whether the store ignores case in names.
 
     Raises:
-        AssertionError: An event is lost, repeated, out of order or in another folder than its own.
+        AssertionError: An event is lost, repeated, out of order or in the wrong folder.
     """
     chance = random.Random(seed)  # noqa: S311 (no secret)
     layout = FileLayout(
@@ -101,8 +101,8 @@ def check_random_run(
         raise AssertionError("the run never ends")
     found = {key: _tokens_in(store, key) for key in all_keys(store, "") if key.endswith(_SUFFIX)}
     delivered = [token for inside in found.values() for token in inside]
-    assert sorted(delivered) == sorted(set(tokens) - poison), "each event that can be written is written once"
-    assert letters == poison, "each other one is a dead letter"
+    assert sorted(delivered) == sorted(set(tokens) - poison), "each serializable event is written once"
+    assert letters == poison, "every other event is a dead letter"
     for key, inside in found.items():
         assert inside == sorted(inside, key=tokens.index), f"the events in {key} are in order"
         for token in inside:
@@ -111,7 +111,7 @@ def check_random_run(
 
 
 def _events(chance: random.Random) -> tuple[EventBatch, set[ResumeToken]]:
-    """Events of several databases, collections, users and hours; and the tokens of those that are poison."""
+    """Returns events of several databases, collections, users and hours, and the tokens of the poison."""
     documents, poisoned, seconds = [], set[int](), 1_700_000_000
     for number in range(EVENTS):
         seconds += chance.choice([0, 0, 1, 1800])
@@ -139,7 +139,7 @@ def _deliver_all(chain: Chain, whole: EventBatch, chance: random.Random, letters
 
 
 def _deliver(chain: Chain, whole: EventBatch, start: int, stop: int, letters: set[ResumeToken]) -> int:
-    """As the worker does: dead letters first, then the rest; the chain decides the end. How many events that were."""
+    """Deliver as the worker does: dead letters first, then the rest. Returns the number of events delivered."""
     batch, rejected = whole[start:stop], set[int]()
     while True:
         try:

@@ -1,7 +1,7 @@
 """A source, destinations and a state store for tests of the loop: real contracts, scripted faults, no I/O.
 
 These are fakes on purpose: they do what no server does on demand (fail after the effect, hang, lose a position). Each
-takes faults as a list that is used up one by one; `None` in it means: this time all goes well.
+takes a list of faults that it consumes one by one; `None` means that this call succeeds.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_testing.batches import event_document, event_format, token_of
 
 HANG: Any = object()
-"""A fault: the call never answers."""
+"""A fault: the call never returns."""
 
 
 async def _suffer(faults: list[Any]) -> None:
@@ -32,7 +32,7 @@ async def _suffer(faults: list[Any]) -> None:
 
 
 class Log:
-    """What happened in one watched namespace: raw change events in order, ever growing."""
+    """The history of one watched namespace: raw change events in order, append-only."""
 
     def __init__(self, documents: Iterable[Mapping[str, Any]] = ()) -> None:
         self._format = event_format()
@@ -43,7 +43,7 @@ class Log:
         self.append(*documents)
 
     def append(self, *documents: Mapping[str, Any]) -> None:
-        """Let these events happen."""
+        """Append these events."""
         for document in documents:
             self.raws.append(self._format.encode(document))
             self.tokens.append(token_of(document["_id"]))
@@ -52,16 +52,16 @@ class Log:
         self.grown.set()
 
     def grow(self, count: int) -> None:
-        """Let `count` ordinary events happen."""
+        """Append `count` ordinary events."""
         start = len(self.raws)
         self.append(*(event_document(number) for number in range(start, start + count)))
 
 
 @attrs.define(kw_only=True)
 class ScriptedSource(Source):
-    """Serves logs as a server would: `reply_events` at a time, heartbeats every `await_time` seconds when idle.
+    """Serves logs like a server: `reply_events` at a time, and heartbeats every `await_time` seconds when idle.
 
-    `faults[n]` is raised once when a reader comes to event `n`; `lost_before` says that positions before this index
+    `faults[n]` is raised once when a reader reaches event `n`; `lost_before` says that positions before this index
     have rolled out of the history. A fresh stream begins at the log's end, or at `start`.
     """
 
@@ -130,7 +130,7 @@ class ScriptedSource(Source):
         return log.tokens.index(after.resume_token) + 1
 
     def _mark(self, log: Log, index: int) -> Position:
-        """A position between events, as a server's post-batch resume token is one."""
+        """Returns a position between events, like a server's post-batch resume token."""
         time = log.times[index - 1].next() if index else Timestamp(0, 0)
         return Position(ResumeToken(f"mark:{index}"), self.fingerprint, time, 0)
 
@@ -150,9 +150,9 @@ class ScriptedSource(Source):
 
 @attrs.define(kw_only=True)
 class RecordingDestination(Destination):
-    """Keeps what was written, as lists of resume tokens; at-least-once.
+    """Keeps the resume tokens of written events in lists; at-least-once.
 
-    `before` faults strike before the effect, `after` faults when the batch is stored and the answer gets lost;
+    `before` faults are raised before the effect, `after` faults when the batch is stored and the response is lost;
     `seconds` is how long each write takes.
     """
 
@@ -167,7 +167,7 @@ class RecordingDestination(Destination):
 
     @property
     def tokens(self) -> list[ResumeToken]:
-        """All that was written, in order."""
+        """Returns the tokens of all written events, in order."""
         return [token for batch in self.batches for token in batch]
 
     async def write_batch(self, events: EventBatch) -> Position | None:
@@ -197,14 +197,14 @@ class Bucket:
     identities: dict[str, Identity] = attrs.field(factory=dict)  # of the newest definition
 
     def tokens(self, stream: Stream) -> list[ResumeToken]:
-        """Everything that is visible of a stream, in the order of the objects' names."""
+        """Returns the visible events of a stream, in the order of the objects' names."""
         names = sorted(name for key, name in self.objects if key == stream.key)
         return [token for name in names for token in self.objects[stream.key, name][2]]
 
 
 @attrs.define(kw_only=True)
 class BucketDestination(Destination, PositionKeeper):
-    """The delivery protocol in its smallest form: an object is created only if absent, named by its first event."""
+    """The minimal delivery protocol: an object is named by its first event and created only if absent."""
 
     bucket: Bucket
     before: list[Any] = attrs.field(factory=list)
@@ -254,7 +254,7 @@ class BucketDestination(Destination, PositionKeeper):
         self._numbers[stream.key] = len(definitions) - 1
         anchor = definitions[-1][1]
         if position.resume_token.startswith("mark:") and not self.bucket.objects and not gap:
-            return anchor  # a concurrent fresh start: the first anchor is in force
+            return anchor  # on concurrent fresh starts, the first anchor is in force
         return max(anchor, position, key=lambda end: end.order)
 
     def metadata(self) -> DestinationMetadata:
@@ -264,7 +264,7 @@ class BucketDestination(Destination, PositionKeeper):
 
 @attrs.define(kw_only=True)
 class FlakyStateStore(MemoryStateStore):
-    """A memory store whose loads and saves fail as scripted; every save that took effect is in `saves`."""
+    """A memory store whose loads and saves fail as scripted; `saves` holds every save that took effect."""
 
     load_faults: list[Any] = attrs.field(factory=list)
     save_faults: list[Any] = attrs.field(factory=list)

@@ -1,4 +1,4 @@
-"""A serializer for tests of destinations: what was written can be counted, and poison is rejected."""
+"""A serializer for tests of destinations: its output can be counted, and it rejects poison."""
 
 from typing import Annotated, ClassVar
 
@@ -13,10 +13,10 @@ from rigatoni_testing.batches import event_document
 
 @attrs.define(kw_only=True, eq=False)
 class TokenLines(Serializer):
-    """One resume token per line; events that hold the word `POISON` are rejected."""
+    """Writes one resume token per line; rejects events that contain the word `POISON`."""
 
     reject: Annotated[bool, "Whether poison is rejected"] = True
-    padding: Annotated[int, "Bytes that follow the lines, to make contents large"] = 0
+    padding: Annotated[int, "Bytes appended to the lines, to make contents large"] = 0
 
     accepts = frozenset({ANY_FORMAT})
     media_type = "text/plain"
@@ -34,10 +34,10 @@ class TokenLines(Serializer):
 
     @staticmethod
     def tokens_in(content: bytes) -> list[ResumeToken]:
-        """The resume tokens in what `serialize` made, or in several such contents after one another."""
+        """Returns the resume tokens in one or more concatenated contents of `serialize`."""
         return [ResumeToken(line) for line in content.decode().replace("#", "").splitlines()]
 
     @classmethod
     def poisoned(cls, number: int) -> dict[str, object]:
-        """The event document `number`, as one that is rejected."""
+        """Returns event document `number` as one that is rejected."""
         return event_document(number, fullDocument={"_id": number, "value": cls.POISON})

@@ -1,14 +1,14 @@
-"""What every test that starts a server of its own needs."""
+"""Free ports for tests that start servers."""
 
 import random
 import socket
 
 PORTS = range(15_000, 32_768)
-"""Below the ports that systems give to outgoing connections: one of them could take the port first."""
+"""Below the ephemeral port range: an outgoing connection could take the port first."""
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses now. Raises RuntimeError where none is found."""
+    """Returns an unused TCP port of the loopback interface. Raises RuntimeError if none is found."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as listener:
             try:

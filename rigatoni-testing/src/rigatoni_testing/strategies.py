@@ -1,6 +1,6 @@
 """Hypothesis strategies for change events with values of every BSON type, as PyMongo writes them.
 
-Raw BSON that PyMongo can not write (texts that are not UTF-8, repeated names) is in `rigatoni_bson.testing`.
+Raw BSON that PyMongo cannot write (texts that are not UTF-8, repeated names) is in `rigatoni_bson.testing`.
 """
 
 import re
@@ -24,7 +24,7 @@ _TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 NAMES: SearchStrategy[str] = st.one_of(st.sampled_from(["_id", "a.b", "$x", "", "é"]), _TEXTS).map(
     lambda name: name.replace("\0", "")
 )
-"""Field names, awkward ones too."""
+"""Field names, including awkward ones."""
 
 SCALARS: SearchStrategy[Any] = st.one_of(
     st.floats(),
@@ -45,7 +45,7 @@ SCALARS: SearchStrategy[Any] = st.one_of(
     st.sampled_from(["0", "-0", "1.10", "NaN", "Infinity", "1E-6176"]).map(Decimal128),
     st.sampled_from([MinKey(), MaxKey(), DBRef("c", 1), datetime(1, 1, 1, tzinfo=UTC)]),
 )
-"""A value of each BSON type but documents and arrays."""
+"""Values of each BSON type except documents and arrays."""
 
 VALUES: SearchStrategy[Any] = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
@@ -69,7 +69,7 @@ _EVENTS = st.tuples(DOCUMENTS, SCALARS, st.sampled_from(["insert", "update", "re
 
 
 def batches(max_events: int = 5) -> SearchStrategy[EventBatch]:
-    """Batches of 1 to `max_events` change events, in order, whose documents hold values of all BSON types.
+    """Returns batches of 1 to `max_events` change events, in order, whose documents hold values of all BSON types.
 
     Their raw documents have the format that tests write their events in when an example is drawn (`batches.using`).
     """
@@ -79,9 +79,9 @@ def batches(max_events: int = 5) -> SearchStrategy[EventBatch]:
 
 
 def damaged(*intact: bytes) -> SearchStrategy[bytes]:
-    """One of these texts or documents with a few of its bytes changed, cut out, doubled or put elsewhere.
+    """Returns one of these inputs with a few bytes changed, removed, duplicated or moved.
 
-    What reads bytes from outside must answer each of them with an error of its own, or with what is intact in it.
+    Readers of foreign bytes must raise their own error for each, or return its intact contents.
     """
 
     @st.composite
@@ -108,4 +108,4 @@ _PIECES: SearchStrategy[bytes] = st.sampled_from(
         *(b"'", b'"', b"}", b"]", b"=", b"\n", b"#", b"$", b"../"),
     ]
 )
-"""What readers stumble over: lengths of nothing and of too much, values of another type, quotes and brackets."""
+"""Fragments that break readers: lengths of zero and of too much, values of another type, quotes and brackets."""

@@ -1,11 +1,11 @@
-"""What each kind of component promises, as test suites: derive a class, give it one fixture, done.
+"""Contract test suites for each kind of component: subclass one and provide one fixture.
 
     class TestAcme(DestinationContract):
         @pytest.fixture
         def place(self, tmp_path): ...
 
-Each suite says in its docstring what its fixture is. A test that a suite brings can not be replaced: a plugin that
-does not keep a promise says so by a failing test, never by a test that is not there.
+Each suite documents its fixture. A suite's tests cannot be overridden: a plugin that breaks the contract
+fails a test instead of omitting it.
 """
 
 from rigatoni_testing.contracts.destination import DestinationContract, Place

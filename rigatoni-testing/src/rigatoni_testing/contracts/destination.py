@@ -1,4 +1,4 @@
-"""What a destination promises."""
+"""Contract tests for destinations."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,11 +33,13 @@ _ORDER = list(Delivery)
 
 @attrs.frozen
 class Place:
-    """Where one test writes: nothing is there at its beginning.
+    """The place that one test writes to; empty when the test begins.
 
-    `make` makes a new destination, not entered; all of one test write to the same place. One with a serializer takes
-    `TokenLines` of `rigatoni_testing.serializers`. `written` answers the resume tokens of what a reader of the
-    place would see now of a stream, in order. Within `outage` (if there is one) the place can not be reached.
+    Attributes:
+        make: Returns a new destination that is not entered yet; all destinations of one test write to the same place.
+            A destination with a serializer uses `rigatoni_testing.serializers.TokenLines`.
+        written: Returns the resume tokens of a stream's events that a reader would see now, in order.
+        outage: A context manager while which the place is unreachable, if the test can cause that.
     """
 
     make: Callable[[], Destination]
@@ -46,7 +48,7 @@ class Place:
 
 
 def events(first: int, last: int, stream: Stream = STREAM) -> EventBatch:
-    """The events `first` to `last` - 1 of a stream that does not end."""
+    """Returns events `first` to `last` - 1 of an endless stream."""
     everything = batch_of([event_document(number) for number in range(last)], stream=stream)
     return everything[first:last]
 
@@ -57,30 +59,30 @@ def tokens(batch: EventBatch) -> list[ResumeToken]:
 
 
 async def begin(destination: Destination, stream: Stream = STREAM) -> None:
-    """What the worker does before a stream's first write."""
+    """Begins the stream as the worker does before its first write."""
     if isinstance(destination, PositionKeeper):
         await bounded(destination.begin(stream, DEFINITION, START), "begin")
 
 
 async def _closed(destination: StreamCloser) -> Position | None:
-    """Close the stream, after the time that requests under way have to end."""
+    """Close the stream, retrying while requests are in flight."""
     for _ in range(20):
         try:
             end: Position | None = await bounded(destination.close_stream(STREAM), "close_stream")
             return end
         except DestinationError as error:
-            promised(error.retry_after is not None, "while requests are under way, the error says how long to wait")
+            promised(error.retry_after is not None, "while requests are in flight, the error has a retry_after")
             await asyncio.sleep(error.retry_after or 0)
-    raise AssertionError("the contract is broken: waiting as long as close_stream asks for leads somewhere")
+    raise AssertionError("the contract is broken: close_stream succeeds after the retry_after it asked for")
 
 
 async def deliver(destination: Destination, first: int, last: int, stream: Stream = STREAM, *, size: int = 100) -> None:
-    """Write these events as the worker does: where the destination fixes another end, go on from there."""
+    """Write these events as the worker does; if the destination fixes another end, continue from there."""
     while first < last:
         batch = events(first, min(first + size, last), stream)
         while (fixed := await bounded(destination.write_batch(batch), "write_batch")) is not None:
             index = events(0, last + 100, stream).index_of(fixed.resume_token)
-            promised(index is not None and index >= first, "an end that write_batch answers is an event of the stream")
+            promised(index is not None and index >= first, "an end that write_batch returns is an event of the stream")
             batch = events(first, (index or 0) + 1, stream)
         await bounded(destination.flush(), "flush")
         first += len(batch)
@@ -95,16 +97,18 @@ class DestinationContract(ObligationsOfReaders):
             self.check_reader(destination)
 
     async def check(self, place: Place, delivery: Delivery, last: int, stream: Stream = STREAM) -> None:
-        """Events 0 to `last` - 1 are there: in order, none lost, and none twice where that is promised."""
+        """Check that events 0 to `last` - 1 were written in order, without loss, and without duplicates if declared."""
         written, expected = list(await place.written(stream)), tokens(events(0, last, stream))
-        promised(set(expected) <= set(written), f"nothing is lost: {len(set(expected) - set(written))} events are")
-        promised(set(written) <= set(expected), "nothing is written that was not handed over")
+        promised(
+            set(expected) <= set(written), f"no events are lost, but {len(set(expected) - set(written))} are missing"
+        )
+        promised(set(written) <= set(expected), "only events of the batches are written")
         firsts = list(dict.fromkeys(written))
         promised(firsts == expected, "events are written in the stream's order")
         if delivery is not Delivery.AT_LEAST_ONCE:
-            promised(written == expected, f"it declares {delivery.value!r}, but events are there twice")
+            promised(written == expected, f"it declares {delivery.value!r}, but events were duplicated")
 
-    async def test_what_was_flushed_is_there_in_order(self, place: Place) -> None:
+    async def test_flushed_events_are_written_in_order(self, place: Place) -> None:
         async with place.make() as destination:
             await begin(destination)
             for first, last in ((0, 5), (5, 6), (6, 10)):
@@ -112,7 +116,7 @@ class DestinationContract(ObligationsOfReaders):
                 await self.check(place, destination.metadata().delivery, last)
             promised(destination.buffered_count() == 0, "after flush buffered_count is 0")
 
-    async def test_a_batch_that_comes_again_is_as_declared(self, place: Place) -> None:
+    async def test_a_repeated_batch_is_handled_as_declared(self, place: Place) -> None:
         async with place.make() as destination:
             await begin(destination)
             await deliver(destination, 0, 5)
@@ -120,7 +124,7 @@ class DestinationContract(ObligationsOfReaders):
             await deliver(destination, 5, 8)
             await self.check(place, destination.metadata().delivery, 8)
 
-    async def test_after_a_crash_batches_come_again_with_other_ends(self, place: Place) -> None:
+    async def test_after_a_crash_batches_may_have_other_ends(self, place: Place) -> None:
         async with place.make() as destination:
             await begin(destination)
             await deliver(destination, 0, 5)
@@ -131,7 +135,7 @@ class DestinationContract(ObligationsOfReaders):
                 await deliver(destination, 0, last, size=size)
         await self.check(place, destination.delivery, 12)
 
-    async def test_a_cancelled_write_may_be_made_again(self, place: Place) -> None:
+    async def test_a_cancelled_write_may_be_repeated(self, place: Place) -> None:
         async with place.make() as destination:
             await begin(destination)
             for steps in range(5):
@@ -144,7 +148,7 @@ class DestinationContract(ObligationsOfReaders):
                 await deliver(destination, first, first + 4)
             await self.check(place, destination.metadata().delivery, 20)
 
-    async def test_streams_are_written_at_once_and_apart(self, place: Place) -> None:
+    async def test_streams_are_written_concurrently_and_separately(self, place: Place) -> None:
         streams = [Stream(STREAM.pipeline, name) for name in ("shop.a", "shop.b", "shop.*")]
         async with place.make() as destination:
             for stream in streams:
@@ -162,11 +166,11 @@ class DestinationContract(ObligationsOfReaders):
             await bounded(destination.flush(), "flush")
             await deliver(destination, 3, 5)
             written = await place.written(STREAM)
-            promised(list(written) == tokens(events(3, 5)), "what follows a batch without events is written as ever")
+            promised(list(written) == tokens(events(3, 5)), "events after an empty batch are written")
 
     async def test_rejected_events_are_named_at_once_and_leave_nothing(self, place: Place) -> None:
         if not any(isinstance(value, TokenLines) for _, value in options_of(place.make())):
-            pytest.skip("it has no serializer: what it rejects is for its own tests")
+            pytest.skip("it has no serializer: its own tests cover rejections")
         batch = batch_of([TokenLines.poisoned(n) if n in (1, 3) else event_document(n) for n in range(5)])
         async with place.make() as destination:
             await begin(destination)
@@ -174,18 +178,18 @@ class DestinationContract(ObligationsOfReaders):
                 await bounded(destination.write_batch(batch), "write_batch")
             except RejectedEventsError as error:
                 check_error(error)
-                promised(set(error.events) == {1, 3}, f"all rejected events are named at once: {sorted(error.events)}")
+                promised(set(error.events) == {1, 3}, f"one error names all rejected events: {sorted(error.events)}")
             else:
                 promised(False, "the serializer's RejectedEventsError reaches the caller")
-            promised(not await place.written(STREAM), "before RejectedEventsError nothing of the batch is visible")
+            promised(not await place.written(STREAM), "no event of a rejected batch is visible")
             await bounded(destination.write_batch(batch.without({1, 3})), "write_batch")
             await bounded(destination.flush(), "flush")
             written = list(await place.written(STREAM))
             promised(written == tokens(batch.without({1, 3})), "the batch without them is written")
 
-    async def test_what_was_prepared_is_written_in_its_turn_or_void(self, place: Place) -> None:
+    async def test_prefetched_batches_are_written_in_order_or_discarded(self, place: Place) -> None:
         if not isinstance(place.make(), Prefetching):
-            return  # it promises nothing of that kind
+            return  # optional interface
         async with place.make() as destination:
             assert isinstance(destination, Prefetching)
             await begin(destination)
@@ -195,7 +199,7 @@ class DestinationContract(ObligationsOfReaders):
                 await bounded(destination.write_batch(batch), "write_batch")
                 await bounded(destination.flush(), "flush")
             await self.check(place, destination.metadata().delivery, 12)
-            await deliver(destination, 12, 15)  # it ends elsewhere after all
+            await deliver(destination, 12, 15)  # the batch ends elsewhere than the prefetched one
             await self.check(place, destination.metadata().delivery, 15)
             destination.discard(STREAM)
             destination.discard(STREAM)
@@ -204,11 +208,11 @@ class DestinationContract(ObligationsOfReaders):
                 destination.prepare(poisoned)
                 with pytest.raises(RejectedEventsError):
                     await bounded(destination.write_batch(poisoned), "write_batch")
-            destination.prepare(events(15, 20))  # nobody asks for it any more
+            destination.prepare(events(15, 20))  # never written
 
     async def test_an_outage_is_transient_and_loses_nothing(self, place: Place) -> None:
         if place.outage is None:
-            pytest.skip("the place has no outage")
+            pytest.skip("the place cannot simulate an outage")
         async with place.make() as destination:
             await begin(destination)
             with (
@@ -220,7 +224,7 @@ class DestinationContract(ObligationsOfReaders):
             await deliver(destination, 0, 5)
             await self.check(place, destination.metadata().delivery, 5)
 
-    async def test_it_knows_how_far_it_has_come(self, place: Place) -> None:
+    async def test_it_reports_its_last_committed_position(self, place: Place) -> None:
         if not isinstance(place.make(), PositionKeeper):
             return  # it promises nothing of that kind
         async with place.make() as destination:
@@ -241,7 +245,7 @@ class DestinationContract(ObligationsOfReaders):
         async with place.make() as destination:
             await begin(destination)
             await deliver(destination, 0, 5)
-            promised(destination.found_count(STREAM) == 0, "what is written now is not found")
+            promised(destination.found_count(STREAM) == 0, "newly written events are not counted as found")
         async with place.make() as destination:
             await begin(destination)
             await deliver(destination, 0, 5)
@@ -250,7 +254,7 @@ class DestinationContract(ObligationsOfReaders):
             await deliver(destination, 5, 8)
             promised(destination.found_count(STREAM) == counted, "only found events are counted")
 
-    async def test_a_stream_that_was_closed_has_an_end_and_may_begin_again(self, place: Place) -> None:
+    async def test_a_closed_stream_has_an_end_and_may_begin_again(self, place: Place) -> None:
         if not isinstance(place.make(), StreamCloser):
             return  # it promises nothing of that kind
         async with place.make() as destination:
@@ -262,12 +266,15 @@ class DestinationContract(ObligationsOfReaders):
             assert isinstance(destination, StreamCloser)
             for _ in range(2):
                 end = await _closed(destination)
-                promised(end is not None and end.order == events(0, 5).end.order, "its end is that of its last batch")
+                promised(
+                    end is not None and end.order == events(0, 5).end.order,
+                    "the stream's end is the end of its last batch",
+                )
         async with place.make() as destination:
             assert isinstance(destination, PositionKeeper)
             resumed = await bounded(destination.begin(STREAM, DEFINITION, START), "begin")
             behind = resumed.order == events(0, 5).end.order
-            promised(behind or resumed == START, "a closed stream begins again behind its end, or where the caller is")
+            promised(behind or resumed == START, "a closed stream begins after its end, or at the caller's position")
             await deliver(destination, 5 if behind else 0, 8)
             await self.check(place, destination.metadata().delivery, 8)
 
@@ -321,7 +328,7 @@ class DestinationContract(ObligationsOfReaders):
                 await begin(destination, stream)
                 await deliver(destination, 0, 2, stream)
 
-        await use(Stream("p", "first"))  # what is made once for all (a library's threads, caches) is no leak
+        await use(Stream("p", "first"))  # warm up: threads and caches that a library creates once are not leaks
         before = watching.held()
         for number in range(3):
             await use(Stream("p", f"s.{number}"))

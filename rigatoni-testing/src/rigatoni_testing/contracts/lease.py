@@ -1,4 +1,4 @@
-"""What a lease keeper promises."""
+"""Contract tests for lease keepers."""
 
 import asyncio
 import time
@@ -17,14 +17,15 @@ from rigatoni_testing.contracts.state import checkpoint
 Make = Callable[[], Any]
 LONG = 300.0
 SLOW = 0.2
-"""Seconds for which an answer is kept from a store that waits for it."""
+"""Seconds for which the event loop is blocked while a store waits for its response."""
 
 
 @asynchronous
 class LeaseContract(Obligations):
-    """The fixture `make` is a function without arguments: a new store that keeps leases, not entered.
+    """Contract tests for state stores that keep leases.
 
-    The stores of one test share one place, as instances of a pipeline do.
+    The fixture `make` returns a function without arguments that creates a store, not entered. All stores of one
+    test share one place, like the instances of a pipeline.
     """
 
     async def test_a_lease_is_held_by_one_owner(self, make: Make) -> None:
@@ -32,7 +33,7 @@ class LeaseContract(Obligations):
             promised(isinstance(store, LeaseKeeper), f"{type(store).__name__} derives from LeaseKeeper")
             asked = [store.acquire(STREAM, owner=f"owner {n}", ttl=LONG) for n in range(20)]
             granted = [lease for lease in await bounded(asyncio.gather(*asked), "acquire") if lease]
-            promised(len(granted) == 1, f"of 20 owners who ask at once one gets the lease, not {len(granted)}")
+            promised(len(granted) == 1, f"one of 20 concurrent owners gets the lease, not {len(granted)}")
             promised(await store.acquire(STREAM, owner="late", ttl=LONG) is None, "a held lease is not granted again")
             other = await store.acquire(Stream("p", "other"), owner="late", ttl=LONG)
             promised(other is not None, "streams do not share a lease")
@@ -42,15 +43,15 @@ class LeaseContract(Obligations):
         async with make() as store:
             for owner in ("one", "two", "two", "one"):
                 lease = await store.acquire(STREAM, owner=owner, ttl=LONG)
-                promised(lease is not None, "a released lease is free, and its own owner may ask again")
+                promised(lease is not None, "a released lease can be acquired, also by its former owner")
                 tokens.append(lease.fencing_token)
                 if len(tokens) != 2:
                     await store.release(lease)
             promised(tokens == sorted(set(tokens)), f"each grant has a higher fencing token than any before: {tokens}")
-            promised(tokens[0] > 0, "fencing tokens are above 0, which stands for no lease at all")
+            promised(tokens[0] > 0, "fencing tokens are above 0, which means no lease")
 
     async def test_fencing_tokens_grow_even_if_the_store_has_lost_its_data(self, make: Make) -> None:
-        new = Stream("p", "new")  # of it the store knows as little as of all others once its data is lost
+        new = Stream("p", "new")  # to the store it is unknown, like every stream after its data was lost
         async with make() as store:
             for _ in range(5):
                 lease = await store.acquire(STREAM, owner="one", ttl=LONG)
@@ -58,7 +59,7 @@ class LeaseContract(Obligations):
             later = await store.acquire(new, owner="one", ttl=LONG)
             promised(
                 later.fencing_token > lease.fencing_token,
-                "a fencing token is above the store's clock in milliseconds, so that none comes again",
+                "a fencing token is above the store's clock in milliseconds, so that tokens are never reused",
             )
 
     async def test_a_grant_is_above_the_stored_fencing_token(self, make: Make) -> None:
@@ -82,7 +83,7 @@ class LeaseContract(Obligations):
     async def test_the_deadline_is_on_the_event_loops_clock_and_taken_before_asking(self, make: Make) -> None:
         async with make() as store:
             lease, began = await _slowly(store.acquire(STREAM, owner="one", ttl=LONG))
-            promise = "the deadline is on the event loop's clock, ttl seconds after asking began"
+            promise = "the deadline is ttl seconds after the call began, on the event loop's clock"
             promised(began + LONG <= lease.deadline <= began + LONG + SLOW / 2, f"{promise}: acquire")
             renewed, began = await _slowly(store.renew(lease, ttl=2 * LONG))
             promised(began + 2 * LONG <= renewed.deadline <= began + 2 * LONG + SLOW / 2, f"{promise}: renew")
@@ -97,10 +98,10 @@ class LeaseContract(Obligations):
             await store.release(stranger)
             promised(
                 await store.acquire(STREAM, owner="three", ttl=LONG) is None,
-                "releasing a lease that is not held leaves the holder's alone",
+                "releasing a lease that is not held does not affect its holder",
             )
 
-    async def test_a_lease_runs_out_by_itself(self, make: Make) -> None:
+    async def test_a_lease_expires(self, make: Make) -> None:
         async with make() as store:
             lease = await store.acquire(STREAM, owner="one", ttl=0.1)
 
@@ -109,9 +110,9 @@ class LeaseContract(Obligations):
                     await asyncio.sleep(0.02)
                 return taken
 
-            taken = await bounded(taken_over(), "a lease that nobody renews runs out: acquire")
+            taken = await bounded(taken_over(), "a lease that is not renewed expires")
             promised(taken.fencing_token > lease.fencing_token, "taking over raises the fencing token")
-            with refused(LeaseLostError, "a lease that ran out can not be renewed"):
+            with refused(LeaseLostError, "an expired lease cannot be renewed"):
                 await store.renew(lease, ttl=LONG)
 
     async def test_a_grant_fences_off_the_owner_before(self, make: Make) -> None:
@@ -129,9 +130,9 @@ class LeaseContract(Obligations):
 
 
 async def _slowly(call: Coroutine[Any, Any, Lease]) -> tuple[Lease, float]:
-    """What the call returns, and when it began; whatever it waits for comes late, since the event loop stands still."""
+    """Returns the call's result and start time; blocks the event loop so that the store's response is late."""
     began = asyncio.get_running_loop().time()
     task = asyncio.ensure_future(call)
-    await asyncio.sleep(0)  # it begins
+    await asyncio.sleep(0)  # let it start
     time.sleep(SLOW)  # noqa: ASYNC251 - that is the point
     return await bounded(task, "a lease"), began

@@ -1,4 +1,4 @@
-"""What a listener promises."""
+"""Contract tests for listeners."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -22,9 +22,9 @@ Make = Callable[[], Listener]
 
 @asynchronous
 class ListenerContract(Obligations):
-    """The fixture `make` is a function without arguments: a new listener, not entered."""
+    """Contract tests for listeners; the fixture `make` returns a function that creates a listener, not entered."""
 
-    async def test_it_takes_every_notice_without_raising_or_blocking(self, make: Make) -> None:
+    async def test_it_accepts_every_notice_without_raising_or_blocking(self, make: Make) -> None:
         async with AsyncExitStack() as stack:
             listener = make()
             if isinstance(listener, Managed):
@@ -34,11 +34,11 @@ class ListenerContract(Obligations):
                     try:
                         listener.notify(notice)
                     except Exception as error:
-                        broken(f"notify takes a {type(notice).__name__}; it raised {error!r}")
+                        broken(f"notify accepts a {type(notice).__name__}; it raised {error!r}")
                 promised(not seen, f"notify({type(notice).__name__}) does not block, but did: {', '.join(seen)}")
 
-    async def test_a_notice_that_it_does_not_know_is_taken(self, make: Make) -> None:
-        """Newer versions of core have more of them."""
+    async def test_it_ignores_unknown_notices(self, make: Make) -> None:
+        """A kind of notice from a newer version of core."""
 
         class Newer(notices.Notice):
             pass
@@ -50,7 +50,7 @@ class ListenerContract(Obligations):
             try:
                 listener.notify(Newer(stream=one_of_each()[0].stream))
             except Exception as error:
-                broken(f"a kind of notice that notify does not know is left alone; it raised {error!r}")
+                broken(f"notify ignores unknown kinds of notices; it raised {error!r}")
 
     async def test_it_closes_what_it_opened(self, make: Make) -> None:
         async def use() -> None:

@@ -1,4 +1,4 @@
-"""What all suites share: the guard of their tests, the words of a broken promise, errors that people can use."""
+"""Shared parts of the contract suites: override protection, assertions and checks of errors."""
 
 import asyncio
 import re
@@ -16,20 +16,18 @@ from rigatoni_testing.batches import BSON, EventFormat, using
 from rigatoni_testing.contracts.watching import no_io
 
 LONGEST = 30.0
-"""Seconds that one call of a component may take in a suite."""
+"""Seconds that one call to a component may take."""
 
 
 class Obligations:
-    """Base of all suites. Refuses a subclass that replaces one of their tests."""
+    """Base class of all suites. Rejects subclasses that override a contract test."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in [name for name in vars(cls) if name.startswith("test_")]:
             for base in cls.__mro__[1:]:
                 if name in vars(base) and issubclass(base, Obligations):
-                    raise TypeError(
-                        f"{cls.__name__}.{name} would replace an obligation of {base.__name__}: give it another name"
-                    )
+                    raise TypeError(f"{cls.__name__}.{name} overrides a contract test of {base.__name__}: rename it")
 
 
 class ObligationsOfReaders(Obligations):
@@ -56,7 +54,7 @@ class ObligationsOfReaders(Obligations):
 
 
 def promised(kept: object, promise: str) -> None:
-    """Fails the test with what was promised, unless it was kept."""
+    """Fails the test with the broken promise unless `kept` is true."""
     if not kept:
         broken(promise)
 
@@ -68,7 +66,7 @@ def broken(promise: str) -> NoReturn:
 
 @contextmanager
 def refused(kind: type[RigatoniError], promise: str, *, transient: bool | None = None) -> Iterator[None]:
-    """The block raises this kind of error, with words for people; else the promise is broken."""
+    """Checks that the block raises this kind of error, with a message and a remedy."""
     try:
         yield
     except kind as error:
@@ -83,24 +81,24 @@ def refused(kind: type[RigatoniError], promise: str, *, transient: bool | None =
 
 
 def check_error(error: RigatoniError) -> None:
-    """What every error owes its reader: a text, a remedy, an id of its own kind."""
+    """Checks that an error has a message, a remedy and an id."""
     name = type(error).__name__
     promised(str(error).strip(), f"{name} says what happened")
-    promised(error.remedy.strip(), f"{name} says what to do next (default_remedy, or remedy=...)")
+    promised(error.remedy.strip(), f"{name} has a remedy (default_remedy, or remedy=...)")
     promised(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", error.id), f"the id of {name} is words-with-dashes")
 
 
 async def bounded(call: Any, what: str) -> Any:
-    """What the call answers; a call that hangs is a broken promise."""
+    """Returns the call's result; a call that hangs breaks the contract."""
     try:
         async with asyncio.timeout(LONGEST):
             return await call
     except TimeoutError:
-        broken(f"{what} answers ({LONGEST:.0f} s have passed)")
+        broken(f"{what} returns within {LONGEST:.0f} s")
 
 
 def check_component(component: object) -> None:
-    """A component is an attrs class whose text shows none of its secrets."""
+    """Checks that a component is an attrs class whose repr shows no secret."""
     name = type(component).__name__
     promised(attrs.has(type(component)), f"{name} is an attrs class: its public fields are its options")
     for option, value in options_of(component):
@@ -110,13 +108,13 @@ def check_component(component: object) -> None:
 
 
 def options_of(component: object) -> list[tuple[str, object]]:
-    """The component's fields, by name."""
+    """Returns the component's options and their values."""
     cls: Any = type(component)
     return [(field.name, getattr(component, field.name, None)) for field in attrs.fields(cls)]
 
 
 def check_constructor(make: Any) -> None:
-    """Constructing only stores and validates. The first object may still import something, the second is watched."""
+    """Checks that a constructor does no I/O. The first call may import modules; the second is watched."""
     make()
     with no_io() as seen:
         component = make()
@@ -124,4 +122,4 @@ def check_constructor(make: Any) -> None:
 
 
 asynchronous = pytest.mark.asyncio
-"""The suites run under any `asyncio_mode`."""
+"""Marks a suite's coroutines so that they run under any `asyncio_mode`."""

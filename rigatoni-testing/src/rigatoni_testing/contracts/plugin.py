@@ -1,4 +1,4 @@
-"""What an installed plugin promises, whatever it provides."""
+"""Contract tests for installed plugins."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +11,7 @@ from rigatoni_testing.contracts.obligations import Obligations, promised
 
 
 class PluginContract(Obligations):
-    """Set `distribution` to the name of the installed distribution; its README stands above the folder of the test."""
+    """Contract tests for a plugin. Set `distribution` to its name; its README is in a parent folder of the test."""
 
     distribution: ClassVar[str]
 
@@ -23,8 +23,8 @@ class PluginContract(Obligations):
         text = readme.read_text(encoding="utf-8") if readme.is_file() else None
         for plugin in plugins:
             wrong = [f"{fault.message}\n    {fault.remedy}" for fault in unsound(catalog, plugin, text)]
-            promised(not wrong, "\n  ".join(["`rigatoni plugins check` finds nothing wrong", *wrong]))
+            promised(not wrong, "\n  ".join(["`rigatoni plugins check` reports no error", *wrong]))
             promised(plugin.provides, f"{plugin.name} provides a component or a command")
             for provided in plugin.provides:
-                if provided.kind != COMMAND:  # its summary is its help, which was checked above
+                if provided.kind != COMMAND:  # a command's summary is its help, checked above
                     promised(provided.summary, f"{provided} has a summary for `rigatoni plugins list`")

@@ -1,4 +1,4 @@
-"""What a serializer promises."""
+"""Contract tests for serializers."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,29 +26,32 @@ _MANY = settings(max_examples=60, deadline=None, suppress_health_check=_ALLOWED)
 
 
 def _serialized(serializer: Serializer, batch: EventBatch) -> tuple[bytes, EventBatch]:
-    """The content of all events that can be written, and these; fails unless the others are named at once."""
+    """Returns the content and indices of all serializable events; fails unless one error names all others."""
     try:
         return bytes(serializer.serialize(batch)), batch
     except RejectedEventsError as error:
         rejected = error.events
         check_error(error)
     except Exception as error:
-        broken(f"serialize rejects what it can not write by RejectedEventsError; it raised {error!r}")
+        broken(f"serialize raises RejectedEventsError for events that it cannot write; it raised {error!r}")
     promised(set(rejected) <= set(range(len(batch))), f"rejected events are named by index: {sorted(rejected)}")
     rest = batch.without(rejected)
     try:
         return bytes(serializer.serialize(rest)), rest
     except RejectedEventsError:
-        broken("RejectedEventsError names every event that can not be written, all at once")
+        broken("RejectedEventsError names every event that cannot be written")
 
 
 class SerializerContract(ObligationsOfReaders):
-    """The fixture `make` is a function without arguments: a new serializer. `format` is the format of its events."""
+    """Contract tests for serializers; the fixture `make` returns a function that creates a serializer.
 
-    def test_it_says_which_formats_it_reads(self, make: Make) -> None:
+    `format` is the format of its events.
+    """
+
+    def test_it_declares_the_formats_it_reads(self, make: Make) -> None:
         self.check_reader(make())
 
-    def test_it_says_what_it_writes(self, make: Make) -> None:
+    def test_it_declares_media_type_and_suffix(self, make: Make) -> None:
         serializer = make()
         promised("/" in serializer.media_type, "media_type is a content type, such as application/x-ndjson")
         promised(serializer.suffix.startswith("."), "suffix is the file name's end, such as .ndjson")
@@ -59,15 +62,15 @@ class SerializerContract(ObligationsOfReaders):
         serializer = make()
         content, written = _serialized(serializer, batch)
         again, _ = _serialized(make(), batch)
-        promised(content == again, "the same batch gives the same bytes, also by another object with the same options")
+        promised(content == again, "the same batch gives the same bytes in every serializer with the same options")
         if isinstance(serializer, Piecewise):
             together = b"".join(serializer.pieces(written))
-            promised(together == content, "the pieces of a batch are together what serialize answers")
+            promised(together == content, "the pieces of a batch add up to the result of serialize")
         if isinstance(serializer, Deserializer) and len(written):
             read = list(serializer.deserialize(content))
             promised(len(read) == len(written), f"deserialize gives {len(written)} documents, not {len(read)}")
 
-    def test_the_bytes_do_not_depend_on_how_events_came_in_replies(self, make: Make) -> None:
+    def test_the_bytes_do_not_depend_on_reply_boundaries(self, make: Make) -> None:
         whole = batch_of([event_document(number, fullDocument={"text": "a b" * number}) for number in range(1200)])
         expected = bytes(make().serialize(whole))
         for places in ([1], [600], range(0, 1200, 7), [1199]):
@@ -93,18 +96,20 @@ class SerializerContract(ObligationsOfReaders):
             check_error(error)
             promised(set(error.events) == {1}, f"only the damaged event (1) is rejected, not {sorted(error.events)}")
         except Exception as error:
-            broken(f"an event that can not be read is rejected by RejectedEventsError; it raised {error!r}")
+            broken(f"an event that cannot be decoded raises RejectedEventsError; it raised {error!r}")
         else:
-            broken("an event that can not be read is rejected")
+            broken("an event that cannot be decoded is rejected")
         left, expected = serializer.serialize(damaged.without({1})), serializer.serialize(good.without({1}))
-        promised(bytes(left) == bytes(expected), "without the rejected event the others are written as ever")
+        promised(bytes(left) == bytes(expected), "the other events are written without the rejected one")
 
     def test_parts_of_a_batch_are_written_like_whole_ones(self, make: Make) -> None:
         documents = [event_document(number) for number in range(6)]
         serializer, batch = make(), batch_of(documents)
         part = bytes(serializer.serialize(batch[2:5]))
         alone = bytes(serializer.serialize(batch_of(documents[2:5])))
-        promised(part == alone, "a slice of a batch (offsets do not begin at 0) is written like the same events alone")
+        promised(
+            part == alone, "a slice of a batch (offsets do not begin at 0) gives the same bytes as its events alone"
+        )
 
     def test_several_threads_may_use_it_at_once(self, make: Make) -> None:
         serializer = make()
@@ -114,21 +119,21 @@ class SerializerContract(ObligationsOfReaders):
             together = list(threads.map(lambda n: bytes(serializer.serialize(batches[n % 4])), range(64)))
         promised(
             all(content == alone[n % 4] for n, content in enumerate(together)),
-            "serialize is thread-safe: batches that are in work at once give the same bytes as one after another",
+            "serialize is thread-safe: concurrent batches give the same bytes as sequential ones",
         )
 
-    def test_what_it_did_not_write_is_unreadable_by_name(self, make: Make) -> None:
+    def test_foreign_content_raises_unreadable_error(self, make: Make) -> None:
         serializer = make()
         if not isinstance(serializer, Deserializer):
-            return  # it promises nothing about reading
+            return  # reading is optional
         try:
             list(serializer.deserialize(b"\xff\x00 this is no file of this format"))
         except UnreadableError as error:
-            promised(str(error), "UnreadableError says what is wrong")
+            promised(str(error), "UnreadableError has a message")
         except Exception as error:
-            broken(f"what can not be read raises UnreadableError, not {error!r}")
+            broken(f"unreadable content raises UnreadableError, not {error!r}")
         else:
-            broken("what can not be read raises UnreadableError")
+            broken("unreadable content raises UnreadableError")
 
     def test_its_constructor_does_no_io(self, make: Make) -> None:
         check_constructor(make)

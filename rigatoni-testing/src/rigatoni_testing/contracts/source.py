@@ -1,4 +1,4 @@
-"""What a source promises."""
+"""Contract tests for sources."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,10 +24,10 @@ from rigatoni_testing.contracts.obligations import (
 
 @attrs.frozen
 class Origin:
-    """What one test reads: nothing has happened there yet.
+    """The origin that one test reads; without changes when the test begins.
 
-    `make` makes a new source, not entered, that reads a stream named `stream`; `change` lets `n` changes happen there,
-    each of which is one event.
+    `make` returns a new source, not entered, that reads a stream named `stream`. `change` makes `n` changes, each of
+    which is one event.
     """
 
     make: Callable[[], Source]
@@ -36,7 +36,7 @@ class Origin:
 
 
 class Reading:
-    """An open stream, read item by item."""
+    """Reads an open stream item by item."""
 
     def __init__(self, items: AsyncIterator[EventBatch | Heartbeat]) -> None:
         self.items = items
@@ -44,7 +44,7 @@ class Reading:
         self.ends: dict[ResumeToken, Position] = {}
 
     async def next(self) -> EventBatch | Heartbeat:
-        """The next item; checks what holds of each."""
+        """Returns the next item after checking what holds for every item."""
         item: EventBatch | Heartbeat = await bounded(anext(self.items), "read")
         if isinstance(item, EventBatch):
             promised(len(item) > 0, "an item without events is a Heartbeat")
@@ -57,19 +57,19 @@ class Reading:
         return item
 
     async def until(self, count: int) -> list[ResumeToken]:
-        """The first `count` events' tokens; waits for them."""
+        """Returns the tokens of the next `count` events; waits for them."""
 
         async def come() -> None:
             while len(self.tokens) < count:
                 await self.next()
 
-        await bounded(come(), f"reading {count} events that happened")
+        await bounded(come(), f"reading {count} events")
         return self.tokens
 
 
 @asynccontextmanager
 async def reading(source: Source, stream: Stream, after: Position | None) -> AsyncIterator[tuple[Reading, Heartbeat]]:
-    """The open stream and its first item, which must be the anchor."""
+    """Opens the stream and returns it with its anchor, the first item."""
     items: Any = source.read(stream, after=after)
     async with aclosing(items):
         opened = Reading(items)
@@ -81,7 +81,7 @@ async def reading(source: Source, stream: Stream, after: Position | None) -> Asy
 
 @asynchronous
 class SourceContract(Obligations):
-    """The fixture `origin` is an `Origin`."""
+    """Contract tests for sources; the fixture `origin` is an `Origin`."""
 
     async def test_its_decoder_names_the_format_of_its_documents(self, origin: Origin) -> None:
         name = origin.make().decoder.format
@@ -94,7 +94,7 @@ class SourceContract(Obligations):
             promised(origin.stream in names, f"streams() names {origin.stream}")
             promised(len(set(names)) == len(names), "the names of streams are distinct")
 
-    async def test_what_happens_after_the_anchor_is_read_in_order(self, origin: Origin) -> None:
+    async def test_changes_after_the_anchor_are_read_in_order(self, origin: Origin) -> None:
         async with origin.make() as source:
             stream = Stream("p", origin.stream)
             async with reading(source, stream, None) as (opened, anchor):
@@ -102,26 +102,26 @@ class SourceContract(Obligations):
                 promised(anchor.end.fingerprint == fingerprint, "positions carry the fingerprint of the definition")
                 await origin.change(7)
                 tokens = await opened.until(7)
-                promised(len(set(tokens)) == len(tokens) == 7, "each change is one event with a token of its own")
+                promised(len(set(tokens)) == len(tokens) == 7, "each change is one event with its own token")
                 orders = [opened.ends[token].order for token in tokens]
                 promised(orders == sorted(set(orders)), "positions of one stream are in order")
             async with reading(source, stream, anchor.end) as (again, _):
                 promised(await again.until(7) == tokens, "reading again from the anchor yields the same events")
 
-    async def test_it_goes_on_right_after_any_event(self, origin: Origin) -> None:
+    async def test_it_resumes_right_after_any_event(self, origin: Origin) -> None:
         stream = Stream("p", origin.stream)
         async with origin.make() as source, reading(source, stream, None) as (opened, _):
             await origin.change(5)
             tokens = list(await opened.until(5))
-        for number, token in enumerate(tokens[:-1]):  # a new source each time: another process
+        for number, token in enumerate(tokens[:-1]):  # a new source each time, like a new process
             async with origin.make() as source, reading(source, stream, opened.ends[token]) as (again, anchor):
                 promised(
                     anchor.end.order >= opened.ends[token].order, "the anchor is no earlier than the position asked for"
                 )
                 rest = await again.until(4 - number)
-                promised(rest == tokens[number + 1 :], "after an event comes the next one: none lost, none repeated")
+                promised(rest == tokens[number + 1 :], "reading resumes at the next event: none lost, none repeated")
 
-    async def test_an_idle_stream_answers_heartbeats_that_can_be_resumed_from(self, origin: Origin) -> None:
+    async def test_an_idle_stream_yields_resumable_heartbeats(self, origin: Origin) -> None:
         stream = Stream("p", origin.stream)
         async with origin.make() as source, reading(source, stream, None) as (opened, _):
             await origin.change(2)
@@ -130,7 +130,9 @@ class SourceContract(Obligations):
             promised(isinstance(idle, Heartbeat), "an idle stream yields heartbeats")
         async with origin.make() as source, reading(source, stream, idle.end) as (again, _):
             await origin.change(2)
-            promised(not set(await again.until(2)) & set(opened.tokens), "a heartbeat's end is behind what was read")
+            promised(
+                not set(await again.until(2)) & set(opened.tokens), "a heartbeat's end is not before the events read"
+            )
 
     async def test_cancelling_a_read_loses_nothing(self, origin: Origin) -> None:
         stream = Stream("p", origin.stream)
@@ -144,7 +146,7 @@ class SourceContract(Obligations):
             async with reading(source, stream, anchor.end) as (again, _):
                 promised(len(await again.until(3)) == 3, "after a cancelled read the stream can be read again")
 
-    async def test_events_decode_and_tell_what_their_marks_tell(self, origin: Origin) -> None:
+    async def test_decoded_events_agree_with_their_tokens_and_times(self, origin: Origin) -> None:
         async with origin.make() as source, reading(source, Stream("p", origin.stream), None) as (opened, _):
             await origin.change(2)
             while not isinstance(batch := await opened.next(), EventBatch):
@@ -152,7 +154,7 @@ class SourceContract(Obligations):
             promised(batch.decoder == source.decoder, "batches carry the source's decoder")
             for index, event in enumerate(batch):
                 token, time = batch.token_and_time(index)
-                promised((event.resume_token, event.cluster_time) == (token, time), "mark and event agree")
+                promised((event.resume_token, event.cluster_time) == (token, time), "token_and_time and event agree")
                 promised(event.namespace == batch.namespace(index), "namespace and event agree")
             letter = source.decoder.synthesize(
                 batch.raw(0), "deadLetter", {"text": "ü", "number": 2**62, "bytes": b"\0"}
@@ -160,7 +162,7 @@ class SourceContract(Obligations):
             event = source.decoder.event(memoryview(letter))
             promised(
                 (event.resume_token, str(event.operation)) == (batch.token_and_time(0)[0], "deadLetter"),
-                "derive makes a document with the event's token and the wanted operation",
+                "synthesize makes a document with the event's token and the requested operation",
             )
 
     async def test_it_closes_what_it_opened(self, origin: Origin) -> None:
@@ -168,7 +170,7 @@ class SourceContract(Obligations):
             async with origin.make() as source, reading(source, Stream("p", origin.stream), None):
                 pass
 
-        await use()  # what is made once for all (a library's threads, caches) is no leak
+        await use()  # warm up: threads and caches that a library creates once are not leaks
         before = watching.held()
         for _ in range(3):
             await use()

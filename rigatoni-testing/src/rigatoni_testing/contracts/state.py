@@ -1,4 +1,4 @@
-"""What a state store promises."""
+"""Contract tests for state stores."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,15 +24,15 @@ Make = Callable[[], StateStore]
 
 
 def checkpoint(token: str = "t", *, events: int = 1, fencing_token: int = 0) -> Checkpoint:
-    """A checkpoint by its token's text."""
+    """Returns a checkpoint with this token."""
     return Checkpoint(Position(ResumeToken(token), "f", Timestamp(1_700_000_000, 1), 1), events, fencing_token)
 
 
 @asynchronous
 class StateStoreContract(Obligations):
-    """The fixture `make` is a function without arguments: a new store, not entered, in this test's own place."""
+    """Contract tests for state stores; the fixture `make` returns a function that creates a store, not entered."""
 
-    async def test_what_was_saved_is_loaded_to_the_last_field(self, make: Make) -> None:
+    async def test_a_saved_checkpoint_is_loaded_unchanged(self, make: Make) -> None:
         lost, resumed = checkpoint("lost").position, checkpoint("resumed").position
         gap = Gap("cause", lost, resumed)
         gaps = (gap, attrs.evolve(gap, namespace=Namespace("a", "b.c")))
@@ -44,7 +44,7 @@ class StateStoreContract(Obligations):
             for saved in (rich, attrs.evolve(rich, position=attrs.evolve(rich.position, cluster_time=None))):
                 await bounded(store.save_resume_token(STREAM, saved), "save_resume_token")
                 loaded = await bounded(store.load_resume_token(STREAM), "load_resume_token")
-                promised(loaded == saved, f"a checkpoint comes back equal in every field: {saved!r}, not {loaded!r}")
+                promised(loaded == saved, f"a loaded checkpoint equals the saved one: {saved!r}, not {loaded!r}")
 
     async def test_a_save_replaces_the_one_before_and_outlives_the_store(self, make: Make) -> None:
         async with make() as store:
@@ -64,7 +64,7 @@ class StateStoreContract(Obligations):
                 await store.save_resume_token(stream, checkpoint(events=number))
             for number, stream in enumerate(streams):
                 loaded = await store.load_resume_token(stream)
-                promised(loaded == checkpoint(events=number), f"each stream has a record of its own, {stream} too")
+                promised(loaded == checkpoint(events=number), f"each stream has its own record, also {stream}")
 
     async def test_clear_forgets_and_may_find_nothing(self, make: Make) -> None:
         other = Stream("p", "other")
@@ -74,7 +74,7 @@ class StateStoreContract(Obligations):
             await store.save_resume_token(other, checkpoint("other"))
             await store.clear_resume_token(STREAM)
             promised(await store.load_resume_token(STREAM) is None, "clear_resume_token forgets the checkpoint")
-            promised(await store.load_resume_token(other) == checkpoint("other"), "it leaves other streams alone")
+            promised(await store.load_resume_token(other) == checkpoint("other"), "it does not affect other streams")
 
     async def test_only_the_fence_saves_and_clears(self, make: Make) -> None:
         promise = "save and clear with a fencing token that is not the stored one raise LeaseLostError, change nothing"
@@ -94,14 +94,14 @@ class StateStoreContract(Obligations):
     async def test_a_clear_is_remembered_with_its_fencing_token(self, make: Make) -> None:
         promise = "cleared_under returns the fencing token of the clear, until a checkpoint is saved"
         async with make() as store:
-            promised(await store.cleared_under(STREAM) is None, "a stream that was never saved was not cleared either")
+            promised(await store.cleared_under(STREAM) is None, "a stream that was never saved was never cleared")
             await store.save_resume_token(STREAM, checkpoint(fencing_token=5))
             promised(await store.cleared_under(STREAM) is None, promise)
             await store.clear_resume_token(STREAM, fencing_token=5)
             promised(await store.load_resume_token(STREAM) is None, "a cleared stream has no checkpoint")
             promised(await store.cleared_under(STREAM) == 5, promise)
             for token in (4, 6):
-                with refused(LeaseLostError, "a clear keeps the fencing token: another one saves nothing after it"):
+                with refused(LeaseLostError, "a clear keeps the fencing token: other tokens still cannot save"):
                     await store.save_resume_token(STREAM, checkpoint("late", fencing_token=token))
             durable = store.durable
         async with make() as store:
@@ -109,7 +109,7 @@ class StateStoreContract(Obligations):
             await store.save_resume_token(STREAM, checkpoint(fencing_token=5))
             promised(await store.cleared_under(STREAM) is None, promise)
 
-    async def test_it_lists_the_streams_that_it_holds(self, make: Make) -> None:
+    async def test_it_lists_stored_streams(self, make: Make) -> None:
         pairs = [("p", "b.*"), ("p", "a.b"), ("p.q", "ü/~.%"), ("q", "n" * 240), ("p", "cleared")]
         streams = [Stream(*pair) for pair in pairs]
         async with make() as store:
@@ -126,11 +126,13 @@ class StateStoreContract(Obligations):
                 assert isinstance(looker, StreamLister)
                 await _check_list(looker, streams[:-1])
 
-    async def test_of_many_saves_at_once_one_is_there_whole(self, make: Make) -> None:
+    async def test_concurrent_saves_leave_one_complete_record(self, make: Make) -> None:
         async with make() as store:
             saves = [checkpoint(str(number) * 5_000, events=number) for number in range(20)]
             await bounded(asyncio.gather(*(store.save_resume_token(STREAM, save) for save in saves)), "20 saves")
-            promised(await store.load_resume_token(STREAM) in saves, "saves at once leave one of them, whole")
+            promised(
+                await store.load_resume_token(STREAM) in saves, "after concurrent saves exactly one is stored, complete"
+            )
 
     async def test_a_cancelled_save_never_overtakes_a_later_one(self, make: Make) -> None:
         async with make() as store:
@@ -141,7 +143,7 @@ class StateStoreContract(Obligations):
                     await asyncio.sleep(0)
                 save.cancel()
                 await asyncio.gather(save, return_exceptions=True)
-                await bounded(store.save_resume_token(STREAM, checkpoint(f"later {steps}")), "a save after that")
+                await bounded(store.save_resume_token(STREAM, checkpoint(f"later {steps}")), "a later save")
                 loaded = await store.load_resume_token(STREAM)
                 promised(
                     loaded == checkpoint(f"later {steps}"), "a save that was cancelled never overtakes a later one"
@@ -152,7 +154,7 @@ class StateStoreContract(Obligations):
             async with make() as store:
                 await store.save_resume_token(STREAM, checkpoint())
 
-        await use()  # what is made once for all (a library's threads, caches) is no leak
+        await use()  # warm up: threads and caches that a library creates once are not leaks
         before = watching.held()
         for _ in range(3):
             await use()

@@ -1,4 +1,4 @@
-"""Watching what a component does to the process: I/O in a constructor, and what it leaves open."""
+"""Detection of I/O in constructors and of leaked resources."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ _IO = {"open", "os.mkdir", "os.listdir", "os.scandir", "os.rename", "os.remove",
 PATIENCE = 5.0
 """Seconds that a thread or a socket may take to end."""
 _watched: dict[int, list[str]] = {}
-"""By thread: the audit events seen there."""
+"""Audit events by thread."""
 
 
 def _hook(event: str, _: tuple[Any, ...]) -> None:
@@ -25,7 +25,7 @@ def _hook(event: str, _: tuple[Any, ...]) -> None:
 
 
 def _importing() -> bool:
-    """Whether this happens inside importlib: what a library imports or asks metadata for is no I/O."""
+    """Returns whether importlib is on the stack: imports and metadata look-ups do not count as I/O."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(("importlib.", "_frozen_importlib")):
@@ -36,9 +36,9 @@ def _importing() -> bool:
 
 @contextmanager
 def no_io() -> Iterator[list[str]]:
-    """The names of the audit events (PEP 578) that this thread raises inside and that are I/O."""
+    """Collects the names of this thread's audit events (PEP 578) that are I/O."""
     if not _watched:
-        sys.addaudithook(_hook)  # it can not be removed again, so there is one for ever
+        sys.addaudithook(_hook)  # an audit hook cannot be removed, so it is installed once
         _watched[0] = []
     seen = _watched[threading.get_ident()] = []
     try:
@@ -48,9 +48,9 @@ def no_io() -> Iterator[list[str]]:
 
 
 def held() -> Mapping[str, set[Any]]:
-    """The threads, tasks and (where the system tells) file descriptors that this process holds now.
+    """Returns the threads, tasks and (if the system lists them) file descriptors of this process.
 
-    The event loop's own threads (it looks up host names there) are the loop's, whoever asks.
+    The event loop's own threads, which resolve host names, are excluded.
     """
     gc.collect()
     descriptors = Path("/dev/fd")
@@ -62,7 +62,7 @@ def held() -> Mapping[str, set[Any]]:
 
 
 def _more(before: Mapping[str, set[Any]]) -> Mapping[str, int]:
-    """How many are held that were not before; of file descriptors only more than before, their numbers come again."""
+    """Returns how many resources are new; file descriptors are counted, since their numbers are reused."""
     now = held()
     more = {what: len(now[what] - before[what]) for what in ("threads", "tasks")}
     more["file descriptors"] = len(now["file descriptors"]) - len(before["file descriptors"])
@@ -70,7 +70,7 @@ def _more(before: Mapping[str, set[Any]]) -> Mapping[str, int]:
 
 
 async def left_over(before: Mapping[str, set[Any]]) -> Mapping[str, int]:
-    """How many of each are held in addition to before; waits for what is about to end (a thread, a socket)."""
+    """Returns how many new resources of each kind remain, after waiting for threads and sockets to end."""
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE
     while (more := _more(before)) and loop.time() < until:

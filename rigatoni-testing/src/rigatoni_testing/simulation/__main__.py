@@ -1,4 +1,4 @@
-"""The simulator as a command."""
+"""The simulator's command line."""
 
 import os
 import sys
@@ -13,13 +13,13 @@ from rigatoni_testing.simulation.world import simulate
 
 
 @click.command()
-@click.option("--seed", type=int, help="Replay this one schedule; if it breaks a promise, shrink it. Tells its story.")
-@click.option("--minutes", type=float, default=1.0, show_default=True, help="Run new schedules for so long.")
-@click.option("--schedules", type=int, help="Run so many schedules, however long it takes.")
+@click.option("--seed", type=int, help="Replay this schedule and print its story; shrink it if it breaks a guarantee.")
+@click.option("--minutes", type=float, default=1.0, show_default=True, help="Run new schedules for this many minutes.")
+@click.option("--schedules", type=int, help="Run this many schedules.")
 @click.option("--first", type=int, default=0, show_default=True, help="The first seed.")
-@click.option("--processes", type=int, default=os.cpu_count() or 1, show_default=True, help="How many at once.")
+@click.option("--processes", type=int, default=os.cpu_count() or 1, show_default=True, help="Number of processes.")
 def main(seed: int | None, minutes: float, schedules: int | None, first: int, processes: int) -> None:
-    """The real worker against model servers with faults, by seeds. Ends with 1 where a promise is broken."""
+    """Run the shipping code against model servers with faults. Exits with 1 if a guarantee is broken."""
     if seed is not None:
         sys.exit(_replay(seed))
     began, told, tally = time.monotonic(), 0.0, Tally()

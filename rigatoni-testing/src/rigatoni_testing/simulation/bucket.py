@@ -1,4 +1,4 @@
-"""What a store of objects holds in the model: objects that are created only if absent; or plain appended batches."""
+"""The model's stores: objects that are created only if absent, and plain appended batches."""
 
 import unicodedata
 from array import array
@@ -15,23 +15,23 @@ from rigatoni_testing.simulation.log import EventLog
 from rigatoni_testing.simulation.network import DestinationDownError, world_time
 
 SETTLE_TIME = 8.0
-"""Seconds that a changed definition waits for what may be under way."""
+"""Seconds that a changed definition waits for requests in flight."""
 
 Name = tuple[int, int, int]
 
 
 def name_of(first: Position) -> Name:
-    """A batch's name: cluster time and ordinal of its first event. Sorting names sorts the stream."""
+    """A batch's name: cluster time and ordinal of its first event. Names sort like the stream."""
     assert first.cluster_time is not None
     return first.cluster_time.seconds, first.cluster_time.increment, first.ordinal
 
 
 @attrs.define(eq=False)
 class Bucket:
-    """One stream's objects. Each method is one request: atomic, and done once it returns.
+    """One stream's objects. Each method is one atomic request, which is done once it returns.
 
     `carries`: whether objects carry records. `folds_case`: whether names that differ by case only are one.
-    `on_lead` is told of each batch as it begins.
+    `on_lead` is called for each batch that begins.
     """
 
     log: EventLog
@@ -52,8 +52,8 @@ class Bucket:
         lead = self._lead(key, content, record)
         if lead is not None:
             if world_time() > self._closed.get(lead.definition, float("inf")) + SETTLE_TIME:
-                # the one assumption about time that the protocol has: no request lasts longer
-                raise DestinationDownError("a request of a closed definition came later than any store lets it")
+                # the protocol's one assumption about time: no request takes longer
+                raise DestinationDownError("a request of a closed definition arrived later than any store allows")
             self.on_lead(lead)
             self.leads.setdefault(name_of(lead.first), lead)
         if key.startswith("_rigatoni/closing-"):
@@ -64,23 +64,23 @@ class Bucket:
         return True
 
     def put(self, key: str, content: bytes, record: Record) -> None:
-        """Put an object, past the protocol."""
+        """Put an object, bypassing the protocol."""
         self.objects[key] = (content, record)
         self._folded[_fold(key)] = key
         insort(self._keys, key)
 
     def remove(self, key: str) -> tuple[bytes, Record]:
-        """Take an object away, past the protocol."""
+        """Delete an object, bypassing the protocol."""
         self._keys.remove(key)
         self._folded.pop(_fold(key), None)
         return self.objects.pop(key)
 
     def find(self, key: str) -> tuple[bytes, Record] | None:
-        """The object's content and record, None where there is none."""
+        """Returns the object's content and record, or None."""
         return self.objects.get(self._real(key))
 
     def keys(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        """Up to `limit` keys with this prefix that come after another key, in order."""
+        """Returns up to `limit` keys with this prefix after another key, in order."""
         start = bisect_right(self._keys, after) if after else 0
         found = []
         for key in self._keys[start:]:
@@ -91,16 +91,16 @@ class Bucket:
         return found
 
     def is_complete(self, lead: BatchRecord) -> bool:
-        """Whether all objects of a batch exist."""
+        """Returns whether all objects of a batch exist."""
         return all(self._real(part.path) in self.objects for part in lead.parts)
 
     def numbers_in(self, path: str) -> list[int]:
-        """The numbers of the events in an object."""
+        """Returns the numbers of the events in an object."""
         found = self.find(path)
         return list(array("I", found[0])) if found is not None else []
 
     def vanish_definitions(self) -> Mapping[str, tuple[bytes, Record]]:
-        """A lifecycle rule removes the definitions; returns what was removed."""
+        """Delete the definitions, as a lifecycle rule would; returns their keys."""
         paths = [definition_path(record.number) for record in self.definitions]
         return {path: self.remove(path) for path in paths if path in self.objects}
 
@@ -122,7 +122,7 @@ def _fold(key: str) -> str:
 
 @attrs.define
 class Appended:
-    """One stream's batches at a destination that keeps no chain: whatever is written is appended."""
+    """One stream's batches at a destination without a chain: every write is appended."""
 
     log: EventLog
     batches: list[Sequence[int]] = attrs.field(factory=list)

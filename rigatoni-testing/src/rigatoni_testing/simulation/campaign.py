@@ -1,4 +1,4 @@
-"""Many schedules, one seed after another, on as many processes as there are cores."""
+"""Runs of many schedules, seed by seed, on all cores."""
 
 import gc
 import time
@@ -11,12 +11,12 @@ from rigatoni_testing.simulation.schedule import random_schedule
 from rigatoni_testing.simulation.world import simulate
 
 CHUNK = 50
-"""Schedules that a process runs at a stretch; garbage is collected in between."""
+"""Schedules that a process runs between garbage collections."""
 
 
 @attrs.frozen
 class Tally:
-    """What came of some schedules: how many there were, what struck them, and the seeds that broke a promise."""
+    """The result of some schedules: their number, their faults, and the seeds that broke a guarantee."""
 
     schedules: int = 0
     batches: int = 0
@@ -35,10 +35,10 @@ class Tally:
 
 
 def run_seeds(first: int, count: int) -> Tally:
-    """These seeds, in this process."""
+    """Run these seeds in this process."""
     began, batches, faults, failed = time.process_time(), 0, 0, []
     collects = gc.isenabled()
-    gc.disable()  # what a schedule leaves is collected once, below: half as fast otherwise
+    gc.disable()  # garbage is collected once, below: otherwise this takes twice as long
     try:
         for seed in range(first, first + count):
             outcome = simulate(random_schedule(seed))
@@ -53,7 +53,7 @@ def run_seeds(first: int, count: int) -> Tally:
 
 
 def run_campaign(first: int, until: Callable[[Tally], bool], *, processes: int) -> Iterator[Tally]:
-    """The tally, again and again, as it grows; ends once `until` says so or a promise is broken."""
+    """Yields the growing tally; ends when `until` returns true or a guarantee is broken."""
     tally = Tally()
     with ProcessPoolExecutor(processes) as pool:
         running: set[Future[Tally]] = set()

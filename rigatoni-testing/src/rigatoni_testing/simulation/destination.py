@@ -1,4 +1,4 @@
-"""Destinations: the shipping one for objects over a model store (exactly once), and one that only appends."""
+"""Destinations: the shipping one for objects over a model store, and one that only appends."""
 
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Numbers(Serializer):
-    """Writes the numbers of events, four bytes each, and rejects poison. Its options shape nothing on record."""
+    """Writes the numbers of events, four bytes each, and rejects poison. It records no options."""
 
     _poison: Mapping[str, Collection[int]] = attrs.field(factory=dict, alias="poison")
 
@@ -78,7 +78,7 @@ class ModelStore(ObjectStore):
 
 @attrs.define(kw_only=True, eq=False)
 class ChainDestination(ObjectDestination):
-    """What ships, over model stores; blocking calls are greenlets. The ledger watches what is handed over."""
+    """The shipping object destination over model stores; blocking calls are greenlets. The ledger watches writes."""
 
     buckets: Mapping[str, Bucket]
     network: Network
@@ -102,7 +102,7 @@ class ChainDestination(ObjectDestination):
         return fixed
 
     async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
-        """See `ObjectDestination`. Nobody waits longer than the limit for a chain that makes no progress."""
+        """See `ObjectDestination`. Waiting for a chain without progress is bounded."""
         if not self.network.hangs:
             return await ObjectDestination._run(self, stream, call)
         waiting = True
@@ -147,7 +147,7 @@ class SidecarDestination(ChainDestination):
 
 @attrs.define(kw_only=True, eq=False)
 class AppendDestination(Destination):
-    """Takes batches in, and appends what was taken when it is told to flush: at least once."""
+    """Buffers batches and appends them on flush: at least once."""
 
     appended: Mapping[str, Appended]
     network: Network
@@ -185,7 +185,7 @@ class AppendDestination(Destination):
 
 @attrs.define(kw_only=True, eq=False)
 class LetterDestination(Destination):
-    """Takes dead letters; one that comes again changes nothing."""
+    """Stores dead letters; repeated ones change nothing."""
 
     network: Network
     ledger: Ledger

@@ -1,4 +1,4 @@
-"""Asking a process to stop, and whether it does so as promised."""
+"""Stop requests, and checks that a process stops as guaranteed."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ async def examine(
     *,
     twice: bool,
 ) -> None:
-    """Ask to stop (twice: at once). It must end in time; where nothing went wrong, with its work done and saved."""
+    """Ask to stop (twice: immediately). It must end in time and, without faults, with its work done and saved."""
     held = {key: ledger.held(network, key) for key in ledger.accounts}
     network.asked = True
     pipeline.stop()
@@ -52,12 +52,12 @@ def _examine_clean(
         figures = pipeline.statistics.streams.get(name)
         there = (
             ledger.durable(account) or 0
-        ) >= served  # another owner's batch holds them, which it was reading on for
-        # nothing struck it, so what it tries again is told by another owner, and a stop ends every wait
+        ) >= served  # another owner's batch holds them; it was reading up to the end of that batch
+        # without faults, retries are caused by another owner, and a stop ends every wait
         told = figures is not None and (figures.realigned or figures.retries)
         finished = after > written or there or told or key in network.yielded
         if served > written and not finished:
-            ledger.violation(f"{network.process.name} stopped with {served - written} events of {name} in its hands")
+            ledger.violation(f"{network.process.name} stopped with {served - written} undelivered events of {name}")
         saved = account.log.index(account.record.position) if account.record else 0
         if saved < after and not account.restored and ledger.leased:
             ledger.violation(f"{network.process.name} stopped with {name} written to {after} and saved to {saved}")

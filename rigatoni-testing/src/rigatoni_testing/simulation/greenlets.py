@@ -1,7 +1,7 @@
-"""Blocking code on an event loop, without threads: each call is a greenlet that the loop resumes when it may go on.
+"""Blocking code on an event loop without threads: each call is a greenlet that the loop resumes.
 
-The chain of a destination blocks; in production it runs on threads. Here it must be deterministic, and as quick as the
-rest: a switch between greenlets costs less than a microsecond.
+A destination's chain blocks; in production it runs on threads. Here it must be deterministic and fast: switching
+between greenlets takes less than a microsecond.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def in_greenlet(call: Callable[[], T]) -> T:
-    """Return what a call returns that blocks by `wait_for`."""
+    """Return the result of a call that blocks with `wait_for`."""
     current = greenlet(call)
     current.gr_context = contextvars.copy_context()
     result = current.switch()
@@ -32,7 +32,7 @@ async def in_greenlet(call: Callable[[], T]) -> T:
 
 
 def wait_for(awaitable: Awaitable[T]) -> T:
-    """Return what the awaitable gives; blocks the call that `in_greenlet` runs."""
+    """Return the awaitable's result; blocks the call that `in_greenlet` runs."""
     parent = getcurrent().parent
     assert parent is not None, "called outside of in_greenlet"
     return cast("T", parent.switch(awaitable))
@@ -45,7 +45,7 @@ class Greenlets:
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def run(self, stream: Stream, call: Callable[[], T]) -> T:
-        """See `Runner`. Cancelling does not end a call that has begun, as with a thread."""
+        """See `Runner`. As with threads, cancelling does not end a running call."""
         turn = self._turns.setdefault(stream.key, asyncio.Lock())
 
         async def in_turn() -> T:
@@ -69,7 +69,7 @@ class Greenlets:
 
 
 class AtOnce:
-    """An executor that has done each call when `begin` returns."""
+    """An executor that finishes each call before `begin` returns."""
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
         """The call's result."""
@@ -82,4 +82,4 @@ class AtOnce:
         return future
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there are no threads."""

@@ -1,4 +1,4 @@
-"""The promises, watched while a schedule runs and checked when it is over. The first one broken ends the run."""
+"""The guarantees, checked during and after a schedule. The first violation ends the run."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -17,21 +17,21 @@ from rigatoni_testing.simulation.network import Network
 
 
 class Violation(AssertionError):
-    """A promise was broken: which one, and how."""
+    """A guarantee was broken."""
 
 
 @attrs.define(eq=False)
 class Account:
-    """What is known of one stream: how far everything is durable without a hole, and what was given up."""
+    """The state of one stream: up to where everything is durable, and what was recorded as lost."""
 
     log: EventLog
     bucket: Bucket | None
     appended: Appended | None
     durable: int | None = None  # None before the stream was anchored
     gaps: list[Gap] = attrs.field(factory=list)
-    letters: set[int] = attrs.field(factory=set)  # the poison that is a dead letter
+    letters: set[int] = attrs.field(factory=set)  # poison that has become a dead letter
     record: Checkpoint | None = None
-    backup: Checkpoint | None = None  # the first record of all
+    backup: Checkpoint | None = None  # the first record
     damaged: bool = False  # whether the checkpoint's record ever was
     restored: bool = False  # whether the state store ever lost or replaced it
     definitions: int = 0
@@ -40,7 +40,7 @@ class Account:
 
 @attrs.define(eq=False)
 class _Reading:
-    """One process reading one stream: what it was given, and what it knows to be written."""
+    """One process that reads one stream: what it has read, and what it knows to be written."""
 
     served: int
     written: int
@@ -50,7 +50,7 @@ class _Reading:
 
 @attrs.define(eq=False)
 class Ledger:
-    """Keeps account. `buffer_limit` is how many bytes of events a worker may hold."""
+    """Checks the guarantees. `buffer_limit` is how many bytes of events a worker may hold."""
 
     accounts: Mapping[str, Account]
     leased: bool
@@ -60,19 +60,19 @@ class Ledger:
     _readings: dict[tuple[Network, str], _Reading] = attrs.field(factory=dict)
 
     def violation(self, text: str) -> None:
-        """Note that a promise was broken."""
+        """Record a broken guarantee."""
         self.violations.append(text)
         self.violated.set()
 
     def durable(self, account: Account) -> int | None:
-        """The place up to which everything since the anchor is durable, or given up on record."""
+        """Returns the index up to which everything since the anchor is durable or recorded as lost."""
         if (bucket := account.bucket) is None:
             return account.durable
         log = account.log
         for definition in bucket.definitions[account.definitions :]:
             if definition.gap:
                 self._give_up(account, definition.gap)
-            if definition.gap or account.durable is None:  # an older owner's gap, come late, takes nothing back
+            if definition.gap or account.durable is None:  # an older owner's late gap does not move it back
                 account.durable = max(account.durable or 0, log.index(definition.anchor))
         account.definitions = len(bucket.definitions)
         while account.durable is not None and account.durable < len(log):
@@ -84,7 +84,7 @@ class Ledger:
         return account.durable
 
     def _give_up(self, account: Account, gap: Gap) -> None:
-        """A gap went on record; it must be one that could not be avoided."""
+        """Check a recorded gap: it must have been unavoidable."""
         if gap in account.gaps:
             return
         account.gaps.append(gap)
@@ -95,16 +95,16 @@ class Ledger:
     # --- the source's side
 
     def opens(self, network: Network, stream: Stream, index: int) -> None:
-        """A process begins to read."""
+        """Note that a process starts reading."""
         reading = self._readings.setdefault((network, stream.key), _Reading(index, index))
         reading.served = reading.written = index
 
     def serves(self, network: Network, stream: Stream, index: int) -> None:
-        """A process has been given everything up to this place."""
+        """Note that a process has read everything up to this index."""
         self._readings[network, stream.key].served = index
 
     def asks(self, network: Network, stream: Stream) -> None:
-        """A process asks for more: what it holds must be bounded."""
+        """Check that a process that reads on holds a bounded amount."""
         reading = self._readings[network, stream.key]
         held = self.accounts[stream.key].log.bytes_between(reading.written, reading.served)
         if held > self.buffer_limit:
@@ -114,15 +114,15 @@ class Ledger:
 
     @contextmanager
     def writing(self, network: Network, events: EventBatch, *, rejects: bool = False) -> Iterator[None]:
-        """A process writes: it must hold the lease, hand over consecutive events, and not have been refused.
+        """Check a write: the process holds the lease, writes consecutive events, and was not refused.
 
-        With `rejects`, poison is rejected here: the destination takes whatever it is given.
+        With `rejects`, poison is rejected here, for destinations that accept everything.
         """
         reading, account = self._readings[network, events.stream.key], self.accounts[events.stream.key]
         if self.leased and (reading.lease is None or asyncio.get_running_loop().time() >= reading.lease.deadline):
             self.violation(f"{events.stream}: writes without holding the lease")
         if reading.refused:
-            self.violation(f"{events.stream}: writes again after it was refused for good")
+            self.violation(f"{events.stream}: writes again after it was refused permanently")
         if not network.struck and self.leased and self._saved(account) < reading.written:
             self.violation(f"{events.stream}: writes on with {reading.written} written and not saved")
         log, numbers, (start, stop) = account.log, list(account.log.numbers(events)), self.range_of(events)
@@ -139,19 +139,19 @@ class Ledger:
             raise
 
     def range_of(self, events: EventBatch) -> tuple[int, int]:
-        """The places where what a batch was made from begins and ends."""
+        """Returns the range of events that a batch was made from."""
         log = self.accounts[events.stream.key].log
         return log.number(events.first), log.index(events.end)
 
     def letters_come_first(self, stream: Stream, start: int, stop: int) -> None:
-        """A batch becomes durable: the dead letters of its poison must be already."""
+        """Note that a batch became durable: its dead letters must already be."""
         account = self.accounts[stream.key]
         missing = [number for number in account.log.poison if start <= number < stop and number not in account.letters]
         if missing:
             self.violation(f"{stream}: the batch from {start} to {stop} is written before its dead letters {missing}")
 
     def begins(self, stream: Stream, lead: BatchRecord) -> None:
-        """A batch begins: what it leaves out is poison, and a dead letter already."""
+        """Check a batch that begins: the events left out are poison and already dead letters."""
         account = self.accounts[stream.key]
         start, stop = account.log.number(lead.first), account.log.index(lead.end)
         left_out = set(range(start, stop)).difference(numbers_of(account.log, lead))
@@ -162,18 +162,18 @@ class Ledger:
 
     @staticmethod
     def _saved(account: Account) -> float:
-        """The place of the stored checkpoint; where the store was tampered with, it says nothing."""
+        """Returns the index of the stored checkpoint; without meaning after the store was tampered with."""
         if account.record is None or account.restored:
             return float("inf")
         return account.log.index(account.record.position)
 
     def written(self, network: Network, events: EventBatch) -> None:
-        """A process learned that a batch is durable; what it took in long ago may be so only now."""
+        """Note that a process learned that a batch is durable, possibly long after writing it."""
         reading = self._readings[network, events.stream.key]
         reading.written = max(reading.written, self.range_of(events)[1])
 
     def appended(self, events: EventBatch) -> None:
-        """A batch was appended: nothing may be missing before it."""
+        """Check an appended batch: nothing may be missing before it."""
         account, (start, end) = self.accounts[events.stream.key], self.range_of(events)
         self.letters_come_first(events.stream, start, end)
         if account.durable is None or start > account.durable:
@@ -184,18 +184,18 @@ class Ledger:
     # --- the state store's side
 
     def leases(self, network: Network, stream: Stream, lease: Lease | None) -> None:
-        """A process learned that it holds a lease, or that it holds none."""
+        """Note whether a process holds a lease."""
         self._readings.setdefault((network, stream.key), _Reading(0, 0)).lease = lease
 
     def grants(self, lease: Lease) -> None:
-        """The store granted a lease: its fencing token never comes again, whatever the store has lost."""
+        """Check a granted lease: fencing tokens are never reused, even if the store has lost data."""
         account = self.accounts[lease.stream.key]
         if lease.fencing_token <= account.granted:
             self.violation(f"{lease.stream}: fencing token {lease.fencing_token} after {account.granted}")
         account.granted = max(account.granted, lease.fencing_token)
 
     def saved(self, stream: Stream, checkpoint: Checkpoint) -> None:
-        """A checkpoint was stored: nothing before it may be missing, and no older owner may store one."""
+        """Check a stored checkpoint: nothing before it is missing, and its owner is not an older one."""
         account = self.accounts[stream.key]
         index, durable = account.log.index(checkpoint.position), self.durable(account)
         for gap in checkpoint.gaps:
@@ -213,13 +213,13 @@ class Ledger:
         account.backup = account.backup or checkpoint
 
     def held(self, network: Network, key: str) -> tuple[int, int]:
-        """How far a process has read a stream, and how far it knows to have written it."""
+        """Returns how far a process has read a stream, and how far it knows to have written it."""
         reading = self._readings.get((network, key))
         return (reading.served, reading.written) if reading else (0, 0)
 
 
 def numbers_of(log: EventLog, lead: BatchRecord) -> Iterator[int]:
-    """The numbers of the events that a batch holds, as its record says."""
+    """Returns the numbers of a batch's events according to its record."""
     start = log.number(lead.first)
     for part in lead.parts:
         if part.events and not part.runs:

@@ -1,4 +1,4 @@
-"""What happens at the source: the change events of one stream, each with its number, and when it becomes visible."""
+"""The source's history: the numbered change events of one stream, and when each becomes visible."""
 
 import asyncio
 import random
@@ -20,9 +20,9 @@ BEGINNING = 1_700_002_760  # 40 seconds before a full hour
 class EventLog:
     """Events 0 to `len - 1` of a stream; `visible` of them have happened, those before `forgotten` are history.
 
-    An index stands for the place before the event of that number. Some events share one cluster time, as those of a
-    transaction do; those in `poison` can not be written. A raw document is the event's number in four bytes, and
-    padding. The log is its batches' decoder, too.
+    An index is the position before the event of that number. Some events share a cluster time, like those of a
+    transaction; those in `poison` cannot be written. A raw document is the event's number in four bytes, and padding.
+    The log is also the decoder of its batches.
     """
 
     format = "numbers"
@@ -32,9 +32,9 @@ class EventLog:
         self.visible = self.forgotten = 0
         self.grown = asyncio.Event()
         self.times: list[Timestamp] = []
-        self._keys: list[int] = []  # the same, quicker to search
+        self._keys: list[int] = []  # the same, faster to search
         self.ordinals: list[int] = []
-        self.arrivals: list[tuple[float, int]] = []  # when, and how many are visible then
+        self.arrivals: list[tuple[float, int]] = []  # (time, number of events visible from then on)
         self.places: list[str] = []
         self.raws: list[bytes] = []
         self.offsets = array("Q", [0])
@@ -63,16 +63,16 @@ class EventLog:
         return len(self.raws)
 
     def show(self, visible: int) -> None:
-        """Let events happen, up to this number."""
+        """Make events visible, up to this number."""
         self.visible = max(self.visible, visible)
         self.grown.set()
 
     def bytes_between(self, start: int, stop: int) -> int:
-        """The size of these events' raw documents; 0 where `stop` is not after `start`."""
+        """Returns the size of these events' raw documents; 0 if `stop` is not after `start`."""
         return max(0, self.offsets[stop] - self.offsets[start])
 
     def index(self, position: Position) -> int:
-        """The place of a position, by its token; its cluster time and ordinal must say the same."""
+        """Returns the index of a position by its token; its cluster time and ordinal must agree."""
         number = int(position.resume_token[1:])
         index = number + 1 if position.resume_token[0] == "e" else number
         assert position.cluster_time is not None
@@ -81,22 +81,22 @@ class EventLog:
         return index
 
     def number(self, first: Position) -> int:
-        """The number of the event that a batch's `first` names."""
+        """Returns the number of the event that a batch's `first` names."""
         return int(first.resume_token[1:])
 
     def belongs(self, number: int, path: str) -> bool:
-        """Whether this event belongs into an object with this path, as far as the folders tell."""
+        """Returns whether this event belongs in the folder of this path."""
         folders = dict(level.split("=", 1) for level in path.split("/")[:-1] if "=" in level)
         hour = datetime.fromtimestamp(self.times[number].seconds, UTC).strftime("%H")
         place, expected = folders.get("place"), self.places[number]
         return folders.get("hour", hour) == hour and (place is None or _spelled(place) == expected)
 
     def writable(self, start: int, stop: int) -> list[int]:
-        """The numbers of those events from `start` to `stop - 1` that are no poison."""
+        """Returns the numbers of the events from `start` to `stop - 1` that are not poison."""
         return [number for number in range(start, stop) if number not in self.poison]
 
     def mark_between(self, index: int, now: float, fingerprint: str) -> Position:
-        """A position of no event, as a server's post-batch token is one."""
+        """Returns a position between events, like a server's post-batch token."""
         time, ordinal = Timestamp(BEGINNING + int(now), 0), 0
         if index and index < len(self) and self.times[index] == self.times[index - 1]:
             time, ordinal = self.times[index], self.ordinals[index]
@@ -107,7 +107,7 @@ class EventLog:
         return Position(ResumeToken(f"h{index}"), fingerprint, time, ordinal)
 
     def batch(self, after: Position, start: int, stop: int) -> EventBatch:
-        """Events `start` to `stop - 1`, as one answer of the server."""
+        """Returns events `start` to `stop - 1` as one reply of the server."""
         base = self.offsets[start]
         offsets = array("Q", [offset - base for offset in self.offsets[start : stop + 1]])
         buffer = memoryview(b"".join(self.raws[start:stop]))
@@ -115,12 +115,12 @@ class EventLog:
         return EventBatch.from_reply(after, self.stream, buffer, offsets, self, source_time=time)
 
     def heartbeat(self, position: Position, index: int) -> Heartbeat:
-        """A reply without events."""
+        """Returns a reply without events."""
         time = self.times[self.visible - 1] if self.visible else Timestamp(BEGINNING, 0)
         return Heartbeat(position, time, caught_up=index == self.visible)
 
     def numbers(self, events: EventBatch) -> Sequence[int]:
-        """The numbers of a batch's events, in its order."""
+        """Returns the numbers of a batch's events, in order."""
         return [int.from_bytes(events.raw(index)[:4]) for index in range(len(events))]
 
     def event(self, raw: memoryview) -> ChangeEvent:
@@ -139,7 +139,7 @@ class EventLog:
         return str(value)
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
-        """See `Decoder`: the number alone says which event it is."""
+        """See `Decoder`: the number alone identifies the event."""
         return bytes(raw[:4])
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
@@ -159,5 +159,5 @@ def _key(time: Timestamp) -> int:
 
 
 def _spelled(value: str) -> str:
-    """A place as it stands in a folder's name."""
+    """Returns an index as it appears in a folder's name."""
     return re.sub(r"~[0-9a-f]{8}$", "", unquote(value))

@@ -1,4 +1,4 @@
-"""The way between a process and the servers: how long it takes, and what goes wrong on it."""
+"""The network between a process and the servers: its latency and its faults."""
 
 import asyncio
 import random
@@ -16,9 +16,9 @@ from rigatoni_testing.simulation.schedule import Fault, FaultKind, Server
 T = TypeVar("T")
 WRITE_TIMEOUT = 12.0
 PATIENCE = WRITE_TIMEOUT * (1 + 1 / LOOKS) + 1.0
-"""Seconds after which no request may be waited for any more."""
+"""The longest time in seconds that a process may wait for a request."""
 CLIENT_TIMEOUT = 25.0
-"""Seconds after which the destination's own client, on a thread that nobody waits for any more, gets an error."""
+"""Seconds after which the destination's own client, on an abandoned thread, gets an error."""
 Tell = Callable[[str], None]
 
 
@@ -27,23 +27,23 @@ class SourceDroppedError(SourceError, Transient):
 
 
 class DestinationDownError(DestinationError, Transient):
-    """The destination did not answer as it should."""
+    """The destination responded with an error, or not at all."""
 
 
 class DestinationDeniedError(DestinationError):
-    """The destination refused for good."""
+    """The destination refused permanently."""
 
 
 class SourceDeniedError(SourceError):
-    """The source refused for good."""
+    """The source refused permanently."""
 
 
 class StateDeniedError(StateStoreError):
-    """The state store refused for good."""
+    """The state store refused permanently."""
 
 
 class StateDownError(StateStoreError, Transient):
-    """The state store did not answer as it should."""
+    """The state store responded with an error, or not at all."""
 
 
 _HANGS = (FaultKind.HANGS, FaultKind.ANSWER_HANGS)
@@ -61,16 +61,16 @@ _DENIED: dict[Server, type[RigatoniError]] = {
 
 @attrs.define(eq=False)
 class Network:
-    """One process's connections. Its faults come from the schedule; `complain` takes note of broken promises."""
+    """One process's connections. Its faults come from the schedule; `complain` records broken guarantees."""
 
     process: Process
     chance: random.Random
     faults: Iterable[Fault]
     tell: Tell
     complain: Tell
-    denied: list[RigatoniError] = attrs.field(factory=list, init=False)  # what was refused for good
+    denied: list[RigatoniError] = attrs.field(factory=list, init=False)  # what was refused permanently
     hangs: bool = attrs.field(default=False, init=False)  # whether a request to the destination ever hangs
-    struck: int = attrs.field(default=0, init=False)  # how many requests suffered
+    struck: int = attrs.field(default=0, init=False)  # how many requests had a fault
     asked: bool = attrs.field(default=False, init=False)  # whether the process should end
     yielded: set[str] = attrs.field(factory=set, init=False)  # streams (their keys) that were left to other processes
     _counts: dict[Server, int] = attrs.field(factory=dict, init=False)
@@ -83,7 +83,7 @@ class Network:
         self.hangs = any(fault.server is Server.DESTINATION for fault in self.faults if fault.kind in _HANGS)
 
     async def request(self, server: Server, what: str, effect: Callable[[], T]) -> T:
-        """Let the server do `effect`, atomically, between now and its answer; an error of it is the answer."""
+        """Run `effect` on the server, atomically, before its response; its error is the response."""
         await self._alive()
         number = self._counts[server] = self._counts.get(server, 0) + 1
         fault = self._pending.get((server, number))
@@ -118,7 +118,7 @@ class Network:
                 if fault.kind is FaultKind.ANSWER_HANGS:
                     in_world(loop, there, _serve_quietly, effect)
                 if server is Server.DESTINATION:
-                    in_world(loop, CLIENT_TIMEOUT, _settle, answer, None, _DOWN[server](f"{what} was not answered"))
+                    in_world(loop, CLIENT_TIMEOUT, _settle, answer, None, _DOWN[server](f"{what} got no response"))
                 else:
                     self.expect_abandoned(what, answer.done)
             case FaultKind.SLOW:
@@ -135,7 +135,7 @@ class Network:
         return await answer
 
     async def _alive(self) -> None:
-        """Returns when the process is not frozen; never, if it is dead."""
+        """Returns when the process is not frozen; never if it is dead."""
         if self.process.buried:
             raise asyncio.CancelledError
         if self.process.frozen:
@@ -143,14 +143,14 @@ class Network:
             await self._alive()
 
     def expect_abandoned(self, what: str, done: Callable[[], bool]) -> None:
-        """Nothing is waited for in silence longer than the limit, unless the process does not run meanwhile."""
+        """Check that the process, while it runs, waits for nothing longer than the limit."""
         in_world(running_loop(), PATIENCE, self._expect_abandoned, what, done, self.process.frozen_seconds)
 
     def _expect_abandoned(self, what: str, done: Callable[[], bool], frozen_seconds: float) -> None:
         process = self.process
         if (late := process.frozen_seconds - frozen_seconds) > 0 and not process.dead:
             in_world(running_loop(), late, self._expect_abandoned, what, done, process.frozen_seconds)
-        elif process.frozen and not process.dead:  # since the very moment at which this began to wait
+        elif process.frozen and not process.dead:  # since this wait began
             self.expect_abandoned(what, done)
         elif not done() and not process.dead:
             self.complain(f"{process.name} waits for the {what} longer than {PATIENCE} s")
@@ -173,7 +173,7 @@ def _after(
     result: Any,
     error: RigatoniError | None,
 ) -> None:
-    """Half of the requests and of the answers come at once, which saves timers; the others take their time."""
+    """Half of the requests and responses arrive at once, which saves timers; the others are delayed."""
     if back:
         in_world(loop, back, _settle, answer, result, error)
     else:
@@ -182,7 +182,7 @@ def _after(
 
 def _settle(answer: "asyncio.Future[Any]", result: Any, error: RigatoniError | None) -> None:
     if answer.done():
-        return  # nobody waits any more
+        return  # the caller no longer waits
     if error is None:
         answer.set_result(result)
     else:
@@ -190,10 +190,10 @@ def _settle(answer: "asyncio.Future[Any]", result: Any, error: RigatoniError | N
 
 
 def _serve_quietly(effect: Callable[[], object]) -> None:
-    with suppress(RigatoniError):  # nobody hears the answer
+    with suppress(RigatoniError):  # the response has no receiver
         effect()
 
 
 def world_time() -> float:
-    """The world's time, whichever process asks."""
+    """Returns the world's time in any process."""
     return running_loop().now

@@ -13,14 +13,14 @@ Ts = TypeVarTuple("Ts")
 
 _CURRENT: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 _WORLD = contextvars.copy_context()
-"""The context of what no process does: the servers, the network, the operator."""
+"""The context of code outside processes: the servers, the network, the operator."""
 _ROUNDING = 1e-9
-"""Seconds that keep a lagging clock from being a trifle too early when its timer is due."""
+"""Seconds that keep a lagging clock from being slightly early when its timer is due."""
 
 
 @attrs.define(eq=False)
 class Process:
-    """What an operating system knows of a process. While it is frozen nothing of it runs.
+    """A process as an operating system sees it. While it is frozen, none of its code runs.
 
     `lag` is how many seconds its monotonic clock is behind the world's: a suspended machine's clock stands still.
     """
@@ -32,20 +32,20 @@ class Process:
     lag: float = 0.0
     frozen_seconds: float = 0.0
     died: asyncio.Event = attrs.field(factory=asyncio.Event)
-    main: "asyncio.Task[Any] | None" = None  # kept alive: what waits for ever is garbage otherwise
+    main: "asyncio.Task[Any] | None" = None  # keeps tasks that wait forever from being collected
     _waiting: list[Callable[[], object]] = attrs.field(factory=list)
 
     def defer(self, action: Callable[[], object]) -> None:
-        """Keep what would run now until the process goes on."""
+        """Defer a callback until the process resumes."""
         self._waiting.append(action)
 
     def kill(self) -> None:
-        """SIGKILL: from now on nothing of it runs, and nothing is cleaned up."""
+        """SIGKILL: none of its code runs any more, and nothing is cleaned up."""
         self.dead = self.frozen = True
         self.died.set()
 
     def pause(self, seconds: float, *, suspended: bool = False) -> None:
-        """SIGSTOP, and SIGCONT after so many seconds; `suspended`: its clock stands still meanwhile."""
+        """SIGSTOP, and SIGCONT after this many seconds; with `suspended` its clock stands still."""
         if self.frozen:
             return
         self.frozen = True
@@ -53,7 +53,7 @@ class Process:
         self.frozen_seconds += seconds
 
     def bury(self) -> None:
-        """Let the tasks of a dead process unwind; its requests reach no server any more."""
+        """Unwind the tasks of a dead process; its requests no longer reach any server."""
         self.buried = True
         self._thaw()
 
@@ -70,17 +70,17 @@ class Process:
 
 
 class ProcessLoop(VirtualLoop):
-    """A virtual loop that knows to which process each callback belongs, by its context."""
+    """A virtual loop that assigns each callback to a process, by its context."""
 
     def start(self, process: Process, main: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run `main` and whatever it starts as this process."""
+        """Run `main` and all that it starts as this process."""
         context = contextvars.copy_context()
         context.run(_CURRENT.set, process)
         return self.create_task(main, context=context)
 
     @property
     def now(self) -> float:
-        """The world's time: seconds since all began."""
+        """Returns the world's time in seconds since the run began."""
         return self._virtual.now
 
     def time(self) -> float:
@@ -123,7 +123,7 @@ class ProcessLoop(VirtualLoop):
                 return
             if process.frozen:
                 process.defer(due)
-            elif self.now < when + process.lag:  # its clock stood still since
+            elif self.now < when + process.lag:  # its clock stands still from then on
                 super(ProcessLoop, self).call_at(when + process.lag, due, context=_WORLD)
             else:
                 within.run(callback, *args)
@@ -133,12 +133,12 @@ class ProcessLoop(VirtualLoop):
 
 
 def in_world(loop: ProcessLoop, seconds: float, action: Callable[..., object], *args: Any) -> None:
-    """After so many seconds of the world's time do something that belongs to no process."""
+    """Call a function outside any process after this many seconds of the world's time."""
     VirtualLoop.call_at(loop, loop.now + seconds, action, *args, context=_WORLD)
 
 
 def running_loop() -> ProcessLoop:
-    """The loop that runs now."""
+    """Returns the running loop."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ProcessLoop)
     return loop

@@ -1,4 +1,4 @@
-"""Hearing what a simulated process says of itself."""
+"""A listener for the notices of a simulated process."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ _FREQUENT = (BatchRead, CaughtUp, LeaseRenewed, ReplyRead)
 
 @attrs.frozen
 class Reporter(Listener):
-    """Tells the story, where one is told, and remembers which streams were left to others."""
+    """Records notices in the story, and remembers streams that were handed over."""
 
     network: Network
     tell: Callable[[str], None] | None
@@ -25,12 +25,12 @@ class Reporter(Listener):
         if isinstance(notice, LeaseYielded):
             self.network.yielded.add(notice.stream.key)
         if isinstance(notice, WorkerStopped) and not self.network.asked:
-            self.network.complain(f"{self.network.process.name} ended its work on {notice.stream}, though nobody asked")
+            self.network.complain(f"{self.network.process.name} ended its work on {notice.stream} without a request")
         if self.tell is None or isinstance(notice, _FREQUENT):
             return
         values = attrs.asdict(notice, recurse=False, filter=lambda field, value: field.name != "stream")
         told = ", ".join(f"{name} {_short(value)}" for name, value in values.items())
-        self.tell(f"{self.network.process.name} says of {notice.stream.name}: {type(notice).__name__} {told}")
+        self.tell(f"{self.network.process.name} reports for {notice.stream.name}: {type(notice).__name__} {told}")
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What is going to happen in one simulated run: plain values, made from a seed, readable and shrinkable."""
+"""The plan of one simulated run: plain values made from a seed, readable and shrinkable."""
 
 import random
 from enum import StrEnum
@@ -12,24 +12,24 @@ MAX_BATCH_BYTES = 2000
 
 
 class FaultKind(StrEnum):
-    """What may happen to one request, or to the process that makes it."""
+    """Faults of one request, or of the process that makes it."""
 
     REFUSED = "is refused, without effect"
-    ANSWER_LOST = "takes effect, but the connection breaks before the answer"
-    LATE = "fails for the caller, and takes effect later all the same"
-    TWICE = "takes effect, and once more later"
-    HANGS = "never arrives and is never answered"
-    ANSWER_HANGS = "takes effect and is never answered"
-    SLOW = "is answered very late"
-    FATAL = "is refused for good"
+    ANSWER_LOST = "takes effect, but the connection breaks before the response"
+    LATE = "fails for the caller, but takes effect later"
+    TWICE = "takes effect, and again later"
+    HANGS = "never arrives and gets no response"
+    ANSWER_HANGS = "takes effect and gets no response"
+    SLOW = "gets a very late response"
+    FATAL = "is refused permanently"
     KILLED_BEFORE = "is not sent: the process is killed"
-    KILLED_AFTER = "takes effect, and the process is killed before the answer"
+    KILLED_AFTER = "takes effect, and the process is killed before the response"
     PAUSED = "is not sent before the process has been paused for a while"
-    SUSPENDED = "is not sent before the machine has been suspended for a while, its clock standing still"
+    SUSPENDED = "is not sent before the machine has been suspended for a while, with its clock stopped"
 
 
 class Server(StrEnum):
-    """Whom a request goes to."""
+    """The server that receives a request."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -37,22 +37,22 @@ class Server(StrEnum):
 
 
 class WorldEvent(StrEnum):
-    """What happens to the servers' data, whoever runs."""
+    """Incidents in the servers' data, independent of processes."""
 
     HISTORY_ROLLS = "the source forgets its history up to now"
     STATE_LOST = "the state store loses its checkpoints"
     STATE_RESTORED = "the state store is restored from an old backup"
     RECORD_DAMAGED = "the checkpoint's record is damaged"
-    FOREIGN_OBJECT = "somebody puts a foreign object where the next batch belongs"
+    FOREIGN_OBJECT = "a foreign object is put where the next batch belongs"
     DEFINITION_LOST = "a lifecycle rule removes the definitions"
 
 
 class ObjectLayout(StrEnum):
     """How the events of a batch become objects."""
 
-    ONE = "one object a batch"
-    FIELDS = "an object for each hour and each value of a field"
-    SHARED = "an object for each database, of several collections"
+    ONE = "one object per batch"
+    FIELDS = "one object per hour and value of a field"
+    SHARED = "one object per database, of several collections"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class ObjectLayout(StrEnum):
 
 @attrs.frozen
 class Fault:
-    """`times` requests of a life to a server suffer, from its request `number` on; `seconds`: how long, if it lasts."""
+    """A fault of `times` requests of a life to a server, from request `number` on; `seconds`: its duration, if any."""
 
     life: int
     server: Server
@@ -80,7 +80,7 @@ class Fault:
 
 @attrs.frozen
 class Happening:
-    """Something happens to one stream's data at a time."""
+    """An incident in one stream's data at a given time."""
 
     at: float
     stream: str
@@ -92,9 +92,9 @@ class Happening:
 
 @attrs.frozen
 class Life:
-    """One run of the pipeline, by one process: its configuration, when it begins and how it is ended.
+    """One run of the pipeline in one process: its configuration, start and end.
 
-    `ends` is how long after its beginning it is asked to stop (killed with `killed`, asked twice with `twice`).
+    `ends` is how many seconds after its start it is asked to stop (killed with `killed`, asked twice with `twice`).
     """
 
     begins: float
@@ -105,7 +105,7 @@ class Life:
     definition: int = 1
     killed: bool = False
     twice: bool = False
-    upgraded: bool = False  # its serializer takes what older ones reject
+    upgraded: bool = False  # its serializer accepts what older ones reject
     once: bool = False  # it ends when it has caught up
 
     def __str__(self) -> str:
@@ -123,13 +123,13 @@ class Schedule:
 
     seed: int
     events: int = 100  # of each stream
-    seconds: float = 80.0  # within which they happen
+    seconds: float = 80.0  # within which they become visible
     keeps_chain: bool = True
     keeps_leases: bool = True
     layout: ObjectLayout = ObjectLayout.ONE
     carries_records: bool = True
     folds_case: bool = False  # names that differ by case only are one
-    poisoned: bool = False  # some events can not be written: they become dead letters
+    poisoned: bool = False  # some events cannot be written and become dead letters
     restart_from_now: bool = False
     lives: tuple[Life, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -138,13 +138,13 @@ class Schedule:
     def __str__(self) -> str:
         destination = "a chain of objects" if self.keeps_chain else "an at-least-once destination"
         parts = f", {self.layout}, {'with' if self.carries_records else 'without'} records" if self.keeps_chain else ""
-        parts += ", names without regard to case" if self.folds_case else ""
+        parts += ", case-insensitive names" if self.folds_case else ""
         poison = ", some events are poison" if self.poisoned else ""
         leases = "leases" if self.keeps_leases else "no leases"
         policy = "restart_from_now" if self.restart_from_now else "stop"
         lines = [
-            f"{self.events} events a stream within {self.seconds:.0f} s, into {destination}{parts}{poison}; {leases}; "
-            f"on_lost_position = {policy}",
+            f"{self.events} events per stream within {self.seconds:.0f} s, into {destination}{parts}{poison}; "
+            f"{leases}; on_lost_position = {policy}",
             *(f"run {number} {life}" for number, life in enumerate(self.lives)),
             *map(str, self.faults),
             *map(str, self.happenings),
@@ -157,7 +157,7 @@ class Schedule:
 
     @classmethod
     def from_record(cls, record: Any) -> "Schedule":
-        """What `to_record` gave."""
+        """Returns the schedule that `to_record` wrote."""
         return _CONVERTER.structure(record, cls)
 
 
@@ -167,7 +167,7 @@ _OF_THE_PROCESS = (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER, FaultKind.PA
 _OF_THE_DESTINATION = (*FaultKind, FaultKind.ANSWER_LOST, FaultKind.LATE, FaultKind.KILLED_AFTER, FaultKind.PAUSED)
 _OF_THE_SOURCE = tuple(kind for kind in FaultKind if kind not in (FaultKind.HANGS, FaultKind.ANSWER_HANGS))
 KINDS = {Server.SOURCE: _OF_THE_SOURCE, Server.DESTINATION: _OF_THE_DESTINATION, Server.STATE: tuple(FaultKind)}
-"""What may happen to requests to each server."""
+"""Returns the possible faults of requests to each server."""
 
 
 OF_THE_CHAIN = (
@@ -176,11 +176,11 @@ OF_THE_CHAIN = (
     WorldEvent.FOREIGN_OBJECT,
     WorldEvent.DEFINITION_LOST,
 )
-"""What may happen only where the destination keeps a chain: without one, positions are in the state store alone."""
+"""Incidents that require a destination with a chain: without one, only the state store knows positions."""
 
 
 def random_schedule(seed: int) -> Schedule:
-    """A schedule of full size: two streams, 200 events, five faults or more, three restarts, often a second owner."""
+    """Returns a full schedule: two streams, 200 events, at least five faults, three restarts, often a second owner."""
     chance = random.Random(seed)  # noqa: S311 (no secret)
     chain = chance.random() < 0.8
     leases = not chain or chance.random() < 0.8
@@ -205,7 +205,7 @@ def random_schedule(seed: int) -> Schedule:
 
 
 def _lives(chance: random.Random, *, changes: bool) -> tuple[Life, ...]:
-    """Three lives one after another, and often a second owner beside them."""
+    """Returns three consecutive lives, and often a concurrent second owner."""
     lives, begins, definition = [], 0.0, 1
     for _ in range(3):
         ends = chance.uniform(5, 50)
@@ -247,7 +247,7 @@ def _fault(chance: random.Random, lives: int) -> Fault:
 
 def _happenings(chance: random.Random, chain: bool, leases: bool) -> tuple[Happening, ...]:
     events = [WorldEvent.RECORD_DAMAGED]
-    if leases:  # two owners who both give up a position, and no lease between them, may each record a gap
+    if leases:  # two owners without leases that both abandon a position may each record a gap
         events.append(WorldEvent.HISTORY_ROLLS)
     if chain:
         events += [

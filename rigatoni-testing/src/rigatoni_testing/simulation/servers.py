@@ -19,12 +19,12 @@ from rigatoni_testing.simulation.schedule import Server
 T = TypeVar("T")
 
 AWAIT_TIME = 7.0
-"""Seconds after which the source answers although nothing happened."""
+"""Seconds after which the source responds even without events."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class ModelSource(Source):
-    """Serves logs; every answer holds a random number of events, a fresh stream begins now."""
+    """Serves logs; every reply holds a random number of events, and a fresh stream begins now."""
 
     logs: Mapping[str, EventLog]  # by stream key
     names: Sequence[str]
@@ -97,7 +97,7 @@ class ModelSource(Source):
 
 @attrs.define(kw_only=True, eq=False)
 class ModelStateStore(StateStore):
-    """Core's memory store, at the other end of a network; `damaged` streams' records can not be read."""
+    """Core's memory store behind a network; records of `damaged` streams cannot be read."""
 
     store: MemoryStateStore
     damaged: set[str]
@@ -140,7 +140,7 @@ class ModelStateStore(StateStore):
 
 @attrs.define(kw_only=True, eq=False)
 class ModelLeaseStore(ModelStateStore, LeaseKeeper, Membership):
-    """The same with leases. The server's clock decides when one ends there, the process's own when it ends here."""
+    """The same with leases. A lease ends by the server's clock there, and by the process's own clock here."""
 
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
         """See `LeaseKeeper`."""
@@ -200,7 +200,7 @@ class ModelLeaseStore(ModelStateStore, LeaseKeeper, Membership):
 
 
 def at_once(answer: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
+    """Returns the result of a coroutine that never waits."""
     try:
         answer.send(None)
     except StopIteration as end:

@@ -1,4 +1,4 @@
-"""Making a failing schedule small, and telling its story."""
+"""Minimizing a failing schedule and printing its story."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -11,11 +11,11 @@ from rigatoni_testing.simulation.world import Parts, simulate
 T = TypeVar("T")
 
 ATTEMPTS = 400
-"""How many smaller schedules are tried at most."""
+"""The largest number of smaller schedules to try."""
 
 
 def explain(schedule: Schedule, parts: Parts | None = None) -> str:
-    """What went wrong, in words: how to replay it, the smallest schedule found that breaks a promise, its story."""
+    """Returns a report: how to replay the failure, the smallest failing schedule found, and its story."""
     parts = parts or Parts()
     small = shrink(schedule, parts)
     outcome = simulate(small, parts, story=True)
@@ -33,7 +33,7 @@ def explain(schedule: Schedule, parts: Parts | None = None) -> str:
 
 
 def shrink(schedule: Schedule, parts: Parts) -> Schedule:
-    """A schedule with as few lives, faults, happenings and events as possible that still breaks a promise."""
+    """Returns a minimal schedule that still breaks a guarantee."""
     attempts, smaller = 0, True
     while smaller and attempts < ATTEMPTS:
         smaller = False
@@ -46,7 +46,7 @@ def shrink(schedule: Schedule, parts: Parts) -> Schedule:
 
 
 def _smaller(schedule: Schedule) -> Iterator[Schedule]:
-    """Schedules with one thing less, the greatest cuts first."""
+    """Yields schedules with one thing less, the largest cuts first."""
     for number in range(len(schedule.lives)):
         yield _without_life(schedule, number)
     for number in range(len(schedule.happenings)):
@@ -63,7 +63,7 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
 
 
 def _without_life(schedule: Schedule, number: int) -> Schedule:
-    """One life less; the faults of later ones keep their life."""
+    """Returns the schedule without one life; faults stay with their lives."""
     faults = tuple(
         attrs.evolve(fault, life=fault.life - (fault.life > number))
         for fault in schedule.faults

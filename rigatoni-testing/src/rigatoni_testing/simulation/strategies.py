@@ -1,4 +1,4 @@
-"""Schedules for Hypothesis: it looks elsewhere than the random ones, and shrinks what it finds by itself."""
+"""Hypothesis strategies for schedules: they explore other schedules than random seeds, and shrink."""
 
 from hypothesis import strategies as st
 
@@ -47,7 +47,7 @@ def _faults(lives: int) -> st.SearchStrategy[Fault]:
 
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
-    """Any schedule within what the model allows."""
+    """Returns any schedule that the model allows."""
     chain = draw(st.booleans())
     leases = not chain or draw(st.booleans())
     lives = draw(st.lists(_LIVES, min_size=1, max_size=4))

@@ -1,4 +1,4 @@
-"""What must be true when all is over: everything since the anchor is there, once, in order, or given up on record."""
+"""The final check: everything since the anchor is delivered once and in order, or recorded as lost."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from rigatoni_testing.simulation.ledger import Account, Ledger
 
 
 def judge(ledger: Ledger) -> None:
-    """Notes every broken promise in the ledger."""
+    """Records every broken guarantee in the ledger."""
     for account in ledger.accounts.values():
         for problem in (*_saved(ledger, account), *(_chain(account, account.bucket) if account.bucket else ())):
             ledger.violation(f"{account.log.stream}: {problem}")
@@ -29,7 +29,7 @@ def _saved(ledger: Ledger, account: Account) -> Iterator[str]:
 
 
 def _chain(account: Account, bucket: Bucket) -> Iterator[str]:
-    """What is wrong with the batches: each must be whole, of the definition in force there, and overlap no other."""
+    """Yields errors of the batches: each must be complete, of the definition in force, and overlap no other."""
     log = bucket.log
     anchors = [log.index(definition.anchor) for definition in bucket.definitions]
     given_up = [(log.index(gap.lost), log.index(gap.resumed)) for gap in account.gaps if gap.lost]
@@ -50,7 +50,7 @@ def _chain(account: Account, bucket: Bucket) -> Iterator[str]:
 
 
 def _objects(account: Account, bucket: Bucket, lead: BatchRecord, start: int, stop: int) -> Iterator[str]:
-    """What is wrong with what the objects of a batch hold."""
+    """Yields errors in the objects of a batch."""
     held: list[int] = []
     for part in lead.parts:
         numbers = bucket.numbers_in(part.path)

@@ -1,4 +1,4 @@
-"""One schedule, from its first process to the verdict."""
+"""The execution of one schedule, from its first process to the verdict."""
 
 import asyncio
 import random
@@ -40,12 +40,12 @@ PIPELINE = "simulated"
 REPLY_EVENTS = 12
 BUFFER = 2000
 LAST_LIFE = 1000.0
-"""Seconds within which the last run, in which nothing goes wrong, must have delivered everything."""
+"""Seconds within which the last run, which is free of faults, must deliver everything."""
 
 
 @attrs.frozen
 class Parts:
-    """The makers of what is simulated; tests put others in their place."""
+    """The factories of the simulated components; tests replace them."""
 
     pipeline: Callable[..., Pipeline] = Pipeline
     chain: Callable[..., Destination] = ChainDestination
@@ -60,7 +60,7 @@ class Parts:
 
 @attrs.frozen
 class Outcome:
-    """What came of a schedule: the broken promises (none, if all is well) and, where asked for, its story."""
+    """The result of a schedule: its broken guarantees and, if requested, its story."""
 
     violations: tuple[str, ...]
     story: tuple[str, ...]
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def simulate(schedule: Schedule, parts: Parts = Parts(), *, story: bool = False) -> Outcome:
-    """Let one schedule happen. The same schedule always has the same outcome."""
+    """Execute one schedule. The same schedule always has the same outcome."""
     before = random.getstate()
     random.seed(schedule.seed)  # the jitter of core's delays
     try:
@@ -81,7 +81,7 @@ def simulate(schedule: Schedule, parts: Parts = Parts(), *, story: bool = False)
 
 
 async def _simulate(schedule: Schedule, parts: Parts, story: bool) -> Outcome:
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # futures that nobody reads any more
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)  # futures without a reader
     world = World(schedule, parts, story)
     try:
         await world.run()
@@ -128,7 +128,7 @@ class World:
         self.networks: list[Network] = []
 
     async def run(self) -> None:
-        """All lives, then one without faults, then the verdict. Ends early where a promise is broken."""
+        """Run all lives, then one without faults, then the verdict. Ends early if a guarantee is broken."""
         loop = running_loop()
         for log in self.logs.values():
             for at, visible in log.arrivals:
@@ -142,7 +142,7 @@ class World:
         if lived.done():
             for life in lives:
                 life.result()
-            await asyncio.sleep(max(0.0, self.schedule.seconds - world_time()) + 40.0)  # what is late arrives, too
+            await asyncio.sleep(max(0.0, self.schedule.seconds - world_time()) + 40.0)  # late requests arrive, too
             last = asyncio.create_task(self._last())
             await asyncio.wait([last, violated], return_when=asyncio.FIRST_COMPLETED)
             if last.done():
@@ -154,7 +154,7 @@ class World:
             judge(self.ledger)
 
     async def end(self) -> None:
-        """Unwind what is left of the processes."""
+        """Unwind the remaining processes."""
         for process in self.processes:
             process.kill()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -184,13 +184,13 @@ class World:
         self.struck += network.struck
 
     async def _last(self) -> None:
-        """The operator has mended everything: now all must be delivered, and the run must end by itself."""
+        """Run without faults, as after an operator's repair: it must deliver everything and end by itself."""
         for bucket, key in self.foreign:
             bucket.remove(key)
         for bucket, key, (content, record) in self.vanished:
             bucket.put(key, content, record)
         begins = world_time()
-        self.tell("the last run begins; nothing goes wrong any more")
+        self.tell("the last run begins; no more faults")
         definition = max((life.definition for life in self.schedule.lives), default=1)
         upgraded = any(life.upgraded for life in self.schedule.lives)
         life = Life(begins, LAST_LIFE, definition=definition, upgraded=upgraded)
@@ -199,7 +199,7 @@ class World:
         running = self._start(network, pipeline, once=True)
         await asyncio.wait([running], timeout=LAST_LIFE)
         if not running.done():
-            self.ledger.violation("the last run does not end, though nothing goes wrong")
+            self.ledger.violation("the last run does not end despite the absence of faults")
         else:
             self._ended(-1, network, running)
             if any(outcome.error for outcome in running.result().workers.values()):
@@ -245,7 +245,7 @@ class World:
         return network.process.main
 
     def _ended(self, number: int, network: Network, running: "asyncio.Task[Any]") -> None:
-        """A run returned by itself or as asked: each worker that failed must have had a reason."""
+        """Check a run that returned: each failed worker must have had a reason."""
         report = running.result()
         for name, outcome in report.workers.items():
             self.tell(f"run {number} of {name} ended: {outcome.error or ('cut off' if outcome.abandoned else 'well')}")
@@ -284,7 +284,7 @@ class World:
                     self.vanished += ((bucket, path, it) for path, it in bucket.vanish_definitions().items())
 
     def _replace_record(self, account: Account, event: WorldEvent) -> None:
-        """The operator's doing, past the store itself: no fencing token stands in the way."""
+        """Change the records as an operator would, bypassing the store and its fencing tokens."""
         stream, old = account.log.stream, account.backup
         account.restored = True
         account.record = None
@@ -315,7 +315,7 @@ class World:
 
 
 def _untold(text: str) -> None:
-    """Nobody reads the story."""
+    """Discard the story."""
 
 
 def _settings(life: Life, *, restart_from_now: bool) -> Settings:
