@@ -312,7 +312,7 @@ def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
         "stream       toy.a: no position yet\n"
         "destination  standard output\n"
         "guarantee    at-least-once, provided that\n"
-        "             - what was printed counts as delivered, whatever its reader does\n"
+        "             - printed events count as delivered, even if their reader loses them\n"
         "rejected     events that can not be written stop their worker\n"
         "pipeline.toml is valid; everything can be reached\n"
     )

@@ -1,4 +1,4 @@
-"""Backlog: what one stream has not read, and what it has read and not delivered. The only definition of both lags."""
+"""The backlog of a stream: unread and undelivered events. The only definition of both lags."""
 
 from collections.abc import Sequence
 from time import monotonic
@@ -14,8 +14,8 @@ class Backlog:
     """The distance between the source's time, what is read, and what is durable.
 
     The source's time is the latest that any reply carried plus the seconds since then: an idle MongoDB deployment
-    reports one time for 10 s (`periodicNoopIntervalSecs`). While the source is waited for, time does not count as read
-    lag: it responds as soon as it has an event.
+    reports one time for 10 s (`periodicNoopIntervalSecs`). Time spent waiting for the source is not read lag: it
+    responds as soon as it has an event.
     """
 
     _source_time: float | None = None  # at the last reply
@@ -38,7 +38,7 @@ class Backlog:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of the events that are read and not delivered: gathered, prepared ahead and in flight."""
+        """Bytes of the events that are read but not delivered: buffered, prefetched and in flight."""
         return self._undelivered
 
     def enter(self, position: Position) -> None:
@@ -56,7 +56,7 @@ class Backlog:
         self._replied_at, self._waits = monotonic(), not reply.paused
 
     def take_up(self, nbytes: int) -> None:
-        """Note the size of the batch that is written from now on."""
+        """Record the size of the batch in flight."""
         self._in_flight = nbytes
 
     def deliver(self, end: Position) -> None:
@@ -72,7 +72,7 @@ class Backlog:
         self._drop_events()
 
     def _time_at(self, reported: Timestamp | None) -> float | None:
-        """The source's time now; the one that it reported may be older than what time has passed."""
+        """Return the source's time now: the reported time plus the time elapsed since."""
         seconds = _seconds(reported)
         if self._source_time is None or seconds is None:
             return seconds
@@ -103,5 +103,5 @@ class Backlog:
 
 
 def _seconds(time: Timestamp | None) -> float | None:
-    """The time in seconds; None for the time 0, which stands for an unknown one."""
+    """Return the time in seconds; None for the time 0, which means unknown."""
     return float(time.seconds) if time and time.seconds else None

@@ -14,40 +14,40 @@ from rigatoni_core.api.segments import Segment, joined, merged
 
 
 class Decoder(Protocol):
-    """How a source's raw documents are read; the source hands it to its batches, core knows no byte format."""
+    """Decodes a source's raw documents. The source passes it to its batches; core knows no byte format."""
 
     @property
     def format(self) -> str:
         """The name of the raw documents' format, such as `bson`: who reads them declares the same name."""
 
     def event(self, raw: memoryview) -> ChangeEvent:
-        """The whole event, decoded. Raises ValueError where the bytes can not be read."""
+        """Return the decoded event. Raises ValueError if the bytes cannot be read."""
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
-        """Only the event's resume token and cluster time, as cheaply as possible.
+        """Return only the event's resume token and cluster time, as cheaply as possible.
 
-        Raises ValueError where the token can not be read.
+        Raises ValueError if the token cannot be read.
         """
 
     def cluster_times(self, documents: Segment) -> Iterable[tuple[int, int] | None]:
-        """Only the cluster time of each of these events, as cheaply as possible: (seconds, increment).
+        """Yield only the cluster time (seconds, increment) of each event, as cheaply as possible.
 
-        None for an event that has no cluster time, or none that can be read.
+        None for an event without a readable cluster time.
         """
 
     def namespace(self, raw: memoryview) -> Namespace | None:
-        """Only the event's namespace, as cheaply as possible. Raises ValueError where the bytes can not be read."""
+        """Return only the event's namespace, as cheaply as possible. Raises ValueError if the bytes cannot be read."""
 
     def scalar_text(self, value: Any) -> str | None:
-        """A value of a decoded document as text, for the name of a folder; None for a document, an array, or null.
+        """Return a value of a decoded document as text for a folder name; None for a document, an array or null.
 
-        Equal values have equal texts, whatever runs the decoder; a text is itself.
+        Equal values give equal texts in every process; a string is returned as is.
         """
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
-        """A raw document of this format that stands for the event, whatever state the rest of the event is in.
+        """Return a raw document of this format that stands for the event, even if the rest of the event is damaged.
 
-        It has the event's resume token, its cluster time, and its namespace where that can be read, `operation` as
+        It has the event's resume token, its cluster time, its namespace if readable, `operation` as
         its operation, and these fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
         """
 
@@ -57,10 +57,10 @@ class Heartbeat:
     """A source's reply without events: it only moves the position.
 
     Attributes:
-        end: The position that the stream has reached. No event before it is still to come.
+        end: The position that the stream has reached. All events before it have been read.
         source_time: The server's own time when it replied; None if the source does not know it.
         caught_up: Whether the source knows that nothing was left to read at that time.
-        gaps: Losses that the source noticed: they go on record before the checkpoint moves again.
+        gaps: Losses that the source noticed: they are recorded before the checkpoint advances.
     """
 
     end: Position
@@ -70,7 +70,7 @@ class Heartbeat:
 
 
 class Orders(NamedTuple):
-    """What orders the events of a stream, one entry per event: the universal version of a change.
+    """The order of events in a stream, one entry per event: a version number of each change.
 
     `seconds` and `increments` are the cluster time (0 and 0 for a source without one), `ordinals` count the events of
     exactly that cluster time that come before the event in its stream.
@@ -87,19 +87,19 @@ class Orders(NamedTuple):
 
 
 class EventBatch(Sequence[ChangeEvent]):
-    """Consecutive events of one stream, decoded only for those who look.
+    """Consecutive events of one stream, decoded on access.
 
-    `segments` holds the raw documents as the source received them, each reply in its own buffer: who can work on one
-    after another needs no copy. `whole` is all of them in one. `first` names the first event that was *read* (its
+    `segments` holds the raw documents as the source received them, each reply in its own buffer, so that processing
+    them one by one needs no copy. `whole` is all of them in one. `first` names the first event that was *read* (its
     token, its cluster time and how many events of that cluster time came before it); `end` is the position after the
-    last one. Both stay as they are when rejected events are taken out, so what is named by them keeps its name.
+    last one. Both stay unchanged when rejected events are removed, so names derived from them are stable.
 
-    A batch may hold no event, if all that were read have been rejected; a reply without events is a `Heartbeat`.
+    A batch may be empty if all events read were rejected; a reply without events is a `Heartbeat`.
 
     `source_time` is the server's own time when it replied. `decoder` is the source's.
 
-    `as_read` is the batch before events were taken out of it (itself where none were), and `indices` says which of its
-    events these are, ascending. So an event keeps its place in the stream, whatever was rejected or grouped away.
+    `as_read` is the batch before events were removed (itself if none were), and `indices` maps these events to its
+    events, ascending. So an event keeps its place in the stream, even if others were rejected or grouped elsewhere.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class EventBatch(Sequence[ChangeEvent]):
     """The size of the raw documents in bytes."""
 
     indices: Sequence[int]
-    """For each event, which of the events of `as_read` it is: ascending, from 0 to below `read`."""
+    """The index of each event in `as_read`, ascending."""
 
     def __init__(
         self,
@@ -148,13 +148,13 @@ class EventBatch(Sequence[ChangeEvent]):
         *,
         source_time: Timestamp | None = None,
     ) -> "EventBatch":
-        """The batch of the events in `buffer` (at least one), which come right after the position `after`.
+        """Create a batch of the events in `buffer` (at least one), which directly follow the position `after`.
 
-        Only the first and the last event are looked at, unless several share the last one's cluster time. Raises
-        `DamagedEventError` where one of these has no resume token.
+        Reads only the first and the last event, unless several share the last one's cluster time. Raises
+        `DamagedEventError` if one of these has no resume token.
         """
         token, time = _mark(decoder, stream, buffer[offsets[0] : offsets[1]])
-        if time is None:  # a server that sends no cluster time: the order goes on from the last known one
+        if time is None:  # without a cluster time, the order continues from the last known one
             time = after.cluster_time
         ordinal = after.ordinal if time == after.cluster_time else 0
         first = after.moved(token, time, ordinal)
@@ -171,7 +171,7 @@ class EventBatch(Sequence[ChangeEvent]):
 
     @classmethod
     def join(cls, batches: Sequence["EventBatch"]) -> "EventBatch":
-        """One batch of consecutive ones. Small segments are copied into one: many of them would be slow to use."""
+        """Join consecutive batches. Small segments are copied into one, since many are slow to process."""
         if len(batches) == 1:
             return batches[0]
         last = batches[-1]
@@ -193,18 +193,18 @@ class EventBatch(Sequence[ChangeEvent]):
 
     @property
     def as_read(self) -> "EventBatch":
-        """The batch as it was read, before events were taken out of it; itself where none were."""
+        """The batch as it was read, before events were removed; itself if none were."""
         return self if self._as_read is None else self._as_read
 
     @property
     def read(self) -> int:
-        """How many events were read, those included that were taken out."""
+        """The number of events read, including removed ones."""
         return len(self.as_read)
 
     def orders(self) -> Orders:
         """Return the cluster time and the ordinal of every event, without decoding the events.
 
-        An event's entry stays the same however the stream is cut into batches, and whatever is taken out of them. An
+        An event's entry stays the same however the stream is split into batches, and even if events are removed. An
         event without a cluster time that can be read shares that of the event before it.
         """
         if self._orders is None:
@@ -212,7 +212,7 @@ class EventBatch(Sequence[ChangeEvent]):
         return self._orders
 
     def _counted(self) -> Orders:
-        """The orders of a batch as it was read: counts on from `first`."""
+        """Return the orders of a batch as it was read, counted from `first`."""
         time = self.first.cluster_time
         now, ordinal = (time.seconds, time.increment) if time else (0, 0), self.first.ordinal - 1
         times, ordinals = list[tuple[int, int]](), array("q")
@@ -228,43 +228,43 @@ class EventBatch(Sequence[ChangeEvent]):
 
     @property
     def whole(self) -> Segment:
-        """All documents in one segment; copies their bytes, with each call, where there are several."""
+        """Return all documents in one segment; copies their bytes on each call if there are several segments."""
         return self.part(0, len(self))
 
     def part(self, start: int, stop: int) -> Segment:
-        """The documents from `start` up to `stop` in one segment; copied only where they lie in several."""
+        """Return the documents from `start` up to `stop` in one segment; copied only if they span several."""
         segments = self._between(start, stop)
         return segments[0] if len(segments) == 1 else joined(segments)
 
     @property
     def documents(self) -> memoryview:
-        """All raw documents one after another; copied as `whole` says."""
+        """Return all raw documents, concatenated; copied like `whole`."""
         return self.whole.documents
 
     def raw(self, index: int) -> memoryview:
-        """The raw document of event `index` (0 to len - 1), without a copy."""
+        """Return the raw document of event `index` (0 to len - 1) without a copy."""
         for segment in self.segments:
             if index < len(segment):
                 return segment.raw(index)
             index -= len(segment)
-        raise IndexError(f"there is no such event in a batch of {len(self)}")
+        raise IndexError(f"the index is out of range for a batch of {len(self)}")
 
     def token_and_time(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
-        """The resume token and the cluster time of event `index`, without decoding the event.
+        """Return the resume token and cluster time of event `index` without decoding the event.
 
-        Raises `DamagedEventError` where the event has no resume token that can be read.
+        Raises `DamagedEventError` if the event has no readable resume token.
         """
         return _mark(self.decoder, self.stream, self.raw(index))
 
     def namespace(self, index: int) -> Namespace | None:
-        """The namespace of event `index`, without decoding the event; None where it has none that can be read."""
+        """Return the namespace of event `index` without decoding the event; None if it has no readable one."""
         try:
             return self.decoder.namespace(self.raw(index))
         except ValueError:
             return None
 
     def position_at(self, index: int) -> Position:
-        """The position of event `index`: what `first` would be if the batch as it was read began with it."""
+        """Return the position of event `index`: `first` of a batch that begins with it."""
         if self._as_read is not None:
             return self._as_read.position_at(self.indices[index])
         if index == 0:
@@ -275,14 +275,14 @@ class EventBatch(Sequence[ChangeEvent]):
         return before.moved(token, time or before.cluster_time, ordinal)
 
     def _position_after(self, index: int) -> Position:
-        """The position after event `index` of a batch as it was read.
+        """Return the position after event `index` of a batch as it was read.
 
         Counts back over the events that share its cluster time; an event without one shares that of the one before.
         """
         token, time = self.token_and_time(index)
-        if time is None and self.first.cluster_time is None:  # a source without times: nothing to look for
+        if time is None and self.first.cluster_time is None:  # the source has no times
             return self.first.moved(token, None, self.first.ordinal + index + 1)
-        start = index  # of the events of this cluster time, as far as they are known
+        start = index  # of the known events with this cluster time
         for earlier in range(index, 0, -1):
             found = self._time(earlier)
             time = found if time is None else time
@@ -295,16 +295,16 @@ class EventBatch(Sequence[ChangeEvent]):
         return self.first.moved(token, time, index - start + 1)
 
     def _time(self, index: int) -> Timestamp | None:
-        """The cluster time of event `index`, in whatever state its token is."""
+        """Return the cluster time of event `index`, even if its token is damaged."""
         (time,) = self.decoder.cluster_times(self.part(index, index + 1))
         return None if time is None else Timestamp(*time)
 
     def index_of(self, token: ResumeToken) -> int | None:
-        """The index of the event with this resume token; reads marks until it is found."""
+        """Return the index of the event with this resume token, or None."""
         return next((index for index in range(len(self)) if self.token_and_time(index)[0] == token), None)
 
     def prefix_length(self, size: int, nbytes: int) -> int:
-        """How many leading events fit into `size` events and `nbytes` bytes; may be none."""
+        """Return how many leading events fit into `size` events and `nbytes` bytes; may be 0."""
         fitting, nbytes = 0, max(nbytes, 0)
         for segment in self.segments:
             within = bisect_right(segment.offsets, segment.offsets[0] + nbytes) - 1
@@ -315,7 +315,7 @@ class EventBatch(Sequence[ChangeEvent]):
         return min(size, fitting)
 
     def without(self, rejected: Collection[int]) -> "EventBatch":
-        """The batch without the events at these indices; `first`, `end` and `as_read` stay."""
+        """Return the batch without the events at these indices; `first`, `end` and `as_read` stay."""
         borders = [-1, *sorted(rejected), len(self)]
         kept = [range(before + 1, after) for before, after in pairwise(borders)]
         return EventBatch(
@@ -330,7 +330,7 @@ class EventBatch(Sequence[ChangeEvent]):
         )
 
     def _between(self, start: int, stop: int) -> list[Segment]:
-        """The documents from `start` up to `stop`, without a copy."""
+        """Return the documents from `start` up to `stop` without a copy."""
         found = []
         for segment in self.segments:
             if max(start, 0) < min(stop, len(segment)):
@@ -346,11 +346,11 @@ class EventBatch(Sequence[ChangeEvent]):
     @overload
     def __getitem__(self, index: slice) -> "EventBatch": ...
     def __getitem__(self, index: int | slice) -> "ChangeEvent | EventBatch":
-        """An event, decoded; or the batch of a contiguous, non-empty slice, cut by offsets without a copy."""
+        """Return a decoded event, or the batch of a contiguous, non-empty slice, without a copy."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1 or start >= stop:
-                raise ValueError("a batch can only be cut into contiguous, non-empty parts")
+                raise ValueError("a batch can only be sliced into contiguous, non-empty ranges")
             if (start, stop) == (0, len(self)):
                 return self
             if self._as_read is not None:
@@ -370,7 +370,7 @@ class EventBatch(Sequence[ChangeEvent]):
         return self.decoder.event(self.raw(index))
 
     def _slice_of_rest(self, start: int, stop: int) -> "EventBatch":
-        """The slice where events were taken out: those go with the slice of the event before them."""
+        """Slice a batch with removed events, which belong to the slice of the event before them."""
         begin = self.indices[start] if start else 0
         as_read = self.as_read[begin : self.indices[stop] if stop < len(self) else self.read]
         return EventBatch(
@@ -395,4 +395,4 @@ def _mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToke
     try:
         return decoder.token_and_time(raw)
     except ValueError as error:
-        raise DamagedEventError(f"{stream}: an event has no resume token that can be read: {error}") from None
+        raise DamagedEventError(f"{stream}: an event has no readable resume token: {error}") from None

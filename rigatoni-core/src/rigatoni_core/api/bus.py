@@ -1,7 +1,7 @@
-"""The bus between those that publish notices and the listeners that hear them.
+"""The bus that carries notices from publishers to listeners.
 
-A source or the engine publishes: `publish(Resumed(stream=stream, reason="...", seconds=0.2))`. The pipeline decides
-who hears it (logging, statistics, metrics) with `listening`; without a listener nothing happens.
+A source or the engine publishes: `publish(Resumed(stream=stream, reason="...", seconds=0.2))`. The pipeline attaches
+listeners (logging, statistics, metrics) with `listening`; without listeners nothing happens.
 """
 
 import contextvars
@@ -17,7 +17,7 @@ _reported: set[type] = set()
 
 
 def publish(notice: Notice) -> None:
-    """Tell everyone who listens in this context. Never raises: a faulty listener is reported once, on stderr."""
+    """Notify the listeners of this context. Never raises: a faulty listener is reported once, on stderr."""
     for listener in _listeners.get():
         try:
             listener.notify(notice)
@@ -26,7 +26,7 @@ def publish(notice: Notice) -> None:
 
 
 async def close(listener: Managed) -> None:
-    """Leave a listener that was entered. Never raises: the pipeline has done its work by then."""
+    """Exit a listener that was entered. Never raises: the pipeline has done its work by then."""
     try:
         await listener.__aexit__(None, None, None)
     except Exception as error:
@@ -35,7 +35,7 @@ async def close(listener: Managed) -> None:
 
 @contextmanager
 def listening(listeners: Sequence[Listener]) -> Iterator[None]:
-    """Within this block, and in tasks and threads started from it, these listeners hear what is published."""
+    """Attach these listeners in this block, and in tasks and threads started from it."""
     token = _listeners.set((*_listeners.get(), *listeners))
     try:
         yield
@@ -44,7 +44,7 @@ def listening(listeners: Sequence[Listener]) -> Iterator[None]:
 
 
 def _report(listener: object, error: Exception) -> None:
-    """Say once of each kind of listener what it raised."""
+    """Report the first error of each class of listener."""
     if type(listener) not in _reported:
         _reported.add(type(listener))
-        sys.stderr.write(f"listener {type(listener).__name__} failed and harms nobody: {error!r}\n")
+        sys.stderr.write(f"listener {type(listener).__name__} raised an exception, which is ignored: {error!r}\n")

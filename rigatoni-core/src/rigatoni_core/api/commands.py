@@ -22,9 +22,9 @@ A command is a click command that an entry point names::
         for name in asyncio.run(configuration.source.streams()):
             app.say(name)
 
-The module of the command imports nothing heavier than click and this module, since `rigatoni --help` imports it; what
-the command needs beyond, it imports when it is called. It prints by the `Application` and in no other way, so that no
-secret of a configuration reaches a terminal or a log. It returns an `ExitCode` (None: done) or raises a
+The command's module imports nothing heavier than click and this module, since `rigatoni --help` imports it; the command
+imports everything else when it is called. It prints only through the `Application`, so that no secret of a
+configuration reaches a terminal or a log. It returns an `ExitCode` (None: done) or raises a
 `RigatoniError`, which is printed with its remedy: 2 for errors of configuration and plugins, 3 for all others.
 """
 
@@ -86,7 +86,7 @@ class PipelineRun(Protocol):
 
 
 class Application(ABC):
-    """What a command prints with and reads pipelines by. `pass_application` hands it to the command.
+    """Prints a command's output and reads its pipelines. `pass_application` passes it to the command.
 
     Results go to standard output, everything else to standard error. Neither ever shows a secret of a configuration
     that was read by this object.
@@ -115,7 +115,7 @@ class Application(ABC):
 
     @abstractmethod
     def complain(self, text: str) -> None:
-        """Print a line for the person who called on standard error."""
+        """Print a line for the user on standard error."""
 
     @abstractmethod
     def warn(self, text: str) -> None:
@@ -132,7 +132,7 @@ class Application(ABC):
 
     @abstractmethod
     def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
-        """Show how far long work has come, on standard error and only if that is a terminal.
+        """Show the progress of long work on standard error, if that is a terminal.
 
         Args:
             label: What is done, such as `Reading dead letters`.
@@ -227,7 +227,7 @@ def takes_file(function: Function) -> Function:
     choosing = click.option(
         "--pipeline",
         metavar="NAME",
-        help="Only this one of the pipelines in FILE.",
+        help="Select one of the pipelines in FILE.",
         expose_value=False,
         callback=lambda context, _, name: context.meta.update({PIPELINE: name}),
     )

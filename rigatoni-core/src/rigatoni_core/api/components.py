@@ -71,7 +71,7 @@ _names: dict[type[object], str] = {}
 
 
 def class_path(cls: type[object]) -> str:
-    """Return what records of version 0.1.0 call a component: its top package and the name of its class."""
+    """Return how records of version 0.1.0 name a component: its top package and the name of its class."""
     return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
 
@@ -123,11 +123,11 @@ def kinds_of(cls: type[object]) -> list[Kind]:
 
 
 def _registrations(entry: metadata.EntryPoint, cls: type[object]) -> Iterator[tuple[Kind, Component]]:
-    """The records with which this plugin registers the class. What fails in a plugin is for the catalog to report."""
+    """Return the records that register the class. The catalog reports errors of plugins."""
     for kind in kinds_of(cls):
         with suppress(Exception):
             for component in islice(getattr(entry.load(), KINDS[kind][0])(), MOST_COMPONENTS):
-                with suppress(Exception):  # another component of the plugin, whose library is not installed
+                with suppress(Exception):  # another component of the plugin needs a library that is not installed
                     if component.load() is cls:
                         yield kind, component
 

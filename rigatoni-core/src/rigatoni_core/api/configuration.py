@@ -25,8 +25,8 @@ class PipelineConfiguration:
         dead_letters: Where rejected events are written; None if the pipeline keeps none.
         settings: The settings in force, with the limits that the destination suggests.
         listeners: The listeners of the file.
-        warnings: What the file may say and should not, in words for a person.
-        paths: Every path among the options in full, by its key as TOML spells it.
+        warnings: Settings of the file that are allowed but not recommended, described for people.
+        paths: Every path among the options, made absolute, by its TOML key.
         redaction: Replaces each secret of this configuration in any text.
     """
 

@@ -1,4 +1,4 @@
-"""What plugins promise: one small abstract class per kind of component, and one per optional ability.
+"""The contracts of plugins: one small abstract class per kind of component, and one per optional interface.
 
 A component is an attrs class whose public fields *are* its options. Its constructor only stores and validates;
 `__aenter__` connects and `__aexit__` closes what was opened. Errors are translated into `rigatoni_core.api.errors`.
@@ -36,37 +36,37 @@ class Managed:
 
 
 class Source(Managed):
-    """Where change events come from. It only reads."""
+    """The source of change events. It only reads."""
 
     decoder: ClassVar[Decoder]
-    """Reads its raw documents, also without a connection; the same that its batches carry."""
+    """The decoder of its raw documents, which its batches carry. Works without a connection."""
 
     @abstractmethod
     async def streams(self) -> Sequence[str]:
-        """The names of the streams to run, one worker each; distinct and not overlapping.
+        """Return the names of the streams to run, one worker each; distinct and not overlapping.
 
         Also called before `__aenter__`; does no I/O.
         """
 
     @abstractmethod
     def definition(self, stream: Stream) -> Definition:
-        """What defines this stream now. Called after `__aenter__`; does no I/O."""
+        """Return the stream's current definition. Called after `__aenter__`; does no I/O."""
 
     @abstractmethod
     def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
-        """The stream from right after a position (None: from where a fresh stream begins), for ever.
+        """Read the stream from right after a position, without end. None means where a fresh stream begins.
 
-        The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is
-        what one reply of the server held; a reply without events is a heartbeat. Items are consecutive: none of
-        the events between two of them is left out. The position carries the fingerprint of `definition`; a position
-        with another one is never resumed by its token alone.
+        The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is one
+        reply of the server; a reply without events is a heartbeat. Items are consecutive: no event between two of
+        them is missing. The position carries the fingerprint of `definition`; a position with another one is never
+        resumed by its token alone.
 
-        Raises `PositionLostError` where going on would skip changes, a `Transient` `SourceError` where entering
-        again may help, and any other `SourceError` where it can not.
+        Raises `PositionLostError` if resuming would skip changes, a `Transient` `SourceError` if entering again may
+        help, and any other `SourceError` if it cannot.
         """
 
     def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
-        """Read the stream from now, like `read`, wherever a fresh stream would begin.
+        """Read the stream like `read`, but from now, even if a fresh stream would begin elsewhere.
 
         Called after a lost position. Default: as a fresh stream, for sources that always begin at now.
         """
@@ -74,7 +74,7 @@ class Source(Managed):
 
 
 class TimeReader(ABC):
-    """Optional ability of a source: it resumes by time if its server refuses the token of a position."""
+    """Optional interface of a source: it resumes by time if its server refuses the token of a position."""
 
     @abstractmethod
     def read_by_time(
@@ -86,16 +86,16 @@ class TimeReader(ABC):
             stream: The stream.
             position: Where to resume. Nothing of the stream lies between `delivered` and this position.
             delivered: The place of the last delivered event: reading begins at its cluster time, and the first item
-                is returned only when the event with this very token was found. What comes after it is delivered.
+                is yielded only after the event with this token was found. Delivery continues after it.
                 None if nothing was delivered yet: reading begins at the cluster time of `position`.
 
         Raises:
-            PositionLostError: The event did not come, or the history does not reach back to its time.
+            PositionLostError: The event was not found, or the history does not reach back to its time.
         """
 
 
 class Delivery(enum.Enum):
-    """What a destination promises about each event, weakest first."""
+    """A destination's delivery guarantee for each event, weakest first."""
 
     AT_LEAST_ONCE = "at-least-once"
     SINGLE_WRITER_ONCE = "exactly once while one owner writes"
@@ -105,7 +105,7 @@ class Delivery(enum.Enum):
 
 @attrs.frozen
 class DestinationMetadata:
-    """What a destination says of itself once it is entered: its level as probed, and under which conditions."""
+    """A destination's own description once it is entered: its probed guarantee and the conditions."""
 
     description: str
     delivery: Delivery
@@ -113,46 +113,46 @@ class DestinationMetadata:
 
 
 class Destination(Managed):
-    """Where batches go. One destination serves all workers of a pipeline; one write per stream is in flight."""
+    """The destination of batches. It serves all workers of a pipeline; one write per stream is in flight."""
 
     delivery: ClassVar[Delivery]
-    """The best level that this destination can reach; `metadata().delivery` is the one in force."""
+    """The best guarantee that this destination can reach; `metadata().delivery` is the one in force."""
     limits: ClassVar[Mapping[str, float]] = {}
-    """Limits of batches that suit it, by their names in `Settings`: in force where the user sets none."""
+    """Recommended batch limits, by their names in `Settings`; used unless the user sets them."""
     maximums: ClassVar[Mapping[str, float]] = {}
-    """The largest values that it takes, by their names in `Settings`: a larger one is a configuration error."""
+    """The largest accepted values, by their names in `Settings`; larger ones are configuration errors."""
 
     @abstractmethod
     async def write_batch(self, events: EventBatch) -> Position | None:
         """Write the batch. It may hold no event (all were rejected): its range still counts as written.
 
-        Returns None when all of it is durable once `flush` returns. Returns a position where an earlier run fixed
-        another end for the batch that begins with this first event: the caller realigns the batch (splits it, or reads
-        on until there) and calls again. May be called again with the same batch after any error or cancellation.
+        Returns None when all of it is durable once `flush` returns. Returns a position if an earlier run fixed
+        another end for the batch with this first event: the caller realigns the batch (splits it, or reads up to that
+        position) and calls again. May be called again with the same batch after any error or cancellation.
 
         Raises `RejectedEventsError` naming all events that can never be written, before anything of the batch is
-        visible; a `Transient` `DestinationError` where trying again may help; any other where it can not.
+        visible; a `Transient` `DestinationError` if a retry may help; any other if it cannot.
         """
 
     async def flush(self) -> None:
-        """Make everything written before durable. Default: nothing to do."""
+        """Make everything written so far durable. Default: does nothing."""
 
     async def close(self) -> None:
-        """Release what was opened. Called by `__aexit__`; default: nothing to do."""
+        """Release all resources. Called by `__aexit__`; default: does nothing."""
 
     @abstractmethod
     def metadata(self) -> DestinationMetadata:
-        """The guarantee in force and its conditions."""
+        """Return the guarantee in force and its conditions."""
 
     def buffered_count(self) -> int:
-        """Events accepted and not yet durable: a figure to show, it decides nothing. Default 0."""
+        """Return the number of events accepted but not yet durable, for display only. Default 0."""
         return 0
 
     def found_count(self, stream: Stream) -> int:
-        """Return how many events of this stream came in batches that an earlier run had written: only a figure.
+        """Return how many events of this stream came in batches that an earlier run had written, for display only.
 
         It grows while the destination is open. A batch that this destination has just tried to write itself does not
-        count, whatever became of the reply. Default 0.
+        count, whether or not the reply arrived. Default 0.
         """
         return 0
 
@@ -160,7 +160,7 @@ class Destination(Managed):
         """Return a count that grows while a call for this stream makes headway: requests finished, pages listed.
 
         The engine watches it during `write_batch`, `flush`, `begin` and `last_committed`: `write_timeout` bounds the
-        time without progress, so that long work is not abandoned and begun again. Must be cheap, and not raise.
+        time without progress, so that long work is not abandoned and restarted. Must be cheap, and not raise.
 
         Returns:
             The count. Default 0: nothing is reported, so the limit applies to the whole call.
@@ -174,53 +174,53 @@ class Destination(Managed):
 
 
 class PositionKeeper(ABC):
-    """Optional ability of a destination: it knows by itself how far each stream has come."""
+    """Optional interface of a destination: it knows the delivered position of each stream."""
 
     @abstractmethod
     async def last_committed(self, stream: Stream) -> Position | None:
-        """The newest position up to which everything is durable here; None where the stream never wrote."""
+        """Return the newest position up to which everything is durable here; None if the stream never wrote."""
 
     @abstractmethod
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
     ) -> Position:
-        """Settle where the stream goes on, before its first write of this run.
+        """Decide where the stream resumes, before its first write of this run.
 
-        `position` is where the caller would go on. Returns the position in force: another one where an earlier or
-        concurrent run has anchored the stream already, or where the definition (or the destination's own layout) has
-        changed since and the old one ends elsewhere. With `gap`, `position` is in force whatever was there.
+        `position` is where the caller would resume. Returns the position in force: another one if an earlier or
+        concurrent run has anchored the stream already, or if the definition (or the destination's layout) has
+        changed since and the old one ends elsewhere. With `gap`, `position` is in force in any case.
 
-        Raises `DefinitionChangedError` where this caller's definition is older than the one in force.
+        Raises `DefinitionChangedError` if this caller's definition is older than the one in force.
         """
 
     async def recorded_identity(self, stream: Stream) -> Identity:
         """Return the `Definition.identity` that was recorded when the definition in force began.
 
-        Default: nothing is known. The caller compares it (`same_deployment`) before it calls `begin`, which compares
+        Default: None, unknown. The caller compares it (`same_deployment`) before it calls `begin`, which compares
         no deployments.
         """
         return Identity()
 
 
 class StreamCloser(ABC):
-    """Optional ability of a position keeper: it ends a stream that is continued under another name."""
+    """Optional interface of a position keeper: it ends a stream that is continued under another name."""
 
     @abstractmethod
     async def close_stream(self, stream: Stream) -> Position | None:
-        """Bring the stream to rest, and return where it ended; None if it never wrote.
+        """Close the stream and return its end; None if it never wrote.
 
         The caller holds the stream's lease, if there are leases. An instance without one that still runs begins no
         further batch, if the destination can prevent that. Closing a stream twice returns the same end. `begin` opens
         a closed stream again.
 
         Raises:
-            DestinationError: The last batch is unfinished; or, with `retry_after`, requests that are under way have so
-                many seconds left to end.
+            DestinationError: The last batch is unfinished; or, with `retry_after`, requests in flight have this many
+                seconds left to end.
         """
 
 
 class BatchSplitter(ABC):
-    """Optional ability of a destination: some neighbouring events must not share a batch."""
+    """Optional interface of a destination: some neighbouring events must not share a batch."""
 
     @abstractmethod
     def split(self, events: EventBatch) -> int:
@@ -228,34 +228,34 @@ class BatchSplitter(ABC):
 
 
 class Prefetching(ABC):
-    """Optional ability of a destination: what of the work on a batch needs no order is begun before its turn."""
+    """Optional interface of a destination: it serializes and prepares batches ahead of time."""
 
     @abstractmethod
     def prepare(self, events: EventBatch) -> None:
-        """Begin what can be done of this batch while those before it are being written. Returns at once.
+        """Start order-independent work on this batch while earlier ones are being written. Returns immediately.
 
-        Nothing of it may be visible, and nothing is raised: what can not be written is for `write_batch` to say, which
-        is called with this very batch when its turn comes. At most one batch after the one in flight is prepared.
+        Nothing of it may become visible, and nothing is raised: `write_batch`, which is later called with the same
+        batch object, reports events that cannot be written. At most one batch after the one in flight is prepared.
         """
 
     @abstractmethod
     def discard(self, stream: Stream) -> None:
-        """What was prepared of this stream, if anything, is void: its events come in other batches, or later."""
+        """Drop this stream's prefetched work: its events come in other batches, or later."""
 
 
 class ReadBack(ABC):
-    """Optional ability of a destination: it gives back the documents that were written into it."""
+    """Optional interface of a destination: it reads back the documents written into it."""
 
     @abstractmethod
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
-        """Every document of every stream of this pipeline, each stream's in its own order; as decoded values.
+        """Yield every document of every stream of this pipeline, decoded, each stream's in order.
 
-        What can not be read is left out, and told by an `UnreadableError` after everything else was given.
+        Unreadable ones are yielded last, as `UnreadableError`s.
         """
 
 
 class StateStore(Managed):
-    """Where checkpoints are kept. Nothing expires. A save replaces the record atomically and is durable on return.
+    """The store of checkpoints. Nothing expires. A save replaces the record atomically and is durable on return.
 
     The *fence* of a stream is the highest fencing token that the store knows of: of a grant, a save or a clear. Only
     the owner of exactly this token may change the record: a lower token is an earlier owner's, a higher one was granted
@@ -300,13 +300,13 @@ class StateStore(Managed):
 
 
 class StreamLister(ABC):
-    """Optional ability of a state store: it lists the streams that it holds checkpoints of."""
+    """Optional interface of a state store: it lists the streams that have checkpoints."""
 
     @abstractmethod
     async def streams(self, pipeline: str | None = None) -> Sequence[Stream]:
         """Return the streams with a stored checkpoint, in order; cleared streams are not among them.
 
-        Called after `__aenter__`, or within `StateInspector.looking`. A stream whose record is damaged is listed.
+        Called after `__aenter__`, or inside `StateInspector.looking`. A stream whose record is damaged is listed.
 
         Args:
             pipeline: Only the streams of this pipeline; None for those of all pipelines.
@@ -327,7 +327,7 @@ class Lease:
 
 
 class LeaseKeeper(ABC):
-    """Optional ability of a state store: at most one owner holds a stream. Core renews; plugins create no tasks."""
+    """Optional interface of a state store: at most one owner holds a stream. Core renews; plugins create no tasks."""
 
     @abstractmethod
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
@@ -339,74 +339,74 @@ class LeaseKeeper(ABC):
 
     @abstractmethod
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
-        """Extend the lease with the same fencing token. Raises `LeaseLostError` where it is not held any more."""
+        """Extend the lease with the same fencing token. Raises `LeaseLostError` if it is no longer held."""
 
     @abstractmethod
     async def release(self, lease: Lease) -> None:
-        """Give the lease up; a lease that is not held any more is left alone."""
+        """Release the lease; does nothing if it is no longer held."""
 
 
 class Membership(ABC):
-    """Optional ability of a lease keeper: the instances of a pipeline know how many they are, and share its streams."""
+    """Optional interface of a lease keeper: the instances of a pipeline count each other and share its streams."""
 
     @abstractmethod
     async def heartbeat(self, pipeline: str, *, owner: str, ttl: float) -> int:
-        """Note that this owner is there for `ttl` seconds (0: no more). How many are there now, it included."""
+        """Register this owner for `ttl` seconds (0: unregister). Returns the current number of owners, including it."""
 
     @abstractmethod
     async def request_handover(self, stream: Stream, *, ttl: float) -> None:
-        """Note for `ttl` seconds that somebody waits for the stream's lease and has room for it."""
+        """Record for `ttl` seconds that an instance with room for the stream waits for its lease."""
 
     @abstractmethod
     async def handover_requested(self, stream: Stream) -> bool:
-        """Whether somebody waits; a grant of the lease ends it."""
+        """Return whether an instance waits for the lease; a grant clears the request."""
 
 
 class Positioner(ABC):
-    """Optional ability of a source: it makes positions for people who repair. Both are called after `__aenter__`."""
+    """Optional interface of a source: it makes positions for manual repairs. Called after `__aenter__`."""
 
     @abstractmethod
     def position_at(self, stream: Stream, time: Timestamp) -> Position:
-        """Right before the first event at this cluster time or later."""
+        """Return the position right before the first event at this cluster time or later."""
 
     @abstractmethod
     def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
-        """Right after the event with this resume token, as the server or a person spells it.
+        """Return the position right after the event with this resume token, as the server or a person spells it.
 
-        `time` is the event's cluster time or an earlier one, where the token does not tell. Raises `SourceError` where
-        it is no token, or where neither tells the time.
+        `time` is the event's cluster time or an earlier one, if the token does not contain it. Raises `SourceError`
+        if it is not a token, or if neither contains the time.
         """
 
 
 class StateInspector(ABC):
-    """Optional ability of a state store: it can be looked at while a pipeline uses it."""
+    """Optional interface of a state store: it can be inspected while a pipeline uses it."""
 
     @abstractmethod
     def looking(self) -> AbstractAsyncContextManager[None]:
-        """To be entered instead of the store: `load_resume_token` and `holder` answer, nothing is locked or changed."""
+        """Enter this instead of the store: `load_resume_token` and `holder` work, nothing is locked or changed."""
 
     @abstractmethod
     async def holder(self, stream: Stream) -> str | None:
-        """Who has the right to run this stream now, in words; None where nobody has."""
+        """Describe the current holder of the stream's lease; None if it is not held."""
 
 
 class ConfigLinter(ABC):
-    """Optional ability of any component: it knows what is allowed but seldom meant."""
+    """Optional interface of any component: it warns about valid options that are rarely intended."""
 
     @abstractmethod
     def advice(self, settings: Settings) -> Sequence[str]:
-        """What is unwise about its options, or about these settings with it, and what is better. No I/O.
+        """Return warnings about its options, and about these settings with it, with better alternatives. No I/O.
 
-        A component that looks at its server's settings while it is entered tells more after that: it is asked again.
+        Called again after `__aenter__`, when a component may know its server's settings.
         """
 
 
 class HealthCheck(ABC):
-    """Optional ability of a source or destination: it looks for what would fail only later."""
+    """Optional interface of a source or destination: it finds problems that would otherwise show only later."""
 
     @abstractmethod
     async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
-        """What of this stream can not work although everything connects. Called after `__aenter__`; only reads."""
+        """Return problems of this stream that connecting does not reveal. Called after `__aenter__`; only reads."""
 
 
 ANY_FORMAT = "*"
@@ -430,62 +430,62 @@ class FormatReader(ABC):
 
 
 class Serializer(FormatReader):
-    """Turns batches into bytes. Thread-safe: several batches may be in work at once."""
+    """Serializes batches. Thread-safe: several batches may be serialized concurrently."""
 
     media_type: str
     """The content type of the bytes, such as `application/x-ndjson`."""
     content_encoding: str | None = None
     """The content encoding around them, such as `gzip`, or None."""
     suffix: str
-    """The file name's end, such as `.ndjson.zst`."""
+    """The file name extension, such as `.ndjson.zst`."""
     compressed: bool = False
-    """Whether the format compresses by itself: compression around it would hide the file from its readers."""
+    """Whether the format compresses by itself: readers would not recognize the file inside another compression."""
     columns: Sequence[str] = ()
     """The names of the columns that readers find in the files, or of the top-level fields of the documents in them.
 
-    Folders `name=value` must not repeat one: readers would take the folder's value for the column's.
+    Folders `name=value` must not repeat one: readers would use the folder's value as the column's.
     """
 
     @abstractmethod
     def serialize(self, events: EventBatch) -> bytes | memoryview:
-        """All events of the batch as one file's content.
+        """Return all events of the batch as the content of one file.
 
-        Raises `RejectedEventsError` that names every event that can not be represented, all at once.
+        Raises one `RejectedEventsError` that names every event that cannot be represented.
         """
 
 
 class Piecewise(ABC):
-    """Optional ability of a serializer: it writes a batch piece by piece, so that nobody has to hold the whole file."""
+    """Optional interface of a serializer: it serializes in pieces, so that no file must fit into memory."""
 
     @abstractmethod
     def pieces(self, events: EventBatch) -> Iterator[bytes]:
-        """What `serialize` answers, in consecutive pieces; the same for the same batch.
+        """Yield the result of `serialize` in consecutive pieces; the same for the same batch.
 
-        Raises `RejectedEventsError`, at the latest after the last piece: what came before is void then.
+        Raises `RejectedEventsError`, at the latest after the last piece; earlier pieces are void then.
         """
 
 
 class Deserializer(ABC):
-    """Optional ability of a serializer: it reads what it wrote."""
+    """Optional interface of a serializer: it reads its own output."""
 
     @abstractmethod
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
-        """The documents in one file's content, by their own field names: texts, numbers, bytes, mappings, sequences.
+        """Yield the documents in one file's content, by their field names: texts, numbers, bytes, mappings, sequences.
 
-        Bytes may come as their base64 text, where the format has none. Raises `UnreadableError`.
+        Bytes may be base64 text if the format has no bytes. Raises `UnreadableError`.
         """
 
 
 class Listener(ABC):
-    """Someone who is told what happens: logging, metrics, traces.
+    """Receives notices, for logging, metrics or traces.
 
-    One that has something to open (a port, an exporter) derives from `Managed` too: the pipeline enters it before
-    everything else and closes it last. An error while it is entered stops the start, like any component's.
+    A listener that opens resources (a port, an exporter) also derives from `Managed`: the pipeline enters it first and
+    closes it last. An error while it is entered stops the start, like any component's.
     """
 
     @abstractmethod
     def notify(self, notice: Notice) -> None:
-        """Take note. Called in order for each stream, on the event loop: must not block.
+        """Handle a notice. Called in order for each stream, on the event loop: must not block.
 
-        An exception raised here is reported once, on stderr, and harms nobody.
+        An exception raised here is reported once, on stderr, and ignored.
         """

@@ -16,23 +16,23 @@ The tree::
         WatchChangedError         a new stream cannot continue those that are no longer watched
         StreamEndedError          the source ended a stream, although a stream has no end
       DestinationError          the destination failed
-        ForeignObjectError        something that is not ours stands under our name
+        ForeignObjectError        a foreign object has the name of one of ours
         DefinitionChangedError    another owner changed the stream's definition
         ChainError                the destination's chain of batches contradicts the stream
-        DeadLetterError           a dead letter can not be written
+        DeadLetterError           a dead letter cannot be written
           DeadLettersDownError      at present
-        UnreadableError           what was written can not be read back
-      RejectedEventsError       these events can not be written, whatever the number of attempts
-      TooManyRejectedError      so many events are rejected that the cause is not in single ones
+        UnreadableError           stored data cannot be read back
+      RejectedEventsError       these events can never be written
+      TooManyRejectedError      too many events are rejected for the cause to be in single events
       StateStoreError           the state store failed
-        CorruptCheckpointError    the stored record can not be read
+        CorruptCheckpointError    the stored record cannot be read
         LeaseLostError            another owner holds the stream
       ListenerError             a listener could not be opened
       PipelineTimeoutError      a bounded step took too long
       NoAnswerError             a running process does not report its status
       ShutdownError             the work was abandoned because the pipeline stops
 
-Each class says by type whether trying again can help: classes that also derive from `Transient` are retried,
+The type decides whether a retry can help: classes that also derive from `Transient` are retried,
 all others are not. `AccessDenied` marks errors that a retry fixes only after an administrator has acted. Plugins
 derive their own leaves (`class S3ThrottledError(DestinationError, Transient)`) and translate foreign exceptions in
 their own `errors.py`. Anything that is not a `RigatoniError` is a bug: it stops that worker with its traceback.
@@ -43,22 +43,22 @@ from typing import ClassVar
 
 
 class Transient:
-    """Mark of an error that may vanish by itself, so that trying again may help."""
+    """Marks an error that may pass, so that a retry may help."""
 
 
 class AccessDenied:
-    """Mark of an error of credentials or rights: the other side refuses this user, and may stop refusing it.
+    """Marks an error of credentials or permissions that an administrator can fix while Rigatoni runs.
 
     At start such an error stops the worker, since the configuration is wrong. After the stream has worked, a password
-    was rotated or a right was taken away: the worker is *failing*, and retries at its longest delay.
+    was rotated or a permission was revoked: the worker is *failing*, and retries at its longest delay.
     """
 
 
 class RigatoniError(Exception):
-    """What happened and where (`str(error)`), and what to do next (`remedy`).
+    """An error with a message (`str(error)`: what happened and where) and a `remedy`.
 
-    `id` is stable: it may be searched for, documented and alerted on. `retry_after` is the server's hint in seconds
-    when to try again, if it gave one. Texts never hold secrets.
+    `id` is stable, for searches, documentation and alerts. `retry_after` is the server's hint, in seconds, when to
+    retry, if it gave one. Texts never hold secrets.
     """
 
     id: ClassVar[str] = "rigatoni"
@@ -71,12 +71,12 @@ class RigatoniError(Exception):
 
     @property
     def transient(self) -> bool:
-        """Whether trying again may help; decided by type alone."""
+        """Whether a retry may help; decided by type alone."""
         return isinstance(self, Transient)
 
 
 def error_id(error: BaseException) -> str:
-    """What an error counts as: its stable id, or `bug` for what was not raised on purpose. Never its text."""
+    """Return the stable id of an error, or `bug` for any other exception."""
     return error.id if isinstance(error, RigatoniError) else "bug"
 
 
@@ -127,15 +127,15 @@ class SourceError(RigatoniError):
 
 
 class PositionLostError(SourceError):
-    """The source can not go on from the saved position: continuing anywhere else would skip changes.
+    """The source cannot resume from the saved position: continuing elsewhere would skip changes.
 
-    The worker decides by `on_lost_position` what happens.
+    The setting `on_lost_position` decides what the worker does.
     """
 
     id = "position-lost"
     default_remedy = (
-        "Look at the record with `rigatoni state show`. To go on from another position, set it with "
-        "`rigatoni state set`; to go on from now without the lost changes, set "
+        "Inspect the record with `rigatoni state show`. To resume from another position, set it with "
+        "`rigatoni state set`; to continue from now without the lost changes, set "
         'on_lost_position = "restart_from_now": the loss is recorded as a gap.'
     )
 
@@ -164,10 +164,10 @@ class OtherDeploymentError(SourceError):
 
 
 class StreamEndedError(SourceError, Transient):
-    """`Source.read` returned. A stream has no end, so the worker enters again instead of ending without a word."""
+    """`Source.read` returned. A stream has no end, so the worker enters again instead of ending silently."""
 
     id = "stream-ended"
-    default_remedy = "The worker enters again by itself. If this repeats, report it to the authors of the source."
+    default_remedy = "If this repeats, report it to the authors of the source. The worker retries."
 
 
 class WatchChangedError(SourceError):
@@ -181,12 +181,12 @@ class WatchChangedError(SourceError):
 
 
 class DamagedEventError(SourceError, Transient):
-    """An event whose resume token can not be read: nobody could go on after it, so it has to be read again."""
+    """An event without a readable resume token: no position can follow it, so it must be read again."""
 
     id = "damaged-event"
     default_remedy = (
-        "The worker reads again from its checkpoint by itself. Where it comes to the same event again and again, "
-        "something between the source and here changes bytes (a proxy, a compressor, memory): look there."
+        "If this repeats, check the path from the source (proxies, compression, memory) for corruption. "
+        "The worker reads again from its checkpoint."
     )
 
 
@@ -200,7 +200,7 @@ class ForeignObjectError(DestinationError):
     """An object that Rigatoni has not written has the name of one that it must write."""
 
     id = "foreign-object"
-    default_remedy = "Nothing was overwritten. Move the foreign object away, or give this pipeline a place of its own."
+    default_remedy = "Move the foreign object away, or give this pipeline its own location. Nothing was overwritten."
 
 
 class DefinitionChangedError(DestinationError):
@@ -208,7 +208,7 @@ class DefinitionChangedError(DestinationError):
 
     id = "definition-changed"
     default_remedy = (
-        "Another instance runs this stream with a newer definition: stop this one, or update its configuration."
+        "Stop this instance, or update its configuration: another one runs this stream with a newer definition."
     )
 
 
@@ -217,7 +217,7 @@ class ChainError(DestinationError):
 
     id = "chain"
     default_remedy = (
-        "The destination holds a batch that this stream does not contain. Compare deployments and configuration."
+        "Compare deployments and configuration: the destination holds a batch that this stream does not contain."
     )
 
 
@@ -226,8 +226,8 @@ class DeadLetterError(DestinationError):
 
     id = "dead-letter"
     default_remedy = (
-        "Nothing is lost, the checkpoint stayed. Give [pipeline.dead_letters] a destination and a serializer that take "
-        'every event (type = "local" with serializer = { type = "json" } do), then start again.'
+        "Give [pipeline.dead_letters] a destination and a serializer that accept "
+        'every event, such as type = "local" with serializer = { type = "json" }, then restart. Nothing is lost.'
     )
 
 
@@ -246,8 +246,8 @@ class UnreadableError(DestinationError):
 class RejectedEventsError(RigatoniError):
     """These events can never be written as they are: `events` maps their index in the batch to the reason.
 
-    Of a reason that is a `RigatoniError` the text is repeated, so it must hold no values of the document; of any other
-    only the type. Dead letters hold all of it.
+    Messages repeat the text of a reason that is a `RigatoniError`, so it must not contain values of the document; of
+    any other they show only the type. Dead letters hold the full text.
     """
 
     id = "rejected-events"
@@ -264,13 +264,13 @@ class TooManyRejectedError(RigatoniError):
 
     id = "too-many-rejected"
     default_remedy = (
-        "Nothing is lost, the checkpoint stayed. Fix the cause (`rigatoni dlq list` shows the dead letters so far), "
-        "then start again; raise max_rejected only if so many are expected."
+        "Fix the cause (`rigatoni dlq list` shows the dead letters so far), then restart. "
+        "Raise max_rejected only if this many are expected. Nothing is lost."
     )
 
 
 def public(reason: BaseException) -> str:
-    """An exception as logs may show it: one of ours with its text, any other by its type (it may quote a document)."""
+    """Return an exception as logs may show it: others by type, since they may quote documents."""
     return str(reason) if isinstance(reason, RigatoniError) else type(reason).__name__
 
 
@@ -285,16 +285,16 @@ class CorruptCheckpointError(StateStoreError):
 
     id = "corrupt-checkpoint"
     default_remedy = (
-        "The stored bytes are untouched. Restore the record with `rigatoni state import` or `rigatoni state rebuild`, "
-        'or set on_lost_position = "restart_from_now" to go on without it: the loss is recorded as a gap.'
+        "Restore the record with `rigatoni state import` or `rigatoni state rebuild` (the stored bytes are untouched), "
+        'or set on_lost_position = "restart_from_now" to continue without it: the loss is recorded as a gap.'
     )
 
 
 class LeaseLostError(StateStoreError):
-    """Another owner may hold the stream: the worker stops before its next write and asks for the lease again."""
+    """Another owner may hold the stream: the worker stops before its next write and requests the lease again."""
 
     id = "lease-lost"
-    default_remedy = "Nothing to do, unless it happens often: then look at the state store, or raise lease_ttl."
+    default_remedy = "If this happens often, check the state store, or raise lease_ttl. Otherwise ignore it."
 
 
 class ListenerError(RigatoniError):
@@ -313,7 +313,7 @@ class NoAnswerError(RigatoniError):
     """A running process does not report its status."""
 
     id = "no-answer"
-    default_remedy = "Its event loop is busy or hangs: look at its log, and at what the machine is doing."
+    default_remedy = "Check its log and the load of the machine: its event loop is busy or hangs."
 
 
 class ShutdownError(RigatoniError):

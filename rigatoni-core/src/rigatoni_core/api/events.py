@@ -1,4 +1,4 @@
-"""The words of the data path: change events, streams, positions, checkpoints."""
+"""The types of the data path: change events, streams, positions, checkpoints."""
 
 import enum
 import functools
@@ -14,7 +14,7 @@ ResumeToken = NewType("ResumeToken", str)
 
 
 def token_hash(token: ResumeToken) -> str:
-    """16 hexadecimal digits (64 bits) of SHA-256: what stands for a token in names, logs and metrics."""
+    """Return 16 hexadecimal digits (64 bits) of SHA-256 that represent a token in names, logs and metrics."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -26,7 +26,7 @@ class Timestamp:
     increment: int
 
     def next(self) -> "Timestamp":
-        """The smallest cluster time after this one."""
+        """Return the smallest cluster time after this one."""
         if self.increment < 0xFFFFFFFF:
             return Timestamp(self.seconds, self.increment + 1)
         return Timestamp(self.seconds + 1, 0)
@@ -68,7 +68,7 @@ class Namespace:
 
 @attrs.frozen(slots=True)
 class UpdateDescription:
-    """What an update changed, as the server says it (MongoDB manual, "update Event")."""
+    """The changes of an update, as the server reports them (MongoDB manual, "update Event")."""
 
     updated_fields: Mapping[str, Any] = attrs.field(factory=dict)
     removed_fields: tuple[str, ...] = ()
@@ -86,9 +86,9 @@ class Transaction:
 
 @attrs.frozen(slots=True)
 class ChangeEvent:
-    """One change. Fields are absent (None) where the server sent none; nothing is invented.
+    """One change event. Fields that the server did not send are None; nothing is invented.
 
-    `operation` is an `Operation`, or the server's own text where a newer server knows more. `wall_time` is the
+    `operation` is an `Operation`, or the server's own text if the server is newer. `wall_time` is the
     server's value (milliseconds of UTC), `unknown` keeps every top-level field that has no attribute here.
     """
 
@@ -106,7 +106,7 @@ class ChangeEvent:
 
 
 def escaped(name: str, limit: int = 200) -> str:
-    """`name` as one path segment: percent-encoded, never hidden, never `..`, at most `limit` characters, injective.
+    """Escape `name` as one path segment of at most `limit` characters: injective, never hidden, never `..`.
 
     A name whose encoding would be longer keeps its beginning and ends in `~` and 64 bits of its SHA-256.
     """
@@ -119,9 +119,9 @@ def escaped(name: str, limit: int = 200) -> str:
 
 
 SIDES = ("dead-letters", "replay-marks", "replayed")
-"""What may stand beside a stream: its dead letters, the marks of those that were replayed, and the replayed events.
+"""The side streams of a stream: its dead letters, the marks of replayed ones, and the replayed events.
 
-No pipeline's name ends in a dot and one of these, so such a stream is never mistaken for another one.
+No pipeline's name ends in a dot and one of these, so a side stream is never mistaken for another stream.
 """
 
 
@@ -134,7 +134,7 @@ class Stream:
 
     @functools.cached_property
     def key(self) -> str:
-        """`<pipeline>/<stream>`, each escaped: the only maker of state keys and object prefixes."""
+        """`<pipeline>/<stream>`, each escaped: the only definition of state keys and object prefixes."""
         return f"{escaped(self.pipeline)}/{escaped(self.name)}"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Blocking calls off the event loop, on threads that nobody has to wait for."""
+"""Blocking calls off the event loop, on threads that do not delay the exit."""
 
 import asyncio
 import contextvars
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class DaemonExecutor:
-    """Runs calls one after another on one thread of its own; `width` of them at once, where that is more.
+    """Runs calls in order on its own daemon threads, up to `width` at once.
 
-    A call that hangs holds up this lane only: other lanes go on, and the process can exit, since the thread is a
-    daemon. (The threads of `asyncio.to_thread` are few, shared by all, and waited for at exit.) A call whose caller
-    gave up while it waited for its turn is not begun.
+    A call that hangs blocks this executor only: others continue, and the process can exit, since its threads are
+    daemons. (The threads of `asyncio.to_thread` are few, shared, and joined at exit.) A call that was cancelled while
+    it was queued is not started.
     """
 
     def __init__(self, name: str, width: int = 1) -> None:
@@ -27,23 +27,23 @@ class DaemonExecutor:
         try:
             for _ in range(width):
                 Thread(target=self._run, name=name, daemon=True).start()
-        except RuntimeError:  # the system allows no more of them
+        except RuntimeError:  # the system allows no more threads
             self.close()
             raise
 
     async def run(self, call: Callable[[], T]) -> T:
-        """The call's result. Cancelling does not end a call that has begun: it must be harmless if it ends late."""
+        """Return the call's result. Cancelling does not end a running call: it must be harmless if it ends late."""
         return await asyncio.wrap_future(self.begin(call))
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """Where the call's result will be."""
+        """Queue a call and return the future of its result."""
         future: Future[T] = Future()
         context = contextvars.copy_context()
         self._calls.put((future, lambda: context.run(call)))
         return future
 
     def close(self) -> None:
-        """End the threads after the calls they have; does not wait."""
+        """End the threads after the queued calls; does not wait."""
         for _ in range(self._width):
             self._calls.put(None)
 
@@ -57,8 +57,8 @@ class DaemonExecutor:
 class SerialExecutor:
     """Runs calls one after another on one daemon thread, which exists only while there are calls.
 
-    For calls that may hang, such as those to a network file system, and that callers retry. However often they do, one
-    thread hangs. A caller that gives up (a timeout, say) abandons its call. Once an abandoned call has lasted for
+    For calls that may hang, such as those to a network file system, and that callers retry. At most one thread hangs.
+    A caller that is cancelled (by a timeout, for example) abandons its call. Once an abandoned call has lasted for
     `patience`, further calls fail at once. Before that they wait in order, so that a call that is only slow finishes
     first and never overtakes a later one. Nothing needs closing.
 
@@ -76,11 +76,11 @@ class SerialExecutor:
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._lock = Lock()
         self._busy = False
-        self._began = 0.0  # when the thread took up its present call
+        self._began = 0.0  # when the thread started its current call
         self._abandoned: tuple[Future[Any], float] | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return the call's result. Cancelling does not end a call that has begun, and drops one that has not."""
+        """Return the call's result. Cancelling does not end a running call, and drops a queued one."""
         now, abandoned = time.monotonic(), self._abandoned
         if abandoned and not abandoned[0].done() and now - abandoned[1] > self._patience:
             raise self._stuck(now - self._began)
@@ -93,7 +93,7 @@ class SerialExecutor:
             raise
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """Return where the call's result will be; it is made after all others, however long they hang."""
+        """Queue a call after all others, even hanging ones, and return the future of its result."""
         future: Future[T] = Future()
         context = contextvars.copy_context()
         with self._lock:
@@ -118,7 +118,7 @@ class SerialExecutor:
 
 
 def _make(future: Future[Any], call: Callable[[], Any]) -> None:
-    """Make the call unless its caller has given up, and hand over what comes of it."""
+    """Make the call unless it was cancelled, and set its result."""
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(call())

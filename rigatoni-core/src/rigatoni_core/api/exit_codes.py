@@ -18,11 +18,11 @@ class ExitCode(enum.IntEnum):
         return code
 
     DONE = 0, "done, also after a graceful Ctrl-C or SIGTERM"
-    WORKER_FAILED = 1, "a worker failed for good, the others did their work"
+    WORKER_FAILED = 1, "a worker failed permanently, the others did their work"
     WRONG = 2, "wrong usage, configuration or installation"
     CANNOT_START = 3, "a component cannot start: connection, credentials, permissions, state"
-    ABANDONED = 4, "work was abandoned at the shutdown limit or by a second signal; nothing is lost by that"
-    RETRIES_USED_UP = 5, "a worker stopped when its retries were used up; the cause may pass: run it again"
+    ABANDONED = 4, "work was abandoned at the shutdown limit or by a second signal; no data is lost"
+    RETRIES_USED_UP = 5, "a worker used up its retries; the cause may pass: run it again"
     TIMED_OUT = 6, "--timeout was over before every stream had caught up; run it again to resume"
     BUG = 70, "a bug: please report it with its traceback"
     INTERRUPTED = 130, "interrupted by Ctrl-C, where nothing was running"
@@ -40,5 +40,5 @@ _SEVERITY = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the code that counts where all of these apply: a cause that needs a person before one that may pass."""
+    """Return the code to exit with if all of these apply: causes that need a person come first."""
     return max(codes, key=_SEVERITY.index, default=ExitCode.DONE)

@@ -1,4 +1,4 @@
-"""Notices: what happens to a stream, as typed records. They hold no event data, no resume tokens and no secrets."""
+"""Notices: typed records of a stream's operation. They hold no event data, resume tokens or secrets."""
 
 from typing import Literal
 
@@ -9,19 +9,19 @@ from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
 
 @attrs.frozen(kw_only=True)
 class Notice:
-    """Something that happened to a stream."""
+    """Base of all notices about a stream."""
 
     stream: Stream
 
 
 @attrs.frozen(kw_only=True)
 class WorkerStarting(Notice):
-    """The worker is about to run: every stream of the pipeline has said this before the first one does anything."""
+    """The worker is about to run. Every stream publishes this before the first one starts."""
 
 
 @attrs.frozen(kw_only=True)
 class WorkerStarted(Notice):
-    """The worker goes on from `position`, which it `resumed` or anchored afresh."""
+    """The worker starts from `position`, which it `resumed` or anchored afresh."""
 
     position: Position
     resumed: bool
@@ -65,7 +65,7 @@ class CaughtUp(Notice):
 
 @attrs.frozen(kw_only=True)
 class BatchRead(Notice):
-    """The worker took up a batch, which is written next."""
+    """The worker formed a batch, which it writes next."""
 
     events: int
     bytes: int
@@ -73,7 +73,7 @@ class BatchRead(Notice):
 
 @attrs.frozen(kw_only=True)
 class BatchRealigned(Notice):
-    """An earlier run had fixed another end for the batch: it was realigned to `events`, of so many `bytes`."""
+    """An earlier run had fixed another end for the batch, which was realigned to `events` and `bytes`."""
 
     events: int
     bytes: int
@@ -83,7 +83,7 @@ class BatchRealigned(Notice):
 class BatchWritten(Notice):
     """A batch is durable at the destination, up to `end`; the attempt that succeeded took `seconds`.
 
-    With `found`, an earlier run had written it: nothing was written now.
+    With `found`, an earlier run had already written it.
     """
 
     events: int
@@ -104,7 +104,7 @@ class CheckpointSaved(Notice):
 
 @attrs.frozen(kw_only=True)
 class CheckpointFailed(Notice):
-    """The state store could not be written; the worker goes on and tries again with the next batch.
+    """The state store could not be written; the worker continues and retries with the next batch.
 
     `unsaved` counts the failures in a row; this one came after `seconds`.
     """
@@ -133,14 +133,14 @@ class Resumed(Notice):
 
 @attrs.frozen(kw_only=True)
 class Invalidated(Notice):
-    """The watched collection or database was dropped or renamed; the stream goes on after it."""
+    """The watched collection or database was dropped or renamed; the stream continues."""
 
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class RepeatsPossible(Notice):
-    """Some events may be delivered twice from here; `reason` says why this could not be avoided."""
+    """Some events from here on may be delivered twice, for this `reason`."""
 
     reason: str
 
@@ -155,7 +155,7 @@ class PositionTakenByTime(Notice):
 
 @attrs.frozen(kw_only=True)
 class DuplicatesDropped(Notice):
-    """The source reported `events` twice, and each was kept once; `reason` says why it did."""
+    """The source reported `events` twice, and each was kept once; `reason` explains why."""
 
     events: int
     reason: str
@@ -163,7 +163,7 @@ class DuplicatesDropped(Notice):
 
 @attrs.frozen(kw_only=True)
 class SerializerChanged(Notice):
-    """Files or objects from here on differ from the stream's earlier ones; `reason` says in what."""
+    """Files or objects from here on differ from earlier ones; `reason` explains how."""
 
     reason: str
 
@@ -177,9 +177,9 @@ class GapRecorded(Notice):
 
 @attrs.frozen(kw_only=True)
 class EventsRejected(Notice):
-    """`events` of a batch can not be written; `error` names the first, without its content.
+    """`events` of a batch cannot be written; `error` names the first, without its content.
 
-    `action` says what became of them: durable as a dead_letter, left out (skip), or the worker stops for it (stop).
+    `action` is what happened: durable as a dead_letter, left out (skip), or the worker stops (stop).
     """
 
     events: int
@@ -206,7 +206,7 @@ class LeaseRenewed(Notice):
 
 @attrs.frozen(kw_only=True)
 class LeaseNotRenewed(Notice):
-    """The state store could not be asked; it is asked again, and the lease is held for `remaining` seconds more."""
+    """The lease could not be renewed; the worker retries, and holds the lease for another `remaining` seconds."""
 
     error: Exception
     remaining: float
@@ -219,14 +219,14 @@ class LeaseYielded(Notice):
 
 @attrs.frozen(kw_only=True)
 class LeaseLost(Notice):
-    """The worker stops before its next write, and asks for the lease again."""
+    """The worker stops before its next write and requests the lease again."""
 
     error: Exception
 
 
 @attrs.frozen(kw_only=True)
 class WorkerFailing(Notice):
-    """The worker can not work at present; it enters again in `delay` seconds."""
+    """The worker failed; it enters again in `delay` seconds."""
 
     error: Exception
     delay: float
@@ -242,7 +242,7 @@ class WorkerRecovered(Notice):
 
 @attrs.frozen(kw_only=True)
 class WorkerFailed(Notice):
-    """The worker stopped for good; the others go on."""
+    """The worker stopped permanently; the others continue."""
 
     error: BaseException
 

@@ -27,7 +27,7 @@ _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "M
 
 
 def parse_size(text: str) -> ByteSize:
-    """`"8 MiB"` as bytes. Raises ValueError that names the units."""
+    """Parse a size such as `"8 MiB"`. Raises a ValueError that names the units."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2] not in _UNITS:
         raise ValueError(
@@ -37,7 +37,7 @@ def parse_size(text: str) -> ByteSize:
 
 
 def texts(value: Iterable[str]) -> tuple[str, ...]:
-    """The converter of an option that holds several texts. Raises TypeError for a single one."""
+    """Convert an option that holds several texts. Raises TypeError for a single one."""
     if isinstance(value, str):
         raise TypeError(f"it is a list of texts: write [{value!r}]")
     return tuple(value)
@@ -45,13 +45,13 @@ def texts(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(repr=False)
 class Secret:
-    """A text that no repr, log or error shows. `origin` says where it came from, for messages."""
+    """A string that no repr, log or error shows. `origin` says where it came from, for messages."""
 
     _value: str
     origin: str = attrs.field(default="", eq=False)
 
     def reveal(self) -> str:
-        """The text itself: hand it to the client library and to nobody else."""
+        """Return the secret: pass it only to the client library."""
         return self._value
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Records as JSON, for people as for machines, that notice when they were damaged; first of all the checkpoint's.
+"""Checksummed JSON records that people can read: checkpoints, positions and gaps.
 
 State stores save and load these bytes; destinations keep positions in the same shape.
 """
@@ -25,7 +25,7 @@ from rigatoni_core.api.events import (
 )
 
 FORMAT = 2
-"""The record's format version. A newer one is refused, never guessed at.
+"""The record's format version. Newer formats are refused.
 
 Format 1 held neither the end last delivered nor the deployment's identity, only the name of its replica set; and no
 record of a cleared stream.
@@ -34,14 +34,14 @@ record of a cleared stream.
 
 @attrs.frozen
 class StateRecord:
-    """What a state store keeps of one stream: a checkpoint, or, after a clear, only the token of who cleared it."""
+    """What a state store keeps of one stream: a checkpoint, or, after a clear, only the fencing token of the clear."""
 
     fencing_token: int
     checkpoint: Checkpoint | None
 
 
 def position_record(position: Position) -> dict[str, Any]:
-    """A position as plain JSON values."""
+    """Return a position as plain JSON values."""
     time = position.cluster_time
     return {
         "resume_token": position.resume_token,
@@ -53,7 +53,7 @@ def position_record(position: Position) -> dict[str, Any]:
 
 
 def read_position(record: Mapping[str, Any]) -> Position:
-    """The position of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
+    """Read the position of a record; raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
     time = record["cluster_time"]
     token, fingerprint = record["resume_token"], record["fingerprint"]
     if not (isinstance(token, str) and isinstance(fingerprint, str)):
@@ -69,18 +69,18 @@ def read_position(record: Mapping[str, Any]) -> Position:
 def _timestamp(seconds: int, increment: int) -> Timestamp:
     """A BSON timestamp: two unsigned numbers of 32 bits (BSON specification 1.1, bsonspec.org)."""
     if not (0 <= seconds < 1 << 32 and 0 <= increment < 1 << 32):
-        raise ValueError(f"[{seconds}, {increment}] is no cluster time")
+        raise ValueError(f"[{seconds}, {increment}] is not a cluster time")
     return Timestamp(seconds, increment)
 
 
 def identity_record(identity: Identity) -> dict[str, Any]:
-    """An identity as plain JSON values."""
+    """Return an identity as plain JSON values."""
     collections = list(identity.collections) if identity.collections is not None else None
     return {"name": identity.name, "id": identity.id, "collections": collections, "former": list(identity.former)}
 
 
 def read_identity(record: Mapping[str, Any] | str) -> Identity:
-    """Read an identity, also one of a format 1 record: a name only. Raises KeyError or TypeError where it is none."""
+    """Read an identity, also one of a format 1 record: a name only. Raises KeyError or TypeError if it is invalid."""
     if isinstance(record, str):
         return Identity(record)
     name, id_, collections, former = (record[key] for key in ("name", "id", "collections", "former"))
@@ -90,7 +90,7 @@ def read_identity(record: Mapping[str, Any] | str) -> Identity:
 
 
 def gap_record(gap: Gap) -> dict[str, Any]:
-    """A gap as plain JSON values."""
+    """Return a gap as plain JSON values."""
     return {
         "cause": gap.cause,
         "lost": position_record(gap.lost) if gap.lost else None,
@@ -100,7 +100,7 @@ def gap_record(gap: Gap) -> dict[str, Any]:
 
 
 def read_gap(record: Mapping[str, Any]) -> Gap:
-    """The gap of a record; raises KeyError, TypeError, ValueError or OverflowError where it is none."""
+    """Read the gap of a record; raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
     lost = read_position(record["lost"]) if record["lost"] else None
     namespace = Namespace(*record["namespace"]) if "namespace" in record else None
     return Gap(record["cause"], lost, read_position(record["resumed"]), namespace)
@@ -126,7 +126,7 @@ def read_coverage(record: Mapping[str, Any]) -> Coverage:
 
 
 def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
-    """The record of a checkpoint: indented JSON in UTF-8 that ends in a newline."""
+    """Return the record of a checkpoint: indented JSON in UTF-8 that ends in a newline."""
     return _dump(
         stream,
         {
@@ -141,22 +141,22 @@ def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
 
 
 def dump_cleared(stream: Stream, fencing_token: int) -> bytes:
-    """The record of a cleared stream: it has no position, and keeps the fencing token of who cleared it.
+    """Return the record of a cleared stream: no position, but the fencing token of the clear.
 
-    An older rigatoni-core refuses it by its format, and so does not resume from its memory what was cleared.
+    An older rigatoni-core refuses it by its format, and so does not resume a cleared stream from memory.
     """
     return _dump(stream, {"position": None, "fencing_token": fencing_token})
 
 
 def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint | None:
-    """The checkpoint of a record, or None if the stream was cleared. See `load_record`."""
+    """Read the checkpoint of a record; None if the stream was cleared. See `load_record`."""
     return load_record(stream, content, where).checkpoint
 
 
 def load_record(stream: Stream, content: bytes, where: str) -> StateRecord:
-    """The record found at `where` (a path or key, for messages).
+    """Read the record found at `where` (a path or key, for messages).
 
-    Raises `CorruptCheckpointError` for anything that is not an intact record of this very stream, and
+    Raises `CorruptCheckpointError` for anything but an intact record of this stream, and
     `StateStoreError` for a record of a newer format.
     """
     try:
@@ -180,7 +180,7 @@ def load_record(stream: Stream, content: bytes, where: str) -> StateRecord:
 
 
 def listed_stream(key: str, content: bytes, where: str) -> Stream | None:
-    """The stream that a state store lists for the record under a stream's key; None if the stream was cleared.
+    """Return the stream that a state store lists for the record under a stream's key; None if the stream was cleared.
 
     The names come from the record, since a key shortens long ones. Raises `CorruptCheckpointError` if the record is
     damaged and the key does not tell them either.
@@ -223,20 +223,20 @@ def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint | No
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of plain JSON values with its checksum as the last entry."""
+    """Return the record of plain JSON values with its checksum as the last entry."""
     return {**record, "checksum": checksum(canonical(record))}
 
 
 def unseal(record: dict[str, Any]) -> bool:
-    """Take the checksum out of a record, and say whether it is that of the rest. Raises KeyError where it has none."""
+    """Remove the checksum from a record and return whether it matches the rest. Raises KeyError if it has none."""
     return bool(record.pop("checksum") == checksum(canonical(record)))
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """The one text of a record that its checksum is made of: JSON in ASCII, sorted by name, without white space."""
+    """Return the canonical text that a record's checksum covers: JSON in ASCII, sorted by name, without white space."""
     return json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def checksum(text: bytes) -> str:
-    """The checksum of a canonical text."""
+    """Return the checksum of a canonical text."""
     return "sha256:" + hashlib.sha256(text).hexdigest()

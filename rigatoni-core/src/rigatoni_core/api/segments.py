@@ -1,4 +1,4 @@
-"""Raw documents as they came: what a batch is gathered from."""
+"""Segments: the raw documents of one reply, from which batches are built."""
 
 from array import array
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from itertools import pairwise
 import attrs
 
 _LARGE = 128 * 1024
-"""Bytes from which on a segment is worth being worked on by itself: a copy of it costs more than one more round."""
+"""Segments of at least this many bytes are not merged: copying one costs more than processing it separately."""
 
 
 @attrs.frozen(eq=False)
 class Segment:
-    """Raw documents one after another, as a source received them.
+    """Consecutive raw documents as a source received them.
 
     Document `i` is `buffer[offsets[i]:offsets[i + 1]]`; `offsets` has one number more than there are documents.
     """
@@ -31,7 +31,7 @@ class Segment:
         return self.buffer[self.offsets[0] : self.offsets[-1]]
 
     def raw(self, index: int) -> memoryview:
-        """Document `index` (0 to len - 1), without a copy."""
+        """Return document `index` (0 to len - 1) without a copy."""
         return self.buffer[self.offsets[index] : self.offsets[index + 1]]
 
     def copies(self) -> list[bytes]:
@@ -40,7 +40,7 @@ class Segment:
         return [data[start - base : end - base] for start, end in pairwise(self.offsets)]
 
     def cut(self, start: int, stop: int) -> "Segment":
-        """The documents from `start` up to `stop`, without a copy."""
+        """Return the documents from `start` up to `stop` without a copy."""
         if (start, stop) == (0, len(self)):
             return self
         return Segment(self.buffer, self.offsets[start : stop + 1])
@@ -50,14 +50,14 @@ class Segment:
 
 
 def merged(segments: Sequence[Segment]) -> Sequence[Segment]:
-    """The segments; all in one where they are small, for many would be slow to use."""
+    """Merge small segments, since many are slow to process."""
     if len(segments) < 2 or sum(segment.nbytes for segment in segments) >= len(segments) * _LARGE:
         return segments
     return (joined(segments),)
 
 
 def joined(segments: Sequence[Segment]) -> Segment:
-    """All documents of these segments, copied."""
+    """Copy all documents of these segments."""
     offsets, nbytes = array("Q"), 0
     for segment in segments:
         shift = nbytes - segment.offsets[0]

@@ -21,11 +21,9 @@ def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: fl
 
 @attrs.frozen(kw_only=True)
 class RetrySettings:
-    """How often and how long after each other a write is tried."""
+    """The number and the delays of retries."""
 
-    max_retries: Annotated[int, "How often a failed write is tried again"] = attrs.field(
-        default=8, validator=_not_negative
-    )
+    max_retries: Annotated[int, "How often a failed write is retried"] = attrs.field(default=8, validator=_not_negative)
     retry_delay: Annotated[float, "Seconds before the first retry; doubles with each, plus jitter"] = attrs.field(
         default=1.0, validator=_positive
     )
@@ -42,7 +40,7 @@ class RetrySettings:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The settings of a pipeline, for all its workers alike."""
+    """The settings of a pipeline, which apply to each of its workers."""
 
     batch_size: Annotated[int, "A batch is written at this many events"] = attrs.field(
         default=10_000, validator=_positive
@@ -57,12 +55,12 @@ class Settings:
         attrs.field(default=ByteSize(24 * 2**20), validator=_positive)
     )
     max_total_buffered_bytes: Annotated[
-        ByteSize, "So do all workers together; the greater one counts where it is less than max_buffered_bytes"
+        ByteSize, "Bytes that all workers may hold together; never below max_buffered_bytes"
     ] = attrs.field(default=ByteSize(256 * 2**20), validator=_positive)
     write_timeout: Annotated[float, "A write is abandoned after this long without progress, seconds"] = attrs.field(
         default=60.0, validator=_positive
     )
-    shutdown_timeout: Annotated[float, "A stop that takes longer than this abandons what is left, seconds"] = (
+    shutdown_timeout: Annotated[float, "A stop that takes longer than this abandons the remaining work, seconds"] = (
         attrs.field(default=30.0, validator=_positive)
     )
     idle_advance_interval: Annotated[float, "An idle stream saves its position this often, seconds"] = attrs.field(
@@ -73,21 +71,22 @@ class Settings:
         "When retries are used up: keep trying (the default), or stop the worker (the default of `run --once`)",
     ] = attrs.field(default=None, validator=validators.in_((None, "restart", "stop")))
     on_lost_position: Annotated[
-        Literal["stop", "restart_from_now"], "When the saved position is unusable: stop, or go on and record a gap"
+        Literal["stop", "restart_from_now"],
+        "When the saved position is unusable: stop, or continue from now and record a gap",
     ] = attrs.field(default="stop", validator=validators.in_(("stop", "restart_from_now")))
     on_rejected: Annotated[
         Literal["dead_letter", "skip", "stop"] | None,
-        "Events that can not be written go into [pipeline.dead_letters] (the default where that is there), are left "
-        "out, or stop the worker (the default else)",
+        "Events that cannot be written go into [pipeline.dead_letters] (the default if it is set), are left "
+        "out, or stop the worker (the default otherwise)",
     ] = attrs.field(default=None, validator=validators.in_((None, "dead_letter", "skip", "stop")))
     max_rejected: Annotated[int, "The worker stops when more of its last `rejected_window` events were rejected"] = (
         attrs.field(default=100, validator=_not_negative)
     )
-    rejected_window: Annotated[int, "Over how many events the rejected ones are counted, at least"] = attrs.field(
+    rejected_window: Annotated[int, "The smallest number of events over which rejected ones are counted"] = attrs.field(
         default=10_000, validator=_positive
     )
     max_unsaved_batches: Annotated[
-        int, "Batches written while the state store can not be, before the worker pauses"
+        int, "Batches written without a saved checkpoint before the worker pauses, while the state store fails"
     ] = attrs.field(default=100, validator=_positive)
     lease_ttl: Annotated[float, "A lease ends this long after its last renewal, seconds"] = attrs.field(
         default=30.0, validator=_positive
@@ -95,14 +94,14 @@ class Settings:
     lease_renew_interval: Annotated[float, "A lease is renewed this often, seconds"] = attrs.field(
         default=10.0, validator=_positive
     )
-    lease_retry_interval: Annotated[float, "A lease that another owner holds is asked for this often, seconds"] = (
+    lease_retry_interval: Annotated[float, "A lease that another owner holds is requested this often, seconds"] = (
         attrs.field(default=5.0, validator=_positive)
     )
-    retry: Annotated[RetrySettings, "How failed writes are tried again"] = attrs.field(factory=RetrySettings)
+    retry: Annotated[RetrySettings, "How failed writes are retried"] = attrs.field(factory=RetrySettings)
 
     @classmethod
     def suiting(cls, limits: Mapping[str, float], **chosen: Any) -> "Settings":
-        """What was chosen, else the limits that suit the destination, else the defaults."""
+        """Return the chosen settings, then the destination's recommended limits, then the defaults."""
         suited: dict[str, Any] = {**limits, **chosen}
         if "batch_bytes" in limits and "batch_bytes" not in chosen and "max_buffered_bytes" in chosen:
             suited["batch_bytes"] = min(limits["batch_bytes"], chosen["max_buffered_bytes"])
@@ -120,20 +119,20 @@ class Settings:
             )
 
     def check_maximums(self, maximums: Mapping[str, float]) -> None:
-        """Raise ValueError where a setting is larger than the destination takes (`Destination.maximums`)."""
+        """Raise ValueError if a setting is larger than the destination accepts (`Destination.maximums`)."""
         for name, most in maximums.items():
             if (value := getattr(self, name)) > most:
-                raise ValueError(f"{name} is {value:,.0f}, but the destination takes at most {most:,.0f}")
+                raise ValueError(f"{name} is {value:,.0f}, but the destination accepts at most {most:,.0f}")
 
     def failure_policy(self, *, once: bool) -> Literal["restart", "stop"]:
-        """Return `on_failure`, or its default: a run that ends when it has caught up must not go on for ever."""
+        """Return `on_failure`, or its default: a run that ends when it has caught up must not run forever."""
         return self.on_failure or ("stop" if once else "restart")
 
     def rejection_policy(self, *, dead_letters: bool) -> Literal["dead_letter", "skip", "stop"]:
-        """`on_rejected`, or its default; `dead_letters` says whether there is a destination for them.
+        """Return `on_rejected`, or its default; `dead_letters` is whether a destination for them is configured.
 
-        Raises ValueError where there is none and there should be.
+        Raises ValueError if it is needed but not configured.
         """
         if self.on_rejected == "dead_letter" and not dead_letters:
-            raise ValueError('on_rejected is "dead_letter", but there is no [pipeline.dead_letters] to put them into')
+            raise ValueError('on_rejected is "dead_letter", but [pipeline.dead_letters] is not configured')
         return self.on_rejected or ("dead_letter" if dead_letters else "stop")

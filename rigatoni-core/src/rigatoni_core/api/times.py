@@ -31,7 +31,7 @@ def parse_cluster_time(text: str) -> Timestamp:
     if not 0 < seconds <= _LAST:
         raise ValueError(f'"{text}" is out of range: cluster times lie between 1970 and 2106')
     if seconds > time.time():
-        raise ValueError(f'"{text}" lies in the future: give the present or a past time')
+        raise ValueError(f'"{text}" lies in the future: use the present or a past time')
     return Timestamp(seconds, 0)
 
 

@@ -1,4 +1,4 @@
-"""Figures and foreign texts in words for a person: what every command spells alike."""
+"""Formatting of figures and foreign texts for people, the same in every command."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

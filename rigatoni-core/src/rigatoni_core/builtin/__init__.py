@@ -1,1 +1,1 @@
-"""What comes with core, as an ordinary plugin: the state store "memory" and the destination "stdout"."""
+"""The components of core, as an ordinary plugin: the state store "memory" and the destination "stdout"."""

@@ -1,4 +1,4 @@
-"""State that lives as long as the process: for trying out, for tests, and for pipelines that may start over."""
+"""State that lives as long as the process: for trials, tests, and pipelines that may start fresh."""
 
 import asyncio
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, Config
         now = asyncio.get_running_loop().time()
         held = self._leases.get(lease.stream.key)
         if held is None or held.fencing_token != lease.fencing_token or held.deadline <= now:
-            raise LeaseLostError(f"the lease of {lease.stream} is not held by {lease.owner} any more")
+            raise LeaseLostError(f"the lease of {lease.stream} is no longer held by {lease.owner}")
         self._leases[lease.stream.key] = renewed = attrs.evolve(held, deadline=now + ttl)
         return renewed
 
@@ -96,19 +96,19 @@ class MemoryStateStore(StateStore, StreamLister, LeaseKeeper, Membership, Config
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """See `ConfigLinter`."""
         return (
-            'the state store "memory" forgets every position when the process ends: unless the destination knows them, '
-            'the next run misses what was written in between; type = "file" keeps them',
+            'the state store "memory" forgets every position when the process ends. Unless the destination knows them, '
+            'the next run misses the changes in between; use type = "file" to keep them',
         )
 
     def _take_fence(self, stream: Stream, fencing_token: int) -> None:
-        """Refuse a token that is not the fence; the first one that comes becomes it."""
+        """Refuse a token that is not the fence; the first token becomes the fence."""
         fence = self._fence(stream)
         if fence not in (None, fencing_token):
             raise LeaseLostError(f"{stream} has another owner: its fencing token is {fence}, ours is {fencing_token}")
         self._fencing_tokens[stream.key] = fencing_token
 
     def _fence(self, stream: Stream) -> int | None:
-        """The highest fencing token of this stream, if any is known."""
+        """Return the highest fencing token of this stream, if any is known."""
         saved = self._checkpoints.get(stream.key)
         stored = saved.fencing_token if saved else self._cleared.get(stream.key)
         known = (self._fencing_tokens.get(stream.key), stored)

@@ -1,4 +1,4 @@
-"""The hook of the builtins: registered like everyone else's."""
+"""The hooks of the builtins, registered like those of any plugin."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Batches on standard output, for pipes and for looking."""
+"""Batches on standard output, for pipes and for inspection."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ class StdoutDestination(Destination):
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def __aenter__(self) -> Self:
-        self._lane = DaemonExecutor("rigatoni-stdout")  # one for all streams: their lines do not mix
+        self._lane = DaemonExecutor("rigatoni-stdout")  # one for all streams, so that their lines do not mix
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:
@@ -35,12 +35,12 @@ class StdoutDestination(Destination):
             await self._lane.run(lambda: _write(self.serializer.serialize(events)))
         except BrokenPipeError:
             raise DestinationError(
-                "standard output was closed by its reader", remedy="Nothing is lost: start again to go on."
+                "standard output was closed by its reader", remedy="Restart to resume; nothing is lost."
             ) from None
         except OSError as error:
             raise DestinationError(
-                f"standard output can not be written: {error.strerror or error}",
-                remedy="Nothing is lost: start again to go on where this ended.",
+                f"standard output cannot be written: {error.strerror or error}",
+                remedy="Restart to resume where this run ended; nothing is lost.",
             ) from error
         return None
 
@@ -53,12 +53,12 @@ class StdoutDestination(Destination):
     def metadata(self) -> DestinationMetadata:
         """See `Destination`."""
         return DestinationMetadata(
-            "standard output", self.delivery, ("what was printed counts as delivered, whatever its reader does",)
+            "standard output", self.delivery, ("printed events count as delivered, even if their reader loses them",)
         )
 
 
 def _write(content: bytes | memoryview) -> None:
-    """All of it, past Python's buffer: its lock would stay with a thread that hangs, and hold up the exit."""
+    """Write everything, bypassing Python's buffer, whose lock a hanging thread would keep and so block the exit."""
     sys.stdout.flush()
     rest = memoryview(content)
     while rest:
