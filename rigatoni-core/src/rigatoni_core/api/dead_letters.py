@@ -16,7 +16,7 @@ FORMAT = 2
 """The format version of letters that are written now. In 1 a position names its deployment; a newer one is refused."""
 
 _LONGEST = 10_000
-"""Characters of an error's text; some quote a whole document."""
+"""The largest number of characters of an error's text; some quote a whole document."""
 
 
 T = TypeVar("T")
@@ -199,7 +199,7 @@ async def _read(
 
 
 def _text(reason: Exception) -> str:
-    """What the exception says, as text that can be written anywhere."""
+    """Return the exception's text, made safe to write anywhere."""
     try:
         text = f"{type(reason).__name__}: {reason}"
     except Exception:

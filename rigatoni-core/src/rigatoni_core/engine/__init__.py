@@ -1,1 +1,1 @@
-"""Reading, batching, writing, checkpointing: what a running pipeline does."""
+"""The running pipeline: reading, batching, writing, checkpointing."""

@@ -1,4 +1,4 @@
-"""How many of a pipeline's streams this instance should run, if several instances share them."""
+"""The number of a pipeline's streams that this instance should run when several share them."""
 
 import asyncio
 import math
@@ -16,10 +16,10 @@ T = TypeVar("T")
 class Share:
     """The fair share of one instance: all streams, divided by the number of instances, rounded up.
 
-    The lease holders of one pipeline use it together. An instance above its share hands streams over to instances that
-    wait for them; one that has its share lets the others ask first. For a stream that failed here, this instance asks
-    last and requests no handover until it has delivered the stream again. The same holds for every stream while all
-    streams that it works on fail. Without a `Membership` this instance takes every stream.
+    The lease holders of one pipeline use it together. An instance above its share hands streams over to instances
+    that wait for them; one that has its share lets the others ask first. For a stream that failed here, this instance
+    asks last and requests no handover until it has delivered the stream again. The same holds for every stream while
+    all streams that it works on fail. Without a `Membership` this instance takes every stream.
 
     Args:
         pipeline: The name of the pipeline.
@@ -44,7 +44,7 @@ class Share:
         self._counted_at = float("-inf")
 
     def turn(self, stream: Stream) -> int:
-        """Return in which round of asking for a free stream this instance may take it: those with room come first."""
+        """Return the round of requests in which this instance may take a free stream: those with room come first."""
         if self._instances == 1:
             return 1
         return 4 if self._is_unfit(stream) else 2 if self._full else 1
@@ -70,7 +70,7 @@ class Share:
         self._working.discard(stream)
 
     async def request_handover(self, stream: Stream) -> None:
-        """Tell the instance that holds the stream that this one has room for it, if it has."""
+        """Request a handover of the stream if this instance has room for it."""
         if self._membership and not self._full and not self._is_unfit(stream):
             await self._ask(self._membership.request_handover(stream, ttl=3 * self._interval))
 
@@ -96,12 +96,12 @@ class Share:
             self._instances = max(1, present or self._instances)
 
     async def leave(self) -> None:
-        """Tell the other instances that this one ends, so that they need not wait until its membership expires."""
+        """Unregister this instance, so that the others need not wait until its membership expires."""
         if self._membership:
             await self._ask(self._membership.heartbeat(self._pipeline, owner=self._owner, ttl=0.0))
 
     def _is_unfit(self, stream: Stream) -> bool:
-        """Whether the stream failed here, or everything did: another instance may do better."""
+        """Return whether the stream, or everything, failed here: another instance may do better."""
         return stream in self._failing or (bool(self._failing) and not self._working)
 
     @property
@@ -113,7 +113,7 @@ class Share:
         return math.ceil(self._streams / self._instances)
 
     async def _ask(self, question: Awaitable[T]) -> T | None:
-        """The response, or None if the store fails: the lease holders notice and report that by themselves."""
+        """Return the response, or None if the store fails: lease holders report that themselves."""
         try:
             async with asyncio.timeout(self._interval):
                 return await question

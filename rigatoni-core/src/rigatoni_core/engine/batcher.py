@@ -1,4 +1,4 @@
-"""When a stream's events leave the buffer as a batch, while the batch before is still being written.
+"""Batching: forms the next batch of a stream while the previous one is being written.
 
 One reader task per stream takes whole replies; nothing here is done per event. The bytes held are bounded: a full
 buffer, of this stream or of all together, stops reading, and the server keeps the rest.
@@ -25,13 +25,13 @@ from rigatoni_core.engine.prefetcher import Prefetcher
 class Batcher:
     """The batches and heartbeats of one stream; iterate it inside its `async with`.
 
-    A batch is yielded as soon as it is full or old enough, or the source has no more. Asking for the next item says
-    that the one before is durable: only then, and only while no event is left, a heartbeat is yielded. When the source
-    fails, the events read before are yielded first, then its error is raised.
+    A batch is yielded as soon as it is full or old enough, or the source has no more. Requesting the next item means
+    that the previous one is durable: only then, and only while no event is left, a heartbeat is yielded. When the
+    source fails, the events read before are yielded first, then its error is raised.
 
     Args:
         stream: The stream.
-        replies: What its source yields.
+        replies: The items that its source yields.
         settings: Limits of a batch (`batch_size`, `batch_bytes`, `batch_timeout`) and of the memory.
         split: Returns how many leading events of a batch may share it, 1 to all.
         eager: Whether a batch also ends as soon as the source has caught up.
@@ -79,10 +79,10 @@ class Batcher:
         await asyncio.wait([self._reader])
         self._prefetcher.discard()
         if not self._reader.cancelled():
-            self._reader.exception()  # raised to the iterating side already, or of no interest any more
+            self._reader.exception()  # already raised to the consumer, or no longer relevant
 
     def stop(self) -> None:
-        """Read no further: at most one more batch is yielded, of the events read before."""
+        """Stop reading: at most one more batch is yielded, of the events read before."""
         self._stopping = True
         if not self._finished:
             self._reader.cancel()
@@ -90,7 +90,7 @@ class Batcher:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of raw documents held at present, the batch in flight included."""
+        """The bytes of raw documents held now, including the batch in flight."""
         return self._reservation.nbytes
 
     def __aiter__(self) -> Self:
@@ -110,7 +110,7 @@ class Batcher:
             await self._change(self._deadline)
 
     def _next(self) -> EventBatch | Heartbeat | None:
-        """The item to yield now, if there is one. While any event is buffered, it is never the heartbeat."""
+        """Return the item to yield now, if any. Never the heartbeat while an event is buffered."""
         if self._is_due():
             batch, self._arrived = self._buffer.take()
             self._finished = self._stopping
@@ -120,14 +120,14 @@ class Batcher:
         return self._buffer.take_heartbeat()
 
     async def realign(self, batch: EventBatch, end: Position) -> EventBatch:
-        """Return the batch with the end that an earlier run fixed: the rest is put back, or more events are read.
+        """Return the batch with the end that an earlier run fixed: the remaining events are put back, or more are read.
 
         Raises:
             ChainError: The stream passes that position without the event that should be there.
             ShutdownError: The pipeline stops before that event came.
         """
         self._prefetcher.discard()
-        self._realigning = True  # where the next batch begins is not known until this one is whole
+        self._realigning = True  # the start of the next batch is unknown until this one is complete
         parts, part = list[EventBatch](), batch
         while (index := part.index_of(end.resume_token)) is None:
             if end.cluster_time is not None and part.end.order > end.order:
@@ -144,7 +144,7 @@ class Batcher:
         return realigned
 
     async def _next_chunk(self, end: Position) -> EventBatch:
-        """The next events, however large the batch is already: the earlier run's batch may have been larger."""
+        """Return the next events regardless of batch limits: the earlier run's batch may have been larger."""
         while not self._buffer.events:
             self._changed.clear()
             if self._stopping:
@@ -195,7 +195,7 @@ class Batcher:
                 await self._changed.wait()
 
     def _is_due(self) -> bool:
-        """Whether the events in the buffer should go now; False without any."""
+        """Return whether the buffered events are due; False without events."""
         buffer, deadline = self._buffer, self._deadline
         return deadline is not None and (
             buffer.formed
@@ -208,7 +208,7 @@ class Batcher:
 
     @property
     def _deadline(self) -> float | None:
-        """When the oldest event has waited long enough; None without events."""
+        """Return the time at which the oldest event is due; None without events."""
         oldest = self._buffer.oldest
         return None if oldest is None else oldest + self._settings.batch_timeout
 
@@ -217,13 +217,13 @@ class Batcher:
             self._prefetcher.prefetch()
 
     def _hold(self, in_flight: int) -> None:
-        """Account for the buffer and for so many bytes of the batch in flight."""
+        """Account for the buffer and for this many bytes of the batch in flight."""
         self._in_flight = in_flight
         self._reservation.hold(self._buffer.nbytes + in_flight)
         self._open_or_close()
 
     def _open_or_close(self) -> None:
-        """Let the reader go on while there is room; with an empty buffer there is always room for one reply."""
+        """Let the reader run while there is room; an empty buffer always has room for one reply."""
         nbytes = self._reservation.nbytes
         if not self._buffer.events or (self._reservation.has_room and nbytes < self._settings.max_buffered_bytes):
             self._room.set()
@@ -231,7 +231,7 @@ class Batcher:
             self._room.clear()
 
     def _has_passed(self, end: Position) -> bool:
-        """Whether the source reports that no event up to this position is still to come."""
+        """Return whether the source has passed this position."""
         beat = self._buffer.heartbeat
         if beat is None or end.cluster_time is None:
             return False
@@ -239,7 +239,7 @@ class Batcher:
         return caught_up or beat.end.order > end.order
 
     def _failure(self) -> BaseException | None:
-        """Why the reader is done, if it failed."""
+        """Return the reader's error, if it failed."""
         return self._reader.exception() if self._reader.done() and not self._reader.cancelled() else None
 
     def _never_came(self, end: Position) -> ChainError:

@@ -1,6 +1,6 @@
 """The checkpoint of one stream: loaded before, saved after, never ahead of what is durable.
 
-The only room that calls a state store's `save_resume_token`.
+The only module that calls a state store's `save_resume_token`.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class CheckpointKeeper:
         return self._memory.identity if self._memory else Identity()
 
     async def load(self) -> Position | None:
-        """The position to go on from; None for a stream that never began.
+        """Load the position to resume from; None for a stream that never began.
 
         Raises `StateStoreError`, `CorruptCheckpointError`, or `PipelineTimeoutError` after `write_timeout`.
         """
@@ -78,7 +78,7 @@ class CheckpointKeeper:
             if memory is None:
                 raise
             stored = token = None
-        cleared = stored is None and token is not None  # workers never clear: who had saved sees another's decision
+        cleared = stored is None and token is not None  # workers never clear, so this was a decision of others
         others = token is not None and (token not in self._tokens or (cleared and self._saved is not None))
         if token is not None:
             self._tokens = {token}
@@ -93,7 +93,7 @@ class CheckpointKeeper:
         return self.position
 
     async def anchor(self, position: Position) -> None:
-        """Save where the stream goes on, before anything is written; nothing may be written if this fails."""
+        """Save where the stream starts, before anything is written; if this fails, nothing may be written."""
         memory = self._memory or Checkpoint(position, delivered=position.of_event)
         if memory.position != position:
             memory = attrs.evolve(memory, position=position, delivered=position.of_event)
@@ -103,7 +103,7 @@ class CheckpointKeeper:
 
     @property
     def open_gap(self) -> Gap | None:
-        """The gap that was noted, where going on behind it was not recorded yet."""
+        """The recorded gap after which the stream has not resumed yet."""
         return self._memory.open_gap if self._memory else None
 
     @property
@@ -112,7 +112,7 @@ class CheckpointKeeper:
         return self._memory.gaps if self._memory else ()
 
     async def note_gap(self, gap: Gap) -> None:
-        """Put a gap on record; the position stays. Does nothing without a position. May be repeated after an error."""
+        """Record a gap; the position stays. Does nothing without a position. May be repeated after an error."""
         if self._memory is None or (self._saved is not None and gap in self._saved.gaps):
             return
         if gap not in self._memory.gaps:
@@ -120,18 +120,18 @@ class CheckpointKeeper:
         await self._save()
 
     async def record_gap(self, gap: Gap) -> None:
-        """Go on from `gap.resumed` and never forget what is missing before it."""
+        """Resume from `gap.resumed`; the gap stays on record."""
         memory = self._memory or Checkpoint(gap.resumed)
         gaps = memory.gaps if gap in memory.gaps else (*memory.gaps, gap)
         self._memory = attrs.evolve(memory, position=gap.resumed, delivered=None, gaps=gaps)
         await self._save()
 
     async def advance(self, end: Position, events: int) -> None:
-        """Everything before `end` is durable, `events` of it since the last call.
+        """Advance: everything before `end` is durable, `events` of it since the last call.
 
         Saved at once after events; an idle advance (no events) at most every `idle_advance_interval` seconds. A
-        store that can not be written at present is only a notice, up to `max_unsaved_batches` times in a row; then,
-        and for every error that trying again can not mend, the error is raised.
+        store that cannot be written is only a notice, up to `max_unsaved_batches` times in a row; then, and if a
+        retry cannot fix the error, it is raised.
         """
         memory = self._memory or Checkpoint(end)
         delivered = end if events else memory.delivered
@@ -140,7 +140,7 @@ class CheckpointKeeper:
             await self._try_to_save()
 
     async def close(self) -> None:
-        """Save what was not worth a save of its own before."""
+        """Save an idle advance that was not saved yet."""
         await self._try_to_save()
 
     async def _try_to_save(self) -> None:
@@ -180,7 +180,7 @@ class CheckpointKeeper:
         )
 
     async def _stored(self) -> tuple[Checkpoint | None, int | None]:
-        """The stored checkpoint, and the fencing token of the last save or clear; None if the store knows of none."""
+        """Return the stored checkpoint, and the fencing token of the last save or clear, if the store knows it."""
         if (stored := await self._store.load_resume_token(self._stream)) is not None:
             return stored, stored.fencing_token
         return None, await self._store.cleared_under(self._stream)

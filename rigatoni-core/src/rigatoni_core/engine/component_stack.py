@@ -26,7 +26,7 @@ class ComponentStack:
             self._open.add(id(component))
 
     async def open_beside(self, running: "ComponentStack") -> None:
-        """Open all but what `running` has open: that comes over when `running` closes."""
+        """Open all components that `running` has not open: those are taken over when `running` closes."""
         running._successor = self
         for component in self._remaining():
             if component not in running:
@@ -34,11 +34,11 @@ class ComponentStack:
                 self._open.add(id(component))
 
     def keep(self) -> None:
-        """Hand nothing over: what is open here is closed here."""
+        """Hand nothing over: close here what is open here."""
         self._successor = None
 
     async def close(self) -> None:
-        """Close what is open and not a successor's; all of it, also if some of it raises."""
+        """Close all open components that no successor takes over, even if some raise."""
         async with AsyncExitStack() as stack:
             for component in self._components:
                 if component not in self:

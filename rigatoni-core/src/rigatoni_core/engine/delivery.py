@@ -1,6 +1,6 @@
 """Making one batch durable.
 
-Besides `single_event_writer`, the only room that calls a destination's `write_batch`.
+Besides `single_event_writer`, the only module that calls a destination's `write_batch`.
 """
 
 import asyncio

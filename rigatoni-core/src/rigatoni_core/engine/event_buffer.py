@@ -1,4 +1,4 @@
-"""What a stream has read and not handed over yet: replies go in, batches come out, in order."""
+"""The buffer of a stream's undelivered events: replies go in, batches come out, in order."""
 
 from collections import deque
 from collections.abc import Callable
@@ -52,7 +52,7 @@ class EventBuffer:
         return self._heartbeat
 
     def add(self, item: EventBatch | Heartbeat, now: float) -> None:
-        """Append what the source yielded at the time `now`. Whatever follows a heartbeat replaces it."""
+        """Append an item that the source yielded at time `now`. It replaces a preceding heartbeat."""
         if isinstance(item, Heartbeat):
             self._heartbeat = item
         else:
@@ -85,16 +85,16 @@ class EventBuffer:
         return self.take_chunk()
 
     def take_chunk(self) -> tuple[EventBatch, float]:
-        """Remove the first events as they lie here, whatever the limits of a batch. Returns what `take` returns."""
+        """Remove the first chunk regardless of batch limits. Returns what `take` returns."""
         self._formed = False
         chunk, arrived = self._chunks.popleft()
         self._count(chunk, -1)
         return chunk, arrived
 
     def put_back(self, events: EventBatch, arrived: float) -> None:
-        """Insert events that were taken before all others; they arrived at the time `arrived`.
+        """Put events that were taken back at the front; they arrived at the time `arrived`.
 
-        The next batch begins with them: one that was formed is formed again.
+        The next batch begins with them: a formed batch is formed again.
         """
         self.unform()
         self._chunks.appendleft((events, arrived))
@@ -112,7 +112,7 @@ class EventBuffer:
         return heartbeat
 
     def _largest(self) -> EventBatch:
-        """As many of the first events as the limits allow, at least one."""
+        """Return as many of the first events as the limits allow, at least one."""
         parts, events, nbytes = list[EventBatch](), self._batch_size, self._batch_bytes
         for chunk, _ in self._chunks:
             length = chunk.prefix_length(events, nbytes) or (0 if parts else 1)
@@ -125,7 +125,7 @@ class EventBuffer:
         return EventBatch.join(parts)
 
     def _replace_first(self, batch: EventBatch) -> None:
-        """Let the first events, which are those of the batch, be one chunk."""
+        """Merge the events of the batch, which are the first, into one chunk."""
         chunks, rest = self._chunks.copy(), len(batch)
         while rest:
             chunk, arrived = chunks.popleft()

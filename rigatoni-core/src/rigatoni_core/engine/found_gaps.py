@@ -1,4 +1,4 @@
-"""Losses that a source notices while it reads, such as a collection that was renamed into what is watched."""
+"""Losses that a source notices while it reads, such as a collection renamed into the watched namespace."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -15,8 +15,8 @@ from rigatoni_core.engine.retry import Retry
 class FoundGaps:
     """Takes the gaps from what a source yields, and records them before the checkpoint moves past them.
 
-    The source yields a gap before the events behind it. So every save that comes later has it on record, although
-    events wait in a buffer in between; and what was recorded ahead of a crash is recognized when it is found again.
+    The source yields a gap before the events that follow it. So every later save includes it, although events wait in a
+    buffer in between. A gap recorded before a crash is recognized when it is found again.
 
     Args:
         stream: The stream.
@@ -31,7 +31,7 @@ class FoundGaps:
         self._found: list[Gap] = []
 
     async def sifted(self, items: AsyncIterator[EventBatch | Heartbeat]) -> AsyncIterator[EventBatch | Heartbeat]:
-        """The items as they come; their gaps are kept for `record`."""
+        """Yield the items unchanged; their gaps are kept for `record`."""
         async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
             async for item in reading:
                 if isinstance(item, Heartbeat):
@@ -39,7 +39,7 @@ class FoundGaps:
                 yield item
 
     async def record(self) -> None:
-        """Put what was found since the last call on record."""
+        """Record the gaps found since the last call."""
         while self._found:
             gap = self._found[0]
             known = gap in self._checkpoint.gaps

@@ -1,4 +1,4 @@
-"""Several pipelines in one process: side by side, each isolated from the others, with one end for all."""
+"""Several isolated pipelines in one process, which end together."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,8 @@ from rigatoni_core.engine.pipeline import Pipeline, PipelineReport
 class PipelineGroup:
     """Runs pipelines of different names; use it once.
 
-    `failed` is told at once of a pipeline that could not be opened or ended by a bug; the others run on. `stopping`
-    tells whether `stop` was called.
+    `failed` is called immediately for a pipeline that could not be opened or ended by a bug; the others continue.
+    `stopping` is whether `stop` was called.
     """
 
     def __init__(
@@ -21,13 +21,13 @@ class PipelineGroup:
         self._failed = failed
 
     def stop(self) -> None:
-        """Ask all of them for a graceful end; asked again, end at once. Safe to call from the event loop only."""
+        """Stop all gracefully; on the second call, immediately. Call it on the event loop only."""
         self.stopping = True
         for pipeline in self.pipelines:
             pipeline.stop()
 
     async def run(self, *, once: bool = False) -> Mapping[str, PipelineReport | Exception]:
-        """Run until all have ended; how each did, by name. See `Pipeline.run`."""
+        """Run until all have ended; return the outcomes by name. See `Pipeline.run`."""
         outcomes = await asyncio.gather(*(self._guard(pipeline, once) for pipeline in self.pipelines))
         return {pipeline.name: outcome for pipeline, outcome in zip(self.pipelines, outcomes, strict=True)}
 

@@ -40,7 +40,7 @@ class _Incident:
 class Incidents(Listener):
     """Publishes `WorkerRecovered` once everything that had failed in a stream works again.
 
-    It publishes while it hears, so it must be the last listener: the others hear the cause first.
+    It publishes while it is notified, so it must be the last listener: the others receive the cause first.
     """
 
     def __init__(self) -> None:

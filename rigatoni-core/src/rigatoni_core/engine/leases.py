@@ -104,12 +104,12 @@ class LeaseHolder:
         lease, self._lease, self._renewing = self._lease, None, None
         self._share.drop(self._stream)
         if self._keeper is not None and lease is not None:
-            with suppress(RigatoniError):  # it runs out by itself
+            with suppress(RigatoniError):  # it expires
                 async with time_limit(self._settings.lease_retry_interval, "the state store"):
                     await self._keeper.release(lease)
 
     async def _ask(self, keeper: LeaseKeeper, round_: int) -> Lease | None:
-        """The lease, if it is free and it is this instance's turn."""
+        """Acquire the lease if it is free and it is this instance's turn."""
         await self._share.count()
         if (round_ + 1) % self._share.turn(self._stream):
             return None
@@ -150,5 +150,5 @@ class LeaseHolder:
                 pause = min(settings.lease_retry_interval, settings.lease_renew_interval)
 
     def _remaining(self) -> float:
-        """Seconds for which the lease is certainly held."""
+        """Return the seconds for which the lease is certainly held."""
         return self._lease.deadline - asyncio.get_running_loop().time() if self._lease else 0.0

@@ -1,4 +1,4 @@
-"""How many bytes of events all streams of a pipeline may hold together."""
+"""The memory budget of all streams of a pipeline."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ class MemoryBudget:
 
     @property
     def held(self) -> int:
-        """Bytes that all streams hold at present."""
+        """The bytes that all streams hold now."""
         return self._held
 
     @property
@@ -51,13 +51,13 @@ class MemoryBudget:
 
 
 class Reservation:
-    """What one stream holds of a `MemoryBudget`; made by `MemoryBudget.reserve`."""
+    """One stream's share of a `MemoryBudget`; made by `MemoryBudget.reserve`."""
 
     def __init__(self, budget: MemoryBudget, on_room: Callable[[], None]) -> None:
         self._budget = budget
         self.on_room = on_room
         self.nbytes = 0
-        """Bytes that the stream holds at present."""
+        """The bytes that the stream holds now."""
 
     @property
     def has_room(self) -> bool:
@@ -71,6 +71,6 @@ class Reservation:
             self._budget._change(difference)
 
     def release(self) -> None:
-        """Hold nothing any more, and hear nothing of room any more."""
+        """Release the reservation: hold nothing, and stop calling `on_room`."""
         self._budget._forget(self)
         self.hold(0)

@@ -6,12 +6,12 @@ from rigatoni_core.engine.event_buffer import EventBuffer
 
 
 class Prefetcher:
-    """Has the destination prepare the next batch of a stream as soon as nothing that is read can change it.
+    """Has the destination prepare the next batch of a stream once later events cannot change it.
 
     Args:
         stream: The stream.
         buffer: Where its batches come from.
-        destination: What prepares them; None if the destination cannot, and then this does nothing.
+        destination: Prepares them; None if the destination cannot, and then this does nothing.
     """
 
     def __init__(self, stream: Stream, buffer: EventBuffer, destination: Prefetching | None) -> None:
@@ -32,7 +32,7 @@ class Prefetcher:
         self._destination.prepare(batch)
 
     def discard(self) -> None:
-        """Void what was prepared: the next batch begins elsewhere, or never comes."""
+        """Discard prefetched work: the next batch begins elsewhere, or never comes."""
         self._buffer.unform()
         if self._destination is not None and self._used:
             self._destination.discard(self._stream)

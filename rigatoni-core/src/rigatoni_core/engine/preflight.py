@@ -1,4 +1,4 @@
-"""Whether a stream can be read from where it stands: judged by the source itself, before anything is written."""
+"""A check, by the source itself, that a stream can be read from its position, before anything is written."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ async def try_reading(
 ) -> None:
     """Open the stream where it would resume, and close it again.
 
-    Some servers judge a position only with their first reply, so that is waited for, shortly.
+    Some servers check a position only with their first reply, so this waits briefly for it.
 
     Args:
         source: What reads the stream.
@@ -31,7 +31,7 @@ async def try_reading(
     """
     kept = await destination.recorded_identity(stream) if isinstance(destination, PositionKeeper) else Identity()
     if checkpoint is not None and checkpoint.open_gap is not None:
-        kept = Identity()  # the gap leads to another deployment: the destination is told when the stream resumes
+        kept = Identity()  # the gap leads to another deployment, which the destination records when the stream resumes
     saved = checkpoint.identity if checkpoint else Identity()
     recognize(stream, source.definition(stream).identity, saved=saved, kept=kept)
     position = checkpoint.position if checkpoint else None

@@ -1,4 +1,4 @@
-"""Whether a source reads the deployment that a stream's records were made of, or another one by mistake."""
+"""Recognition of the deployment: whether a source reads the one that a stream's records describe."""
 
 from rigatoni_core.api.errors import OtherDeploymentError
 from rigatoni_core.api.events import Identity, Stream, proves_another, same_deployment
@@ -9,9 +9,9 @@ def recognize(stream: Stream, present: Identity, *, saved: Identity, kept: Ident
 
     Args:
         stream: The stream.
-        present: What the source sees.
-        saved: What the checkpoint recorded. It vouches for `kept`, too.
-        kept: What the destination recorded, which may be as old as the stream.
+        present: The deployment that the source reads.
+        saved: The deployment in the checkpoint. It vouches for `kept`, too.
+        kept: The deployment that the destination recorded, which may be as old as the stream.
 
     Returns:
         Whether a record proves that it is the same; False if nothing can be compared.
@@ -23,12 +23,12 @@ def recognize(stream: Stream, present: Identity, *, saved: Identity, kept: Ident
     if known is False:
         raise _other_deployment(f"the checkpoint of {stream}", saved, present)
     if vouched is False:
-        raise _other_deployment(f"what the destination holds of {stream}", kept, present)
+        raise _other_deployment(f"the destination's record of {stream}", kept, present)
     return bool(known or vouched)
 
 
 def _other_deployment(what: str, recorded: Identity, present: Identity) -> OtherDeploymentError:
-    """The error for a record (`what`) of a deployment that `same_deployment` takes for another one."""
+    """Return the error for a record (`what`) of what `same_deployment` considers another deployment."""
     if proves_another(recorded, present):
         reason = f"this is {_named(present)}"
     else:

@@ -1,4 +1,4 @@
-"""What happens to events that cannot be written: they become dead letters, are skipped, or stop the worker."""
+"""The policy for events that cannot be written: keep as dead letters, skip, or stop the worker."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_core.engine.time_limit import time_limit
 
-_GO_ON = 'Configure [pipeline.dead_letters] to keep such events, or set on_rejected = "skip" to leave them out.'
+_GO_ON = 'Configure [pipeline.dead_letters] to keep such events, or set on_rejected = "skip" to skip them.'
 
 
 class RejectionPolicy:
@@ -97,7 +97,7 @@ class RejectionPolicy:
         self._read, self._rejected = self._read + read, self._rejected + rejected
 
     def _make_room(self, coming: int) -> None:
-        """Forget the oldest batches while the later ones and the `coming` events fill the window."""
+        """Drop the oldest batches while the later ones and the `coming` events fill the window."""
         while self._recent and self._read - self._recent[0][0] + coming >= self._settings.rejected_window:
             read, rejected = self._recent.popleft()
             self._read, self._rejected = self._read - read, self._rejected - rejected

@@ -1,4 +1,4 @@
-"""The wish to stop, and the only waits that it cuts short."""
+"""The request to stop, and the waits that it interrupts."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ class Shutdown:
             raise ShutdownError(f"{self._stream} stops")
 
     async def pause(self, seconds: float) -> None:
-        """Wait for so many seconds.
+        """Wait for this many seconds.
 
         Raises:
             ShutdownError: A stop was requested before or meanwhile.

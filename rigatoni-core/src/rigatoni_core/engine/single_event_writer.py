@@ -7,10 +7,10 @@ from rigatoni_core.api.events import Definition, Position, Stream
 
 
 class SingleEventWriter:
-    """Writes single events, each as a batch of its own that is named by the event's own position.
+    """Writes single events, each as its own batch, named by the event's own position.
 
-    So on a destination that creates objects only if absent, a repeated write changes nothing, whatever the batches of
-    the stream, the order of the events and the number of writers.
+    So on a destination that creates objects only if absent, a repeated write changes nothing, for any batches of the
+    stream, order of events and number of writers.
 
     Args:
         stream: The stream that the events are written to, next to the one that they come from.
@@ -48,4 +48,4 @@ class SingleEventWriter:
 
 
 _DEFINITION = Definition("single-events", {"holds": "single events, each a batch of its own"}, layout_counts=False)
-"""The same for every deployment and layout: a new definition would let an event be written again."""
+"""The same for every deployment and layout: with a new definition an event would be written again."""

@@ -7,15 +7,15 @@ from types import TracebackType
 from rigatoni_core.api.errors import PipelineTimeoutError
 
 LOOKS = 10
-"""How often progress is looked at within one limit: a stalled step ends at most a tenth of the limit too late."""
+"""Progress checks per limit: a stalled step ends at most a tenth of the limit late."""
 
 
 class time_limit:  # noqa: N801 (used like asyncio.timeout)
-    """`async with`: abandons the block after so many seconds, or after so many seconds without progress.
+    """Abandons an `async with` block after this many seconds, or after this many seconds without progress.
 
     Args:
         seconds: The limit.
-        who: Whose work it is, as the subject of the error's sentence.
+        who: The subject of the error's sentence.
         progress: Returns a count that changes while the work makes headway. Without it the whole block is bounded.
 
     Raises:
@@ -49,7 +49,7 @@ class time_limit:  # noqa: N801 (used like asyncio.timeout)
             failed = "did not respond within" if self._progress is None else "made no progress for"
             raise PipelineTimeoutError(
                 f"{self._who} {failed} {self._seconds:g} s",
-                remedy="Rigatoni retries. Raise write_timeout if the other side is only slow.",
+                remedy="Raise write_timeout if the other side is only slow. Rigatoni retries.",
             ) from None
 
     def _look(self) -> None:

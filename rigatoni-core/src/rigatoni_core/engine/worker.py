@@ -1,4 +1,4 @@
-"""The worker: reads one stream, writes its batches, and only then saves how far it came."""
+"""The worker: reads one stream, writes its batches, and then saves its position."""
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -37,7 +37,7 @@ from rigatoni_core.engine.succession import Succession
 
 
 class Worker:
-    """Runs one stream until it is stopped, has caught up (`once`), or fails for good.
+    """Runs one stream until it is stopped, has caught up (`once`), or fails permanently.
 
     Args:
         stream: The stream.
@@ -130,7 +130,7 @@ class Worker:
         """Run the stream until it ends. If an entry ends early, for any reason, the worker enters again.
 
         Raises:
-            RigatoniError: What stops this worker for good.
+            RigatoniError: The error that stops this worker permanently.
         """
         while not self.shutdown.requested:
             try:
@@ -157,7 +157,7 @@ class Worker:
         async with self._read_after(position, left_out) as batches:
             async for item in batches:
                 self._opened = True
-                self.lease.check()  # an idle stream writes nothing, and must notice all the same
+                self.lease.check()  # an idle stream writes nothing, but must notice too
                 await self.gaps.record()  # before the checkpoint passes them
                 if isinstance(item, EventBatch) and len(left_out.kept(item)):
                     while end := await self.retry(self._delivery(left_out.kept(item))):  # write_batch, then flush
@@ -201,13 +201,13 @@ class Worker:
         )
 
     def _note_delivery(self) -> None:
-        """The destination works for this stream: failures from now on are counted afresh."""
+        """Reset the failure count: the destination works for this stream."""
         self._wrote, self._failures = True, 0
         self._share.delivered(self.stream)
         self.recovery.delivered()
 
     def _has_caught_up(self, item: EventBatch | Heartbeat) -> bool:
-        """With `once`: whether the stream has reached the server's time at which this worker started."""
+        """Return whether, with `once`, the stream has reached the server's time at this worker's start."""
         if not self._once:
             return False
         self._target = self._target or item.source_time
@@ -215,7 +215,7 @@ class Worker:
         return bool(past) or (isinstance(item, Heartbeat) and item.caught_up)
 
     async def _wait_until_next_entry(self, error: RigatoniError) -> None:
-        """Report that the worker is failing, and wait. Raises the error if waiting cannot fix it."""
+        """Report that the worker is failing, and wait. Re-raises errors that retrying cannot fix."""
         if not (error.transient or self._was_revoked(error)) or self._is_final(error):
             raise error
         self._share.failed(self.stream)
@@ -224,7 +224,7 @@ class Worker:
         if not error.transient:
             delay = max(delay, self.settings.retry.max_retry_delay)
         publish(WorkerFailing(stream=self.stream, error=error, delay=delay))
-        with suppress(ShutdownError):  # a stop is no failure
+        with suppress(ShutdownError):  # a stop is not a failure
             await self.shutdown.pause(delay)
 
     def _is_final(self, error: RigatoniError) -> bool:

@@ -1,7 +1,7 @@
-"""The catalog: which plugins are installed, what they provide, and which of them are out of order.
+"""The catalog of installed plugins: what they provide, and which are broken.
 
-The only room that discovers plugins. Each one is loaded by itself, in a plugin manager of its own, after its demand on
-rigatoni-core was checked; whatever goes wrong becomes a listed fault of that plugin and harms no other.
+The only module that discovers plugins. Each one is loaded in its own plugin manager, after its requirement on
+rigatoni-core was checked. Errors are listed with the plugin and do not affect others.
 """
 
 import contextlib
@@ -72,8 +72,8 @@ class Catalog:
         The commands of plugins (group `rigatoni.commands`) are listed by their entry points, each as a plugin of its
         own. Nothing of a command is imported before it is used.
 
-        Of a distribution that is in `deny`, or not in `allow` (where given), nothing is imported: it is listed as
-        denied. Core's own components are always there.
+        Nothing is imported of a distribution that is in `deny`, or not in `allow` (if given): it is listed as
+        denied. Core's own components are always available.
         """
         denied = set(map(canonical, deny))
         allowed = None if allow is None else set(map(canonical, allow))
@@ -85,18 +85,18 @@ class Catalog:
         return cls(tuple(sorted(plugins, key=lambda plugin: (plugin.name, plugin.distribution))))
 
     def provided(self, kind: Kind | None = None) -> Iterator[tuple[Plugin, Provided]]:
-        """Every usable component (of one kind) with its plugin."""
+        """Return every usable component (of one kind) with its plugin."""
         for plugin in self.plugins:
             for provided in plugin.provides:
                 if kind in (None, provided.kind):
                     yield plugin, provided
 
     def allows(self, distribution: str) -> bool:
-        """Whether the lists that this catalog was made with let a distribution be used."""
+        """Return whether this catalog's lists allow a distribution."""
         return all(plugin.status != "denied" for plugin in self.plugins if plugin.distribution == distribution)
 
     def find(self, kind: Kind, name: str) -> tuple[Plugin, Provided]:
-        """The component that `type = name` means: a component's name, or `plugin/name` where that name clashes.
+        """Find a component by its name, or by `plugin/name` if the name is ambiguous.
 
         Raises `UnknownComponentError` or `AmbiguousComponentError`.
         """
@@ -114,18 +114,18 @@ class Catalog:
                 owners = [plugin.distribution for plugin, _ in found]
             titles = " and by ".join(str(plugin) for plugin, _ in found)
             choices = " or ".join(f'type = "{owner}/{bare}"' for owner in owners)
-            remedy = f"Say which: {choices}."
+            remedy = f"Choose one: {choices}."
             if kind == COMMAND:
                 remedy = "Uninstall one, or deny its distribution in RIGATONI_PLUGINS_DENY."
             raise AmbiguousComponentError(f'the {kind} "{bare}" is provided by {titles}', remedy=remedy)
         return found[0]
 
     def get(self, kind: Kind, name: str) -> Any:
-        """The class of a component, imported now: an attrs class that derives from its kind's contract.
+        """Import and return the class of a component: an attrs class that derives from its kind's contract.
 
-        Of a command, the click command.
+        For a command, return the click command.
 
-        Raises what `find` raises, and `BrokenPluginError` where the class can not be loaded or is none of that kind.
+        Raises what `find` raises, and `BrokenPluginError` if the class cannot be loaded or has another kind.
         """
         plugin, provided = self.find(kind, name)
         try:
@@ -134,12 +134,12 @@ class Catalog:
                 _check_command(cls) if kind == COMMAND else _check_class(kind, cls)
         except _Fault as fault:
             raise BrokenPluginError(
-                f'the {kind} "{provided.name}" of {plugin} can not be used: {fault}', remedy=_remedy(plugin, fault)
+                f'the {kind} "{provided.name}" of {plugin} cannot be used: {fault}', remedy=_remedy(plugin, fault)
             ) from fault.__cause__
         return cls
 
     def named(self, name: str) -> Sequence[tuple[Plugin, Provided]]:
-        """The components of this name, at most one of each kind. Raises as `find` does."""
+        """Return the components of this name, at most one of each kind. Raises like `find`."""
         found = []
         for kind in typing.get_args(Kind):
             with contextlib.suppress(UnknownComponentError):
@@ -149,7 +149,7 @@ class Catalog:
         return found
 
     def _unknown(self, kind: Kind | None, name: str) -> UnknownComponentError:
-        """Names what is installed and the nearest known name; the remedy says what is broken, or what to install."""
+        """Return an error with the installed names and the nearest one and a remedy."""
         installed = sorted({provided.name for _, provided in self.provided(kind)}.union(_built_in(kind)))
         bare = name.rpartition("/")[2]
         message = f'there is no {kind or "component"} "{printable(name)}"; installed: {", ".join(installed) or "none"}'
@@ -173,12 +173,12 @@ class Catalog:
 
 
 class _Fault(Exception):
-    """What is wrong with a plugin, in words; its cause is what the plugin raised, if it did."""
+    """An error of a plugin, in words; its cause is the plugin's exception, if any."""
 
 
 @contextlib.contextmanager
 def _contained() -> Iterator[None]:
-    """A plugin's code runs inside: whatever it raises becomes a `_Fault`, what it prints goes to stderr."""
+    """Run a plugin's code: its exceptions become a `_Fault`, its output goes to stderr."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -194,26 +194,26 @@ def _contained() -> Iterator[None]:
 
 def _remedy(plugin: Plugin, fault: _Fault) -> str:
     if isinstance(fault.__cause__, ImportError):
-        return f"Something that it needs is not installed: pip install --force-reinstall {plugin.distribution}"
-    return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or tell its author."
+        return f"Install its missing dependencies: pip install --force-reinstall {plugin.distribution}"
+    return f"Upgrade it (pip install --upgrade {plugin.distribution}), uninstall it, or report the error to its author."
 
 
 def _built_in(kind: Kind | None) -> Sequence[str]:
-    """The names of this kind that no hook yields."""
+    """Return the names of this kind that no hook yields."""
     return commands.BUILT_IN if kind == COMMAND else ()
 
 
 def _installing(kind: Kind | None, near: str, installed: Sequence[str]) -> str:
-    """How to get the component that was probably meant. Only distributions of this project are ever named."""
+    """Return how to install the component probably meant. Names only distributions of this project."""
     if near in installed:
         return "Correct the name, or install the plugin that provides it."
     if owner := first_party.distribution_of(kind, near):
-        return f'"{near}" is not installed: pip install {owner}'
+        return f'Install "{near}": pip install {owner}'
     return "Correct the name, or install the plugin that provides it: `rigatoni plugins list` shows the installed ones."
 
 
 def _distributions() -> Iterator[metadata.Distribution]:
-    """The distributions that have entry points for us; of one name, only the first on the path counts."""
+    """Yield the distributions with entry points for Rigatoni; only the first of each name on the path."""
     seen: set[str] = set()
     for distribution in metadata.distributions():
         try:
@@ -229,7 +229,7 @@ def _distributions() -> Iterator[metadata.Distribution]:
 
 
 def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool]) -> Iterator[Plugin]:
-    """One record for each entry point; one for the whole distribution where its metadata can not be read."""
+    """Return one record per entry point, or one for the distribution if its metadata cannot be read."""
     plugin = Plugin(
         "?", printable(str(distribution.metadata["Name"])), printable(str(distribution.metadata["Version"]))
     )
@@ -237,7 +237,7 @@ def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool])
         with _contained():
             entries = [entry for entry in distribution.entry_points if entry.group in (hookspecs.GROUP, commands.GROUP)]
     except _Fault as fault:
-        reason = f"its entry points can not be read: {fault}"
+        reason = f"its entry points cannot be read: {fault}"
         yield attrs.evolve(plugin, status="broken", reason=reason, remedy=_remedy(plugin, fault))
         return
     for entry in entries:
@@ -246,11 +246,13 @@ def _plugins_of(distribution: metadata.Distribution, may: Callable[[str], bool])
             yield _load(named, entry, distribution.requires or ())
         else:
             remedy = "Change the lists of allowed and denied plugins."
-            yield attrs.evolve(named, status="denied", reason="the lists of plugins leave it out", remedy=remedy)
+            yield attrs.evolve(
+                named, status="denied", reason="it is not in the list of allowed plugins, or is denied", remedy=remedy
+            )
 
 
 def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str]) -> Plugin:
-    """The plugin with what it provides, or with what is wrong with it."""
+    """Return the plugin with its components, or with its error."""
     try:
         with _contained():
             if unmet := _unmet_requirement(requirements):
@@ -258,7 +260,7 @@ def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str
                     plugin,
                     status="incompatible",
                     reason=f"it requires {unmet}, installed is {CORE} {metadata.version(CORE)}",
-                    remedy=f"Install versions that fit: pip install --upgrade {CORE} {plugin.distribution}",
+                    remedy=f"Install compatible versions: pip install --upgrade {CORE} {plugin.distribution}",
                 )
             _check_name(entry.name, "its entry point's name")
             found = [_command(entry)] if entry.group == commands.GROUP else _collect(entry.load())
@@ -268,7 +270,7 @@ def _load(plugin: Plugin, entry: metadata.EntryPoint, requirements: Iterable[str
 
 
 def _unmet_requirement(requirements: Iterable[str]) -> str | None:
-    """The requirement on rigatoni-core that the installed one does not meet."""
+    """Return the requirement on rigatoni-core that the installed version does not meet."""
     from packaging.requirements import Requirement
 
     for text in requirements:
@@ -282,7 +284,7 @@ def _unmet_requirement(requirements: Iterable[str]) -> str | None:
 
 
 def _collect(module: Any) -> Iterator[Provided]:
-    """What the plugin's hooks yield, each record checked. Raises `_Fault`, or what the plugin raises."""
+    """Return the checked records of the plugin's hooks. Raises `_Fault`, or what the plugin raises."""
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
@@ -343,7 +345,7 @@ def _check_class(kind: Kind, cls: object) -> None:
     if not issubclass(cls, contract):
         raise _Fault(f"{cls.__name__} does not derive from rigatoni_core.api.contracts.{contract.__name__}")
     if not attrs.has(cls):
-        raise _Fault(f"{cls.__name__} is not an attrs class, so its options can not be known")
+        raise _Fault(f"{cls.__name__} is not an attrs class, so its options are unknown")
     missing = [name for name in dir(contract) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
     if missing:
         raise _Fault(f"{cls.__name__} does not implement {', '.join(missing)}")

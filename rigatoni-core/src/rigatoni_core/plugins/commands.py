@@ -1,4 +1,4 @@
-"""Commands of plugins: which are installed, read without importing anything of them.
+"""The installed commands of plugins, found without importing them.
 
 A command is an entry point of its own (group `rigatoni.commands`), not a record that a hook yields. `rigatoni --help`
 must name all commands, and asking hooks would import every plugin: twice the time of the whole help.

@@ -1,4 +1,4 @@
-"""What a component's options are: read off its class, for `plugins show`, for READMEs and for messages."""
+"""A component's options, read from its class for `plugins show`, READMEs and messages."""
 
 import enum
 import json
@@ -23,7 +23,7 @@ CONTRACTS: Mapping[Any, Kind] = {
     Serializer: "serializer",
     Listener: "listener",
 }
-"""The contracts that an option may be annotated with, and the kind of component that it is built from."""
+"""The contracts that an option may be annotated with, and the kind of component for each."""
 
 _WORDS: Mapping[Any, str] = {
     str: "text",
@@ -44,7 +44,7 @@ _WORDS: Mapping[Any, str] = {
 
 @attrs.frozen
 class Option:
-    """One option of a component: its key, how it is written, its default (None: required) and what it means."""
+    """One option of a component: its key, type, default (None: required) and meaning."""
 
     name: str
     type: str
@@ -53,7 +53,7 @@ class Option:
 
 
 def options_of(cls: type[Any]) -> list[Option]:
-    """The options of a component class, in the order in which it declares them."""
+    """Return the options of a component class, in order of declaration."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return [
         Option(
@@ -67,18 +67,18 @@ def options_of(cls: type[Any]) -> list[Option]:
 
 
 def bare(hint: Any) -> Any:
-    """The type without the help text around it."""
+    """Return the type without its help text."""
     return bare(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
 
 
 def help_of(hint: Any) -> str:
-    """The help text of `Annotated[type, "text"]`; empty where there is none."""
+    """Return the help text of `Annotated[type, "text"]`; empty if there is none."""
     notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     return next((note for note in notes if isinstance(note, str)), "")
 
 
 def words_of(hint: Any) -> str:
-    """A type as a person would say it."""
+    """Return a type in words."""
     hint = bare(hint)
     if hint in _WORDS:
         return _WORDS[hint]
@@ -108,12 +108,12 @@ def _default(field: "attrs.Attribute[Any]", hint: Any) -> str | None:
 
 
 def spelled_key(key: str) -> str:
-    """A key as TOML would spell it."""
+    """Return a key in TOML syntax."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def spelled_value(value: Any) -> str:
-    """A value as TOML would spell it; a class by its name."""
+    """Return a value in TOML syntax; a class by its name."""
     if isinstance(value, enum.Enum):
         return spelled_value(value.value)
     if value is None:

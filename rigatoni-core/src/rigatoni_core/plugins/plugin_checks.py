@@ -1,4 +1,4 @@
-"""What can be said of an installed plugin without using it: it loads, it is light, its options are documented."""
+"""Checks of installed plugins without using them: they load, are light, and document their options."""
 
 import re
 import subprocess
@@ -34,20 +34,20 @@ _PATIENCE = 60.0  # seconds for the import of a plugin's hook
 
 @attrs.frozen
 class Unsound:
-    """Something that is wrong with a plugin, and what its author or user can do."""
+    """An error in a plugin, with a remedy for its author or user."""
 
     message: str
     remedy: str
 
 
 def unsound(catalog: Catalog, plugin: Plugin, readme: str | None = None) -> Iterator[Unsound]:
-    """Everything that is wrong with an installed plugin. `readme` replaces the one in its metadata."""
+    """Return all errors of an installed plugin. `readme` replaces the one in its metadata."""
     if plugin.status == "denied":
         return  # nobody uses it
     if plugin.status != "ok":
         yield Unsound(plugin.reason, plugin.remedy)
         return
-    own = plugin.distribution == "rigatoni-core"  # its README tells of more than its two small components
+    own = plugin.distribution == "rigatoni-core"  # the README of core covers more than its two small components
     text = _readme(plugin.distribution) if readme is None else readme
     for provided in plugin.provides:
         try:
@@ -65,7 +65,7 @@ def unsound(catalog: Catalog, plugin: Plugin, readme: str | None = None) -> Iter
 
 
 def documented(readme: str, option: Option) -> bool:
-    """Whether a table of the README has a row for this option that begins with its name and has its meaning."""
+    """Return whether a table of the README has a row with this option's name and meaning."""
     rows = [line.strip().strip("|").split("|") for line in readme.splitlines() if line.startswith("|")]
     mine = [_normal("|".join(row)) for row in rows if row[0].strip(" `") == option.name]
     return any(_normal(option.meaning) in row for row in mine)
@@ -79,7 +79,7 @@ def _undocumented(option: Option, component: str, cls: str, readme: str) -> Iter
         )
     elif not documented(readme, option):
         yield Unsound(
-            f"the option {option.name} of {component} is not in the README's table of options as the class has it",
+            f"the option {option.name} of {component} is missing from the README's table of options, or differs there",
             f"Add the row: | `{option.name}` | {option.type} | {option.default or 'required'} | {option.meaning} |",
         )
 
@@ -92,9 +92,9 @@ def _unexplained(command: "click.Command", name: str, readme: str) -> Iterator[U
 
 
 def _heavy(plugin: Plugin) -> Iterator[Unsound]:
-    """What importing the hook brings in besides core: `rigatoni plugins list` would pay for it each time.
+    """Return the modules that importing the hook loads besides core, which would slow down `rigatoni plugins list`.
 
-    The same for the module of a command, and `rigatoni --help`.
+    The same for the module of a command and `rigatoni --help`.
     """
     for module, packages in _imports(plugin):
         if heavy := [name for name in packages if name not in sys.stdlib_module_names | {module.partition(".")[0]}]:
@@ -111,13 +111,13 @@ def _imports(plugin: Plugin) -> Iterator[tuple[str, Iterable[str]]]:
             try:
                 answer = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S603
             except (subprocess.SubprocessError, OSError):
-                continue  # it could be loaded here, so it is no fault of the module
+                continue  # the module could be loaded here, so it is not at fault
             names = answer.stdout.splitlines()[-1:]
             yield entry.module, [printable(name) for name in " ".join(names).split() if name != "rigatoni_core"]
 
 
 def _readme(distribution: str) -> str:
-    """The README as the installed metadata hold it (core metadata specification, Description)."""
+    """Return the README in the installed metadata (core metadata specification, Description)."""
     message = metadata.metadata(distribution)
     return str(message.get_payload() or message.get("Description") or "")  # type: ignore[attr-defined]
 
