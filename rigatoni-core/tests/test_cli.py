@@ -348,11 +348,11 @@ def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):
     answer = rigatoni("validate", "pipeline.toml", then="wai", TOY_URI="")
     assert answer.returncode == 2
     assert answer.stderr == (
-        "error: 2 faults in pipeline.toml\n"
+        "error: 2 errors in pipeline.toml\n"
         "  pipeline.toml:7: pipeline.source.uri: the environment variable TOY_URI is empty\n"
         '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or '
         '"hang" or "shake" or "away" or "stay"; did you mean "wait"?\n'
-        "what to do: Correct them and look again: rigatoni validate pipeline.toml. "
+        "what to do: Correct them and run: rigatoni validate pipeline.toml. "
         "`rigatoni plugins show NAME` explains the options of a component.\n"
     )
     answer = rigatoni("validate", "pipeline.toml", "--json", then="wai", TOY_URI="")

@@ -123,7 +123,7 @@ def test_a_broken_command_is_an_error_with_a_remedy_where_it_is_called(install, 
     install(name, BROKEN[name])
     called = rigatoni(name)
     assert called.returncode == 2
-    assert f'the command "{name}" of the plugin "{name}" (acme-{name} 1.0) can not be used' in called.stderr
+    assert f'the command "{name}" of the plugin "{name}" (acme-{name} 1.0) cannot be used' in called.stderr
     assert f"acme-{name}" in called.stderr.partition("what to do: ")[2]
     assert "Traceback" not in called.stderr
     assert rigatoni("plugins", "check", name).returncode == 2

@@ -292,7 +292,7 @@ def test_D5_a_destination_for_dead_letters_makes_them_the_policy_unless_another_
 
 def test_K1_dead_letters_without_a_place_and_names_of_what_stands_beside_streams_are_faults(tmp_path):
     (fault,) = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p"\non_rejected = "dead_letter"', rest=REST))
-    assert "no [pipeline.dead_letters]" in fault
+    assert "[pipeline.dead_letters] is not configured" in fault
     (fault,) = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p.replayed"', rest=REST))
     assert "pipeline.name: must not end in" in fault
     wrong = REST + DEAD_LETTERS.replace("plain", "plane")
@@ -402,5 +402,5 @@ def test_an_override_is_a_key_and_what_its_option_takes_it_for(text, hint, path,
 
 @pytest.mark.parametrize("text", ["batch_size", "=5", "a..b=1", "a b=1"])
 def test_an_override_without_a_key_is_refused(text):
-    with pytest.raises(ConfigurationError, match="no KEY=VALUE"):
+    with pytest.raises(ConfigurationError, match="not KEY=VALUE"):
         parse_override(text)

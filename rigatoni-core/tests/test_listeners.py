@@ -111,7 +111,7 @@ def test_listeners_are_an_array_of_tables():
         ([{"type": "diary", "prot": 7}], "pipeline.listeners[0].prot", 'unknown key; did you mean "port"?'),
         ([{"type": "diary"}, {"type": "diray"}], "pipeline.listeners[1].type", 'did you mean "diary"?'),
         ({"type": "diary"}, "pipeline.listeners", "double brackets"),
-        ([{"port": 7}], "pipeline.listeners[0].type", "it says which listener; installed: diary"),
+        ([{"port": 7}], "pipeline.listeners[0].type", "it selects the listener; installed: diary"),
     ],
 )
 def test_K1_faults_of_listeners(listeners, key, message):

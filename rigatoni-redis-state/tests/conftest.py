@@ -37,7 +37,7 @@ async def store(make_store: Callable[..., RedisStateStore]) -> AsyncIterator[Red
 
 @pytest.fixture
 def checkpoint() -> Callable[..., Checkpoint]:
-    """A checkpoint by its token's text."""
+    """Returns a checkpoint with this token."""
 
     def make(token: str = "t", events: int = 1, fencing_token: int = 0) -> Checkpoint:
         return Checkpoint(Position(ResumeToken(token), "f", Timestamp(1_700_000_000, 1), 1), events, fencing_token)

@@ -1,6 +1,6 @@
-"""Configuration: TOML becomes components, strictly, and every fault is reported at once.
+"""Configuration: builds components from TOML, strictly, and reports all errors together.
 
-The only room that reads settings files, secrets' files and the environment.
+The only module that reads settings files, secret files and the environment.
 """
 
 from rigatoni_core.config.cli_values import CliValue, Override, parse_override

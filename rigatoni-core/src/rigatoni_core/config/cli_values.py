@@ -1,4 +1,4 @@
-"""Values as somebody typed them on the command line: `--set KEY=VALUE`."""
+"""Values from the command line: `--set KEY=VALUE`."""
 
 import re
 import tomllib
@@ -19,15 +19,15 @@ _ITEM = re.compile(r'"([^"]*)"|\'([^\']*)\'|([^\s,\[\]"\']+)')
 
 
 class CliValue(str):
-    """What was typed; what it means depends on the option that it is for."""
+    """A typed value; its meaning depends on its option."""
 
     __slots__ = ()
 
     def meant_as(self, hint: Any) -> Any:
-        """The value for an option of this type: a text stands as it is, with or without quotes; the rest is TOML.
+        """Return the value for an option of this type: text is taken as is, with or without quotes; the rest is TOML.
 
-        Texts in a list may also be separated by commas or spaces. What is not TOML is a text, too: the option says what
-        is wrong with it.
+        Texts in a list may also be separated by commas or spaces. Anything but TOML is also text: the option reports
+        what is wrong with it.
         """
         try:
             value = tomllib.loads(f"value = {self}")["value"]
@@ -39,15 +39,15 @@ class CliValue(str):
 
 
 def parse_override(text: str) -> Override:
-    """`destination.path=lake` as key path and value; `pipeline.destination.path`, as messages spell it, means the same.
+    """Parse `destination.path=lake` into key path and value; `pipeline.destination.path` means the same.
 
-    Raises ConfigurationError where there is no key or no `=`.
+    Raises ConfigurationError if the key or the `=` is missing.
     """
     key, equals, value = text.partition("=")
     path = _keys(key) if equals else ()
     if not path:
         raise ConfigurationError(
-            f"--set {key}: this is no KEY=VALUE", remedy="Write it as in --set destination.path=lake."
+            f"--set {key}: this is not KEY=VALUE", remedy="Write it as in --set destination.path=lake."
         )
     return path[1:] if path[0] == "pipeline" and len(path) > 1 else path, CliValue(value)
 
@@ -65,12 +65,12 @@ def _is_list_of_texts(hint: Any) -> bool:
 
 
 def _listed(text: str) -> list[str]:
-    """The items of a list as people write one: brackets and quotes may be left out, commas or spaces stand between."""
+    """Split a typed list: brackets and quotes are optional, items are separated by commas or spaces."""
     return ["".join(item) for item in _ITEM.findall(text)]
 
 
 def _keys(spelled: str) -> KeyPath:
-    """The keys of a dotted key; none where it is none."""
+    """Return the keys of a dotted key; none if it is malformed."""
     keys: list[str] = []
     try:
         table: Any = tomllib.loads(f"{spelled} = 0")

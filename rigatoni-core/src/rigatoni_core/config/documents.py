@@ -1,4 +1,4 @@
-"""Files and folders of TOML become plain tables, one for each pipeline: defaults below, overrides on top."""
+"""Reads TOML files and folders into plain tables, one per pipeline, with defaults and overrides applied."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from rigatoni_core.config.lines import line_of, lines_of
 from rigatoni_core.config.paths import folder_of
 
 _DEEPEST = 100
-"""Levels of tables and lists in a file; no option needs a tenth of it."""
+"""The largest nesting of tables and lists in a file; no option needs a tenth of it."""
 
 
 @attrs.frozen
 class Document:
-    """What one file holds, and where in it: `path` is for messages. Its relative paths start at `folder`."""
+    """The contents of one file with line numbers; `path` is for messages. Its relative paths start at `folder`."""
 
     path: str
     content: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Document:
     folder: Path = attrs.field(factory=Path.cwd)
 
     def pipelines(self) -> Iterator[tuple[KeyPath, Any]]:
-        """Each pipeline's key path and table, without defaults and overrides; none where the key is missing."""
+        """Return each pipeline's key path and table, without defaults and overrides; none if the key is missing."""
         found = self.content.get("pipeline")
         if isinstance(found, list):
             for index, table in enumerate(found):
@@ -36,7 +36,7 @@ class Document:
             yield ("pipeline",), found
 
     def line(self, path: KeyPath, pipeline: KeyPath) -> int | None:
-        """The line of a key; of the one in [defaults] where the pipeline's own table does not hold it."""
+        """Return the line of a key; of the one in [defaults] if the pipeline's own table does not set it."""
         default = ("defaults", *path[len(pipeline) :])
         if path not in self.lines and path[: len(pipeline)] == pipeline and default in self.lines:
             return self.lines[default]
@@ -44,9 +44,9 @@ class Document:
 
 
 def documents(path: Path) -> list[Document]:
-    """The document of a file, or those of all files `*.toml` right in a folder, by name.
+    """Read a file, or all files `*.toml` directly in a folder, by name.
 
-    Raises `ConfigurationError` where there is none, or where one can not be read or is not TOML.
+    Raises `ConfigurationError` if there is none, or if one cannot be read or is not TOML.
     """
     if not path.is_dir():
         return [_document(path)]
@@ -57,7 +57,7 @@ def documents(path: Path) -> list[Document]:
 
 
 def overridden(table: Any, defaults: Any, overrides: Sequence[Override]) -> Any:
-    """A pipeline's table over its defaults, with single values replaced."""
+    """Merge a pipeline's table with its defaults and overrides."""
     if not isinstance(table, dict):
         return table
     merged = _over(defaults, table) if isinstance(defaults, dict) else dict(table)
@@ -67,7 +67,7 @@ def overridden(table: Any, defaults: Any, overrides: Sequence[Override]) -> Any:
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Table by table; a component of another type takes nothing from the one below."""
+    """Merge table by table; a component of another type inherits nothing."""
     if "type" in above and "type" in below and above["type"] != below["type"]:
         return above
     merged = dict(below)
@@ -90,17 +90,17 @@ def _document(path: Path) -> Document:
         document = Document(str(path), tomllib.loads(text), lines_of(text), folder_of(path))
     except (ValueError, RecursionError) as error:  # also what int() raises of thousands of digits
         raise ConfigurationError(
-            f"{path} is not TOML: {error}", remedy="See https://toml.io; texts need quotes."
+            f"{path} is not TOML: {error}", remedy="Check its syntax (https://toml.io); texts need quotes."
         ) from None
     if not _is_shallow(document.content):
         raise ConfigurationError(
-            f"{path} nests tables and lists more than {_DEEPEST} levels deep", remedy="Take the nesting out."
+            f"{path} nests tables and lists more than {_DEEPEST} levels deep", remedy="Reduce the nesting."
         )
     return document
 
 
 def _is_shallow(content: Any) -> bool:
-    """Whether what walks the tables recursively may do so; dotted keys nest without a bracket."""
+    """Return whether recursion into the tables is safe; dotted keys nest without brackets."""
     level = [content]
     for _ in range(_DEEPEST):
         level = [
@@ -122,8 +122,8 @@ def _read(path: Path) -> str:
             f"there is no file {path}", remedy="Name the pipeline's TOML file; `rigatoni init` writes one."
         ) from None
     except OSError as error:
-        raise ConfigurationError(f"{path} can not be read: {error.strerror}", remedy="Check its permissions.") from None
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}", remedy="Check its permissions.") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"{path} is not UTF-8 text (byte {error.start})", remedy="Save it in UTF-8, as TOML demands."
+            f"{path} is not UTF-8 text (byte {error.start})", remedy="Save it in UTF-8, as TOML requires."
         ) from None

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: each fault with its key path, all of them in one error."""
+"""Configuration errors: each with its key path, all in one exception."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ KeyPath = tuple[str | int, ...]
 
 @attrs.frozen
 class Fault:
-    """One thing to correct: where (`line` counts from 1, None where unknown; `file` where not said), and what."""
+    """One error: its place (`line` counts from 1, None if unknown) and a message."""
 
     path: KeyPath
     message: str
@@ -25,12 +25,12 @@ class Fault:
 
     @property
     def key(self) -> str:
-        """The key path as TOML would spell it, such as `pipeline.source.watch[1]`."""
+        """The key path in TOML syntax, such as `pipeline.source.watch[1]`."""
         return spelled(self.path)
 
 
 class InvalidConfigurationError(ConfigurationError):
-    """The file holds faults: `details` has them as records, `faults` as lines of text."""
+    """The file has errors: `details` has them as records, `faults` as lines of text."""
 
     id = "invalid-configuration"
 
@@ -40,17 +40,17 @@ class InvalidConfigurationError(ConfigurationError):
             f"{fault.file or where}{f':{fault.line}' if fault.line else ''}: {fault.key}: {fault.message}"
             for fault in self.details
         )
-        count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+        count = "1 fault" if len(lines) == 1 else f"{len(lines)} errors"
         super().__init__(
             "\n  ".join((f"{count} in {where}", *lines)),
-            remedy=f"Correct {'it' if len(lines) == 1 else 'them'} and look again: rigatoni validate {where}. "
+            remedy=f"Correct {'it' if len(lines) == 1 else 'them'} and run: rigatoni validate {where}. "
             "`rigatoni plugins show NAME` explains the options of a component.",
             faults=lines,
         )
 
 
 class Refused(ValueError):
-    """A value that can not be taken, in words; `below` leads from where it is raised to the culprit."""
+    """A value that is not accepted; `below` is the path from where it is raised to the value."""
 
     def __init__(self, message: str, *below: str | int) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class Refused(ValueError):
 
 
 def faults_of(error: BaseException, path: KeyPath) -> Iterator[Fault]:
-    """Every fault inside an error that was raised while the value at `path` was structured."""
+    """Yield every error inside an exception raised while the value at `path` was structured."""
     if isinstance(error, BaseValidationError):
         for inner in error.exceptions:
             yield from faults_of(inner, path + _step(inner))
@@ -69,7 +69,7 @@ def faults_of(error: BaseException, path: KeyPath) -> Iterator[Fault]:
 
 
 def in_words(error: BaseException) -> str:
-    """The message of an error that a constructor or a validator raised, with its remedy if it has one."""
+    """Return the message of an error from a constructor or validator, with its remedy if any."""
     if isinstance(error, RigatoniError):
         text = str(error)
         return f"{text}{'' if text.endswith(('.', '?')) else '.'} {error.remedy}" if error.remedy else text
@@ -77,7 +77,7 @@ def in_words(error: BaseException) -> str:
 
 
 def spelled(path: KeyPath) -> str:
-    """A key path as TOML would spell it."""
+    """Return a key path in TOML syntax."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -88,14 +88,14 @@ def spelled(path: KeyPath) -> str:
 
 
 def nearest(word: Any, valid: Iterable[Any]) -> str:
-    """A hint at the valid word that was probably meant, to be put behind a message; empty where none is near."""
+    """Return a hint at the nearest valid word, to append to a message; empty if none is near."""
     words = {str(choice).lower(): str(choice) for choice in valid}
     near = difflib.get_close_matches(str(word).lower().replace("-", "_"), words, n=1)
     return f'; did you mean "{words[near[0]]}"?' if near else ""
 
 
 def _step(error: BaseException) -> KeyPath:
-    """The key or index below which the error was raised, as cattrs notes it."""
+    """Return the key or index below which the error was raised, as cattrs records it."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             return (note.name,)

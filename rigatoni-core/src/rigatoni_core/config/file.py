@@ -27,31 +27,31 @@ def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str)
     if not value or not value.isprintable():
         raise ValueError("must not be empty, nor hold control characters")
     if value.endswith(tuple(f".{side}" for side in SIDES)):
-        raise ValueError(
-            f"must not end in {' or '.join(f'.{side}' for side in SIDES)}: what stands beside streams does"
-        )
+        raise ValueError(f"must not end in {' or '.join(f'.{side}' for side in SIDES)}: names of side streams do")
 
 
 @attrs.frozen(kw_only=True)
 class PipelineTable(Settings):
-    """The table `[pipeline]`: the settings, and what makes it this pipeline."""
+    """The table `[pipeline]`: the settings, the name and the components."""
 
     name: Annotated[str, "It names the checkpoints and folders of this pipeline"] = attrs.field(validator=_check_name)
-    source: Annotated[Source, "[pipeline.source] says where change events come from"]
-    destination: Annotated[Destination, "[pipeline.destination] says where they go"]
+    source: Annotated[Source, "[pipeline.source] is where change events come from"]
+    destination: Annotated[Destination, "[pipeline.destination] is where they are written"]
     state: Annotated[
         StateStore,
-        '[pipeline.state] says where checkpoints are kept: type = "file" keeps them when the process ends, '
-        'type = "memory" forgets them and so must be asked for',
+        '[pipeline.state] is where checkpoints are kept: type = "file" keeps them when the process ends, '
+        'type = "memory" forgets them and so must be explicit',
     ]
     dead_letters: Annotated[
-        Destination | None, "[pipeline.dead_letters] says where events go that the destination can not take"
+        Destination | None, "[pipeline.dead_letters] is where events go that the destination cannot accept"
     ] = None
-    listeners: Annotated[tuple[Listener, ...], "Each [[pipeline.listeners]] is told what happens: metrics, traces"] = ()
+    listeners: Annotated[
+        tuple[Listener, ...], "Each [[pipeline.listeners]] receives notices, for metrics or traces"
+    ] = ()
 
     @staticmethod
     def conflicts(built: Mapping[str, Any]) -> Iterator[Refused]:
-        """What does not fit together among the components that could be built. See `Structuring`."""
+        """Yield conflicts between the components that could be built. See `Structuring`."""
         if "source" in built:
             parts = {key: built[key] for key in ("destination", "dead_letters") if key in built}
             for mismatch in format_mismatches(built["source"], parts):
@@ -70,7 +70,7 @@ _ELSEWHERE = {
 
 
 def load(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> PipelineConfiguration:
-    """The one pipeline that a TOML file describes. Raises as `load_all` does, and where there are several."""
+    """Load the only pipeline of a TOML file. Raises like `load_all`, and if there are several."""
     found = load_all(path, catalog, overrides)
     if len(found) > 1:
         raise ConfigurationError(
@@ -81,18 +81,18 @@ def load(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> Pi
 
 
 def load_all(path: Path, catalog: Catalog, overrides: Sequence[Override] = ()) -> tuple[PipelineConfiguration, ...]:
-    """The pipelines of a TOML file, or of all files `*.toml` in a folder; at least one.
+    """Load the pipelines of a TOML file, or of all files `*.toml` in a folder; at least one.
 
     A file holds the table `[pipeline]`, or several `[[pipeline]]`, and may hold `[defaults]` for them and the table
-    `[plugins]`, which says what the catalog was to be made from (`plugin_lists`). Relative paths start at the folder of
-    the file that holds them, those of `overrides` at the working directory. Raises `ConfigurationError`: where there
-    are faults, an `InvalidConfigurationError` with all of them.
+    `[plugins]`, which limits the plugins of the catalog (`plugin_lists`). Relative paths start at the folder of
+    the file that holds them, those of `overrides` at the working directory. Raises `ConfigurationError`; an
+    `InvalidConfigurationError` contains all errors of the files.
     """
     return _structured(documents(path), catalog, str(path), overrides)
 
 
 def structure(document: Mapping[str, Any], catalog: Catalog) -> PipelineConfiguration:
-    """The pipeline of a document `{"pipeline": {...}}`, such as `tomllib` gives. Raises as `load` does."""
+    """Build the pipeline of a document `{"pipeline": {...}}`, such as `tomllib` returns. Raises like `load`."""
     where = "the configuration"
     return _structured([Document(where, document)], catalog, where, ())[0]
 
@@ -100,7 +100,7 @@ def structure(document: Mapping[str, Any], catalog: Catalog) -> PipelineConfigur
 def _structured(
     found: Sequence[Document], catalog: Catalog, where: str, overrides: Sequence[Override]
 ) -> tuple[PipelineConfiguration, ...]:
-    """Every pipeline of the documents, or every fault in them."""
+    """Build every pipeline of the documents, or raise all their errors."""
     configurations: list[PipelineConfiguration] = []
     faults: list[Fault] = []
     names: dict[str, str] = {}
@@ -113,7 +113,7 @@ def _structured(
         faults += plugins.faults_of(document)
         pipelines = list(document.pipelines())
         if not pipelines:
-            message = "is missing: a file describes a pipeline in the table [pipeline], or several in [[pipeline]]"
+            message = "is missing: describe a pipeline in the table [pipeline], or several in [[pipeline]]"
             faults.append(Fault(("pipeline",), message, None, document.path))
         for path, table in pipelines:
             try:
@@ -134,7 +134,7 @@ def _structured(
 
 
 class _FaultyError(Exception):
-    """What is wrong with one pipeline."""
+    """The errors of one pipeline."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class _FaultyError(Exception):
 def _pipeline(
     document: Document, path: KeyPath, table: Any, catalog: Catalog, overrides: Sequence[Override]
 ) -> PipelineConfiguration:
-    """One pipeline of a document. Raises `_FaultyError`."""
+    """Build one pipeline of a document. Raises `_FaultyError`."""
     redaction = Redaction()
     whole = overridden(table, document.content.get("defaults"), overrides)
     warnings = []
@@ -152,8 +152,8 @@ def _pipeline(
         redaction.add(uri)
         line = document.line(place, path)
         warnings.append(
-            f"{document.path}{f':{line}' if line else ''}: {spelled(place)}: holds a password that everyone can read "
-            'who reads the file; better { env = "VARIABLE" } or { file = "path" }'
+            f"{document.path}{f':{line}' if line else ''}: {spelled(place)}: holds a password that every reader of the "
+            'file can see; use { env = "VARIABLE" } or { file = "path" }'
         )
     try:
         built = Structuring(catalog, redaction, _ELSEWHERE, document.folder).build(whole, PipelineTable)
@@ -189,7 +189,7 @@ def _pipeline(
 
 
 def _origin(path: KeyPath, overrides: Sequence[Override]) -> str:
-    """Says that the value at this path comes from the command line, if it does."""
+    """Return a note that the value at this path comes from the command line, if it does."""
     return " (given by --set)" if any(path[: len(key)] == key for key, _ in overrides) else ""
 
 
@@ -197,4 +197,4 @@ def _stray(key: str) -> str:
     if key == "batch_size" or key in _ELSEWHERE:
         return f"unknown key here; it belongs to [{_ELSEWHERE.get(key, 'pipeline')}]"
     near = nearest(key, ["pipeline", "defaults", "plugins"])
-    return f"unknown key{near or '; everything stands in the table [pipeline], or in [defaults]'}"
+    return f"unknown key{near or '; use the table [pipeline] or [defaults]'}"

@@ -1,4 +1,4 @@
-"""On which line a key stands. `tomllib` does not tell, so headers and keys are looked for in the text."""
+"""The lines of keys. `tomllib` does not report them, so this searches the text for headers and keys."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ _KEY = re.compile(r"\s*([A-Za-z0-9_\-.\s\"']+?)\s*=")
 
 
 def lines_of(text: str) -> Mapping[KeyPath, int]:
-    """The line (from 1) of every table header and of every key that begins a line, by key path."""
+    """Return the line (from 1) of every table header and of every key that begins a line, by key path."""
     lines: dict[KeyPath, int] = {}
     lengths: dict[KeyPath, int] = {}  # of the arrays of tables, so far
     table: KeyPath = ()
@@ -35,12 +35,12 @@ def lines_of(text: str) -> Mapping[KeyPath, int]:
 
 
 def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
-    """The line of a key, or of the closest table or key around it."""
+    """Return the line of a key, or of the closest table or key around it."""
     return next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), None)
 
 
 def _keys(spelled: str) -> tuple[str, ...]:
-    """The keys of a dotted key; none where it only looks like one (a line of a long text, for instance)."""
+    """Return the keys of a dotted key; none if it only looks like one (a line of a long text, for example)."""
     try:
         table: Any = tomllib.loads(f"{spelled} = 0")
     except tomllib.TOMLDecodeError:

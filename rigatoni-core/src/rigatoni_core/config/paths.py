@@ -1,4 +1,4 @@
-"""Relative paths: in a file they start at the file's folder, typed with `--set` at the working directory."""
+"""Relative paths: those in a file start at its folder, those from `--set` at the working directory."""
 
 import os
 import shlex
@@ -15,7 +15,7 @@ from rigatoni_core.config.faults import KeyPath, Refused
 
 def folder_of(file: Path) -> Path:
     """Return where a file's relative paths start; for a pipe, which lies in no folder, the working directory."""
-    absolute = file.absolute()  # not `resolve`: a link to a file counts where the link lies
+    absolute = file.absolute()  # not `resolve`: the folder of a link counts, not that of its target
     return absolute.parent if file.is_file() else Path.cwd()
 
 
@@ -26,10 +26,10 @@ class PathBase:
     folder: Path = attrs.field(factory=Path.cwd)
 
     def resolve(self, text: str) -> Path:
-        """Return the path in full; a leading `~` is the home folder.
+        """Return the absolute path; a leading `~` is the home folder.
 
         Raises:
-            Refused: It is no path; or earlier versions, which started at the working directory, used another one.
+            Refused: It is not a path; or earlier versions, which started at the working directory, used another one.
         """
         if not text or "\0" in text:
             raise Refused("must be a path, not an empty text" if not text else "must not contain a NUL character")
@@ -59,19 +59,19 @@ def paths_of(component: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Path
 
 
 def _is_used(path: Path) -> bool:
-    """Return whether something lies there; an empty folder holds nothing that could be missed."""
+    """Return whether the path holds data; an empty folder does not."""
     try:
         return any(path.iterdir())
-    except OSError:  # no folder, or none that this user may list
+    except OSError:  # not a folder, or one that this user may not list
         return os.path.lexists(path)
 
 
 def _moving(former: Path, full: Path) -> str:
-    """Say that data lies where earlier versions looked for it, and how to move it."""
+    """Return a message that data lies where earlier versions looked for it, and how to move it."""
     move = f"mv {shlex.quote(str(former))} {shlex.quote(str(full))}"
     if not full.parent.is_dir():
         move = f"mkdir -p {shlex.quote(str(full.parent))} && {move}"
     return (
         f"a relative path starts at the file's folder, so this is {full}, which does not exist; but {former} lies in "
-        f"the working directory, where earlier versions looked. Move it ({move}), or write the path in full"
+        f"the working directory, where earlier versions looked. Move it ({move}), or use an absolute path"
     )

@@ -1,4 +1,4 @@
-"""The table `[plugins]`: which installed distributions the command may import at all."""
+"""The table `[plugins]`: the installed distributions that the command may import."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,21 +19,21 @@ def _canonical(names: Iterable[str]) -> frozenset[str]:
 
 @attrs.frozen
 class PluginLists:
-    """Names of distributions: with `allow` only these are imported, and never those of `deny`."""
+    """Names of distributions: if `allow` is set, only those are imported, and never those in `deny`."""
 
     allow: frozenset[str] | None = attrs.field(default=None, converter=attrs.converters.optional(_canonical))
     deny: frozenset[str] = attrs.field(default=(), converter=_canonical)
 
     def __and__(self, other: "PluginLists") -> "PluginLists":
-        """What both let through."""
+        """Return the lists that allow what both allow."""
         allowed = [each.allow for each in (self, other) if each.allow is not None]
         return PluginLists(frozenset.intersection(*allowed) if allowed else None, self.deny | other.deny)
 
 
 def plugin_lists(path: Path) -> PluginLists:
-    """What the file, or all files of the folder together, let through; what is wrong with them `load` says.
+    """Return the lists of a file, or of all files of a folder combined; `load` reports their errors.
 
-    Raises `ConfigurationError` where there is none, or where one can not be read or is not TOML.
+    Raises `ConfigurationError` if there is none, or if one cannot be read or is not TOML.
     """
     lists = PluginLists()
     for document in documents(path):
@@ -44,14 +44,14 @@ def plugin_lists(path: Path) -> PluginLists:
 
 
 def faults_of(document: Document) -> Iterator[Fault]:
-    """What is wrong with the document's table `[plugins]`, if it has one."""
+    """Yield the errors of the document's table `[plugins]`, if it has one."""
     table = document.content.get("plugins", {})
     if not isinstance(table, dict):
         yield _fault(document, ("plugins",), "must be a table with the lists allow, deny or both")
         return
     for key, value in table.items():
         if key not in KEYS:
-            yield _fault(document, ("plugins", key), f"unknown key{nearest(key, KEYS) or '; it takes allow and deny'}")
+            yield _fault(document, ("plugins", key), f"unknown key{nearest(key, KEYS) or '; known are allow and deny'}")
         elif not _is_names(value):
             message = 'must be a list of distributions, such as ["rigatoni-mongodb", "rigatoni-s3"]'
             yield _fault(document, ("plugins", key), message)

@@ -1,7 +1,7 @@
-"""The JSON Schema of a pipeline's file, read off the installed components: for editors that complete and check.
+"""The JSON Schema of a pipeline's file, built from the installed components, for completion and checks in editors.
 
-Draft 7, in the subset that editors of TOML understand. It says what a file may hold; `rigatoni validate` also knows
-the rules between options.
+Draft 7, in the subset that editors of TOML understand. It describes single options; `rigatoni validate` also
+checks rules between options.
 """
 
 import enum
@@ -50,10 +50,10 @@ _PLUGINS = {"type": "object", "properties": dict.fromkeys(KEYS, _NAMES), "additi
 
 
 def schema(catalog: Catalog) -> dict[str, Any]:
-    """The schema of a file for the components of this catalog; those that can not be loaded are left out."""
+    """Return the schema of a file for the components of this catalog, except those that cannot be loaded."""
     table = {"$ref": "#/definitions/pipeline"}
     several = {"type": "array", "items": table}
-    loose = {"type": ["object", "array"]}  # what is missing may stand in the defaults: only `validate` knows
+    loose = {"type": ["object", "array"]}  # missing keys may be set in the defaults: only `validate` knows
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Pipelines of Rigatoni",
@@ -78,7 +78,7 @@ def _document(required: list[str], **properties: Any) -> dict[str, Any]:
 
 
 def _kind(catalog: Catalog, kind: Kind) -> dict[str, Any]:
-    """One of the components of this kind."""
+    """Return the schema of any component of this kind."""
     choices = []
     for plugin, provided in catalog.provided(kind):
         try:
@@ -90,7 +90,7 @@ def _kind(catalog: Catalog, kind: Kind) -> dict[str, Any]:
 
 
 def _names(catalog: Catalog, kind: Kind, plugin: Plugin, provided: Provided) -> list[str]:
-    """What `type` may say: the name with its plugin, and alone where no other plugin uses it."""
+    """Return the values of `type`: the name with its plugin, and alone if no other plugin uses it."""
     alike = [other for _, other in catalog.provided(kind) if other.name == provided.name]
     return [*([provided.name] if len(alike) == 1 else []), f"{plugin.name}/{provided.name}"]
 
@@ -107,7 +107,7 @@ def _component(cls: type[Any], provided: Provided, names: list[str]) -> dict[str
 
 
 def _table(cls: type[Any]) -> dict[str, Any]:
-    """A table with the public fields of an attrs class."""
+    """Return the schema of a table with the public fields of an attrs class."""
     hints = typing.get_type_hints(cls, include_extras=True)
     properties, required = {}, []
     for field in fields_of(cls):
@@ -120,7 +120,7 @@ def _table(cls: type[Any]) -> dict[str, Any]:
 
 
 def _notes(field: "attrs.Attribute[Any]", meaning: str) -> dict[str, Any]:
-    """Help and default of an option; a default only where TOML can spell it."""
+    """Return help and default of an option; a default only if TOML can express it."""
     notes = {"description": meaning} if meaning else {}
     if isinstance(field.default, (str, int, float)):
         return {**notes, "default": field.default}
@@ -128,7 +128,7 @@ def _notes(field: "attrs.Attribute[Any]", meaning: str) -> dict[str, Any]:
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:
-    """The schema of one value."""
+    """Return the schema of one value."""
     hint = bare(hint)
     if hint in _SIMPLE:
         return dict(_SIMPLE[hint])

@@ -1,4 +1,4 @@
-"""Secrets: where they are read, and how they are kept out of every text."""
+"""Secrets: reading them, and removing them from texts."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from rigatoni_core.config.faults import KeyPath, Refused, nearest
 
 _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:([^\s/]+)@")
 _PARAMETER = re.compile(r"[?&][^=&\s]*(?:password|secret|token|key)[^=&\s]*=([^&\s]+)", re.IGNORECASE)
-_SHORTEST = 4  # a shorter one would be found within innocent words
+_SHORTEST = 4  # a shorter one would match parts of ordinary words
 _FORMS = 'write { env = "VARIABLE" }, { file = "path" } or a text'
 
 
 class Redaction:
-    """Replaces what is secret in any text: `redaction(text)`. Its repr shows nothing."""
+    """Replaces secrets in any text: `redaction(text)`. Its repr shows nothing."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
 
     def add(self, secret: str) -> None:
-        """Hide this secret from now on. Of a URI only what is secret in it: hosts belong into messages."""
+        """Hide this secret from now on. In a URI, hide only its secrets: messages may show hosts."""
         parts = _secret_parts(secret) if "://" in secret else [secret]
         for part in parts:
-            for text in (part, unquote(part)):  # as it is, and as logs, JSON and reprs would spell it
+            for text in (part, unquote(part)):  # as it is, and as logs, JSON and reprs spell it
                 forms = (text, repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
                 self._secrets.update(form for form in forms if len(form) >= _SHORTEST)
 
@@ -39,9 +39,9 @@ class Redaction:
 
 
 def read_secret(value: Any, redaction: Redaction, resolve: Callable[[str], Path]) -> Secret:
-    """The secret that a TOML value stands for; hidden from now on. Raises `Refused`, without its value.
+    """Return the secret that a TOML value describes; hidden from now on. Raises `Refused`, without its value.
 
-    `resolve` makes the path of a secret's file a full one.
+    `resolve` makes the path of a secret's file absolute.
     """
     secret = _read(value, resolve)
     redaction.add(secret.reveal())
@@ -49,7 +49,7 @@ def read_secret(value: Any, redaction: Redaction, resolve: Callable[[str], Path]
 
 
 def open_passwords(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Every URI within a document that holds a password, with its key path."""
+    """Yield every URI in a document that contains a password, with its key path."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from open_passwords(item, (*path, key))
@@ -89,7 +89,7 @@ def _from_environment(name: str) -> Secret:
 
 
 def _from_file(path: Path) -> Secret:
-    """A file's whole text without the line break at its end."""
+    """Return a file's text without its final line break."""
     try:
         text = path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:

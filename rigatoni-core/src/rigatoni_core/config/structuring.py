@@ -1,4 +1,4 @@
-"""TOML values become attrs classes: nothing is coerced in silence, and no fault hides another."""
+"""Converts TOML values to attrs classes: without silent coercion, and reporting all errors together."""
 
 import enum
 import math
@@ -31,12 +31,12 @@ from rigatoni_core.plugins.component_options import CONTRACTS, bare, help_of, wo
 
 
 class Structuring:
-    """Builds values, attrs classes and components from what TOML says. Raises `Refused`, or cattrs' tree of them.
+    """Builds values, attrs classes and components from TOML. Raises `Refused`, or cattrs' tree of them.
 
     An attrs class may have a function `conflicts`: it gets the fields that could be built and yields a `Refused` for
-    each of them that does not fit the others, so that these faults are reported together with all others.
+    each conflict between them, so that these are reported together with all other errors.
 
-    `elsewhere` maps keys to the table that they belong to, for those who wrote them into another one. Relative paths
+    `elsewhere` maps keys to the table that they belong to, for hints. Relative paths
     start at `folder`, those in a `CliValue` at the working directory.
     """
 
@@ -60,7 +60,7 @@ class Structuring:
         converter.register_structure_hook_func(lambda hint: hint in CONTRACTS, self._component)
 
     def build(self, value: Any, hint: Any) -> Any:
-        """The value as the type hint says."""
+        """Convert a value to the type hint."""
         if not isinstance(value, CliValue):
             return self._converter.structure(value, bare(hint))
         of_file, self._paths = self._paths, PathBase()
@@ -70,7 +70,7 @@ class Structuring:
             self._paths = of_file
 
     def _class(self, table: Any, cls: type[Any]) -> Any:
-        """An instance of an attrs class. Its fields are checked one by one, so that every fault is found."""
+        """Build an attrs class. Its fields are checked one by one, so that every error is found."""
         if not isinstance(table, dict):
             raise Refused(f"must be a table, not {_shown(table)}")
         fields = {key_of(field): field for field in fields_of(cls)}
@@ -98,7 +98,7 @@ class Structuring:
             raise Refused(in_words(error)) from error
         except Exception as error:
             raise Refused(
-                f"{cls.__name__} does not take these options: {error!r}. Tell the author of its plugin"
+                f"{cls.__name__} does not accept these options: {error!r}. Report this to the author of its plugin"
             ) from error
 
     def _unknown(self, key: str, known: Mapping[str, Any]) -> Refused:
@@ -108,7 +108,7 @@ class Structuring:
         return Refused(f"unknown key{nearest(key, known) or listed}")
 
     def _component(self, table: Any, contract: Any) -> Any:
-        """What `{ type = "...", ...options }` describes, looked up in the catalog."""
+        """Build the component that `{ type = "...", ...options }` describes."""
         kind = CONTRACTS[contract]
         if isinstance(table, str):
             raise Refused(f'must be a table: write {{ type = "{table}" }}')
@@ -117,7 +117,7 @@ class Structuring:
         if not isinstance(table.get("type"), str):
             found = f"must be text, not {_shown(table['type'])}" if "type" in table else "is missing"
             names = ", ".join(sorted({provided.name for _, provided in self._catalog.provided(kind)}))
-            raise Refused(f"{found}: it says which {kind}; installed: {names or 'none'}", "type")
+            raise Refused(f"{found}: it selects the {kind}; installed: {names or 'none'}", "type")
         try:
             cls = self._catalog.get(kind, table["type"])
         except RigatoniError as error:
@@ -158,7 +158,7 @@ class Structuring:
         return built
 
     def _union(self, value: Any, hint: Any) -> Any:
-        """The first member that takes the value; TOML has no null, so None is only ever a default."""
+        """Convert to the first member that accepts the value; TOML has no null, so None is only a default."""
         members = [member for member in get_args(hint) if member is not type(None)]
         errors: list[Exception] = []
         for member in members:
@@ -173,13 +173,13 @@ class Structuring:
 
 
 def _at(key: str, error: Exception, cls: type[Any]) -> Exception:
-    """The error, with a note for cattrs' tree where it belongs."""
+    """Return the error with a note of its place for cattrs' tree."""
     error.add_note(AttributeValidationNote(f"at {key}", key, cls))
     return error
 
 
 def _validate(cls: type[Any], field: "attrs.Attribute[Any]", value: Any) -> None:
-    """Ask the field's own validator alone; where it looks at other fields, the constructor asks it again."""
+    """Call only the field's own validator; if it needs other fields, the constructor calls it again."""
     if field.validator is None or isinstance(field.converter, attrs.Converter):
         return
     converter: Any = field.converter
@@ -200,7 +200,7 @@ def _is_enum(hint: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """What stands there, by its type only: the value may be a secret in the wrong place."""
+    """Describe a value by its type only: it may be a misplaced secret."""
     names: dict[Any, str] = {dict: "a table", list: "a list"}
     return names.get(type(value)) or words_of(type(value))
 

@@ -1,4 +1,4 @@
-"""A pipeline's file, written from the options of the components themselves: every option with its help and default."""
+"""Writes a pipeline's file from the options of its components, each with its help and default."""
 
 import textwrap
 import typing
@@ -31,7 +31,7 @@ HEAD = """\
 
 @attrs.frozen
 class Missing:
-    """An option that must be given: its key path, and what it is for."""
+    """A required option: its key path and its help."""
 
     path: KeyPath
     hint: Any
@@ -39,7 +39,7 @@ class Missing:
 
     @property
     def key(self) -> str:
-        """The key path below `[pipeline]` as TOML would spell it."""
+        """The key path below `[pipeline]` in TOML syntax."""
         return spelled(self.path)
 
     @property
@@ -48,20 +48,20 @@ class Missing:
         return bare(self.hint) is Path
 
     def choices(self, catalog: Catalog) -> list[str]:
-        """The installed components that it may be, those of plugins first; empty where it is a plain option."""
+        """The installed components to choose from, those of plugins first; empty for a plain option."""
         kind = _kind(self.hint)
         found = sorted(catalog.provided(kind), key=lambda each: each[0].distribution == CORE) if kind else []
         return list(dict.fromkeys(provided.name for _, provided in found))
 
     def read(self, answer: str) -> Any:
-        """What a person typed, as a value. See `CliValue`."""
+        """Convert typed text to a value. See `CliValue`."""
         return CliValue(answer).meant_as(self.hint)
 
 
 class Writer:
-    """Collects what a file needs, then writes it.
+    """Collects the values of a file, then writes it.
 
-    `types` says which component stands at a key path (`("destination", "serializer")`), `values` the options that are
+    `types` maps a key path (`("destination", "serializer")`) to its component, `values` holds the options that are
     given. A secret that is not given is read from an environment variable.
     """
 
@@ -71,11 +71,11 @@ class Writer:
         self._values = values
 
     def missing(self) -> list[Missing]:
-        """The required options that have no value yet, and the components of which nobody said which."""
+        """Return the required options without a value, and the components not chosen yet."""
         return list(self._missing(PipelineTable, ()))
 
     def text(self, name: str) -> str:
-        """The file's text; `name` is the file's. Call it when nothing is missing."""
+        """Return the file's text; `name` is the file's. Call it when nothing is missing."""
         return "\n".join([HEAD.replace("FILE", name), *self._table(PipelineTable, ("pipeline",))])
 
     def _missing(self, cls: type[Any], path: KeyPath) -> Iterator[Missing]:
@@ -90,7 +90,7 @@ class Writer:
                 yield Missing(here, hint, help_of(hint))
 
     def _table(self, cls: type[Any], path: KeyPath) -> Iterator[str]:
-        """The lines of one table, then those of the tables in it."""
+        """Yield the lines of one table, then those of the tables in it."""
         below: list[str] = []
         yield f"[{spelled(path)}]"
         if path[1:] in self._types:
@@ -126,7 +126,7 @@ class Writer:
 
 
 def variable(path: KeyPath, types: Mapping[KeyPath, str]) -> str:
-    """The environment variable that holds a secret where nobody said which, such as MONGODB_URI."""
+    """Return the default environment variable of a secret, such as MONGODB_URI."""
     component = types.get(tuple(step for step in path[1:-1]), "rigatoni").rpartition("/")[2]
     return f"{component}_{path[-1]}".upper().replace("-", "_").replace(".", "_")
 
@@ -138,7 +138,7 @@ def _fields(cls: type[Any]) -> Iterator[tuple["attrs.Attribute[Any]", Any]]:
 
 
 def _kind(hint: Any) -> Kind | None:
-    """The kind of component that an option is; also of one that may be absent."""
+    """Return the kind of component that an option holds; also for optional ones."""
     hint = bare(hint)
     return next((CONTRACTS[member] for member in (hint, *get_args(hint)) if member in CONTRACTS), None)
 

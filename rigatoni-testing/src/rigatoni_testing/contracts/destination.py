@@ -226,7 +226,7 @@ class DestinationContract(ObligationsOfReaders):
 
     async def test_it_reports_its_last_committed_position(self, place: Place) -> None:
         if not isinstance(place.make(), PositionKeeper):
-            return  # it promises nothing of that kind
+            return  # optional interface
         async with place.make() as destination:
             assert isinstance(destination, PositionKeeper)
             promised(await destination.last_committed(STREAM) is None, "a stream that never wrote has no position")
