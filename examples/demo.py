@@ -129,7 +129,7 @@ class Pipeline:
         def running() -> bool:
             with (self.folder / "pipeline.log").open("rb") as log:
                 log.seek(self._started_at)
-                return log.read().count(b"goes on from") == len(NAMESPACES)
+                return log.read().count(b"resumes from") == len(NAMESPACES)
 
         self._wait_for(running, 30)
 

@@ -90,7 +90,7 @@ def test_options_write_the_file_and_nothing_is_overwritten(tmp_path):
     before = (tmp_path / "orders.toml").read_text()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert again.returncode == 2
-    assert "orders.toml exists already; nothing was changed" in again.stderr
+    assert "orders.toml already exists; nothing was changed" in again.stderr
     assert (tmp_path / "orders.toml").read_text() == before
 
 
@@ -182,7 +182,7 @@ def test_a_wrong_option_beside_the_answers_loses_none_of_them(tmp_path):
     answers = ["orders", "mongodb", "shop.orders", "local", "json", "my lake", "file", ""]
     text, code = on_a_terminal(tmp_path, answers, "--set", "source.batch_size=0")
     assert code == 2
-    assert "your answers so far: rigatoni init pipeline.toml --name orders --source mongodb" in text
+    assert "your values so far: rigatoni init pipeline.toml --name orders --source mongodb" in text
     assert "--set 'destination.path=my lake'" in text
     assert list(tmp_path.iterdir()) == []
 
@@ -214,5 +214,5 @@ def test_a_server_that_is_away_is_no_obstacle(tmp_path):
         env={**os.environ, "MONGODB_URI": away},
     )
     assert answer.returncode == 0, answer.stderr
-    assert "the source cannot be asked now" in answer.stderr
+    assert "the source cannot be checked now" in answer.stderr
     assert (tmp_path / "pipeline.toml").exists()

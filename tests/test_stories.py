@@ -216,7 +216,7 @@ def test_J2_a_deleted_state(place, rigatoni):
     assert "begins where the destination knows" in shown.stdout
     answer = rigatoni(*RUN)
     assert answer.returncode == 0
-    assert "goes on from" in answer.stderr
+    assert "resumes from" in answer.stderr
     assert delivered() == list(range(30))
 
 

@@ -341,7 +341,7 @@ def test_validate_prints_every_path_in_full(rigatoni, environment, tmp_path):
 def test_validate_gives_up_on_what_does_not_answer(rigatoni):
     answer = rigatoni("validate", "pipeline.toml", "--timeout", "0.2", then="hang")
     assert answer.returncode == 3
-    assert "error: source: it did not answer within 0.2 s" in answer.stderr
+    assert "error: source: it did not respond within 0.2 s" in answer.stderr
 
 
 def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):

@@ -1,6 +1,6 @@
-"""The command `rigatoni`: arguments in, words out; the only room that prints.
+"""The command `rigatoni`: parses arguments and prints results. The only module that prints.
 
-Here is only the way in; `app` holds the group of commands, which are imported when they are called.
+This is only the entry point; `app` holds the group of commands, which are imported when they are called.
 """
 
 import sys

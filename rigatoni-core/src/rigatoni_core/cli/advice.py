@@ -1,4 +1,4 @@
-"""What the components of a pipeline find unwise."""
+"""Warnings of a pipeline's components."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def advice_of(configuration: "PipelineConfiguration") -> list[str]:
-    """In words; more of it once the components are entered. See `ConfigLinter`."""
+    """Return the warnings of all components; more once they are entered. See `ConfigLinter`."""
     kinds = ("source", "destination", "dead_letters", "state")
     components = (*(getattr(configuration, kind) for kind in kinds), *configuration.listeners)
     return [

@@ -1,4 +1,4 @@
-"""The group of commands, and what becomes of whatever they raise.
+"""The group of commands and its error handling.
 
 The modules of the commands import what they need when they are called: `rigatoni --help` loads them all.
 """
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 HELP = """Streams changes out of MongoDB into files and other destinations, and never loses one silently.
 
-A pipeline is one TOML file: a source, a destination, and a state store that remembers how far each stream has come.
+A pipeline is one TOML file: a source, a destination, and a state store that keeps each stream's position.
 
 \b
 First steps:
   rigatoni plugins list              what is installed
   rigatoni plugins show mongodb      the options of a component
   rigatoni init                      write a first pipeline.toml
-  rigatoni validate pipeline.toml    is the file right, is everything reachable
+  rigatoni validate pipeline.toml    check the file and the connections
   rigatoni run pipeline.toml         run until Ctrl-C
   rigatoni state show pipeline.toml  where each stream stands
   rigatoni status                    what runs on this machine
@@ -36,8 +36,8 @@ First steps:
 Exit codes:
 {codes}
 
-With --json the answer on standard output is JSON, errors too; words for people go to standard error. Colours are for
-terminals, and not where NO_COLOR is set.
+With --json the output on standard output is JSON, including errors; messages for people go to standard error. Colours
+    are used on terminals unless NO_COLOR is set.
 """.format(codes="\n".join(f"  {code:<4} {code.meaning}" for code in ExitCode))
 
 
@@ -95,7 +95,7 @@ def _summary(entry: Entry, limit: int) -> str:
         return str(command.get_short_help_str(limit))
     except KeyboardInterrupt:
         raise
-    except BaseException:  # whatever a plugin raises harms no other
+    except BaseException:  # errors of a plugin do not affect others
         return f"(cannot be used: see `rigatoni plugins check {entry.name}`)"
 
 
@@ -121,7 +121,7 @@ def rigatoni() -> None:
 
 
 def command() -> int:
-    """Run what the arguments say; the exit code."""
+    """Run the command and return the exit code."""
     from rigatoni_core.api.errors import ConfigurationError, PluginError, RigatoniError
     from rigatoni_core.cli.application import Terminal
 
@@ -148,7 +148,7 @@ def command() -> int:
 
 
 def _fail(error: "RigatoniError", code: int) -> int:
-    """Say what happened to people and, where it was asked for, to programs."""
+    """Report an error to people and, if requested, to programs."""
     fail(error)
     if "--json" in sys.argv[1:]:
         as_json({"error": error_record(error)})
@@ -156,7 +156,7 @@ def _fail(error: "RigatoniError", code: int) -> int:
 
 
 def fail_on_bug(error: BaseException, where: str = "") -> None:
-    """Say that this is nobody's mistake but ours or a plugin's, with everything that a report needs."""
+    """Report a bug of Rigatoni or a plugin, with everything that a bug report needs."""
     import traceback
 
     complain("".join(traceback.format_exception(error)).rstrip())

@@ -1,4 +1,4 @@
-"""What plugins' commands get: the terminal, by the same functions that core's own commands call."""
+"""The application passed to plugins' commands: it prints like core's own commands."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence

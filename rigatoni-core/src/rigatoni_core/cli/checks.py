@@ -1,4 +1,4 @@
-"""What only connecting shows: whether each component can be used, each stream read, and where it stands."""
+"""Checks that need connections: whether components work, streams can be read, and their positions."""
 
 import asyncio
 from collections.abc import Awaitable, Collection, Mapping
@@ -26,9 +26,10 @@ T = TypeVar("T")
 
 @attrs.define
 class Findings:
-    """What was found. `errors` is by place (`source`, `stream shop.orders`); `hanging`: something did not answer.
+    """The results of the checks.
 
-    `advice` is what the components find unwise, that which only connecting shows included.
+    `errors` is by place (`source`, `stream shop.orders`); `hanging`: a check timed out. `advice` is the
+    components' warnings, including those that need a connection.
     """
 
     streams: dict[str, str] = attrs.field(factory=dict)
@@ -47,9 +48,9 @@ class Findings:
 
 
 class Checks:
-    """Looks at everything that `run` would use, one after another, so that one failure hides no other.
+    """Checks everything that `run` would use, one by one, so that no failure hides another.
 
-    In two steps, so that several pipelines can be open at once, as `run` has them: what they can not share is seen.
+    In two steps, so that several pipelines can be open at once, like in `run`, which reveals conflicts.
     """
 
     def __init__(self, configuration: "PipelineConfiguration", timeout: float, others: Collection[str]) -> None:
@@ -61,7 +62,7 @@ class Checks:
         self._holder: str | None = None
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Connect to all but the state store, and look who uses that; it stays open on the stack."""
+        """Connect to all but the state store, and find its user; connections stay open on the stack."""
         configuration, found = self._configuration, self._found
         if await self._try("source", stack.enter_async_context(configuration.source)) is not None:
             self._streams = [
@@ -78,13 +79,13 @@ class Checks:
             self._holder = await self._try("state", self._who_holds(configuration.state))
 
     async def look(self, stack: AsyncExitStack) -> Findings:
-        """Open the state store (where a running pipeline holds it, only look), then each stream where it stands.
+        """Open the state store (read-only if a running pipeline holds it), then each stream at its position.
 
         Changes nothing at the source and writes no event anywhere.
         """
         state = self._configuration.state
         if self._holder and isinstance(state, StateInspector):
-            self._found.notes.append(f"the state store is in use by {self._holder}: it was looked at, not opened")
+            self._found.notes.append(f"the state store is in use by {self._holder}: it was read, not opened")
             await stack.enter_async_context(state.looking())
         elif "state" not in self._found.errors:
             await self._try("state", stack.enter_async_context(state))
@@ -131,11 +132,11 @@ class Checks:
             return "no position yet"
         time = time_in_words(position.cluster_time)
         if position.fingerprint == self._configuration.source.definition(stream).fingerprint:
-            return f"goes on from {time}"
-        return f"goes on from {time}, by time: what is watched, filtered or looked up has changed since"
+            return f"resumes from {time}"
+        return f"resumes from {time}, by time: the stream's definition has changed since"
 
     async def _try(self, place: str, action: Awaitable[T]) -> T | None:
-        """The action's result; None where it failed, which is noted."""
+        """Return the action's result; None if it failed, which is recorded."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await action
@@ -145,7 +146,8 @@ class Checks:
             self._note(
                 place,
                 PipelineTimeoutError(
-                    f"it did not answer within {self._timeout:g} s", remedy="Is it there? --timeout allows it more."
+                    f"it did not respond within {self._timeout:g} s",
+                    remedy="Check that it is running, or raise --timeout.",
                 ),
             )
         return None

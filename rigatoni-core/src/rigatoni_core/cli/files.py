@@ -1,4 +1,4 @@
-"""Reading pipelines' files on behalf of a command."""
+"""Reading of pipelines' files for commands."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def configuration_of(file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
-    """The one pipeline that the file describes or `--pipeline` names; none of its secrets is printed from now on."""
+    """Load the one pipeline of the file, or the one that `--pipeline` names; its secrets are hidden from now on."""
     from rigatoni_core.api.errors import ConfigurationError
 
     found = configurations_of(file, overrides)
     if len(found) > 1:
         raise ConfigurationError(
             f"{file} describes {len(found)} pipelines: {', '.join(each.name for each in found)}",
-            remedy="Say which: --pipeline NAME.",
+            remedy="Choose one with --pipeline NAME.",
         )
     return found[0]
 
 
 def configurations_of(file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
-    """The pipelines of a file or folder, or the one that `--pipeline` names; none of their secrets is printed."""
+    """Load the pipelines of a file or folder, or the one that `--pipeline` names; their secrets are hidden."""
     from rigatoni_core.api.errors import ConfigurationError
     from rigatoni_core.config import load_all, parse_override
 
@@ -48,5 +48,6 @@ def configurations_of(file: Path, overrides: Sequence[str] = ()) -> "Sequence[Pi
     if named := [each for each in configurations if each.name == chosen]:
         return named
     raise ConfigurationError(
-        f"{file} describes no pipeline {chosen}", remedy=f"It has {', '.join(each.name for each in configurations)}."
+        f"{file} describes no pipeline {chosen}",
+        remedy=f"Choose one of {', '.join(each.name for each in configurations)}.",
     )

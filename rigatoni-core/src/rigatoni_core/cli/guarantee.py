@@ -1,4 +1,4 @@
-"""The guarantee of a stream, and what becomes of events that can not be written, in words."""
+"""The guarantee of a stream and its policy for rejected events, in words."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def guarantee(stream: Stream, source: Source, destination: Destination) -> tuple[str, tuple[str, ...]]:
-    """The level in force and its conditions: the destination's, lowered where events can not be read twice alike.
+    """Return the guarantee in force and its conditions: the destination's, lowered if rereading may change events.
 
     Both have been entered.
     """
@@ -22,13 +22,13 @@ def guarantee(stream: Stream, source: Source, destination: Destination) -> tuple
 
 
 def rejections(configuration: "PipelineConfiguration") -> str:
-    """What becomes of rejected events, as the end of a sentence about them. A destination for them has been entered."""
+    """Return the policy for rejected events, as the end of a sentence. Their destination has been entered."""
     settings, dead_letters = configuration.settings, configuration.dead_letters
     policy = settings.rejection_policy(dead_letters=dead_letters is not None)
     if policy == "stop":
         return "stop their worker"
     limit = f"more than {settings.max_rejected:,} of {settings.rejected_window:,} stop the worker"
     if policy == "skip" or dead_letters is None:
-        return f"are left out; {limit}"
+        return f"are skipped; {limit}"
     metadata = dead_letters.metadata()
     return f"become dead letters in {metadata.description} ({metadata.delivery.value}); {limit}"

@@ -12,22 +12,22 @@ from rigatoni_core.cli.output import say
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pipeline.toml"))
 @click.option("--name", help="The pipeline's name; it names checkpoints and folders.")
 @click.option("--source", metavar="TYPE", help="Where change events come from, such as mongodb.")
-@click.option("--destination", metavar="TYPE", help="Where they go, such as local.")
-@click.option("--serializer", metavar="TYPE", help="How they become bytes, such as json.")
+@click.option("--destination", metavar="TYPE", help="Where they are written, such as local.")
+@click.option("--serializer", metavar="TYPE", help="How they are serialized, such as json.")
 @click.option("--state", metavar="TYPE", help="Where positions are kept, such as file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help='An option, such as source.watch=["a.b"].')
 def init(file: Path, name: str | None, given: tuple[str, ...], **chosen: str | None) -> None:
     """Writes a commented FILE (pipeline.toml) for the installed components. Never overwrites one.
 
-    On a terminal it asks for what is not given, and again for what is wrong. Where the source can be reached, it says
-    which names do not exist there. Secrets are not written: the file names environment variables.
+    On a terminal it asks for missing options, and again for wrong ones. If the source is reachable, it reports names
+    that do not exist there. Secrets are not written: the file names environment variables.
     """
     from rigatoni_core.api.errors import ConfigurationError
     from rigatoni_core.cli.interview import COMPONENTS, Interview, has_terminal
     from rigatoni_core.config import parse_override
 
     if file.exists():
-        raise ConfigurationError(f"{file} exists already; nothing was changed", remedy="Name another file.")
+        raise ConfigurationError(f"{file} already exists; nothing was changed", remedy="Name another file.")
     interview = Interview(installed.catalog())
     interview.types |= {COMPONENTS[kind]: type_ for kind, type_ in chosen.items() if type_ is not None}
     if name or not has_terminal():
@@ -52,5 +52,5 @@ def _write(file: Path, text: str) -> None:
             target.write(text + "\n")
     except OSError as error:
         raise ConfigurationError(
-            f"{file} can not be written: {error.strerror}", remedy="Name a file in a folder where you may write."
+            f"{file} cannot be written: {error.strerror}", remedy="Name a file in a folder where you may write."
         ) from None

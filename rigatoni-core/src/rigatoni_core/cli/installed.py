@@ -1,4 +1,4 @@
-"""The catalog as this command may use it: the environment and the file say which plugins are imported at all."""
+"""The catalog of this command, limited by the lists of plugins in the environment and the file."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ COMMAND_OF = "rigatoni_core.command_of"
 
 
 def is_allowed(distribution: str) -> bool:
-    """Return whether the environment lets this distribution be imported.
+    """Return whether the environment allows importing this distribution.
 
     Args:
         distribution: Its normalized name.
@@ -29,7 +29,7 @@ def is_allowed(distribution: str) -> bool:
 
 
 def catalog(file: Path | None = None) -> "Catalog":
-    """The installed plugins, less those that the environment or the table `[plugins]` of the file leaves out."""
+    """Return the installed plugins, except those that the environment or the file's table `[plugins]` excludes."""
     from rigatoni_core.plugins.catalog import Catalog
 
     allow, deny = os.environ.get(ALLOW), _names(os.environ.get(DENY, ""))

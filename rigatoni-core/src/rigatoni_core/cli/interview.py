@@ -1,4 +1,4 @@
-"""The questions of `rigatoni init`: what a file needs, asked for until it is right."""
+"""The questions of `rigatoni init`, repeated until the file is valid."""
 
 import asyncio
 import shlex
@@ -26,21 +26,21 @@ COMPONENTS: dict[str, KeyPath] = {
     "serializer": ("destination", "serializer"),
     "state": ("state",),
 }
-"""The options that say which component, and its key path."""
+"""The options that select a component, and its key path."""
 
 SOURCE_TIMEOUT = 10.0
-"""Seconds to ask the source whether the names that were given exist."""
+"""Seconds for the source to check that the given names exist."""
 
 
 def has_terminal() -> bool:
-    """Return whether somebody can be asked."""
+    """Return whether the session is interactive."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 class Interview:
-    """What is known of a file so far; an answer that is wrong is asked for again, and the others stay.
+    """The values of a file so far; wrong ones are requested again, the others stay.
 
-    `types` says which component stands at a key path, `values` the options that are given.
+    `types` maps a key path to its component, `values` holds the options that are given.
     """
 
     def __init__(self, catalog: "Catalog") -> None:
@@ -51,10 +51,10 @@ class Interview:
         self._answers: dict[KeyPath, str] = {}
 
     def text_for(self, file: Path) -> tuple[str, list[str]]:
-        """Return the file's text, and what is left to do before it runs.
+        """Return the file's text and the steps left before it runs.
 
         Raises:
-            ConfigurationError: Something is missing or wrong, and nobody can be asked.
+            ConfigurationError: Something is missing or wrong, and the session is not interactive.
         """
         writer = Writer(self._catalog, self.types, self.values)
         while True:
@@ -78,7 +78,7 @@ class Interview:
                     return text, []
 
     def _ask(self, missing: Missing) -> None:
-        """Ask for one thing, and keep the answer; what was answered before is the suggestion."""
+        """Ask for one value and store it; the previous value is the suggestion."""
         complain(f"\n{missing.meaning}" if missing.meaning else "")
         path, before = missing.path, self._answers.get(missing.path)
         self._asked[path] = missing
@@ -93,7 +93,7 @@ class Interview:
         self._answers[path] = answer
 
     def _ask_again(self, faults: Sequence[Fault]) -> bool:
-        """Ask for the answers that these faults are about; False where one is about none of them."""
+        """Ask again for the values with errors; False if an error concerns none of them."""
         again: dict[KeyPath, None] = {}
         for fault in faults:
             about = self._about(fault.path[1:])  # below the table [pipeline]
@@ -107,7 +107,7 @@ class Interview:
         return True
 
     def _about(self, place: KeyPath) -> Sequence[KeyPath]:
-        """The answers that a fault at this place is about: values at it or around it, else those below it."""
+        """Return the values that an error at this place concerns: those at or around it, else those below it."""
         values = [path for path in self._asked if path in self.values]
         around = [path for path in values if place[: len(path)] == path]
         below = [path for path in values if path[: len(place)] == place]
@@ -115,19 +115,19 @@ class Interview:
         return around or below or components
 
     def _is_kept(self, configuration: PipelineConfiguration) -> bool:
-        """Say what the source finds about its options, and ask for them again unless they are to be kept."""
+        """Show the source's warnings about its options, and ask for them again unless the user keeps them."""
         advice = asyncio.run(_advice_of_server(configuration))
         for text in advice:
             warn(text)
         asked = [path for path in self._asked if path[:1] == ("source",) and path in self.values]
-        if not advice or not asked or not has_terminal() or click.confirm("Keep it all the same?", err=True):
+        if not advice or not asked or not has_terminal() or click.confirm("Keep it anyway?", err=True):
             return True
         for path in asked:
             self._ask(self._asked[path])
         return False
 
     def _repeat(self, file: Path) -> None:
-        """Say how to give the same answers again in one line."""
+        """Print a command line with the same values."""
         if not self._answers:
             return
         options = {path: f"--{kind}" for kind, path in COMPONENTS.items()}
@@ -139,7 +139,7 @@ class Interview:
                 words += ["--name", answer]
             else:
                 words += ["--set", f"{self._asked[path].key}={answer}"]
-        complain(f"your answers so far: {shlex.join(words)}")
+        complain(f"your values so far: {shlex.join(words)}")
 
     def _incomplete(self, missing: Sequence[Missing]) -> ConfigurationError:
         lines = []
@@ -148,13 +148,13 @@ class Interview:
             given = f"{option} {'|'.join(each.choices(self._catalog))}" if option else f"--set {each.key}=…"
             lines.append(f"\n  {given}: {each.meaning}")
         return ConfigurationError(
-            f"not enough is known to write the file; still needed:{''.join(lines)}",
-            remedy="Give these options, or call it on a terminal, where it asks.",
+            f"the file needs more options:{''.join(lines)}",
+            remedy="Pass these options, or run the command on a terminal, where it asks.",
         )
 
 
 async def _advice_of_server(configuration: PipelineConfiguration) -> Sequence[str]:
-    """What the source says about its options once it is connected; nothing where it cannot be reached soon."""
+    """Return the connected source's warnings about its options; none if it does not respond soon."""
     source = configuration.source
     if not isinstance(source, ConfigLinter):
         return ()
@@ -163,5 +163,5 @@ async def _advice_of_server(configuration: PipelineConfiguration) -> Sequence[st
         async with asyncio.timeout(SOURCE_TIMEOUT), source:
             return [text for text in source.advice(configuration.settings) if text not in known]
     except (RigatoniError, TimeoutError) as error:
-        complain(f"note: the source cannot be asked now: {error or 'it does not respond'}")
+        complain(f"note: the source cannot be checked now: {error or 'it does not respond'}")
         return ()

@@ -1,4 +1,4 @@
-"""What happens, as structured log lines on stderr: for people, or as JSON for programs."""
+"""Structured log lines on stderr: for people, or as JSON for programs."""
 
 import logging
 import re
@@ -54,7 +54,7 @@ _LEVELS: dict[type[Notice], int] = {
     ReplyRead: logging.DEBUG,
     WorkerStarting: logging.DEBUG,
     StreamsSucceeded: logging.DEBUG,  # as WorkerStarted
-    WorkerStarted: logging.DEBUG,  # the announcement says it in words
+    WorkerStarted: logging.DEBUG,  # the startup notice covers it
     CheckpointFailed: logging.WARNING,
     Invalidated: logging.WARNING,
     DuplicatesDropped: logging.INFO,
@@ -72,9 +72,9 @@ _LEVELS: dict[type[Notice], int] = {
 
 
 class LogListener(Listener):
-    """Logs every notice under its own name, and a summary of what was written at most every ten seconds.
+    """Logs every notice under its own name, and a summary of written batches at most every ten seconds.
 
-    `tracebacks` also logs where a bug came from.
+    `tracebacks` adds tracebacks of bugs.
     """
 
     def __init__(self, log: Any, *, tracebacks: bool = True) -> None:
@@ -109,7 +109,7 @@ class LogListener(Listener):
         self._summarize(notice.stream)
 
     def _summarize(self, stream: Stream) -> None:
-        """Log what was written since the last summary if that was long ago, so that idle time does not count."""
+        """Log the batches since the last summary if that was long ago, so that idle time does not count."""
         summary = self._summaries.get(stream)
         if summary is None or time.monotonic() - summary.since < SUMMARY_INTERVAL:
             return
@@ -126,7 +126,7 @@ class LogListener(Listener):
 
 @attrs.define
 class _Summary:
-    """What was written of a stream from the start of one batch until the end of another."""
+    """The batches of a stream from the start of one until the end of another."""
 
     since: float  # monotonic
     until: float = 0.0
@@ -136,7 +136,7 @@ class _Summary:
 
 
 class _Foreign(logging.Handler):
-    """What other libraries log."""
+    """Return the log configuration of other libraries."""
 
     def __init__(self, log: Any) -> None:
         super().__init__(logging.WARNING)
@@ -148,7 +148,7 @@ class _Foreign(logging.Handler):
 
 
 def make_log(level: str, *, human: bool) -> Any:
-    """A structlog logger on stderr, which other libraries' warnings go to as well. No known secret passes it."""
+    """Return a structlog logger on stderr, which also gets other libraries' warnings. It hides known secrets."""
     log = structlog.wrap_logger(
         _Stderr(),
         processors=[
@@ -167,7 +167,7 @@ def make_log(level: str, *, human: bool) -> Any:
 
 
 class _Stderr:
-    """Writes lines to whatever stderr is at the moment: a live display replaces it."""
+    """Writes lines to the current stderr: a live display replaces it."""
 
     def msg(self, line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -181,7 +181,7 @@ def _redact(_: Any, __: str, line: str | bytes | MutableMapping[str, Any]) -> st
 
 
 def _shown(name: str, value: Any) -> dict[str, Any]:
-    """A notice's field as fields of a log line; positions by their time only, errors with their remedy."""
+    """Return the log fields of a notice's field; positions as times only, errors with their remedy."""
     if isinstance(value, BaseException):
         fields = {name: f"{type(value).__name__}: {value}"}
         if isinstance(value, RigatoniError):

@@ -1,4 +1,4 @@
-"""How the command speaks: results on stdout, everything else on stderr; no secret on either."""
+"""The command's output: results on stdout, everything else on stderr, without secrets."""
 
 import json
 import os
@@ -20,19 +20,19 @@ _redactions: list[Callable[[str], str]] = []
 
 
 def hide(redaction: Callable[[str], str]) -> None:
-    """From now on nothing that this redaction knows is printed or logged."""
+    """Hide everything that this redaction knows from now on."""
     _redactions.append(redaction)
 
 
 def redacted(text: str) -> str:
-    """The text without any known secret."""
+    """Return the text without any known secret."""
     for redaction in _redactions:
         text = redaction(text)
     return text
 
 
 def say(text: str = "") -> None:
-    """A line of the result, on stdout."""
+    """Print a line of the result on stdout."""
     click.echo(redacted(text), color=_color())
 
 
@@ -43,7 +43,7 @@ def write(content: bytes) -> None:
 
 
 def complain(text: str) -> None:
-    """A line for the person who called, on stderr."""
+    """Print a line for the user on stderr."""
     click.echo(redacted(text), err=True, color=_color())
 
 
@@ -53,14 +53,14 @@ def error_word() -> str:
 
 
 def fail(error: RigatoniError, where: str = "") -> None:
-    """Say what happened, where, and what to do."""
+    """Print an error, its place and its remedy."""
     complain(f"{error_word()}{where}{error}")
     if error.remedy:
         complain(f"what to do: {error.remedy}")
 
 
 def error_record(error: RigatoniError) -> dict[str, Any]:
-    """An error as plain JSON values; the faults of a configuration each with its key and line."""
+    """Return an error as plain JSON values; each configuration error with its key and line."""
     record: dict[str, Any] = {"id": error.id, "message": str(error), "remedy": error.remedy}
     if details := getattr(error, "details", ()):
         record["faults"] = [{"key": each.key, "line": each.line, "message": each.message} for each in details]

@@ -114,7 +114,7 @@ def new(distribution: str, kind: "Kind", into: Path | None) -> None:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
     except FileExistsError:
-        raise ConfigurationError(f"{folder} exists already; nothing was changed", remedy="Name another one.") from None
+        raise ConfigurationError(f"{folder} already exists; nothing was changed", remedy="Name another one.") from None
     except OSError as error:
         raise ConfigurationError(
             f"{error.filename} can not be written: {error.strerror}", remedy="Name a folder where you may write: --into"

@@ -56,5 +56,5 @@ class StartupNotice(Listener):
         if promise != self._promise:
             self._tell(promise)
             self._promise = promise
-        how = "goes on from" if notice.resumed else "begins at"
+        how = "resumes from" if notice.resumed else "begins at"
         self._tell(f"{notice.stream}: {how} {time_in_words(notice.position.cluster_time)}")
