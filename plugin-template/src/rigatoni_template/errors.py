@@ -9,7 +9,7 @@ from rigatoni_core.api import errors
 
 
 class TemplateError(errors.DestinationError, errors.Transient):
-    """The folder can not be written at present."""
+    """The folder cannot be written at present."""
 
     id = "template"
     default_remedy = "Look after the disk: the batch is tried again, nothing of it is lost."
@@ -21,14 +21,14 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TemplateError(f"can not {what}: {error.strerror or error}") from error
+        raise TemplateError(f"cannot {what}: {error.strerror or error}") from error
 
 
 # --- source
 
 
 class TemplateSourceError(errors.SourceError, errors.Transient):
-    """The file can not be read at present."""
+    """The file cannot be read at present."""
 
     id = "template-source"
     default_remedy = "Put the file where the option path says: it is tried again, nothing is lost."
@@ -40,14 +40,14 @@ def reading(path: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TemplateSourceError(f"can not read {path}: {error.strerror or error}") from error
+        raise TemplateSourceError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 # --- state
 
 
 class TemplateStateError(errors.StateStoreError, errors.Transient):
-    """The database can not be used at present."""
+    """The database cannot be used at present."""
 
     id = "template-state"
     default_remedy = "Look whether the disk is full, or another program locks the database: it is tried again."
@@ -61,14 +61,14 @@ def asking(path: object) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise TemplateStateError(f"can not use {path}: {error}") from error
+        raise TemplateStateError(f"cannot use {path}: {error}") from error
 
 
 # --- serializer
 
 
 class TemplateUnreadableError(errors.RigatoniError):
-    """An event's bytes can not be read. The text holds no values of the document."""
+    """An event's bytes cannot be read. The text holds no values of the document."""
 
     id = "template-unreadable"
     default_remedy = "Give the pipeline a place for dead letters, then look at the event there."
@@ -78,7 +78,7 @@ class TemplateUnreadableError(errors.RigatoniError):
 
 
 class TemplateListenerError(errors.ListenerError):
-    """The listener can not be opened."""
+    """The listener cannot be opened."""
 
     id = "template-listener"
     default_remedy = "Name a logger in the option logger."

@@ -22,14 +22,14 @@ class TemplateSerializer(Serializer):
     suffix = ".txt"
 
     def serialize(self, events: EventBatch) -> bytes:
-        """All events of the batch. Names every event that can not be read, all at once."""
+        """All events of the batch. Names every event that cannot be read, all at once."""
         lines: list[str] = []
         rejected: dict[int, Exception] = {}
         for index in range(len(events)):
             try:
                 event = events[index]
             except Exception as error:  # whatever the source's decoder makes of damaged bytes
-                rejected[index] = TemplateUnreadableError(f"its bytes can not be read: {type(error).__name__}")
+                rejected[index] = TemplateUnreadableError(f"its bytes cannot be read: {type(error).__name__}")
                 continue
             fields = (str(event.operation), str(event.namespace or ""), token_hash(event.resume_token))
             lines.append(self.separator.join(fields) + "\n")

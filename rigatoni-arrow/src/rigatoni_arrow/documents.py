@@ -51,7 +51,7 @@ class Documents:
 
 
 def _document(value: bytes | None) -> dict[str, Any] | None:
-    """A document that Python values say without loss, and whose rest can be told apart from a value of its own."""
+    """Return a document that Python values hold without loss, and whose rest differs from every value of its own."""
     if value is None or value == NULL or (b"$" in value and _RESERVED(value)):
         return None
     return decoded(value, _OPTIONS)

@@ -4,7 +4,7 @@ from rigatoni_core.api.errors import ConfigurationError
 
 
 class SchemaFileError(ConfigurationError):
-    """The schema file can not be read, or does not say a schema. `faults` are all that were found."""
+    """The schema file cannot be read, or does not describe a schema. `faults` lists every fault found."""
 
     id = "parquet-schema-file"
     default_remedy = (

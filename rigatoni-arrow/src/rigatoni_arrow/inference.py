@@ -1,6 +1,6 @@
 """The types of nested columns, learned from the documents of one batch and nothing else.
 
-Whoever infers twice from the same documents gets the same types, in the order in which fields first appear.
+Inferring twice from the same documents gives the same types, in the order in which fields first appear.
 """
 
 from collections import Counter, defaultdict

@@ -11,7 +11,7 @@ from rigatoni_arrow.inference import Findings, inferred
 from rigatoni_arrow.types import Struct
 
 KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
-"""The columns that can be nested. An update's description can not: its field names are paths, other ones each time."""
+"""The columns that can be nested. An update's description cannot: its field names are paths, which differ each time."""
 
 
 REST = "_rest"

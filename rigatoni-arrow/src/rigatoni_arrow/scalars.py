@@ -30,7 +30,7 @@ _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 @attrs.frozen
 class Scalar(Type):
-    """A type without parts: `fit` makes a column's value of a BSON value, or answers None where it does not fit.
+    """A type without parts: `fit` makes a column's value of a BSON value, or returns None where it does not fit.
 
     `whole` are Python classes all of whose values fit and are taken as they are.
     """

@@ -35,9 +35,9 @@ def load_schema(path: Path) -> Struct:
         content = path.read_text(encoding="utf-8")
         described = json.loads(content) if path.suffix == ".json" else tomllib.loads(content)
     except OSError as error:
-        raise SchemaFileError(f"the schema {path} can not be read: {error.strerror}") from error
+        raise SchemaFileError(f"the schema {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise SchemaFileError(f"the schema {path} can not be read: {error}") from error
+        raise SchemaFileError(f"the schema {path} cannot be read: {error}") from error
     faults: list[str] = []
     schema = _type(described, "", 0, faults)
     if not faults and isinstance(schema, Struct) and "_id" not in schema.fields:

@@ -116,7 +116,7 @@ class _Part:
 
 
 def _drained(parts: deque[_Part]) -> Generator[_Part]:
-    """Each part once; nobody keeps those that are done."""
+    """Yield each part once, and keep no reference to those already yielded."""
     while parts:
         yield parts.popleft()
 

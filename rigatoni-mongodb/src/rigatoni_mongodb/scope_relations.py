@@ -107,7 +107,7 @@ def included(scope: Watch, events: EventBatch) -> Collection[int]:
 def _includes(scope: Watch, name: Namespace) -> bool:
     if scope.database not in (None, name.database):
         return False
-    if name.collection is None:  # the database was dropped: streams of single collections are not told
+    if name.collection is None:  # the database was dropped: streams of single collections get no event
         return scope.collection is None
     return matches(scope.glob, name.collection)
 

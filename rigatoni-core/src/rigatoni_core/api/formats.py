@@ -1,4 +1,4 @@
-"""Formats: whether whatever reads a source's raw documents can read them, known before anything is opened."""
+"""Formats: check that every reader of a source's raw documents can read them, before anything is opened."""
 
 from collections.abc import Iterator, Mapping
 

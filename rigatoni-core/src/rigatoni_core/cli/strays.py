@@ -23,7 +23,7 @@ async def renaming_advice(configuration: "PipelineConfiguration", others: Collec
     try:
         held = await state.streams()
     except CorruptCheckpointError:
-        return ()  # the stream that it belongs to will say so
+        return ()  # its own stream reports it
     if any(stream.pipeline == name for stream in held):
         return ()
     watched = set(await configuration.source.streams())
@@ -51,7 +51,7 @@ async def unwatched_advice(configuration: "PipelineConfiguration") -> Sequence[s
         if isinstance(source, ScopeReader) and left:
             left = left.difference(*(names for each in watched for names in source.shared(each, left)))
     except (CorruptCheckpointError, ValueError):
-        return ()  # the stream that it concerns will say so
+        return ()  # the stream concerned reports it
     if not left:
         return ()
     names = ", ".join(sorted(left))

@@ -2,7 +2,7 @@
 
 A stream is new if it has no position, or if it was closed because others continued it. It *succeeds* the streams of its
 pipeline that are no longer watched and that share namespaces with it. The rule, each step of which is on record at the
-destination before the next one, so that a crash computes nothing anew:
+destination before the next one, so that nothing is computed twice after a crash:
 
 1. Take the lease of each former stream.
 2. Close it: programs that still run it stop, and requests under way end. Only then read where it ended, from checkpoint
@@ -208,7 +208,7 @@ class Succession:
         """
         if not end.ordinal:
             return (EVERYTHING,)
-        position = attrs.evolve(end, fingerprint=definition.fingerprint)  # by its token, whatever has changed
+        position = attrs.evolve(end, fingerprint=definition.fingerprint)  # the definition may differ
         delivered = saved.delivered if saved is not None and saved.position == end else end.of_event
         ways = [partial(self._source.read, former, after=position)] * 2  # a server may refuse a token once
         if isinstance(self._source, TimeReader) and delivered is not None:
@@ -301,7 +301,7 @@ def oldest_undelivered(shared: Iterable[frozenset[str]], coverage: Sequence[Cove
     for scopes in shared:
         intervals = sorted((each.start, each.end) for each in coverage if each.scope in scopes)
         if not intervals:
-            continue  # nobody watched it
+            continue  # no stream watched it
         point = intervals[0][1]
         for start, end in intervals[1:]:
             point = max(point, end) if start <= point else point
@@ -310,7 +310,7 @@ def oldest_undelivered(shared: Iterable[frozenset[str]], coverage: Sequence[Cove
 
 
 def later(committed: Position | None, saved: Checkpoint | None) -> Position | None:
-    """Where a stream ended: the destination's end or the checkpoint, whichever is later.
+    """Where a stream ended: the destination's end or the checkpoint, the later of the two.
 
     A gap on record counts as delivered, also if the stream did not resume behind it.
     """

@@ -3,7 +3,7 @@
 The engine and the destination's protocol are those that ship; deployment, state store and object store are models. The
 names of collections are single letters, and a stream is named by those that it covers. Several events share a cluster
 time, as those of a transaction do. Tokens are opaque, the checkpoint may lag behind the chain, and a put of a process
-that died may arrive later, but not after the chain that it belongs to has settled.
+that died may arrive later, but not after its chain has reached quiescence.
 """
 
 import asyncio
