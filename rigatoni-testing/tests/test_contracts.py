@@ -28,10 +28,11 @@ from rigatoni_core.api.contracts import (
     StreamCloser,
 )
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Transient, UnreadableError
-from rigatoni_core.api.events import Stream
+from rigatoni_core.api.events import Coverage, Stream
 from rigatoni_core.api.options import Secret
+from rigatoni_core.api.succession import History, SuccessionKeeper
 from rigatoni_core.builtin.memory import MemoryStateStore
-from rigatoni_testing.batches import TEXT
+from rigatoni_testing.batches import START, TEXT
 from rigatoni_testing.contracts import (
     DestinationContract,
     LeaseContract,
@@ -62,6 +63,7 @@ class Shelf:
 
     batches: dict = attrs.field(factory=dict)  # stream key -> {first token: (end, lines)}
     down: bool = False
+    history: History = attrs.field(factory=History)
 
     async def written(self, stream):
         batches = self.batches.get(stream.key, {})
@@ -532,6 +534,33 @@ class CountingAll(ListDestination):
 class EndingNowhere(ListDestination):
     async def close_stream(self, stream):
         return None
+
+
+@destination_that_breaks("test_what_others_continue_ends_for_good_and_a_successor_remembers_what_it_leaves_out")
+class ForgettingWhatItLeavesOut(ListDestination, SuccessionKeeper):
+    """Keeps on record how often its stream was begun and ended, but not what a successor leaves out."""
+
+    async def recorded_streams(self, pipeline):
+        return [Stream(pipeline, "shop.orders")]
+
+    async def begin(self, stream, definition, position, *, gap=None):
+        self.shelf.history = attrs.evolve(self.shelf.history, known=True)
+        return position
+
+    async def history(self, stream):
+        return self.shelf.history
+
+    async def end_stream(self, stream, definition, position, rest):
+        if not self.shelf.history.ended:
+            covered = Coverage(stream.name, START.cluster_time, position.cluster_time, frozenset(rest))
+            self.shelf.history = History(known=True, closed=True, ended=True, coverage=(covered,))
+
+    async def succeed(self, stream, definition, position, left_out):
+        self.shelf.history = History(known=True)
+        return position
+
+    def left_out(self, stream):
+        return ()
 
 
 @destination_that_breaks("test_it_reports_its_last_committed_position")
