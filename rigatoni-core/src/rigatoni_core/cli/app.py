@@ -66,11 +66,11 @@ class LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands for `--help`, without importing those of plugins."""
-        names = self.list_commands(ctx)
-        limit = formatter.width - 6 - max(map(len, names))
+        """Write the list of commands for `--help`; of plugins, only the modules of their commands are imported."""
+        of_plugins = _of_plugins()
+        limit = formatter.width - 6 - max(map(len, (*BUILT_IN, *of_plugins)))
         rows = [(name, _built_in(name).get_short_help_str(limit)) for name in BUILT_IN]
-        rows += [(name, _summary(entry, limit)) for name, entry in _of_plugins().items()]
+        rows += [(name, _summary(entry, limit)) for name, entry in of_plugins.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

@@ -4,11 +4,11 @@ A command is an entry point of its own (group `rigatoni.commands`), not a record
 must name all commands, and asking hooks would import every plugin: twice the time of the whole help.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 GROUP = "rigatoni.commands"
@@ -46,16 +46,23 @@ def entries() -> Iterator[Entry]:
     seen: set[str] = set()
     for folder in sys.path:
         with suppress(OSError):  # not a folder that can be read
-            for file in sorted(Path(folder).glob("*-info/entry_points.txt")):
-                distribution = canonical(file.parent.name.partition("-")[0])
-                if distribution not in seen:  # of one name, only the first on the path counts
-                    seen.add(distribution)
-                    yield from _entries_in(file, distribution)
+            for info in sorted(os.listdir(folder or ".")):  # noqa: PTH208 (a Path for each file takes twice the time)
+                if info.endswith("-info") and (text := _entry_points(folder, info)):
+                    distribution = canonical(info.partition("-")[0])
+                    if distribution not in seen:  # of one name, only the first on the path counts
+                        seen.add(distribution)
+                        yield from _entries_in(text, distribution)
 
 
-def _entries_in(file: Path, distribution: str) -> Iterator[Entry]:
+def _entry_points(folder: str, info: str) -> str:
+    with suppress(OSError), open(os.path.join(folder, info, "entry_points.txt"), "rb") as file:  # noqa: PTH118, PTH123
+        return file.read().decode("utf-8", "replace")
+    return ""
+
+
+def _entries_in(text: str, distribution: str) -> Iterator[Entry]:
     section = ""
-    for line in map(str.strip, file.read_text(encoding="utf-8", errors="replace").splitlines()):
+    for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
             section = line.strip("[]")
         elif section == GROUP and line and line[0] != "#":
