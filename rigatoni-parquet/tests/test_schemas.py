@@ -204,7 +204,7 @@ FAULTS = [
     ('_id = "int"\n[[a]]\nb = "integer"', "a[].b: 'integer' is no type"),
     ('_id = "int"\n[a]\nb = "int"\nB = "int"', "a: 'B' is empty or differs from another field only in case"),
     ('a = "int"', "_id is missing"),
-    ("_id = ", "can not be read"),
+    ("_id = ", "cannot be read"),
     ("_id = " + "[" * 20 + '"int"' + "]" * 20, f"more than {DEEPEST} levels deep"),
 ]
 
