@@ -204,6 +204,26 @@ def test_the_lease_of_a_former_stream_is_waited_for():
     run_virtual(main())
 
 
+def test_a_preview_tells_what_the_next_run_does_and_changes_nothing():
+    async def main():
+        lake = Lake()
+        await lake.a_delivered_three()
+        await lake.delivers("ab")
+        before = lake.records()
+        for watch, former in (("abc", ("ab",)), ("a", ("ab", "a"))):
+            source, destination = lake.parts(watch)
+            plan = await preview(Stream("p", watch), [watch], source, lake.state, destination)
+            assert tuple(each.name for each in plan.former if each.name in former) == former
+            assert lake.records() == before
+        source, destination = lake.parts("ab")
+        assert await preview(Stream("p", "ab"), ["ab"], source, lake.state, destination) is None
+        await lake.delivers("a")
+        (notice,) = lake.heard.of(StreamsSucceeded)
+        assert notice.former == ("ab", "a")
+
+    run_virtual(main())
+
+
 # --- refusals
 
 

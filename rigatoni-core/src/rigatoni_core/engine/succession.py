@@ -341,11 +341,13 @@ async def preview(
     if not own.closed and (own.known or await state.load_resume_token(stream) is not None):
         return None
     former = await former_streams(stream, watched, source, state, destination)
+    if own.closed:
+        former = (*former, stream)
     if not former:
         return None
     if not isinstance(source, ScopeReader) or keeper is None:
         raise no_record(stream, former)
-    coverage = [*own.coverage]
+    coverage = list[Coverage]()
     for each in former:
         history = await keeper.history(each)
         coverage += history.coverage
