@@ -172,7 +172,7 @@ def test_a_wrong_answer_is_asked_for_again_and_no_other_is(tmp_path):
     answers = ["orders", "mongodb", "nowhere", "local", "json", "lake", "file", "", "shop.orders"]
     text, code = on_a_terminal(tmp_path, answers)
     assert code == 0, text
-    assert "'nowhere' is no namespace" in text
+    assert "'nowhere' is not a namespace" in text
     assert text.count("destination.path") == 1
     assert table_in(tmp_path)["source"]["watch"] == ["shop.orders"]
     assert table_in(tmp_path)["destination"]["path"] == "lake"

@@ -1,4 +1,4 @@
-"""A real server for the whole test run, a database of its own for each test."""
+"""A real server for the whole test run, with a separate database for each test."""
 
 import asyncio
 import itertools
@@ -35,34 +35,34 @@ def database(client):
 
 
 class Reading:
-    """An open stream that is read with a time limit."""
+    """An open stream, read with a time limit."""
 
     def __init__(self, batches):
         self.batches = batches
         self.position = None
 
     async def next(self):
-        """The next item: a batch or a heartbeat."""
+        """Return the next item: a batch or a heartbeat."""
         async with asyncio.timeout(20):
             item = await anext(self.batches)
         self.position = item.end
         return item
 
     async def batch(self):
-        """The next batch of events; waits for it."""
+        """Wait for the next batch of events."""
         while not isinstance(item := await self.next(), EventBatch):
             pass
         return item
 
     async def events(self, count):
-        """The next `count` events; waits for them."""
+        """Wait for the next `count` events."""
         events = []
         while len(events) < count:
             events += await self.batch()
         return events
 
     async def rest(self):
-        """Everything until the stream says that it has caught up twice."""
+        """Return all events until the stream has reported twice that it has caught up."""
         events, idle = [], 0
         while idle < 2:
             item = await self.next()
@@ -83,7 +83,7 @@ def open_source(mongodb_uri):
 
 @pytest.fixture
 def read():
-    """`async with read(source, name, after) as reading`: the anchor is taken already."""
+    """`async with read(source, name, after) as reading`: after the anchor."""
     import contextlib
 
     @contextlib.asynccontextmanager

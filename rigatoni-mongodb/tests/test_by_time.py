@@ -1,4 +1,4 @@
-"""Resuming by time if the server refuses the saved token, on a scripted server and on a real one."""
+"""Resuming by time if the server refuses the saved token, on a scripted server and a real one."""
 
 import asyncio
 import itertools
@@ -63,7 +63,7 @@ async def test_F1_without_that_very_event_the_position_is_lost(open_source, read
     async with ScriptedServer(events=EVENTS, reply_events=5) as server:
         delivered = await position_after(open_source, server, read, 10)
     async with ScriptedServer(events=events, reply_events=5) as server, open_source(NAME, uri=server.uri) as source:
-        with pytest.raises(PositionLostError, match="does not hold the event that was delivered last"):
+        with pytest.raises(PositionLostError, match="lacks the last delivered event"):
             await ids(read_by_time(source, delivered, delivered), 1)
 
 
@@ -121,7 +121,7 @@ async def after_event_of(items, delivered):
         async for item in after_event(items, delivered, delivered):
             yield item
     except PositionLostError:
-        return  # `items` ends, as no server's does
+        return  # `items` ends, which a server's never does
 
 
 class Heard:
@@ -136,7 +136,7 @@ class Heard:
 
 
 async def run(source, state, **settings):
-    """The `fullDocument._id` of the events that a run until the stream has caught up delivers; and what it reported."""
+    """Run until the stream has caught up; return the `fullDocument._id`s of its events, and its notices."""
     heard, destination = Heard(), Keeping()
     running = Pipeline(
         name="p",
@@ -165,7 +165,7 @@ class Keeping(RecordingDestination):
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("idle", [False, True])
 async def test_F1_error_280_at_opening_loses_and_repeats_nothing(open_source, client, database, times, idle):
-    """Case b07. The first refusal is tried again, the second leads to resuming by time."""
+    """Case b07: the first refusal is retried, the second leads to resuming by time."""
     name, state = f"{database.name}.c", FlakyStateStore()
     assert (await run(open_source(name), state))[0] == []
     database.c.insert_many([{"_id": number} for number in range(3)])

@@ -129,7 +129,7 @@ async def test_A8_J6_stopped_inside_a_transaction_the_rest_of_it_arrives(open_so
         async with read(source, name, position) as reading:
             batch = await reading.batch()
             assert numbers(batch) == [2, 3, 4, 5]
-            if position.ordinal == 2:  # one cluster time for all of them, as a mongod does
+            if position.ordinal == 2:  # one cluster time for all events, as a mongod does
                 assert batch.first.ordinal == 2
                 assert batch.end.ordinal == 6
 
@@ -361,7 +361,7 @@ async def test_C5_applying_the_deltas_reproduces_the_documents(open_source, read
 
 
 def put(document, path, *value):
-    """Set the value at a path, or remove the field where there is none."""
+    """Set the value at a path, or remove the field."""
     *parents, last = [int(step) if step.isdigit() else step for step in path]
     for step in parents:
         document = document[step]

@@ -25,7 +25,7 @@ EVENTS = [encode(event_document(number)) for number in range(25)]
 
 @attrs.define(kw_only=True)
 class HangingServer(ScriptedServer):
-    """Does not reply to some commands until it is told to."""
+    """Does not reply to some commands until it is released."""
 
     hangs: tuple[str, ...] = ("getMore",)
     go: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -111,7 +111,7 @@ async def test_six_streams_on_a_pool_that_is_too_small_all_deliver(
             delivered = set()
 
             async def keep_reading(reading):
-                while len(delivered) < 6:  # as workers do: a stream that has delivered does not step aside
+                while len(delivered) < 6:  # like workers: a stream that has delivered keeps reading
                     item = await reading.next()
                     if isinstance(item, EventBatch):
                         delivered.update(event.document_key["_id"] for event in item)
@@ -213,7 +213,7 @@ async def test_a_stalled_opening_fails_too(open_source, read, monkeypatch):
 
 
 async def test_a_program_that_uses_up_its_own_pool_makes_the_stream_fail(mongodb_uri, database, read, monkeypatch):
-    """Turns do not reach what the program does with the client that it shares."""
+    """Turns do not limit the program's own use of a shared client."""
     monkeypatch.setattr(watchdog, "LEAST", 0.5)
     name = f"{database.name}.orders"
 
@@ -234,7 +234,7 @@ async def test_a_program_that_uses_up_its_own_pool_makes_the_stream_fail(mongodb
 
 
 async def test_the_watchdogs_limit_doubles_until_a_reply_comes(monkeypatch):
-    """So a server that scans its oplog for long is not interrupted for ever."""
+    """A server that scans a long oplog is thus not interrupted forever."""
     monkeypatch.setattr(watchdog, "LEAST", 0.04)
     waits = []
     dog = Watchdog(0.001, lambda seconds: waits.append(seconds) or StalledStreamError("stalled"))

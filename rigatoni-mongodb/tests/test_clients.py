@@ -1,4 +1,4 @@
-"""A client that the program owns: PyMongo's async one, its blocking one, and Motor's, all through one seam."""
+"""A client that the program owns: PyMongo's async one, its blocking one, and Motor's."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ def kind(request):
 
 
 async def ping(client):
-    """The answer; what blocks does so on a thread, since the scripted server is on this loop."""
+    """Return the response; blocking calls run on a thread, since the scripted server runs on this loop."""
     if isinstance(client, MongoClient):
         return await asyncio.to_thread(client.admin.command, "ping")
     return await client.admin.command("ping")
@@ -37,7 +37,7 @@ async def close(client):
 
 @pytest.fixture
 def using(kind):
-    """`async with using(uri, name) as source`: on a client of the kind, which must still work afterwards."""
+    """`async with using(uri, name) as source`: on a client of this kind, which must still work afterwards."""
 
     @asynccontextmanager
     async def opened(uri, *watch, **options):
@@ -87,7 +87,7 @@ async def test_the_rest_of_the_source_works_too(using, mongodb_uri, database):
 
 
 async def test_several_streams_wait_at_once(using, mongodb_uri, database, read):
-    """A cursor that waits for news holds up no other one."""
+    """A cursor that waits for events blocks no other cursor."""
     names = [f"{database.name}.{letter}" for letter in "abcdef"]
     opened = using(mongodb_uri, *names, max_await_time=2.0)
     async with opened as source, asyncio.TaskGroup() as group, asyncio.timeout(15):
@@ -114,5 +114,5 @@ async def test_a_server_that_is_away_is_named(kind):
 
 
 def test_anything_else_is_refused():
-    with pytest.raises(TypeError, match="no client"):
+    with pytest.raises(TypeError, match="not a client"):
         MongoDBSource.using(object(), watch=[NAME])

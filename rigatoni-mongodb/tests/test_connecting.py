@@ -1,4 +1,4 @@
-"""TLS, certificates and passwords as the URI says them, on a real server; each mistake is said and holds no secret."""
+"""TLS, certificates and passwords in the URI, on a real server; each error names the mistake and no secret."""
 
 import subprocess
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tls_server(authority, tmp_path_factory):
-    """A server that takes TLS only, and only clients with a certificate of the authority."""
+    """A server that accepts only TLS, and only clients with a certificate of the authority."""
     certificate = ["--tls-cert-file", str(authority / "server.pem"), "--tls-key-file", str(authority / "server.pem")]
     with server(tmp_path_factory.mktemp("mongodb-tls"), *certificate, "--tls-ca-file", str(authority / "ca.pem"),
                 "--tls-require-client-cert") as port:  # fmt: skip
@@ -66,25 +66,25 @@ async def test_tls_with_certificates_of_both_sides(tls_server, authority, read):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"ca": "stranger"}, "certificate verify failed"),
-        ({"client": "other-client"}, "no reply"),  # the server closes the connection, at times before it says why
+        ({"client": "other-client"}, "no reply"),  # the server closes the connection, sometimes without a reason
     ],
     ids=str,
 )
-async def test_K8_a_certificate_that_does_not_fit_is_said_in_words(tls_server, authority, wrong, said):
+async def test_K8_a_certificate_that_does_not_fit_is_said_in_words(tls_server, authority, wrong, message):
     address = uri(tls_server, authority, **wrong).replace("=15000", "=1500")
     with pytest.raises(MongoDBUnavailableError) as caught:
         await MongoDBSource(uri=Secret(address), watch=["secure.orders"]).__aenter__()
-    assert said in str(caught.value).lower()
+    assert message in str(caught.value).lower()
     assert str(tls_server) in str(caught.value)
 
 
 async def test_K1_a_certificate_file_that_is_none_is_a_fault_of_the_configuration(authority):
     (authority / "odd.pem").write_text("no certificate")
     source = MongoDBSource(uri=Secret(uri(1, authority, client="odd")), watch=["a.b"])
-    with pytest.raises(MongoDBConfigurationError, match="the MongoDB URI is not usable") as caught:
+    with pytest.raises(MongoDBConfigurationError, match="the MongoDB URI is invalid") as caught:
         await source.__aenter__()
     assert "tlsCertificateKeyFile" in caught.value.remedy
 

@@ -1,4 +1,4 @@
-"""What the testing kit asks of every source."""
+"""The source passes the contract suite of sources."""
 
 from functools import partial
 

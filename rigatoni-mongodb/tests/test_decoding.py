@@ -1,4 +1,4 @@
-"""Reading tokens and times from raw bytes, on everything a real mongod sent."""
+"""Reading tokens and times from raw bytes, on recordings of a real mongod."""
 
 from itertools import accumulate
 from pathlib import Path
@@ -20,7 +20,7 @@ EVENTS = [raw for path in RECORDINGS for raw in recorded_events(path)]
 DECODER = ChangeEventDecoder()
 
 
-def test_the_recordings_are_there():
+def test_the_recordings_exist():
     assert len(EVENTS) > 3000
 
 
@@ -81,7 +81,7 @@ def test_an_event_of_an_odd_shape_is_a_value_error(change):
 
 
 def test_a_document_that_looks_like_a_reference_is_a_document():
-    """PyMongo decodes a document with `$ref` and `$id` as a `DBRef`, which is no mapping."""
+    """PyMongo decodes a document with `$ref` and `$id` as a `DBRef`, which is not a mapping."""
     document = {"$ref": "orders", "$id": 1, "_id": 2}
     raw = bson.encode({"_id": {"_data": "82"}, "operationType": "insert", "fullDocument": document})
     assert DECODER.event(memoryview(raw)).full_document == document

@@ -1,4 +1,4 @@
-"""What the server's and the driver's errors become: kind, words and remedy; never a token, a command or a session.
+"""The translation of the server's and the driver's errors: kind, message and remedy; never a token or a command.
 
 `data/error_replies.json` holds the error replies of a mongod 5.0.7 and a 7.1.0-alpha, with the commands of some.
 """
@@ -190,7 +190,7 @@ def test_what_a_server_is_too_old_for_is_said_with_both_versions():
     options = recorded("mongod-5.0", "snapshot-options-of-newer-servers")
     assert len(options) == 3
     for entry in options:
-        error = error_of(**_said(entry), version="5.0.7", features=EVERYTHING)
+        error = error_of(**_recorded(entry), version="5.0.7", features=EVERYTHING)
         assert type(error) is ServerTooOldError
         assert 'full_document = "whenAvailable" needs MongoDB 6.0' in str(error)
         assert "show_expanded_events = true needs MongoDB 6.0" in str(error)
@@ -211,7 +211,7 @@ def test_only_what_the_server_lacks_is_named(version, lacks):
 
 def test_a_refusal_that_has_another_reason_keeps_it():
     (entry,) = recorded("mongod-5.0", "error-illegal-stage")
-    error = error_of(**_said(entry), version="5.0.7", features=[])
+    error = error_of(**_recorded(entry), version="5.0.7", features=[])
     assert type(error) is IllegalPipelineError
     assert "$sort is not permitted" in str(error)
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_watched_is_said_with_what_to_watch_instead(server):
     ):
         collection = entry["command"]["aggregate"]
         database = "local" if entry is local else "rs"
-        error = error_of(**_said(entry), resource={"db": database, "collection": collection})
+        error = error_of(**_recorded(entry), resource={"db": database, "collection": collection})
         assert type(error) is NotWatchableError
         assert what in str(error)
         assert instead in error.remedy
@@ -248,7 +248,7 @@ async def test_images_are_not_asked_of_a_server_that_does_not_know_them(open_sou
 
 def test_no_recorded_error_shows_a_token_a_document_or_a_command():
     for entry in RECORDED:
-        error = error_of(**_said(entry))
+        error = error_of(**_recorded(entry))
         for text in (str(error), error.remedy):
             assert not TOKEN.search(text), entry
         assert "{" not in str(error)
@@ -311,5 +311,5 @@ def test_a_damaged_token_is_not_quoted(open_source):
     assert "4711" not in str(caught.value)
 
 
-def _said(entry):
+def _recorded(entry):
     return {"code": entry["reply"]["code"], "message": entry["reply"]["errmsg"]}

@@ -1,4 +1,4 @@
-"""Faults that no server produces on demand, from the scripted server (a fake) to the real PyMongo client."""
+"""Faults injected by the scripted server (a fake), with the real PyMongo client."""
 
 import attrs
 import pytest
@@ -51,7 +51,7 @@ def heard():
 
 
 async def read_all(open_source, server, *, read, count=25, after=None, **options):
-    """The `fullDocument._id` of the events, from the beginning of the scripted stream."""
+    """Return the `fullDocument._id`s of the events, from the start of the scripted stream."""
     start = {} if after else {"start_at": "2020-01-01T00:00:00Z"}
     async with open_source(NAME, uri=server.uri, **start, **options) as source, read(source, NAME, after) as reading:
         ids = [event.full_document["_id"] for event in await reading.events(count)]
@@ -59,7 +59,7 @@ async def read_all(open_source, server, *, read, count=25, after=None, **options
 
 
 def impossible_sizes(reply):
-    """The cursor is too large for a size, and its array too small for one."""
+    """Damage sizes: the cursor's is too large, its array's too small."""
     cursor, array = reply.index(b"cursor\0") + 7, reply.index(b"nextBatch\0") + 10
     return reply[:cursor] + b"\xff\xff\xff\x7f" + reply[cursor + 4 : array] + bytes(4) + reply[array + 4 :]
 
@@ -123,7 +123,7 @@ async def test_F6_a_damaged_opening_reply_is_one_that_did_not_arrive(open_source
 
 
 async def test_F6_a_cursor_whose_namespace_was_damaged_is_opened_again(open_source, read, heard):
-    """PyMongo can neither ask such a cursor for more nor close it."""
+    """PyMongo can neither read nor close such a cursor."""
     damage = Damage(b"shop.orders\0", b"shop\0orders\0")
     async with ScriptedServer(events=EVENTS, script=[damage], reply_events=10) as server:
         ids, _ = await read_all(open_source, server, read=read)
@@ -154,7 +154,7 @@ async def test_a_resumed_stream_says_how_long_nothing_was_read(open_source, read
         ids, _ = await read_all(open_source, server, read=read)
     assert ids == list(range(25))
     (resumed,) = heard.notices
-    assert resumed.seconds > 0.1  # the reply comes in several pieces
+    assert resumed.seconds > 0.1  # the reply arrives in several pieces
 
 
 @pytest.mark.parametrize("code", [286, 280, 260, 50811])

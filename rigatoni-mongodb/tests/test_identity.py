@@ -1,4 +1,4 @@
-"""What a deployment is recognized by: on scripted servers, and on two real ones of the same replica-set name."""
+"""The identity of a deployment: on scripted servers, and on two real ones with the same replica-set name."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -81,7 +81,7 @@ async def test_J9_collections_that_are_dropped_while_the_stream_is_read_become_f
 
 
 async def run(source, bucket, state):
-    """The error that ended a run until the stream has caught up, if any."""
+    """Run until the stream has caught up; return the error that ended the run, if any."""
     running = Pipeline(
         name="p",
         source=source,
@@ -106,7 +106,7 @@ def other_uri(tmp_path):
 async def test_J9_a_uri_that_names_another_deployment_changes_nothing(
     open_source, database, other_uri, state_is_lost, in_use
 ):
-    """Case c22: both servers say that they are the replica set `secantus`."""
+    """Case c22: both servers report that they are the replica set `secantus`."""
     name, bucket, state = f"{database.name}.c", Bucket(), FlakyStateStore()
     database.c.insert_one({"_id": 0})
     assert await run(open_source(name), bucket, state) is None

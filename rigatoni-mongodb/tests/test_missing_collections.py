@@ -1,4 +1,4 @@
-"""Watched names that no collection fits: said, with the nearest that exists; never where it is not known."""
+"""Watched names that match no collection are reported with the most similar name, if collections can be listed."""
 
 import pytest
 from rigatoni_core.api.settings import Settings
@@ -8,7 +8,7 @@ from rigatoni_mongodb.scope import parse_watches
 COLLECTIONS = {"shop": ["orders", "order_lines", "Users", "system.views"], "shopping": ["carts"], "hidden": None}
 
 
-async def told(*names):
+async def warnings_for(*names):
     async def collections(database):
         return COLLECTIONS.get(database, [])
 
@@ -27,19 +27,19 @@ async def told(*names):
         ("shpo.orders", 'no collection "shpo.orders" exists; did you mean "shop.orders"?'),
         ("Shop.oders", 'no collection "Shop.oders" exists; did you mean "shop.orders"?'),
         ("shoping.*", 'no collection in the database "shoping" exists; did you mean "shopping.*"?'),
-        ("shop.oder_*", 'no collection that fits "shop.oder_*" exists; did you mean "shop.orders"?'),
+        ("shop.oder_*", 'no collection that matches "shop.oder_*" exists; did you mean "shop.orders"?'),
         ("nowhere.near", 'no collection "nowhere.near" exists. Until one is created'),
     ],
 )
 async def test_a_name_that_nothing_fits_is_said_with_the_nearest_that_exists(name, words):
-    (text,) = await told("shop.order_lines", name)
+    (text,) = await warnings_for("shop.order_lines", name)
     assert words in text
     assert f'the stream "{name}" has no events' in text
 
 
 async def test_what_exists_or_cannot_be_listed_is_not_mentioned():
-    assert await told("shop.orders", "shop.order_*", "shopping.*", "hidden.orders") == ()
-    assert await told("*") == ()
+    assert await warnings_for("shop.orders", "shop.order_*", "shopping.*", "hidden.orders") == ()
+    assert await warnings_for("*") == ()
 
 
 async def test_the_source_says_it_once_it_is_entered(open_source, database):

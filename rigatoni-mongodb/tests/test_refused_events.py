@@ -1,4 +1,4 @@
-"""A server refuses a whole reply for one event in it: the events before it are read all the same, and then it is named.
+"""A server refuses a whole reply because of one event: earlier events are delivered, then the error names the event.
 
 The errors are those that mongod 5.0.7 and 7.1 sent (tests/recordings). The server that refuses is scripted: SecantusDB
 sends events of any size, and refuses to open the stream before an event without its image.
@@ -21,7 +21,7 @@ OLD = {"start_at": "2020-01-01T00:00:00Z"}
 
 
 def recorded(name: str) -> Fail:
-    """The error at the end of a recording."""
+    """Return the error at the end of a recording."""
     content = (RECORDINGS / name).read_bytes()
     while True:
         size = int.from_bytes(content[:4], "little")
@@ -54,7 +54,7 @@ async def collect(reading, ids):
 
 
 async def read_to_the_error(open_source, read, server, **options):
-    """The ids of the events that came, and the error that ended the stream."""
+    """Return the ids of the events delivered, and the error that ended the stream."""
     ids = []
     async with open_source(NAME, uri=server.uri, **OLD, **options) as source, read(source, NAME) as reading:
         with pytest.raises(MongoDBError) as caught:
@@ -70,12 +70,12 @@ async def test_every_event_before_a_refused_one_is_delivered(open_source, read, 
         async with ScriptedServer(events=EVENTS, poison={index: error}, reply_events=reply_events) as server:
             ids, _ = await read_to_the_error(open_source, read, server)
     assert ids == list(range(index))
-    was_resumed = index % reply_events > 0  # else the refused event is the first one that is asked for again
+    was_resumed = index % reply_events > 0  # else the refused event is the first one after resuming
     assert [type(notice) for notice in heard.notices] == [Resumed] * was_resumed
 
 
 async def test_it_is_read_singly_only_up_to_the_end_of_the_refused_reply(open_source, read):
-    """The error was a passing one: the stream goes on, and soon in whole replies again."""
+    """After a temporary error the stream resumes, and soon reads whole replies again."""
     script = [None, None, FAILING_STAGE]
     async with (
         ScriptedServer(events=EVENTS, script=script, reply_events=1000) as server,

@@ -1,4 +1,4 @@
-"""What a watch covers: names, patterns, overlaps; the regular expressions against Python's own, which agrees here."""
+"""The scope of a watch: names, patterns, overlaps; regular expressions are tested with Python, which agrees here."""
 
 import re
 from typing import Any

@@ -44,7 +44,7 @@ class Heard:
 
 
 async def test_prose_1_11_13_the_last_token_is_always_known(open_source, read):
-    """After each reply its post-batch token; within it, the token of the last event of what was taken."""
+    """After a reply the position is its post-batch token; within it, the token of the last event processed."""
     async with ScriptedServer(events=EVENTS, reply_events=10) as server:
         async with open_source(NAME, uri=server.uri, **OLD) as source, read(source, NAME) as reading:
             for last in (9, 19, 24):
@@ -69,7 +69,7 @@ def _with_token(reply, token):
 
 
 async def test_prose_2_an_event_without_a_token_is_an_error(open_source, read):
-    """It is asked for again once, as a damaged reply is; the server sends it again."""
+    """It is requested again once, like a damaged reply; the server resends it."""
     bare = [encode({key: value for key, value in event_document(n).items() if key != "_id"}) for n in range(2)]
     server = ScriptedServer(events=bare, sends_tokens=False)
     async with server, open_source(NAME, uri=server.uri, **OLD) as source, read(source, NAME) as reading:
@@ -96,7 +96,7 @@ async def test_prose_3_a_resumable_error_is_resumed_once_with_the_same_pipeline_
 
 @pytest.mark.parametrize("code", [8, 136, 237, 11601, 10107])
 async def test_prose_3_without_the_label_nothing_is_resumed_except_a_lost_cursor(open_source, read, code):
-    """Servers since 4.4 (wire version 9) say by the label what is resumable, and only so."""
+    """Servers since 4.4 (wire version 9) mark resumable errors by the label alone."""
     async with ScriptedServer(events=EVENTS, script=[None, None, Fail(code)], reply_events=10) as server:
         async with open_source(NAME, uri=server.uri, **OLD) as source, read(source, NAME) as reading:
             with pytest.raises(MongoDBError):

@@ -1,4 +1,4 @@
-"""Events of more than 16 MB, which the server splits on request, come out whole (specification, prose test 19)."""
+"""Events of more than 16 MB, which the server splits on request, are delivered whole (specification, prose test 19)."""
 
 # ruff: noqa: SIM117 (a server outside, the stream inside)
 import asyncio
@@ -22,7 +22,7 @@ def fragment(number, place, of, **fields):
 
 
 def split(number):
-    """An event as the server splits it: three fragments."""
+    """Split an event into three fragments, as the server does."""
     rest = {key: value for key, value in event_document(number).items() if key not in ("_id", "fullDocument")}
     document = {"_id": number, "text": "z" * 50}
     return [

@@ -1,4 +1,4 @@
-"""Every time that this source takes: out of range or in the future is one clear error, and none wedges a stream."""
+"""Start times: out of range or in the future is one clear error, and no time blocks a stream."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ def test_a_start_that_is_no_past_time_is_refused_when_the_configuration_is_read(
 async def test_a_start_after_an_idle_deployments_time_saves_a_position_that_can_be_resumed(
     open_source, read, sends_tokens
 ):
-    """An idle deployment's time stands still, so that a past time may lie after it."""
+    """An idle deployment's time does not advance, so a past start time may be later."""
     server = ScriptedServer(events=EVENTS, sends_tokens=sends_tokens, operation_time=BsonTimestamp(NOW, 5))
     start = datetime.fromtimestamp(NOW + 60, UTC).isoformat()
     async with server, open_source(NAME, uri=server.uri, start_at=start) as source:

@@ -40,7 +40,7 @@ X, Y, Z = (UUID(int=number) for number in (1, 2, 3))
 
 
 def recorded(name):
-    """The raw events of a recording."""
+    """Return the raw events of a recording."""
     documents = bson.decode_all((RECORDINGS / name).read_bytes())
     return [bson.encode(event) for each in documents for event in each.get("cursor", {}).get("nextBatch", ())]
 
@@ -50,7 +50,7 @@ def events_of(name):
 
 
 async def items_until(open_source, read, server, watch, count, **options):
-    """The items after the anchor, until `count` events have come."""
+    """Return the items after the anchor, until `count` events have arrived."""
     items, events = [], 0
     async with open_source(watch, uri=server.uri, **{**OLD, **options}) as source, read(source, watch) as reading:
         while events < count:
@@ -117,7 +117,7 @@ def test_a_rename_is_found_anywhere_in_a_reply_of_a_pattern():
 
 @attrs.define
 class Deployment:
-    """A catalog that changes, and what its history tells. `looks` counts."""
+    """A changing catalog and its history; `looks` counts the scans."""
 
     uuids: dict[str, UUID]
     events: list = attrs.field(factory=list)
@@ -157,7 +157,7 @@ def detector_of(deployment, watch="rs2.*", *, sharded=False, filtered=False):
 
 
 async def looked(detector, replies=6):
-    """What is found while idle replies come."""
+    """Return the gaps found while idle replies arrive."""
     gaps = []
     for _ in range(replies):
         gaps += detector.found(chunk_of(b""))
@@ -167,7 +167,7 @@ async def looked(detector, replies=6):
 
 
 def ddl(operation, name, to=None, second=50):
-    """A drop or rename as mongod tells it."""
+    """Return a drop or rename as mongod sends it."""
     names = dict(zip(("db", "coll"), name.split(".", 1), strict=False))
     document = event_document(second, seconds=second, operationType=operation, ns=names)
     del document["fullDocument"], document["documentKey"]
@@ -271,7 +271,7 @@ async def test_a_look_that_fails_is_made_up_for_by_the_next(often):
 
 @pytest.mark.parametrize("filtered", [False, True])
 async def test_what_a_filter_hid_while_the_stream_was_stopped_is_asked_for_at_the_next_start(often, filtered):
-    """Without a filter the stream's own events show it."""
+    """Without a filter, the stream's own events show it."""
     deployment = Deployment({"rs2.orders": Y}, events_of(RENAME))
     detector = detector_of(deployment, "rs2.orders", filtered=filtered)
     detector.resume(Position(ResumeToken("t"), "f", Timestamp(7, 3)))
@@ -360,7 +360,7 @@ def rename_from_another_name(database):
 async def test_a_real_server_swaps_a_collection_and_the_gap_is_in_the_checkpoint(
     monkeypatch, open_source, database, watch, change, lost, hidden
 ):
-    """Hidden: a stage of the user's pipeline leaves drops and renames out.
+    """Hidden: a stage of the user's pipeline filters out drops and renames.
 
     SecantusDB tells a rename over a collection as a drop and a rename, and the stream of one collection only the drop.
     """

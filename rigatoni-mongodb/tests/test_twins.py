@@ -30,10 +30,10 @@ class Heard:
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=12), st.integers(1, 5))
 def test_neighbours_with_the_same_bytes_are_kept_once_wherever_replies_end(times, size):
-    told = [raw for raw, count in zip(EVENTS, times, strict=False) for _ in range(count)]
+    reported = [raw for raw, count in zip(EVENTS, times, strict=False) for _ in range(count)]
     kept, last = [], ResumeToken("")
-    for start in range(0, len(told), size):
-        distinct = without_twins(chunk_of(b"".join(told[start : start + size])), last).copies()
+    for start in range(0, len(reported), size):
+        distinct = without_twins(chunk_of(b"".join(reported[start : start + size])), last).copies()
         kept += distinct
         if distinct:
             last = token_text(event_document(EVENTS.index(distinct[-1]))["_id"])
@@ -57,9 +57,9 @@ def test_only_old_sharded_clusters_pay_for_the_comparison(sharded, version, tell
 
 @pytest.mark.parametrize(("version", "copies"), [("5.0.7", 1), ("8.0.4", 2)])
 async def test_a_twin_is_dropped_and_counted_and_the_stream_resumes_behind_it(open_source, read, version, copies):
-    told = [raw for raw in EVENTS for _ in range(2)]
+    reported = [raw for raw in EVENTS for _ in range(2)]
     heard = Heard()
-    async with ScriptedServer(events=told, reply_events=3, role="mongos", version=version) as server:
+    async with ScriptedServer(events=reported, reply_events=3, role="mongos", version=version) as server:
         uri = f"mongodb://{server.address}/"
         with listening([heard]):
             async with open_source(NAME, uri=uri, **OLD) as source, read(source, NAME) as reading:

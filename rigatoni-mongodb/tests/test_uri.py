@@ -1,4 +1,4 @@
-"""URIs that are wrong in ways that the driver explains badly, and options that are read from them."""
+"""Invalid URIs that the driver explains badly, and options read from URIs."""
 
 import pytest
 from rigatoni_mongodb.scope import Watch

@@ -1,4 +1,4 @@
-"""Resuming by time if the server refuses a token: the last delivered event has to come with that very token."""
+"""Resumes by time if the server refuses a token: the last delivered event must reappear with that token."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -11,16 +11,16 @@ from rigatoni_mongodb.errors import MongoDBPositionLostError
 async def after_event(
     items: AsyncIterator[EventBatch | Heartbeat], delivered: Position, position: Position
 ) -> AsyncGenerator[EventBatch | Heartbeat]:
-    """Skip everything up to the delivered event; begin with a heartbeat at `position`.
+    """Skip all events up to the delivered one, then start with a heartbeat at `position`.
 
     Args:
-        items: A stream that was opened at the cluster time of `delivered`.
-        delivered: The place of the last delivered event.
-        position: The position to resume from; nothing lies between the two.
+        items: A stream opened at the cluster time of `delivered`.
+        delivered: The position of the last delivered event.
+        position: The position to resume from; no event lies between the two.
 
     Raises:
-        MongoDBPositionLostError: The event does not come. So this is another history, such as that of a restored
-            backup, and what follows may have changed too.
+        MongoDBPositionLostError: The event does not reappear. The history is a different one, such as that of a
+            restored backup, so later events may differ too.
     """
     assert delivered.cluster_time is not None
     gaps: tuple[Gap, ...] = ()
@@ -37,13 +37,13 @@ async def after_event(
             async for following in items:
                 yield following
     raise MongoDBPositionLostError(
-        "the server refuses the saved resume token, and its history does not hold the event that was delivered last "
+        "the server refuses the saved resume token, and its history lacks the last delivered event "
         f"(cluster time {delivered.cluster_time}): it was restored from a backup, or is another deployment"
     )
 
 
 def _index_after(item: EventBatch | Heartbeat, delivered: Position) -> int | None:
-    """The index of the first event after the delivered one; None where that one is not in this batch."""
+    """Return the index of the first event after the delivered one; None if this batch does not contain it."""
     if not isinstance(item, EventBatch):
         return None
     tokens = (item.token_and_time(index)[0] for index in range(len(item)))
@@ -51,7 +51,7 @@ def _index_after(item: EventBatch | Heartbeat, delivered: Position) -> int | Non
 
 
 def _is_past(item: EventBatch | Heartbeat, time: Timestamp) -> bool:
-    """Whether every event of this time was read."""
+    """Return whether every event of this time has been read."""
     if isinstance(item, Heartbeat) and item.caught_up:
         return True
     return item.end.cluster_time is not None and item.end.cluster_time > time

@@ -1,4 +1,4 @@
-"""The collections of a deployment with their UUIDs, as far as the user may list them."""
+"""Lists the collections of a deployment with their UUIDs, as far as the user may."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
@@ -15,12 +15,12 @@ from rigatoni_mongodb.scope import Watch
 T = TypeVar("T")
 
 _INTERNAL = ("admin", "config", "local")
-"""Databases that a deployment has for itself; streams do not read them."""
+"""The server's own databases; streams do not read them."""
 
 
 @attrs.frozen
 class Collection:
-    """A collection as `listCollections` describes it; `uuid` is None if the server does not tell."""
+    """A collection as `listCollections` describes it; `uuid` is None if the server does not report it."""
 
     namespace: Namespace
     uuid: UUID | None
@@ -29,7 +29,7 @@ class Collection:
 
 @attrs.frozen
 class Catalog:
-    """The collections of a stream's scope. All were listed between two operation times of the deployment."""
+    """The collections of a stream's scope, listed between two operation times of the deployment."""
 
     collections: tuple[Collection, ...]
     begin: Timestamp
@@ -41,10 +41,10 @@ class Catalog:
         return {each.namespace: each.uuid for each in self.collections if each.uuid is not None}
 
 
-async def readable(answer: Awaitable[T]) -> T | None:
-    """The answer; None where the user may not have it, or the server has no such thing. Raises what may pass."""
+async def readable(response: Awaitable[T]) -> T | None:
+    """Return the response; None if the user lacks the privilege or the server the feature. Raises temporary errors."""
     try:
-        return await answer
+        return await response
     except OperationFailure as error:
         if is_resumable(error) or error.code in UNAVAILABLE:
             raise
@@ -54,19 +54,19 @@ async def readable(answer: Awaitable[T]) -> T | None:
 async def collections_of(
     driver: Driver, database: str, *, name: str | dict[str, str] | None = None, session: Any = None
 ) -> list[Collection] | None:
-    """List the collections of a database; no views and no time series.
+    """List the collections of a database, without views and time series.
 
     Args:
         driver: The connection.
         database: The database's name.
-        name: A condition on the collection's name.
-        session: The session to ask in.
+        name: A condition on the collection's name; default: all collections.
+        session: The session to use; default: a new one.
 
     Returns:
         None if the user may not list them. The role `read` may.
 
     Raises:
-        PyMongoError: The server cannot be asked at present.
+        PyMongoError: The server is temporarily unavailable.
     """
     wanted = {"type": "collection"} | ({"name": name} if name else {})
     listing = driver.client[database].list_collections
@@ -79,10 +79,10 @@ async def catalog_of(driver: Driver, watch: Watch) -> Catalog | None:
     """List the collections of a stream's scope, without the server's own.
 
     Returns:
-        None if the user may not list them, or the server does not tell its operation time.
+        None if the user may not list them, or the server does not report its operation time.
 
     Raises:
-        PyMongoError: The server cannot be asked at present.
+        PyMongoError: The server is temporarily unavailable.
     """
     session = driver.client.start_session(causal_consistency=False)
     found: list[Collection] = []
@@ -103,7 +103,7 @@ async def catalog_of(driver: Driver, watch: Watch) -> Catalog | None:
 
 
 async def _time(driver: Driver, session: Any) -> Timestamp | None:
-    """The deployment's operation time."""
+    """Return the deployment's operation time."""
     await driver.calls(driver.client.admin.command, "ping", session=session)
     time = session.operation_time
     return Timestamp(time.time, time.inc) if time is not None else None
@@ -115,6 +115,6 @@ async def _databases(driver: Driver) -> list[str]:
 
 
 def _collection(database: str, description: Mapping[str, Any]) -> Collection:
-    value = description.get("info", {}).get("uuid")  # a Binary, or what the client is told to make of it
+    value = description.get("info", {}).get("uuid")  # a Binary, or another type if the client is configured so
     uuid = value if isinstance(value, UUID) or value is None else UUID(bytes=bytes(value))
     return Collection(Namespace(database, description["name"]), uuid, description.get("options", {}))

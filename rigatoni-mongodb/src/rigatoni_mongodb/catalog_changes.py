@@ -1,4 +1,4 @@
-"""Which collections were dropped and renamed between two times, as the deployment's own history tells."""
+"""Reads drops and renames of collections between two times from the deployment's history."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +15,7 @@ _REPLY_EVENTS = 100
 
 
 def command(watch: Watch, start: Start) -> dict[str, Any]:
-    """The aggregate command of such a change stream: the server leaves every other event out."""
+    """Return the aggregate command of a change stream of drops and renames only."""
     stage = start.stage | ({"allChangesForCluster": True} if watch.database is None else {})
     kinds = {"$match": {"operationType": {"$in": ["drop", "rename", "dropDatabase"]}}}
     return {
@@ -31,12 +31,12 @@ async def changes_between(
     """Return the events from `begin` to `end`, both included, in order.
 
     Args:
-        open_cursor: Opens `command` at a place.
+        open_cursor: Opens `command` at a start position.
         begin: A cluster time.
         end: A cluster time that has passed already.
 
     Raises:
-        PyMongoError: The server cannot be asked at present, or its history does not reach back to `begin`.
+        PyMongoError: The server is temporarily unavailable, or its history does not reach back to `begin`.
         ValueError: A reply is damaged.
     """
     events: list[ChangeEvent] = []
@@ -53,7 +53,7 @@ async def changes_between(
             is_empty = not len(reply.documents) and reply.alive
             if (reached is None and is_empty) or (reached is not None and reached > end):
                 return events
-            if not reply.alive:  # invalidated: what is watched may exist again later
+            if not reply.alive:  # invalidated: the watched collection may be created again later
                 if reply.token is None:
                     return events
                 await cursor.close()

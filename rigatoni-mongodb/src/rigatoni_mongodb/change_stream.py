@@ -1,6 +1,6 @@
-"""Reading one change stream for ever: opening, replies as batches, resuming, going on after an invalidate.
+"""Reads one change stream continuously: opens it, turns replies into batches, and resumes after errors and invalidates.
 
-Resuming follows the change-streams specification ("Resume Process"), since raw cursors do not do it by themselves.
+Resuming follows the change-streams specification ("Resume Process"), since raw cursors do not resume by themselves.
 """
 
 import asyncio
@@ -30,23 +30,23 @@ from rigatoni_mongodb.watchdog import Watchdog
 DECODER = ChangeEventDecoder()
 
 LOOK_INTERVAL = 600.0
-"""Seconds between two looks at the deployment's collections, by which it is recognized after the next start."""
+"""Seconds between listings of the deployment's collections, which identify it at the next start."""
 
 _REFUSALS = (9, 2, 72, 40415)
-"""Codes by which servers that do not know `startAfter` refuse it."""
+"""Codes with which servers without `startAfter` refuse it."""
 
 _INVALIDATED = (
-    "what is watched was dropped or renamed; the stream goes on, and delivers again as soon as something has that "
-    "name. To follow what was renamed, add its new name to watch"
+    "the watched collection or database was dropped or renamed; the stream stays open, and delivers again once one of "
+    "that name exists. To follow a renamed one, add its new name to watch"
 )
 
 
 @attrs.define
 class Reader:
-    """One pass over a stream. `open` opens a cursor, `now` returns the deployment's present operation time.
+    """One pass over a stream. `open` opens a cursor, `now` returns the deployment's current operation time.
 
-    A server refuses a whole reply for one event in it, such as one of more than 16 MB. The events before it are then
-    read in replies of one, and its error is raised only when nothing is left before it.
+    A server refuses a whole reply because of one event, such as one of more than 16 MB. The events before it are then
+    read in replies of one event, and the error is raised once they have been delivered.
     """
 
     stream: Stream
@@ -67,12 +67,12 @@ class Reader:
     _by_time: Position | None = attrs.field(default=None, init=False)
     _held: list[EventBatch] = attrs.field(factory=list, init=False)
     _target: Timestamp | None = attrs.field(default=None, init=False)
-    _singly: int = attrs.field(default=0, init=False)  # so many more events are read one at a time
+    _singly: int = attrs.field(default=0, init=False)  # number of events still to read one at a time
     _look_at: float = attrs.field(default=0.0, init=False)  # on the event loop's clock
     _interrupted: tuple[str, float] | None = attrs.field(default=None, init=False)  # why and when, on the same clock
 
     async def read(self, after: Position | None) -> AsyncGenerator[EventBatch | Heartbeat]:
-        """The stream's batches, as `Source.read` promises them."""
+        """Yield the stream's batches; see `Source.read`."""
         resumed_at: Position | None = None
         try:
             last: EventBatch | Heartbeat = await self._begin(after)
@@ -86,7 +86,7 @@ class Reader:
                     batches = self._batches(reply)
                 except PyMongoError as error:
                     await self._close()
-                    if self._goes_by_token(error):
+                    if self._falls_back_to_token(error):
                         continue
                     if not self._singly and refuses_an_event(error):
                         self._singly = self.reply_events
@@ -109,7 +109,7 @@ class Reader:
                     self.swaps.look_soon()
                     await self._close()
                     if self.position == resumed_at:
-                        raise MongoDBPositionLostError(f"{self.stream}: the server ends the stream again and again")
+                        raise MongoDBPositionLostError(f"{self.stream}: the server keeps ending the stream there")
                     resumed_at = self.position
                     publish(Invalidated(stream=self.stream, reason=_INVALIDATED))
         finally:
@@ -117,24 +117,24 @@ class Reader:
             await self._close()
 
     def _interrupt(self, error: PyMongoError) -> None:
-        """Note why and since when nothing is read."""
+        """Record why and since when reading is interrupted."""
         if self._interrupted is None:
             self._interrupted = str(self.translate(error)), asyncio.get_running_loop().time()
 
     def _publish_resumed(self) -> None:
-        """Report that a reply came again, if the stream was interrupted."""
+        """Publish that reading has resumed, if it was interrupted."""
         if self._interrupted is not None:
             (reason, since), self._interrupted = self._interrupted, None
             publish(Resumed(stream=self.stream, reason=reason, seconds=asyncio.get_running_loop().time() - since))
 
     async def _begin(self, after: Position | None) -> Heartbeat:
-        """Open the stream; the anchor: a heartbeat at the position that reading starts from."""
+        """Open the stream; return the anchor, a heartbeat at the start position."""
         try:
             if after is None:
                 anchor = self.position = await self._anchor()
             else:
                 anchor = after
-                await self._go_on(after)
+                await self._resume(after)
                 self.swaps.resume(after)
         except PyMongoError as error:
             raise self.translate(error) from error
@@ -143,20 +143,20 @@ class Reader:
         return Heartbeat(anchor, self._cursor.opening.operation_time)
 
     async def _anchor(self) -> Position:
-        """Open a fresh stream and take the position that the opening reply carries."""
+        """Open a fresh stream; return the position of the opening reply."""
         known = None if self.start_at else await self.now()
         start = at_time(self.start_at) if self.start_at else Start()
         self._cursor = await self.open(start)
         opening = self._cursor.opening
         bound = known.next() if known else self.start_at
-        if self.start_at and opening.operation_time:  # of an idle deployment it may lie before the wanted time
+        if self.start_at and opening.operation_time:  # an idle deployment's may precede start_at
             bound = min(self.start_at, opening.operation_time.next())
         token = token_text(opening.token) if opening.token else time_token(self.start_at or bound or Timestamp(0, 1))
         position = Position(token, self.definition.fingerprint, bound, 0)
         return high_water_mark(position, opening.token, token, opening.operation_time) if opening.token else position
 
-    async def _go_on(self, after: Position) -> None:
-        """Open after a saved position; one with another fingerprint never by its token alone."""
+    async def _resume(self, after: Position) -> None:
+        """Open the stream after a saved position; under another fingerprint by time, not by token."""
         self.position = attrs.evolve(after, fingerprint=self.definition.fingerprint)
         if after.fingerprint == self.definition.fingerprint or after.cluster_time is None:
             self._cursor = await self._open_after(after)
@@ -167,19 +167,19 @@ class Reader:
             try:
                 self._cursor = await self.open(at_time(after.cluster_time))
             except OperationFailure as error:
-                if not self._goes_by_token(error):
+                if not self._falls_back_to_token(error):
                     raise
                 self._cursor = await self._open_after(after)
         opening = self._cursor.opening
         known = max((time for time in (opening.operation_time, opening.cluster_time) if time), default=None)
         if known and after.cluster_time and after.cluster_time > known.next():
             raise MongoDBPositionLostError(
-                f"{self.stream}: the saved position (cluster time {after.cluster_time}) lies after everything that "
-                f"this deployment knows ({known}): it was restored from a backup, or is another one"
+                f"{self.stream}: the saved position (cluster time {after.cluster_time}) is later than the deployment's "
+                f"newest time ({known}): it was restored from a backup, or is another deployment"
             )
 
-    def _goes_by_token(self, error: PyMongoError) -> bool:
-        """A changed stream was to start by time, but that time has rolled out: the token may be newer."""
+    def _falls_back_to_token(self, error: PyMongoError) -> bool:
+        """Switch a changed stream from its start time, which has left the oplog, to the token, which may be newer."""
         if self._by_time is None or not isinstance(error, OperationFailure) or error.code not in LOST:
             return False
         self.position = attrs.evolve(self.position, ordinal=self._by_time.ordinal)
@@ -187,7 +187,7 @@ class Reader:
         return True
 
     async def _open_after(self, position: Position) -> ReplyCursor:
-        """Open by token; with `resumeAfter` where the server does not know `startAfter`."""
+        """Open by token; with `resumeAfter` if the server does not support `startAfter`."""
         start = after_position(position, str(self.stream))
         try:
             return await self.open(start)
@@ -197,9 +197,9 @@ class Reader:
             return await self.open(after_position(position, str(self.stream), option="resumeAfter"))
 
     def _batches(self, reply: Reply) -> Sequence[EventBatch | Heartbeat]:
-        """What one reply holds, as batches; then a heartbeat where the reply moves the position further.
+        """Return the reply's events as batches, then a heartbeat if the reply advances the position.
 
-        Raises AutoReconnect where its events can not be told apart or followed: it has to be asked for again.
+        Raises AutoReconnect for a damaged reply, so that it is requested again.
         """
         batches: list[EventBatch] = []
         self._by_time = None
@@ -223,11 +223,11 @@ class Reader:
             self.position = high_water_mark(self.position, reply.token, token, reply.operation_time)
         elif len(reply.documents):
             return batches
-        caught_up = reply.alive and not len(reply.documents) and self._has_passed_target(reply)  # an end says nothing
+        caught_up = reply.alive and not len(reply.documents) and self._has_passed_target(reply)
         return [*batches, Heartbeat(self.position, reply.operation_time, caught_up)]
 
     def _distinct(self, documents: Segment) -> Segment:
-        """The events without those that the deployment tells twice."""
+        """Return the events without those that the deployment reports twice."""
         distinct = without_twins(documents, self.position.resume_token)
         if dropped := len(documents) - len(distinct):
             reason = "two shards reported one update while a chunk moved between them (MongoDB before 5.3)"
@@ -235,7 +235,7 @@ class Reader:
         return distinct
 
     def _without_repeats(self, batches: list[EventBatch], *, caught_up: bool) -> list[EventBatch]:
-        """Drop what was delivered under the old definition: the events of one cluster time up to the saved token."""
+        """Drop events delivered under the old definition: those of one cluster time, up to the saved token."""
         dropping = self._dropping
         assert dropping is not None
         self._held += batches
@@ -253,25 +253,25 @@ class Reader:
                 caught_up = True
                 break
         if not caught_up:
-            return []  # all events so far have that cluster time: the token may still come
+            return []  # all events so far have that cluster time: the saved token may still follow
         if held.token_and_time(0)[1] == dropping.cluster_time:
-            reason = "the stream's definition changed, and the event of the saved position is not in it any more"
+            reason = "the stream's definition has changed and excludes the event of the saved position"
             publish(RepeatsPossible(stream=self.stream, reason=reason))
         self._dropping, self._held = None, []
         return [held]
 
     def _has_passed_target(self, reply: Reply) -> bool:
-        """Whether an empty reply means that everything up to the server's time at opening was read."""
+        """Return whether an empty reply proves that all events up to the server's time at opening were read."""
         reached = time_reached(reply)
         if reached is None or self._target is None:
-            return True  # an opaque token: emptiness is all that is known
+            return True  # an opaque token: the empty reply is the only evidence
         return reached >= self._target
 
     async def _look(self) -> None:
-        """See which collections the deployment has now: some may be new, and others gone."""
+        """List the deployment's current collections, which identify it."""
         self._look_at = asyncio.get_running_loop().time() + LOOK_INTERVAL
         if self.look is not None:
-            with suppress(PyMongoError):  # only to recognize the deployment after the next start
+            with suppress(PyMongoError):  # needed only to identify the deployment at the next start
                 await self.look()
 
     async def _close(self) -> None:
@@ -279,5 +279,5 @@ class Reader:
         if self.joiner:
             self.joiner.forget()
         if cursor is not None:
-            with suppress(PyMongoError):  # a cursor that can not be closed is forgotten by the server
+            with suppress(PyMongoError):  # the server drops a cursor that cannot be closed
                 await cursor.close()

@@ -1,4 +1,4 @@
-"""Reading change events: a resume token and a cluster time straight from the bytes, or the whole event."""
+"""Decodes change events: resume token and cluster time straight from the bytes, or the whole event."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from rigatoni_core.api.events import (
 from rigatoni_core.api.segments import Segment
 
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-"""How events are decoded: a date beyond the year 9999 becomes a `DatetimeMS` instead of an error."""
+"""The codec options for events: a date beyond the year 9999 becomes a `DatetimeMS` instead of an error."""
 
 _TIMESTAMP = Struct("<II").unpack_from
 _TIME_IN_TOKEN = re.compile("82([0-9A-Fa-f]{8})([0-9A-Fa-f]{8})").match
@@ -35,7 +35,7 @@ _USUAL_HEAD = re.compile(
     rb"\x02operationType\0.{4}[A-Za-z]+\0\x11clusterTime\0(.{8})",
     re.DOTALL,
 ).match
-"""How a mongod's events begin, up to the cluster time; others are walked element by element, which takes longer."""
+"""The usual start of an event, up to the cluster time. Other events are walked element by element, which is slower."""
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _KNOWN = {
     *("_id", "operationType", "ns", "documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"),
@@ -44,12 +44,12 @@ _KNOWN = {
 
 
 def token_text(token: Mapping[str, Any]) -> ResumeToken:
-    """A resume token as text: the whole token document as compact canonical Extended JSON."""
+    """Return a resume token as text: the whole token document as compact canonical Extended JSON."""
     return ResumeToken(json_util.dumps(token, json_options=json_util.CANONICAL_JSON_OPTIONS, separators=(",", ":")))
 
 
 def token_document(token: ResumeToken) -> dict[str, Any]:
-    """The resume token as the document that the server takes. Raises ValueError where the text is none."""
+    """Return the resume token as the server's document. Raises ValueError if the text is not a token."""
     try:
         document = json_util.loads(token)
     except Exception as error:
@@ -60,7 +60,7 @@ def token_document(token: ResumeToken) -> dict[str, Any]:
 
 
 def time_of_token(token: Mapping[str, Any]) -> Timestamp | None:
-    """The cluster time inside a mongod's token (KeyString: type 0x82, then seconds and increment), if it has one.
+    """Return the cluster time in a mongod's token (KeyString: type 0x82, seconds, increment), or None.
 
     Tokens of other servers are opaque: the caller checks whether the time is plausible.
     """
@@ -70,7 +70,7 @@ def time_of_token(token: Mapping[str, Any]) -> Timestamp | None:
 
 
 class ChangeEventDecoder:
-    """The decoder that this source hands to its batches."""
+    """The decoder of this source's batches."""
 
     format = "bson"
 
@@ -121,7 +121,7 @@ class ChangeEventDecoder:
             document["clusterTime"] = BsonTimestamp(time.seconds, time.increment)
         try:
             namespace = self.namespace(raw)
-        except ValueError:  # the event is damaged before it
+        except ValueError:  # the event is damaged before its namespace
             namespace = None
         if namespace is not None:
             names = {"db": namespace.database, "coll": namespace.collection}
@@ -136,7 +136,7 @@ class ChangeEventDecoder:
             raise ValueError(f"not a change event: {error!r}") from None
 
     def _event(self, document: dict[str, Any]) -> ChangeEvent:
-        """Raises KeyError, TypeError, AttributeError, OverflowError or ValueError where the document is none."""
+        """Raise KeyError, TypeError, AttributeError, OverflowError or ValueError if the document is not an event."""
         namespace, time, update = document.get("ns"), document.get("clusterTime"), document.get("updateDescription")
         token, operation = document["_id"], document["operationType"]
         if not isinstance(token, dict):
@@ -180,7 +180,7 @@ def namespaces(raw: memoryview) -> tuple[Namespace, ...]:
 
 
 def _cluster_time(data: bytes) -> tuple[int, int] | None:
-    """The cluster time of one event, wherever it is; None where the event has none, or is damaged before it."""
+    """Return the cluster time of an event; None if the event has none, or is damaged before it."""
     try:
         for kind, key, value, _ in elements(data):
             if key == b"clusterTime" and kind == 0x11:
@@ -193,7 +193,7 @@ def _cluster_time(data: bytes) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=4096)
 def _namespace(document: bytes) -> Namespace:
-    """The namespace of a raw document `{db, coll}`; streams hold few different ones."""
+    """Return the namespace of a raw document `{db, coll}`. Cached, since a stream has few different ones."""
     try:
         return _named(bson.decode(document))
     except (bson.errors.BSONError, KeyError, TypeError) as error:
@@ -201,7 +201,7 @@ def _namespace(document: bytes) -> Namespace:
 
 
 def _named(names: Mapping[str, Any]) -> Namespace:
-    """The namespace `{db, coll}`. Raises KeyError or TypeError where it is none: folders are made of these names."""
+    """Return the namespace `{db, coll}`. Raises KeyError or TypeError if it is invalid: the names become folders."""
     database, collection = names["db"], names.get("coll")
     if not isinstance(database, str) or not isinstance(collection, (str, type(None))):
         raise TypeError("the names of a namespace are texts")
@@ -209,7 +209,7 @@ def _named(names: Mapping[str, Any]) -> Namespace:
 
 
 def _mapping(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """A document inside the event; a stage of the pipeline may have put something else there. Raises TypeError."""
+    """Return a document in the event. Raises TypeError if a stage of the pipeline has replaced it by another type."""
     value = document.get(name)
     if isinstance(value, DBRef):
         return dict(value.as_doc())
@@ -219,7 +219,7 @@ def _mapping(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
 
 
 def _token(data: bytes, value: int, after: int) -> ResumeToken:
-    """The text of the token document at `value`; the usual shape, one text `_data`, needs no decoding."""
+    """Return the text of the token document at `value`; the usual shape, one text `_data`, needs no decoding."""
     if data[value + 4 : value + 11] == b"\x02_data\x00":
         text = data[value + 15 : after - 2]
         if text.isalnum() and int.from_bytes(data[value + 11 : value + 15], "little") == len(text) + 1:

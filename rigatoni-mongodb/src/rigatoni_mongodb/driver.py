@@ -1,4 +1,4 @@
-"""The driver behind the source: PyMongo's async client by default, or a client that the program owns, Motor's too."""
+"""The source's driver: PyMongo's async client by default, or a client that the program owns, including Motor's."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,29 +14,29 @@ from rigatoni_mongodb.client_limits import Turns
 Client = AsyncMongoClient[Any] | MongoClient[Any]
 
 
-def client_of(given: Any) -> Client:
-    """The client that a program owns: PyMongo's, async or not, or the one that blocks inside Motor's.
+def client_of(client: Any) -> Client:
+    """Return PyMongo's client, async or not, or the blocking one inside Motor's.
 
     Raises TypeError for anything else.
     """
-    drivers = (AsyncMongoClient, MongoClient)  # they answer to every name with a database of that name
-    inner = given if isinstance(given, drivers) else getattr(given, "delegate", None)
+    drivers = (AsyncMongoClient, MongoClient)  # getattr on them returns a database of any name
+    inner = client if isinstance(client, drivers) else getattr(client, "delegate", None)
     if not isinstance(inner, drivers):
-        raise TypeError(f"{type(given).__name__} is no client of PyMongo or Motor")
+        raise TypeError(f"{type(client).__name__} is not a client of PyMongo or Motor")
     return inner
 
 
 def hosts_of_client(client: Client) -> str:
-    """Where a client looks for its deployment, as a URI says it."""
+    """Return the hosts of a client's deployment as in a URI."""
     servers = client.topology_description.server_descriptions()
     return ",".join(f"{host}:{port}" if port else host for host, port in servers)
 
 
 class Calls:
-    """How methods of a driver's objects are called: awaited, or on a thread of their own where they block.
+    """Calls methods of the driver's objects: awaits them, or runs blocking ones on a separate thread.
 
-    So all else is written once. A call that blocks goes on after it was cancelled; the next one waits for its end.
-    Each call takes a turn, so that none starves where the pool of connections is small.
+    A blocking call continues after its cancellation; the next call waits for its end. Each call takes a turn, so that
+    none starves in a small pool of connections.
     """
 
     def __init__(self, turns: Turns, *, blocking: bool) -> None:
@@ -51,14 +51,14 @@ class Calls:
             return await self._lane.run(partial(method, *args, **kwargs))
 
     def close(self) -> None:
-        """Stop the threads of a synchronous client."""
+        """Stop the thread of a blocking client, if there is one."""
         if self._lane is not None:
             self._lane.close()
 
 
 @attrs.define
 class Driver:
-    """A client, how to call it, and whether it is ours to close."""
+    """A client, how to call it, and whether to close it."""
 
     client: Client
     is_ours: bool
@@ -69,23 +69,23 @@ class Driver:
         self.calls = self.new_calls()
 
     def new_calls(self) -> Calls:
-        """For what may wait long, such as a cursor: calls that hold up nothing else."""
+        """Return separate calls for long waits, such as those of a cursor, which block no others."""
         return Calls(self.turns, blocking=isinstance(self.client, MongoClient))
 
     async def command(self, name: str) -> dict[str, Any]:
-        """The answer of a command of the database `admin`. Raises PyMongo's own errors."""
-        answer: dict[str, Any] = await self.calls(self.client.admin.command, name)
-        return answer
+        """Return the response to a command on the database `admin`. Raises PyMongo's own errors."""
+        response: dict[str, Any] = await self.calls(self.client.admin.command, name)
+        return response
 
     async def version(self) -> str:
-        """The server's version, such as "5.0.7"; empty if it does not tell. Raises PyMongo's own errors."""
+        """Return the server's version, such as "5.0.7"; empty if it is not reported. Raises PyMongo's own errors."""
         try:
             return str((await self.command("buildInfo")).get("version", ""))
         except OperationFailure:
             return ""
 
     async def operation_time(self) -> Any:
-        """The deployment's operation time as it says it, or None. Raises PyMongo's own errors."""
+        """Return the deployment's operation time as a BSON timestamp, or None. Raises PyMongo's own errors."""
         session = self.client.start_session(causal_consistency=False)
         try:
             await self.calls(self.client.admin.command, "ping", session=session)
@@ -94,7 +94,7 @@ class Driver:
             await self.calls(session.end_session)
 
     async def close(self) -> None:
-        """Close the client, if it is ours."""
+        """Close the client unless the program owns it."""
         if self.is_ours:
             await self.calls(self.client.close)
         self.calls.close()

@@ -1,7 +1,7 @@
-"""The server's error codes by what they mean for a change stream.
+"""The server's error codes by their meaning for a change stream.
 
-Everything that is not listed here may pass: the worker enters again from its checkpoint. An unknown code of a newer
-server, an interrupted operation or an overloaded shard must not end a stream for good.
+Codes not listed here are retried: the worker resumes from its checkpoint. An unknown code of a newer server, an
+interrupted operation or an overloaded shard must not stop a stream permanently.
 """
 
 import re
@@ -17,23 +17,23 @@ LOST = {
     40647: "the server does not accept the saved resume token",
     40649: "the server does not accept the saved resume token",
 }
-"""Codes that refuse a position. All but the first may be about its token only: the history may still hold it."""
+"""Codes that refuse a position. All but the first may concern only its token: the history may still contain it."""
 
 AUTHENTICATION = {
     11,  # UserNotFound
     18,  # AuthenticationFailed
     334,  # MechanismUnavailable: the server does not offer the authMechanism of the URI
 }
-"""The server refuses the credentials, and refuses them again until an administrator changes them."""
+"""The server refuses the credentials until an administrator changes them."""
 
 UNAUTHORIZED = 13
-"""The user lacks a right (Unauthorized), until an administrator grants it."""
+"""The user lacks a privilege (Unauthorized) until an administrator grants it."""
 
 ATLAS = 8000
-"""AtlasError: the one code of Atlas's proxy, from a wrong password to a full tier; only its words differ."""
+"""AtlasError: the only code of Atlas's proxy, from a wrong password to a full tier; only its messages differ."""
 
 STANDALONE = 40573
-"""The server is no member of a replica set, so it has no oplog to read."""
+"""The server is not a member of a replica set, so it has no oplog."""
 
 IMAGE_MISSING = 47
 """NoMatchingDocument: a required image was never recorded; every attempt reaches the same event."""
@@ -49,13 +49,13 @@ NOT_WATCHABLE = {
     166,  # CommandNotSupportedOnView: a view, or a time series collection, which is one inside
     167,  # OptionNotSupportedOnView
 }
-"""What is watched has no change stream."""
+"""The watched namespace has no change stream."""
 
 REFUSED = {
-    2,  # BadValue: such as a full_document mode that the server does not know
+    2,  # BadValue: such as a full_document mode that the server does not support
     9,  # FailedToParse
     14,  # TypeMismatch
-    20,  # IllegalOperation: a stage that change streams do not take
+    20,  # IllegalOperation: a stage that change streams do not allow
     72,  # InvalidOptions
     168,  # InvalidPipelineOperator
     40323,  # a stage is not exactly one field
@@ -91,29 +91,29 @@ UNAVAILABLE = {
     355,  # PooledConnectionsExpired
 }
 """Codes of elections, shutdowns, networks, overload and interrupted operations (change-streams specification,
-"Resumable Error"; error_codes.yml of the server). Errors of an unknown code are retried all the same."""
+"Resumable Error"; error_codes.yml of the server). Errors with unknown codes are retried, too."""
 
 PROJECTED_AWAY = 280
-"""ChangeStreamFatalError: also of a pipeline that changes `_id` or lacks the split stage, whatever the position is."""
+"""ChangeStreamFatalError: also for a pipeline that changes `_id` or lacks the split stage, at any position."""
 
 _MODIFIES_ID = re.compile(r"was modified by the pipeline|must include a \$changeStreamSplitLargeEvent")
 _NAMES_TOKEN = re.compile(r"\bresume ?token\b|\bKeyString\b", re.IGNORECASE)
 
 
 def modifies_id(code: int | None, message: str) -> bool:
-    """Returns whether a fatal error is about the pipeline, not about the position."""
+    """Return whether a fatal error concerns the pipeline rather than the position."""
     return code == PROJECTED_AWAY and bool(_MODIFIES_ID.search(message))
 
 
 def says_bad_token(code: int | None, message: str) -> bool:
-    """Returns whether a refusal is about the resume token: several servers say so by a general code and words."""
+    """Return whether a refusal concerns the resume token: several servers report it under a general code."""
     return code in REFUSED and bool(_NAMES_TOKEN.search(message))
 
 
 def is_resumable(error: PyMongoError) -> bool:
-    """Returns whether the stream may be opened again at once (change-streams specification, "Resumable Error").
+    """Return whether the stream may be reopened at once (change-streams specification, "Resumable Error").
 
-    Servers since 4.4 say so by a label; PyMongo does not talk to older ones.
+    Servers since 4.4 set a label; PyMongo does not support older ones.
     """
     if isinstance(error, (OperationFailure, NotPrimaryError)):
         return getattr(error, "code", None) == 43 or error.has_error_label("ResumableChangeStreamError")

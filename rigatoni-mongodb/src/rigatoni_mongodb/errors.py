@@ -1,20 +1,20 @@
-"""What can go wrong at MongoDB, by what the reader can do about it. `translation` makes these of PyMongo's exceptions.
+"""The errors of MongoDB, by what the user can do about them. `translation` derives them from PyMongo's exceptions.
 
 MongoDBError
   MongoDBConfigurationError       an option or the URI is wrong
   MongoDBUnavailableError         networks, elections, interrupted operations (transient)
-  ServerFailureError              an error that is not known to last (transient)
+  ServerFailureError              an error not known to be permanent (transient)
   StalledStreamError              no reply for many times the await time (transient)
   AuthenticationError             the server refuses the credentials (access denied)
-  PrivilegeError                  the user lacks a right (access denied)
+  PrivilegeError                  the user lacks a privilege (access denied)
   NotAReplicaSetError             the server has no change streams
-  NotWatchableError               a view, a time series collection or a collection of the server's own
+  NotWatchableError               a view, a time series collection or a system collection
   IllegalPipelineError            the server refuses the pipeline or an option
     ServerTooOldError               an option needs a newer server
   ImageMissingError               a required pre- or post-image does not exist
-  EventTooLargeError              an event exceeds what a reply takes
+  EventTooLargeError              an event exceeds the size of a reply
   MongoDBPositionLostError        resuming from the saved position is impossible
-    MongoDBTokenRefusedError        the server refuses its token, and may still hold its place
+    MongoDBTokenRefusedError        the server refuses its token, but may still have its place
 """
 
 from typing import Self
@@ -26,9 +26,7 @@ class MongoDBError(SourceError):
     """The server refuses an operation for a reason that has no class of its own."""
 
     id = "mongodb"
-    default_remedy = (
-        "Look at the server's log of that moment; MongoDB's manual explains the code under \"Error Codes\"."
-    )
+    default_remedy = "Check the server's log of that time; MongoDB's manual explains the code under \"Error Codes\"."
 
 
 class MongoDBUnavailableError(MongoDBError, Transient):
@@ -36,8 +34,8 @@ class MongoDBUnavailableError(MongoDBError, Transient):
 
     id = "mongodb-unavailable"
     default_remedy = (
-        "Check host and port in the URI, that the server runs, and that it can be reached from here; a running stream "
-        "resumes by itself."
+        "Check the host and port in the URI, and that the server is running and reachable from this host. A running "
+        "stream resumes by itself."
     )
 
 
@@ -46,7 +44,7 @@ class ServerFailureError(MongoDBError, Transient):
 
     id = "mongodb-server-failure"
     default_remedy = (
-        "Wait: the worker retries from its checkpoint. If the error lasts, look at the server's log of that moment; "
+        "Wait: the worker retries from its checkpoint. If the error persists, check the server's log of that time; "
         'MongoDB\'s manual explains the code under "Error Codes".'
     )
 
@@ -81,8 +79,7 @@ class NotAReplicaSetError(MongoDBError):
 
     id = "mongodb-not-a-replica-set"
     default_remedy = (
-        "Start mongod with --replSet and run rs.initiate() once: change streams need a replica set, of at least one "
-        "node."
+        "Start mongod with --replSet and run rs.initiate() once: change streams need a replica set, even of one node."
     )
 
 
@@ -115,7 +112,7 @@ class ImageMissingError(MongoDBError):
 
     @classmethod
     def of(cls, database: str, collection: str) -> Self:
-        """For a collection that records no images, found before the first change needs one."""
+        """Return the error for a collection that records no images, before a change needs one."""
         return cls(
             f"{database}.{collection} records no pre- and post-images, which are required", remedy=enabling(collection)
         )
@@ -127,7 +124,7 @@ class EventTooLargeError(MongoDBError):
     id = "mongodb-event-too-large"
     default_remedy = (
         'Add {"$changeStreamSplitLargeEvent" = {}} as the last stage of the source\'s pipeline: the server splits such '
-        "events (MongoDB 6.0.9, 7.0 or newer), and Rigatoni delivers them whole. Or leave large fields out with $unset."
+        "events (MongoDB 6.0.9, 7.0 or newer), and Rigatoni delivers them whole. Or remove large fields with $unset."
     )
 
 
@@ -144,6 +141,6 @@ class MongoDBTokenRefusedError(TokenRefusedError, MongoDBPositionLostError):
 
 
 def enabling(collection: str) -> str:
-    """How images are enabled (MongoDB manual, "Change Streams with Document Pre- and Post-Images")."""
+    """Return how to enable images (MongoDB manual, "Change Streams with Document Pre- and Post-Images")."""
     command = f'db.runCommand({{collMod: "{collection}", changeStreamPreAndPostImages: {{enabled: true}}}})'
-    return f'Enable images: {command}. For changes that were made without them, ask for "whenAvailable".'
+    return f'Enable images: {command}. For changes made without them, set "whenAvailable".'

@@ -1,4 +1,4 @@
-"""Options that a server must be new enough for, so that its refusal can be explained."""
+"""The server versions that options need, to explain a refusal."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import attrs
 
 @attrs.frozen
 class Feature:
-    """An option as the user wrote it, and the first versions of MongoDB that have it."""
+    """An option as the user wrote it, and the first versions of MongoDB that support it."""
 
     option: str
     since: str
@@ -18,7 +18,7 @@ class Feature:
 def features_of(
     *, full_document: str, full_document_before_change: str, show_expanded_events: bool, splits: bool
 ) -> list[Feature]:
-    """Lists the options in use that need more than MongoDB 4.4 (MongoDB manual, "Change Events", "Change Streams")."""
+    """List the options in use that need more than MongoDB 4.4 (MongoDB manual, "Change Events", "Change Streams")."""
     used = [
         (f'full_document = "{full_document}"', full_document in ("whenAvailable", "required"), "6.0", (6, 0)),
         (
@@ -34,12 +34,12 @@ def features_of(
 
 
 def lacking(features: Sequence[Feature], version: str) -> list[Feature]:
-    """Returns the features that a server of this version lacks; none if the version is unknown."""
+    """Return the features that a server of this version lacks; none if the version is unknown."""
     numbers = parse_version(version)
     return [feature for feature in features if numbers and numbers < feature.version]
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """The numbers of a version such as `5.0.7` or `7.1.0-alpha0`; empty if the text is no version."""
+    """Return the numbers of a version such as `5.0.7` or `7.1.0-alpha0`; empty if the text is not a version."""
     found = re.match(r"\d+(?:\.\d+)*", text)
     return tuple(map(int, found[0].split("."))) if found else ()

@@ -1,9 +1,8 @@
-"""What a deployment is recognized by, as far as the user of the connection may see it.
+"""Identifies a deployment, as far as the privileges of the connection's user allow.
 
-A plain reader may list the collections of a database with their UUIDs (MongoDB manual, role `read`). The id of a
-replica set needs `replSetGetConfig`, that of a sharded cluster needs `find` on `config.version`: both are taken where
-the user may read them. The name of a replica set proves nothing, and the key that signs cluster times is replaced every
-90 days.
+The role `read` may list the collections of a database with their UUIDs (MongoDB manual, "Built-In Roles"). The id of a
+replica set needs `replSetGetConfig`, that of a sharded cluster `find` on `config.version`; both are used if readable.
+The name of a replica set proves nothing, and the key that signs cluster times is replaced every 90 days.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,31 +16,31 @@ from rigatoni_mongodb.driver import Driver
 from rigatoni_mongodb.scope import Watch
 
 _OWN = "admin"
-"""Its collections are as old as the deployment; a role for all databases lists them."""
+"""The database whose collections are as old as the deployment; a role for all databases may list them."""
 
 _OF_MEMBERS = ("local", "config")
-"""Databases whose collections each member or cluster has for itself; few users may list them."""
+"""Databases that belong to each member or cluster; few users may list them."""
 
 _PROFILE = "system.profile"
-"""A collection that each member has for itself."""
+"""A collection that belongs to each member."""
 
 MAX_DATABASES = 50
-"""Of a deployment stream, so many databases are looked through."""
+"""The number of databases listed for a stream of the whole deployment."""
 
 
 @attrs.define
 class IdentityTracker:
-    """The deployment behind a driver, as it was seen by `behind` and since."""
+    """The deployment of a driver, as listed by `behind` and since."""
 
     driver: Driver
     name: str
     id: str = ""
     _collections: dict[str, tuple[str, ...]] = attrs.field(factory=dict, init=False)  # by database, where listed
-    _former: dict[str, None] = attrs.field(factory=dict, init=False)  # seen before, and gone
+    _former: dict[str, None] = attrs.field(factory=dict, init=False)  # listed before, since dropped
 
     @classmethod
     async def behind(cls, driver: Driver, hello: Mapping[str, Any], watches: Sequence[Watch]) -> "IdentityTracker":
-        """Look at the deployment that sent this reply to `hello`. Raises PyMongo's errors, but no missing rights."""
+        """Identify the deployment that sent this `hello`. Raises PyMongo's errors, except for missing privileges."""
         name = hello.get("setName")
         if name is not None:
             config = await readable(driver.command("replSetGetConfig")) or {}
@@ -55,7 +54,7 @@ class IdentityTracker:
         return tracker
 
     async def look(self, *watches: Watch) -> None:
-        """List the collections around these streams. Those that were seen before stay known as former ones."""
+        """List the collections of these streams' databases. Dropped ones remain known as former collections."""
         databases = {watch.database for watch in watches}
         if None in databases:
             names = await readable(self.driver.calls(self.driver.client.list_database_names)) or []
@@ -65,7 +64,7 @@ class IdentityTracker:
             await self._list(database)
 
     def identity(self, watch: Watch) -> Identity:
-        """What to recognize the deployment of this stream by, the most lasting collections first."""
+        """Return the identity of this stream's deployment, the longest-lived collections first."""
         databases = (watch.database,) if watch.database else sorted(self._collections)
         listed = [self._collections[name] for name in dict.fromkeys((_OWN, *databases)) if name in self._collections]
         collections = tuple(id_ for ids in listed for id_ in ids) if listed else None

@@ -1,4 +1,4 @@
-"""Watched collections that do not exist: a stream of one is valid and silent, and a mistyped name looks the same."""
+"""Finds watched collections that do not exist. Such a stream is valid but silent, as is one with a mistyped name."""
 
 import difflib
 import re
@@ -16,10 +16,10 @@ Listing = Callable[[str], Awaitable[Sequence[str] | None]]
 
 
 async def look_for_missing(driver: Driver, watches: Sequence[Watch]) -> tuple[str, ...]:
-    """Return a warning for each watched name that no collection fits, as far as the user may list them.
+    """Return a warning for each watched name that matches no collection, as far as the user may list them.
 
     Raises:
-        PyMongoError: The server cannot be asked at present.
+        PyMongoError: The server is temporarily unavailable.
     """
 
     async def collections(database: str) -> Sequence[str] | None:
@@ -36,7 +36,7 @@ async def look_for_missing(driver: Driver, watches: Sequence[Watch]) -> tuple[st
 async def missing_collections(
     watches: Sequence[Watch], collections: Listing, databases: Callable[[], Awaitable[Sequence[str]]]
 ) -> tuple[str, ...]:
-    """Return a warning for each watched name that no collection fits, with the nearest name that exists.
+    """Return a warning for each watched name that matches no collection, with the most similar existing name.
 
     Args:
         watches: The scopes of the streams.
@@ -59,10 +59,10 @@ async def missing_collections(
     return tuple(texts)
 
 
-async def _readable(answer: Awaitable[Any]) -> Any:
-    """The answer; None where the user may not have it."""
+async def _readable(response: Awaitable[Any]) -> Any:
+    """Return the response; None if the user lacks the privilege."""
     try:
-        return await answer
+        return await response
     except OperationFailure as error:
         if is_resumable(error) or error.code in UNAVAILABLE:
             raise
@@ -80,14 +80,14 @@ def _subject(watch: Watch) -> str:
     if watch.collection is not None:
         return f'no collection "{watch.name}"'
     if watch.pattern is not None:
-        return f'no collection that fits "{watch.name}"'
+        return f'no collection that matches "{watch.name}"'
     return f'no collection in the database "{watch.database}"'
 
 
 async def _nearest(
     watch: Watch, names: Sequence[str], collections: Listing, databases: Callable[[], Awaitable[Sequence[str]]]
 ) -> str | None:
-    """The nearest name in the same database; where that does not exist, in the one with the nearest name."""
+    """Return the most similar name in the same database or, if that does not exist, in the most similar one."""
     wanted = watch.pattern or watch.collection or "*"
     if near := _close(wanted, names):
         return f"{watch.database}.{near}"
@@ -100,7 +100,7 @@ async def _nearest(
 
 
 def _close(name: str, choices: Iterable[str]) -> str | None:
-    """The choice that was probably meant; upper and lower case count alike."""
+    """Return the most similar choice, ignoring case."""
     folded = {choice.casefold(): choice for choice in choices if not choice.startswith("system.")}
     near = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[near[0]] if near else None

@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""Registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether the images that a stream requires are recorded at all: the server only says so at the first change."""
+"""Checks whether collections record the images that a stream requires: the server reports it only at a change."""
 
 from pymongo.errors import OperationFailure
 
@@ -9,9 +9,9 @@ from rigatoni_mongodb.scope import Watch
 
 
 async def without_images(driver: Driver, watch: Watch) -> list[ImageMissingError]:
-    """An error for each watched collection that exists and records no pre- and post-images.
+    """Return an error for each existing watched collection that records no pre- and post-images.
 
-    Empty where the user may not list collections. The deployment is not looked through.
+    Empty if the user may not list collections, and for a stream of the whole deployment, which is not checked.
     """
     if watch.database is None:
         return []

@@ -1,7 +1,7 @@
-"""Renames into a stream's scope: the documents of such a collection arrive by no event.
+"""Finds renames into a stream's scope: no event reports the documents of such a collection.
 
-The server tells a swap (`renameCollection` with `dropTarget`, the last step of `$out`) by one `rename` event: none for
-the documents that come in, none for those that go, and no `drop` of what was replaced.
+For a swap (`renameCollection` with `dropTarget`, the last step of `$out`) the server sends one `rename` event, but no
+events for the documents added and removed, and no `drop` of the replaced collection.
 """
 
 from bisect import bisect_right
@@ -17,14 +17,14 @@ from rigatoni_mongodb.scope import Watch
 _DECODER = ChangeEventDecoder()
 
 _SIGN = b"\x02operationType\0\x07\0\0\0rename\0"
-"""An element of each `rename` event, and of hardly any other event."""
+"""An element of every `rename` event, and of hardly any other event."""
 
 _TAIL = 16 * 1024
-"""Bytes at the end of a reply that hold the last events. A collection's stream ends after a rename."""
+"""Bytes at the end of a reply to search: a collection's stream ends after a rename, so it is among the last events."""
 
 
 def renames_in(documents: Segment, watch: Watch) -> list[ChangeEvent]:
-    """The renames in a reply that bring a collection into the scope from outside.
+    """Return the renames in a reply that move a collection into the scope.
 
     A reply is searched as bytes: 0.15 µs per event of 900 bytes for a pattern of collections, 3 µs per reply for any
     other scope.
@@ -40,7 +40,7 @@ def renames_in(documents: Segment, watch: Watch) -> list[ChangeEvent]:
 
 
 def target_of(event: ChangeEvent) -> Namespace | None:
-    """The new name that a `rename` event tells; None for any other event."""
+    """Return the new name in a `rename` event; None for any other event."""
     names = event.unknown.get("to")
     if event.operation != Operation.RENAME or not isinstance(names, Mapping):
         return None
@@ -49,7 +49,7 @@ def target_of(event: ChangeEvent) -> Namespace | None:
 
 
 def _events(documents: Segment, data: bytes, start: int) -> Iterator[ChangeEvent]:
-    """The events, decoded, in whose bytes the sign of a rename occurs."""
+    """Decode the events whose bytes contain the sign of a rename."""
     place = data.find(_SIGN)
     while place >= 0:
         index = bisect_right(documents.offsets, start + place) - 1

@@ -1,4 +1,4 @@
-"""Where a change stream begins: the options of `$changeStream`, and the positions that stand for them."""
+"""Where a change stream starts: the options of `$changeStream`, and the corresponding positions."""
 
 import json
 from time import time as clock
@@ -18,7 +18,7 @@ _TIME = "startAtOperationTime"
 
 @attrs.frozen
 class Start:
-    """One way to begin: `option` is startAfter, resumeAfter or startAtOperationTime; None begins at now."""
+    """One way to start: `option` is startAfter, resumeAfter or startAtOperationTime; None starts at now."""
 
     option: str | None = None
     value: Any = None
@@ -30,52 +30,52 @@ class Start:
 
 
 def at_time(time: Timestamp) -> Start:
-    """From the first event at `time` or later."""
+    """Return a start at the first event at `time` or later."""
     return Start(_TIME, BsonTimestamp(time.seconds, time.increment))
 
 
 def time_token(time: Timestamp) -> ResumeToken:
-    """What stands for a resume token where a server sends none at opening: the time to begin at."""
+    """Return a substitute for the resume token if the server sends none at opening: the start time."""
     value = {_TIME: BsonTimestamp(time.seconds, time.increment)}
     return ResumeToken(json_util.dumps(value, json_options=json_util.CANONICAL_JSON_OPTIONS, separators=(",", ":")))
 
 
 def position_at(time: Timestamp, definition: Definition, now: Timestamp | None = None) -> Position:
-    """Right before the first event at `time` or later.
+    """Return the position right before the first event at `time` or later.
 
-    `now` is the deployment's operation time, which may lie before `time` if the deployment is idle. The position's
-    cluster time never lies after it: such a position would look like one of another deployment.
+    `now` is the deployment's operation time, which may precede `time` if the deployment is idle. The position's cluster
+    time is never later: such a position would appear to belong to another deployment.
     """
     bound = min(time, now.next()) if now else time
     return Position(time_token(time), definition.fingerprint, bound, 0)
 
 
 def position_after(text: str, time: Timestamp | None, definition: Definition) -> Position:
-    """Right after the event with this token: its document as JSON, or only the text of its `_data`.
+    """Return the position right after the event with this token: its document as JSON, or just its `_data`.
 
-    Raises `MongoDBConfigurationError` where it is none, or where neither it nor `time` tells when it was.
+    Raises `MongoDBConfigurationError` if it is not a token, or if neither it nor `time` gives the event's time.
     """
     spelled = text if text.lstrip().startswith("{") else json.dumps({"_data": text.strip()})
     try:
         document = token_document(ResumeToken(spelled))
     except ValueError as error:
         raise MongoDBConfigurationError(
-            f"this is no resume token: {error}", remedy="Give the document that the server calls _id or resume token."
+            f"the text is not a resume token: {error}", remedy="Pass the document in an event's _id or resume token."
         ) from None
     inside = time_of_token(document)
     if time is None and inside is not None and inside.seconds <= clock() + 86_400:  # else the token is opaque
         return Position(token_text(document), definition.fingerprint, inside, 1)
     if time is None:
         raise MongoDBConfigurationError(
-            "this server's tokens do not tell their time", remedy="Say it too: --at TIME, that of the event or earlier."
+            "this server's resume tokens do not contain their time", remedy="Add --at TIME: the event's, or earlier."
         )
     return Position(token_text(document), definition.fingerprint, time, 0)
 
 
 def after_position(position: Position, what: str, *, option: str = "startAfter") -> Start:
-    """From right after the position, by its token. Raises `MongoDBPositionLostError` where it holds none.
+    """Return a start right after the position, by its token. Raises `MongoDBPositionLostError` if that is damaged.
 
-    `startAfter` comes first, since a post-batch resume token may be an invalidate's, which `resumeAfter` refuses.
+    `startAfter` is the default, since a post-batch resume token may be an invalidate's, which `resumeAfter` refuses.
     """
     try:
         document = token_document(position.resume_token)
@@ -87,7 +87,7 @@ def after_position(position: Position, what: str, *, option: str = "startAfter")
 
 
 def time_reached(reply: Reply) -> Timestamp | None:
-    """The time inside a reply's token: every event before it was read. None if the token is opaque."""
+    """Return the time in a reply's token, before which every event was read; None if the token is opaque."""
     inside = time_of_token(reply.token) if reply.token else None
     if inside is None or inside > (reply.operation_time or inside).next():
         return None
@@ -95,10 +95,10 @@ def time_reached(reply: Reply) -> Timestamp | None:
 
 
 def high_water_mark(position: Position, token: dict[str, Any], text: ResumeToken, now: Timestamp | None) -> Position:
-    """The position that a post-batch resume token stands for: every event before it has been read.
+    """Return the position of a post-batch resume token, before which every event has been read.
 
-    The time inside a mongod's token is taken where it is plausible; other servers' tokens are opaque, and then the
-    smallest time after the last event is all that is known.
+    The time in a mongod's token is used if it is plausible. Tokens of other servers are opaque; then the position gets
+    the smallest time after the last event.
     """
     last = position.cluster_time
     inside = time_of_token(token)

@@ -1,4 +1,4 @@
-"""What is watched: a collection, a pattern of collections, a database or the deployment."""
+"""The scope of a stream: a collection, a pattern of collections, a database or the deployment."""
 
 import re
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ import attrs
 from rigatoni_core.api.events import Namespace
 
 _INTERNAL = ("admin", "config", "local")
-"""Databases without change streams (MongoDB manual, "Change Streams"); so are collections called `system.…`."""
+"""Databases without change streams (MongoDB manual, "Change Streams"), like collections named `system.…`."""
 
 
 @attrs.frozen
 class Watch:
     """One stream's scope.
 
-    `database` is None for the deployment, `collection` for anything but a single collection. `pattern` is the name of
-    the collections with `*` for any characters, dots too; such a stream is its database's, matched by the server.
+    `database` is None for the deployment, `collection` for anything but a single collection. `pattern` matches names
+    of collections, with `*` for any characters including dots; the server filters such a database stream.
     """
 
     name: str
@@ -27,22 +27,18 @@ class Watch:
 
     @classmethod
     def parse(cls, name: str) -> "Watch":
-        """`shop.orders`, `shop.ord_*`, `shop.*` or `*`. Raises ValueError that says what is wrong with others."""
+        """Parse `shop.orders`, `shop.ord_*`, `shop.*` or `*`. Raises ValueError for other names."""
         if name == "*":
             return cls(name, None, None)
         database, dot, collection = name.partition(".")
         if not dot or not database or not collection:
-            raise ValueError(f'watch: {name!r} is no namespace: write "database.collection", "database.*" or "*"')
+            raise ValueError(f'watch: {name!r} is not a namespace: write "database.collection", "database.*" or "*"')
         if any(character in '/\\ "$*<>:|?\0' for character in database):
-            raise ValueError(
-                f"watch: {name!r}: a database's name has none of the characters / \\ space \" $ * < > : | ?"
-            )
+            raise ValueError(f'watch: {name!r}: a database name must not contain / \\ space " $ * < > : | ?')
         if database in _INTERNAL:
-            raise ValueError(
-                f"watch: {name!r}: the database {database} belongs to MongoDB itself: watch one of your own"
-            )
+            raise ValueError(f"watch: {name!r}: the database {database} belongs to MongoDB itself: watch another one")
         if collection.startswith("system."):
-            raise ValueError(f'watch: {name!r} belongs to MongoDB itself: watch one of your own, or "{database}.*"')
+            raise ValueError(f'watch: {name!r} belongs to MongoDB itself: watch another collection, or "{database}.*"')
         if collection == "*":
             return cls(name, database, None)
         if "*" in collection:
@@ -50,7 +46,7 @@ class Watch:
         return cls(name, database, collection)
 
     def overlaps(self, other: "Watch") -> bool:
-        """Whether some event would belong to both."""
+        """Return whether an event could belong to both."""
         if self.database is None or other.database is None:
             return True
         if self.database != other.database:
@@ -58,7 +54,7 @@ class Watch:
         return _meet(self.glob, other.glob)
 
     def includes(self, namespace: Namespace | None) -> bool:
-        """Whether events of this collection belong to the scope."""
+        """Return whether events of this collection belong to the scope."""
         if namespace is None or namespace.collection is None:
             return False
         if self.database is None:
@@ -71,9 +67,9 @@ class Watch:
 
     @property
     def collections(self) -> str | dict[str, str] | None:
-        """Which collections, as a condition on their name; None for all. A name may hold any character but NUL.
+        """The collections, as a condition on their name; None for all. A name may contain any character but NUL.
 
-        The end is "nothing follows", since `$` also matches before a last line feed.
+        The pattern ends with a lookahead, since `$` also matches before a final line feed.
         """
         if self.pattern is None:
             return self.collection
@@ -81,10 +77,10 @@ class Watch:
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """What the server does to the events of the command's target, so that those of this scope remain.
+        """The stages with which the server selects the events of this scope.
 
-        A pattern lets through what concerns its collections: a rename to such a name, the database's end, which names
-        no collection, and the invalidate that may follow, too.
+        A pattern also selects renames to a matching name, the drop of the database, which names no collection, and the
+        invalidate that may follow.
         """
         if self.pattern is None:
             return []
@@ -93,27 +89,27 @@ class Watch:
 
     @property
     def glob(self) -> str:
-        """As `pattern`, for any scope; a single collection's name has no `*`, see `parse`."""
+        """The `pattern` of any scope; a single collection's name has no `*`, see `parse`."""
         return self.pattern or self.collection or "*"
 
     @property
     def command_database(self) -> str:
-        """Where the aggregate command is run (change-streams specification, "watch" helpers)."""
+        """The database of the aggregate command (change-streams specification, "watch" helpers)."""
         return self.database or "admin"
 
     @property
     def command_target(self) -> str | int:
-        """What the aggregate command is run on: a collection, or 1 for all of them."""
+        """The target of the aggregate command: a collection, or 1 for all of them."""
         return self.collection or 1
 
     @property
     def resource(self) -> dict[str, Any]:
-        """The resource document of the privilege that is needed (MongoDB manual, "Change Streams", access control)."""
+        """The resource document of the required privilege (MongoDB manual, "Change Streams", access control)."""
         return {"db": self.database or "", "collection": self.collection or ""}
 
 
 def parse_watches(names: Sequence[str]) -> list[Watch]:
-    """All watches of a pipeline. Raises ValueError where there is none, or where two overlap."""
+    """Parse all watches of a pipeline. Raises ValueError if there is none, or if two overlap."""
     if not names:
         raise ValueError("watch: name at least one collection, database or the deployment")
     watches: list[Watch] = []
@@ -128,7 +124,7 @@ def parse_watches(names: Sequence[str]) -> list[Watch]:
 
 @lru_cache(maxsize=4096)
 def _meet(one: str, other: str) -> bool:
-    """Whether some name fits both, where `*` stands for any characters."""
+    """Return whether some name matches both patterns, in which `*` stands for any characters."""
     if not one or not other:
         return not (one or other).strip("*")
     if one[0] == "*":

@@ -1,8 +1,7 @@
-"""Texts of the server as errors, logs and records may show them.
+"""Messages of the server, shortened to what errors, logs and records may show.
 
-A server quotes what it was given and what it found: the command with its session and the cluster's signature, resume
-tokens, which contain `_id`s, and whole events. Only the first clause of the root cause says what happened; the rest is
-data, and is left out.
+A server quotes data: the command with its session and the cluster's signature, resume tokens, which contain `_id`s, and
+whole events. Only the first clause of the root cause describes the error; the rest is data, and is omitted.
 """
 
 import re
@@ -11,7 +10,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from rigatoni_core.api.events import ResumeToken, token_hash
 
 MOST = 300
-"""Characters of a server's message that are shown at most."""
+"""The maximum length of a server's message in characters."""
 
 _CAUSED_BY = ":: caused by ::"
 _END_OF_CLAUSE = re.compile(
@@ -24,7 +23,7 @@ _END_OF_CLAUSE = re.compile(
     re.VERBOSE,
 )
 _APPENDED = re.compile(r", (?:full error|Timeout): | \(configured timeouts")
-"""What PyMongo appends to its own texts: the whole reply, the topology."""
+"""Matches what PyMongo appends to its own messages: the whole reply, the topology."""
 
 _OPAQUE = re.compile(
     r"""[0-9A-Fa-f]{24,}                                    # an ObjectId, a token
@@ -36,7 +35,7 @@ _OPAQUE = re.compile(
 
 
 def server_message(error: PyMongoError) -> str:
-    """Returns the server's or the driver's own words for an error, without the data that they quote."""
+    """Return the server's or the driver's message for an error, without the data that it quotes."""
     details = getattr(error, "details", None)
     text = details.get("errmsg") if isinstance(details, dict) else None
     if text or isinstance(error, OperationFailure):
@@ -45,14 +44,14 @@ def server_message(error: PyMongoError) -> str:
 
 
 def first_clause(text: str) -> str:
-    """Returns the first clause of a message's root cause.
+    """Return the first clause of a message's root cause.
 
     Args:
         text: A message of the server or the driver.
 
     Returns:
-        At most `MOST` characters on one line, without documents, commands, sessions and signatures. A run of characters
-        that may be a resume token or an `_id` is replaced by `#` and the hash that Rigatoni shows of a token elsewhere.
+        At most `MOST` characters on one line, without documents, commands, sessions and signatures. Characters that may
+        be a resume token or an `_id` are replaced by `#` and the hash by which Rigatoni shows a token elsewhere.
     """
     cause = text.rpartition(_CAUSED_BY)[2].strip()
     return _shown(_END_OF_CLAUSE.split(cause, maxsplit=1)[0])

@@ -55,7 +55,7 @@ from rigatoni_mongodb.uri import check_uri, hosts_of, option_of, uri_advice
 from rigatoni_mongodb.watchdog import Watchdog
 
 SELECTION_TIMEOUT_MS = 10_000
-"""How long to look for a server before an attempt fails, unless the URI says otherwise; attempts are repeated."""
+"""Milliseconds to look for a server before an attempt fails and is retried, unless the URI sets it."""
 
 _READ_MODES = {"primary": 0, "primaryPreferred": 1, "secondary": 2, "secondaryPreferred": 3, "nearest": 4}
 _UNCERTAIN = ("$rand", "$sampleRate", "$$NOW", "$$CLUSTER_TIME", "$function")
@@ -84,47 +84,47 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 @attrs.define(kw_only=True)
 class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
-    """Change streams of a replica set or sharded cluster, MongoDB 4.4 and newer; the source is only read."""
+    """Reads change streams of a replica set or sharded cluster, MongoDB 4.4 or newer. Never writes to MongoDB."""
 
-    uri: Annotated[Secret, "Where MongoDB is: mongodb://... or mongodb+srv://..., with all driver options"] = (
-        attrs.field(validator=_check_uri)
+    uri: Annotated[Secret, "The deployment: mongodb://... or mongodb+srv://..., with all driver options"] = attrs.field(
+        validator=_check_uri
     )
     watch: Annotated[
-        tuple[str, ...], 'One stream each: "shop.orders", "shop.ord_*", "shop.*" (a database), "*" (all)'
+        tuple[str, ...], 'The streams: "shop.orders", "shop.ord_*", "shop.*" (a database), "*" (everything)'
     ] = attrs.field(converter=texts, validator=_check_watch)
     full_document: Annotated[
-        Literal["default", "updateLookup", "whenAvailable", "required"], "Which document an update carries"
+        Literal["default", "updateLookup", "whenAvailable", "required"], "The full document that updates carry"
     ] = attrs.field(default="default", metadata={RECOMMENDED: "updateLookup"})
     full_document_before_change: Annotated[
-        Literal["off", "whenAvailable", "required"], "Whether events carry the document before the change"
+        Literal["off", "whenAvailable", "required"], "The pre-image that events carry"
     ] = "off"
     pipeline: Annotated[tuple[dict[str, Any], ...], "Stages that the server applies to the events"] = attrs.field(
         default=(), converter=_stages
     )
-    show_expanded_events: Annotated[bool, "Also deliver create, createIndexes, modify and the like (6.0)"] = False
-    start_at: Annotated[str, 'Where a fresh stream begins: "now", or a time such as "2026-11-23T14:00:00Z"'] = (
+    show_expanded_events: Annotated[bool, "Also deliver DDL events: create, createIndexes, modify, … (6.0)"] = False
+    start_at: Annotated[str, 'Where a fresh stream starts: "now", or a time such as "2026-11-23T14:00:00Z"'] = (
         attrs.field(default="now", validator=_check_start)
     )
     read_preference: Annotated[
         Literal["primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest"] | None,
-        "Which members to read; else as the URI says, tags and staleness too",
+        "The members to read from; default: the URI's, with tags and staleness",
     ] = None
-    batch_size: Annotated[int, "Events that the server puts into one reply at most"] = attrs.field(
+    batch_size: Annotated[int, "The maximum number of events in one reply"] = attrs.field(
         default=1000, validator=_positive
     )
-    max_await_time: Annotated[float, "Seconds that the server waits for events before it answers without"] = (
+    max_await_time: Annotated[float, "Seconds that the server waits for events before it sends an empty reply"] = (
         attrs.field(default=1.0, validator=_positive)
     )
     comment: Annotated[str | None, "A comment for the server's log and profiler"] = None
 
     decoder: ClassVar[Decoder] = DECODER
 
-    _given: Client | None = attrs.field(default=None, init=False, repr=False)
+    _owned: Client | None = attrs.field(default=None, init=False, repr=False)
     _driver: Driver | None = attrs.field(default=None, init=False, repr=False)
     _identity: IdentityTracker | None = attrs.field(default=None, init=False, repr=False)
     _version: str = attrs.field(default="", init=False, repr=False)
     _is_sharded: bool = attrs.field(default=False, init=False, repr=False)
-    _server_time: Timestamp | None = attrs.field(default=None, init=False, repr=False)  # when it was entered
+    _server_time: Timestamp | None = attrs.field(default=None, init=False, repr=False)  # when the source was entered
     _pool_size: int = attrs.field(default=0, init=False, repr=False)
     _shortage: str = attrs.field(default="", init=False, repr=False)
     _missing: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
@@ -132,14 +132,19 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
 
     @classmethod
     def using(cls, client: Any, **options: Any) -> Self:
-        """A source on a client that the program owns, which is never closed here; `options` are all but `uri`.
+        """Create a source on a client that the program owns, which the source never closes.
 
-        PyMongo's AsyncMongoClient or MongoClient, or Motor's AsyncIOMotorClient (the extra `rigatoni-mongodb[motor]`).
-        One that blocks, as the client inside Motor's does, is called on threads. Raises TypeError for anything else.
+        Args:
+            client: PyMongo's AsyncMongoClient or MongoClient, or Motor's AsyncIOMotorClient (the extra
+                `rigatoni-mongodb[motor]`). A blocking client, such as the one inside Motor's, is called on threads.
+            options: All options but `uri`.
+
+        Raises:
+            TypeError: It is another client.
         """
-        given = client_of(client)
-        source = cls(uri=Secret(f"mongodb://{hosts_of_client(given)}/"), **options)
-        source._given = given
+        owned = client_of(client)
+        source = cls(uri=Secret(f"mongodb://{hosts_of_client(owned)}/"), **options)
+        source._owned = owned
         return source
 
     async def __aenter__(self) -> Self:
@@ -172,13 +177,13 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         await self._close()
 
     def _new_driver(self) -> Driver:
-        """Raises `MongoDBConfigurationError` if reading cannot work with the client's limits."""
-        client = self._new_client() if self._given is None else self._given
+        """Create the driver. Raises `MongoDBConfigurationError` if the client's limits do not allow reading."""
+        client = self._new_client() if self._owned is None else self._owned
         size, streams = int(client.options.pool_options.max_pool_size or 0), len(self.watch)
         self._pool_size = size
-        driver = Driver(client, self._given is None, Turns(size if is_short(size, streams) else 0))
+        driver = Driver(client, self._owned is None, Turns(size if is_short(size, streams) else 0))
         self._shortage = shortage(size, streams, self.max_await_time) if is_short(size, streams) else ""
-        if self._shortage and self._given is not None:  # a program sees no advice
+        if self._shortage and self._owned is not None:  # a program does not see `advice`
             warnings.warn(self._shortage, RuntimeWarning, stacklevel=4)
         check_timeouts(client.options, self.max_await_time)
         check_load_balancer(client.options, size, streams)
@@ -192,7 +197,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         if option_of(uri, "maxPoolSize") is None:
             options["maxPoolSize"] = size_for(len(self.watch))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # `advice` says them
+            warnings.simplefilter("ignore", UserWarning)  # `advice` reports them
             try:
                 return AsyncMongoClient(uri, **options)
             except OSError as error:  # ssl.SSLError is one
@@ -217,9 +222,9 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         return Definition(fingerprint, details, self._uncertain(), identity=identity)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """Filters that drop deletes, options of the URI that the driver does not know, a pool that is too small.
+        """Warn of filters that drop deletes, unknown options in the URI, and a pool that is too small.
 
-        Once it is entered, also watched collections that do not exist. See `ConfigLinter`.
+        Once the source is entered, also warn of watched collections that do not exist. See `ConfigLinter`.
         """
         stages = [json_util.dumps(stage["$match"]) for stage in self.pipeline if "$match" in stage]
         dropping = [stage for stage in stages if '"fullDocument' in stage and '"operationType"' not in stage]
@@ -231,7 +236,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         return (*uri_advice(self.uri.reveal()), *pool, *(filters if dropping else ()), *self._missing)
 
     async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
-        """Whether the server has the options in use, and the images that are required. See `HealthCheck`."""
+        """Check that the server supports the options in use, and records required images. See `HealthCheck`."""
         if too_old := self._server.too_old(str(stream)):
             return [too_old]
         if "required" not in (self.full_document, self.full_document_before_change):
@@ -240,11 +245,11 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         return await without_images(self._driver, Watch.parse(stream.name))
 
     def position_at(self, stream: Stream, time: Timestamp) -> Position:
-        """See `Positioner`."""
+        """Return the position of a time; see `Positioner`."""
         return position_at(time, self.definition(stream), self._server_time)
 
     def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
-        """See `Positioner`."""
+        """Return the position after an event; see `Positioner`."""
         return position_after(token, time, self.definition(stream))
 
     def shared(self, scope: str, others: Collection[str]) -> Collection[frozenset[str]]:
@@ -266,7 +271,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
     async def read_by_time(
         self, stream: Stream, *, position: Position, delivered: Position | None
     ) -> AsyncIterator[EventBatch | Heartbeat]:
-        """See `TimeReader`."""
+        """Read from a cluster time; see `TimeReader`."""
         definition, place = self.definition(stream), delivered or position
         assert place.cluster_time is not None
         async with aclosing(self._reader(stream).read(position_at(place.cluster_time, definition))) as reading:
@@ -274,8 +279,8 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
                 async for item in reading:
                     yield item
                 return
-            there = attrs.evolve(position, fingerprint=definition.fingerprint)
-            async with aclosing(after_event(reading, delivered, there)) as following:
+            resumed = attrs.evolve(position, fingerprint=definition.fingerprint)
+            async with aclosing(after_event(reading, delivered, resumed)) as following:
                 async for item in following:
                     yield item
 
@@ -350,7 +355,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         return command
 
     async def _now(self) -> Timestamp | None:
-        """The deployment's operation time."""
+        """Return the deployment's operation time."""
         assert self._driver is not None
         time = await self._driver.operation_time()
         return Timestamp(time.time, time.inc) if time is not None else None
@@ -359,7 +364,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         text = json_util.dumps(self.pipeline)
         reasons = [f"the pipeline uses {word}" for word in _UNCERTAIN if word in text]
         if self.full_document in ("updateLookup", "whenAvailable") and "fullDocument" in text:
-            reasons.append("the pipeline depends on fullDocument, which is looked up anew at every reading")
+            reasons.append("the pipeline depends on fullDocument, which is looked up again on every read")
         return tuple(reasons)
 
     def _translate(self, error: PyMongoError, what: str, resource: dict[str, Any] | None = None) -> RigatoniError:
@@ -381,9 +386,9 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
             return StalledStreamError(
                 f"{stream}: no reply from MongoDB at {hosts_of(self.uri.reveal())} for {seconds:g} s, though "
                 f"max_await_time is {self.max_await_time:g} s; maxPoolSize is {size} for {len(self.watch)} streams",
-                remedy=f"Set maxPoolSize to at least {len(self.watch) + MARGIN}, also for other users of the same "
-                "client. Otherwise look at the server's load: it may be scanning its oplog for the first event, and is "
-                "given twice the time at the next attempt.",
+                remedy=f"Set maxPoolSize to at least {len(self.watch) + MARGIN}, and higher if the program also uses "
+                "the client. Otherwise check the server's load: it may be scanning its oplog for the first event, for "
+                "which the next attempt allows twice the time.",
             )
 
         return Watchdog(time_to_reply(self._pool_size, len(self.watch), self.max_await_time), stalled)
@@ -395,7 +400,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
 
 
 def _start_time(text: str) -> Timestamp | None:
-    """The cluster time of `start_at`; None for "now". Raises ValueError as `parse_cluster_time` does."""
+    """Return the cluster time of `start_at`; None for "now". Raises ValueError as `parse_cluster_time` does."""
     if text == "now":
         return None
     try:

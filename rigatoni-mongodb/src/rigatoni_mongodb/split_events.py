@@ -1,8 +1,8 @@
-"""Putting large events together that the server has split (MongoDB manual, "$changeStreamSplitLargeEvent").
+"""Reassembles large events that the server has split (MongoDB manual, "$changeStreamSplitLargeEvent").
 
-An event of more than 16 MB comes as fragments, one right after another, also over several replies: each has some of its
-fields, a resume token of its own, and `splitEvent: {fragment, of}`. Here they become one event again, with the token of
-the last: going on after it goes on after the whole event.
+An event of more than 16 MB arrives as consecutive fragments, possibly in several replies. Each has some of the event's
+fields, its own resume token, and `splitEvent: {fragment, of}`. The reassembled event gets the last fragment's token, so
+that resuming after it resumes after the whole event.
 """
 
 import bson
@@ -13,24 +13,24 @@ STAGE = "$changeStreamSplitLargeEvent"
 
 
 class Joiner:
-    """Holds the fragments of one event until the last has come."""
+    """Holds the fragments of one event until the last one arrives."""
 
     def __init__(self) -> None:
         self._fields: list[bytes] = []
 
     @property
     def waits(self) -> bool:
-        """Whether there are fragments of an event that is not whole: nothing may move past them."""
+        """Whether an event is incomplete: the position must not advance past its fragments."""
         return bool(self._fields)
 
     def forget(self) -> None:
-        """The cursor is gone: the server sends the event again from its first fragment."""
+        """Drop the fragments of a closed cursor: the server resends the event from its first fragment."""
         self._fields.clear()
 
     def joined(self, documents: Segment) -> Segment:
-        """The whole events in these documents and what was held before.
+        """Return the whole events in these documents and the fragments held.
 
-        Raises ValueError where a document can not be read, or a fragment does not follow the one before.
+        Raises ValueError if a document is damaged, or a fragment does not follow the previous one.
         """
         whole = []
         for raw in documents.copies():
@@ -61,12 +61,12 @@ class Joiner:
 
 
 def _place(raw: bytes) -> tuple[int, int] | None:
-    """The fragment's number and their count; None for an event that was not split."""
+    """Return the fragment's number and the number of fragments; None for an event that was not split."""
     for kind, key, value, after in elements(raw):
         if key == b"splitEvent" and kind == 0x03:
             try:
                 place = bson.decode(raw[value:after])
                 return int(place["fragment"]), int(place["of"])
             except (bson.errors.BSONError, KeyError, TypeError) as error:
-                raise ValueError(f"not the place of a fragment: {error!r}") from None
+                raise ValueError(f"an invalid splitEvent: {error!r}") from None
     return None

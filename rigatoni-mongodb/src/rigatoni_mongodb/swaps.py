@@ -1,9 +1,9 @@
-"""Collections that were replaced under their name, found by their UUIDs. See `renames` for what is lost then.
+"""Finds collections that were replaced under their name, by their UUIDs. See `renames` for what is lost then.
 
-The stream's own events show most renames (`renames`). Looks at the catalog find the others: those inside a database
-stream, and those that a stage of the user's pipeline hides. A look costs one `listCollections` a minute. Only if a UUID
-differs from the look before, the server is asked for what happened in between, by a change stream of drops and renames
-over that time. So the looks know what happened whatever the stream has read, and they never delay it.
+The stream's own events show most renames (`renames`). Scans of the catalog find the others: those within a database
+stream, and those that a stage of the user's pipeline hides. A scan costs one `listCollections` per minute. Only if a
+UUID has changed since the last scan, a change stream of drops and renames over that time shows what happened. Scans are
+therefore independent of the stream's progress, and never delay it.
 """
 
 import asyncio
@@ -22,35 +22,35 @@ from rigatoni_mongodb.resume import time_token
 from rigatoni_mongodb.scope import Watch
 
 LOOK_INTERVAL = 60.0
-"""Seconds between two looks at the collections of a stream."""
+"""Seconds between two scans of a stream's collections."""
 
 DEPLOYMENT_LOOK_INTERVAL = 600.0
-"""The same for a stream of the whole deployment, each of whose databases is listed."""
+"""The same for a stream of the whole deployment, which lists every database."""
 
 _LOOK_LIMIT = 600.0
-"""Seconds after which a look is abandoned; the next one covers its time too."""
+"""Seconds after which a scan is abandoned; the next one also covers its time."""
 
-_MOVED_IN = "{source} was renamed to {target}: the documents that it had then arrived by no event"
+_MOVED_IN = "{source} was renamed to {target}: the server sent no events for its existing documents"
 _REPLACED = (
-    "{source} was renamed to {target} and replaced it: no event tells which documents {target} had, and those that it "
-    "has now arrived as those of {source}"
+    "{source} was renamed to {target} and replaced it: the server sent no deletes for the old documents of {target}, "
+    "and sent the new ones as those of {source}"
 )
-_UNTOLD = "{target} was replaced by another collection of that name, and no event tells how"
+_UNREPORTED = "{target} was replaced by another collection of that name, and the server sent no events for it"
 _REMEDY = ". Copy {target} from MongoDB to the destination once."
 
 Changes = Callable[[Timestamp, Timestamp], Awaitable[list[ChangeEvent]]]
 
 
 class SwapDetector:
-    """Finds the collections of one stream whose documents arrived by no event.
+    """Finds the collections of one stream for whose documents the server sent no events.
 
     Args:
         watch: What the stream watches.
         definition: The stream's, for positions.
         catalog: Lists the collections of the scope; None if the user may not.
         changes: Returns the drops and renames in the scope between two cluster times, in order.
-        sharded: Whether the deployment is sharded: resharding gives a collection another UUID, and loses nothing.
-        filtered: Whether stages of the user may hide renames from the stream.
+        sharded: Whether the deployment is sharded: resharding changes a collection's UUID without loss.
+        filtered: Whether the user's stages may hide renames from the stream.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class SwapDetector:
         self._sharded = sharded
         self._filtered = filtered
         self._interval = LOOK_INTERVAL if watch.database else DEPLOYMENT_LOOK_INTERVAL
-        self._last: Catalog | None = None  # as of the last look
+        self._last: Catalog | None = None  # of the last scan
         self._look: asyncio.Task[list[Gap]] | None = None
         self._next_look = float("-inf")
         self._reported: set[str] = set()  # tokens of renames
 
     def resume(self, position: Position) -> None:
-        """The stream resumes here: what its filter hides was not looked at since."""
+        """Start the next scan's comparison at this position, if the stream's filter may hide renames."""
         time = position.cluster_time
         if self._filtered and time is not None:
             self._last = Catalog((), time, time)
 
     def found(self, documents: Segment) -> tuple[Gap, ...]:
-        """The gaps that a reply shows, and those that a look has found since the last call. Never waits."""
+        """Return the gaps in a reply, and those that a scan has found since the last call. Never waits."""
         gaps = self._new(self._moved_in(event) for event in renames_in(documents, self._watch)) if documents else []
         if self._look is not None and self._look.done():
             look, self._look = self._look, None
@@ -94,18 +94,18 @@ class SwapDetector:
         return tuple(gaps)
 
     def look_soon(self) -> None:
-        """The stream was invalidated: look at the next reply, whenever the last look was."""
+        """Scan at the next reply, since the stream was invalidated."""
         self._next_look = float("-inf")
 
     async def close(self) -> None:
-        """End a look that is under way."""
+        """Cancel a running scan."""
         look, self._look = self._look, None
         if look is not None:
             look.cancel()
             await asyncio.wait([look])
 
     async def _compare(self) -> list[Gap]:
-        """Look at the catalog, and compare it with the look before. What cannot be compared now waits for the next."""
+        """Scan the catalog and compare it with the last scan. After an error the next scan compares again."""
         try:
             async with asyncio.timeout(_LOOK_LIMIT):
                 catalog, last = await self._catalog(), self._last
@@ -128,15 +128,15 @@ class SwapDetector:
             if error.code not in LOST:
                 raise
             changes = []
-        gaps = [*self._told(before, changes)]
-        told = {name for event in changes for name in (event.namespace, target_of(event)) if name}
+        gaps = [*self._explained(before, changes)]
+        explained = {name for event in changes for name in (event.namespace, target_of(event)) if name}
         replaced = [name for name, uuid in after.items() if before.get(name, uuid) != uuid]
         place = Position(time_token(now.end), self._definition.fingerprint, now.end, 0)
-        untold = [name for name in replaced if name not in told and Namespace(name.database) not in told]
-        return gaps if self._sharded else [*gaps, *(_gap(_UNTOLD, name, name, place) for name in untold)]
+        others = [name for name in replaced if name not in explained and Namespace(name.database) not in explained]
+        return gaps if self._sharded else [*gaps, *(_gap(_UNREPORTED, name, name, place) for name in others)]
 
-    def _told(self, before: Mapping[Namespace, UUID], changes: Iterable[ChangeEvent]) -> Iterator[Gap]:
-        """The gaps that drops and renames explain; `before` are the collections that existed at first."""
+    def _explained(self, before: Mapping[Namespace, UUID], changes: Iterable[ChangeEvent]) -> Iterator[Gap]:
+        """Yield the gaps that drops and renames explain; `before` are the collections of the last scan."""
         existing = set(before)
         for event in changes:
             target = target_of(event)
@@ -156,12 +156,12 @@ class SwapDetector:
         return _gap(_MOVED_IN, event.namespace, target, self._place(event))
 
     def _place(self, event: ChangeEvent) -> Position:
-        """Right after this event. The same however the event was found, so that its gap is recorded once."""
+        """Return the position right after this event. It does not depend on who found it, so a gap is recorded once."""
         definition = self._definition
         return Position(event.resume_token, definition.fingerprint, event.cluster_time, 1)
 
     def _new(self, gaps: Iterable[Gap]) -> list[Gap]:
-        """Those that were not reported before."""
+        """Return the gaps not reported before."""
         new = [gap for gap in gaps if gap.resumed.resume_token not in self._reported]
         self._reported.update(gap.resumed.resume_token for gap in new)
         return new

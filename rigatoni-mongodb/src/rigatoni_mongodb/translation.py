@@ -1,4 +1,4 @@
-"""PyMongo's exceptions as this plugin's errors: what happened, where, and what to do next."""
+"""Translates PyMongo's exceptions into this plugin's errors: what happened, where, and the remedy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,9 +37,9 @@ from rigatoni_mongodb.server_messages import server_message
 
 @attrs.frozen(kw_only=True)
 class Deployment:
-    """What is known of the server that an error came from.
+    """The server that an error came from.
 
-    `version` is the server's, such as "5.0.7", empty if unknown; `features` are the options in use that need a new one.
+    `version` is the server's, such as "5.0.7", empty if unknown; `features` are options that need a certain version.
     """
 
     hosts: str
@@ -47,7 +47,7 @@ class Deployment:
     features: Sequence[Feature] = ()
 
     def too_old(self, what: str) -> ServerTooOldError | None:
-        """The error that names every option in use that this server lacks; None if it has them all."""
+        """Return an error that names every unsupported option in use; None if the server supports them all."""
         missing = lacking(self.features, self.version)
         if not missing:
             return None
@@ -61,24 +61,24 @@ class Deployment:
 def translate(
     error: PyMongoError, deployment: Deployment, *, what: str, resource: dict[str, Any] | None = None
 ) -> RigatoniError:
-    """Translates an exception of PyMongo.
+    """Translate an exception of PyMongo.
 
     Args:
         error: The exception.
         deployment: Where it came from.
         what: The stream or step that failed.
-        resource: The resource document of the privilege that is needed.
+        resource: The resource document of the required privilege.
 
     Returns:
-        The error to raise. Its text holds no data that the server quotes, see `server_messages`.
+        The error to raise. Its text contains no data that the server quotes, see `server_messages`.
     """
     where, message = deployment.hosts, server_message(error)
     if isinstance(error, OperationFailure):
         return _operation_failure(error.code, message, error, deployment, what, resource or {})
     if isinstance(error, (ConfigurationError, InvalidURI)):
         return MongoDBConfigurationError(
-            f"the MongoDB URI is not usable: {message}",
-            remedy="Correct the uri; files that it names (tlsCAFile, tlsCertificateKeyFile) must be PEM, and readable.",
+            f"the MongoDB URI is invalid: {message}",
+            remedy="Correct the uri. Its files (tlsCAFile, tlsCertificateKeyFile) must be readable and in PEM format.",
         )
     if isinstance(error, ConnectionFailure):
         return MongoDBUnavailableError(f"{what}: no reply from MongoDB at {where}: {message}")
@@ -95,7 +95,7 @@ def _operation_failure(
     what: str,
     resource: dict[str, Any],
 ) -> RigatoniError:
-    """By code; the order matters only for refusals, whose words tell them apart."""
+    """Translate by code; the order matters only for refusals, which differ by their message."""
     where, says = deployment.hosts, f"{message} (code {code})"
     if error_codes.modifies_id(code, message):
         return IllegalPipelineError(f"{what}: {says}")
@@ -120,25 +120,25 @@ def _operation_failure(
         return deployment.too_old(what) or IllegalPipelineError(refused)
     if error_codes.is_resumable(error) or code in error_codes.UNAVAILABLE:
         return MongoDBUnavailableError(
-            f"{what}: MongoDB at {where} cannot serve at present: {says}",
-            remedy="Wait: the worker retries by itself. If it lasts, look at the state of the deployment.",
+            f"{what}: MongoDB at {where} is temporarily unavailable: {says}",
+            remedy="Wait: the worker retries. If the error persists, check the state of the deployment.",
         )
     return ServerFailureError(f"{what}: MongoDB at {where} failed: {says}")
 
 
 def _unauthorized(what: str, where: str, says: str, resource: dict[str, Any]) -> PrivilegeError:
-    """With how the right is granted (MongoDB manual, "Change Streams", access control)."""
+    """Return the error with a command that grants the privilege (MongoDB manual, "Change Streams", access control)."""
     database, collection = resource.get("db", ""), resource.get("collection", "")
     role = f'{{role: "read", db: "{database}"}}' if database else '"readAnyDatabase"'
     return PrivilegeError(
         f"{what}: the user may not read this change stream at {where}: {says}",
-        remedy=f'Grant a role that may: db.getSiblingDB("admin").grantRolesToUser("USER", [{role}]), or one of your '
-        f'own with the actions find and changeStream on the resource {{db: "{database}", collection: "{collection}"}}.',
+        remedy=f'Grant a role: db.getSiblingDB("admin").grantRolesToUser("USER", [{role}]), or a custom role with the '
+        f'actions find and changeStream on the resource {{db: "{database}", collection: "{collection}"}}.',
     )
 
 
 def _atlas(what: str, where: str, message: str, resource: dict[str, Any]) -> RigatoniError:
-    """Atlas's proxy has one code for everything, so its words decide; what they leave open may pass."""
+    """Translate by message, since Atlas's proxy has one code for all errors. Unknown messages are transient."""
     says, words = f"{message} (code {error_codes.ATLAS})", message.lower()
     if any(refusal in words for refusal in ("not authorized", "unauthorized", "user is not allowed")):
         return _unauthorized(what, where, says, resource)
@@ -146,23 +146,23 @@ def _atlas(what: str, where: str, message: str, resource: dict[str, Any]) -> Rig
         return AuthenticationError(f"MongoDB Atlas at {where} refused the credentials: {says}")
     if "not allowed" in words or "not supported" in words or "unsupported" in words:
         return MongoDBError(
-            f"{what}: this tier of MongoDB Atlas does not have what is needed: {says}",
+            f"{what}: this tier of MongoDB Atlas lacks a required feature: {says}",
             remedy="Use a tier with change streams (M10 or larger), or remove the option that the message names.",
         )
     return ServerFailureError(
         f"{what}: MongoDB Atlas at {where} failed: {says}",
-        remedy="Look at the cluster's state and limits in Atlas; the worker retries by itself.",
+        remedy="Check the cluster's state and limits in Atlas; the worker retries by itself.",
     )
 
 
 def _not_watchable(what: str, message: str, resource: dict[str, Any], *, is_view: bool) -> NotWatchableError:
-    """What it is that has no change stream, and what to watch instead (MongoDB manual, "Change Streams")."""
+    """Name the kind of namespace, and what to watch instead (MongoDB manual, "Change Streams")."""
     database, collection = resource.get("db") or "shop", resource.get("collection") or "*"
     name = f"{database}.{collection}"
-    if is_view and "series" in message:  # such a collection is a view inside
+    if is_view and "series" in message:  # a time series collection is a view internally
         return NotWatchableError(
             f"{what}: {name} is a time series collection, which has no change stream",
-            remedy=f'Remove it from watch. Watch the collections that its writers also change, or "{database}.*".',
+            remedy=f'Remove it from watch. Watch other collections that its writers change, or "{database}.*".',
         )
     if is_view:
         return NotWatchableError(
@@ -171,6 +171,6 @@ def _not_watchable(what: str, message: str, resource: dict[str, Any], *, is_view
             f'db.getSiblingDB("{database}").getCollectionInfos({{name: "{collection}"}})[0].options.viewOn names it.',
         )
     return NotWatchableError(
-        f"{what}: {name} belongs to the server itself, and has no change stream: {message}",
-        remedy='Watch collections of your own, a database of your own such as "shop.*", or "*" for all of them.',
+        f"{what}: {name} belongs to the server itself and has no change stream: {message}",
+        remedy='Watch other collections, a database such as "shop.*", or "*" for all of them.',
     )

@@ -1,8 +1,8 @@
-"""Events that a sharded cluster tells twice.
+"""Drops events that a sharded cluster reports twice.
 
-Before MongoDB 5.3 updates to orphaned documents have events, too (MongoDB manual, "Change Streams", "Orphaned
-Documents"): while a chunk moves, two shards may both report one broadcast update. mongos merges the two by their
-tokens, which are equal, so they are neighbours with the same bytes.
+Before MongoDB 5.3 updates to orphaned documents also have events (MongoDB manual, "Change Streams", "Orphaned
+Documents"): while a chunk moves, two shards may both report one broadcast update. mongos merges them by their tokens,
+which are equal, so they are adjacent and have the same bytes.
 """
 
 from rigatoni_bson.elements import chunk_of
@@ -16,19 +16,19 @@ _DECODER = ChangeEventDecoder()
 
 
 def tells_twins(*, sharded: bool, version: tuple[int, ...]) -> bool:
-    """Whether the deployment may tell an event twice; False if its version is unknown."""
+    """Return whether the deployment may report an event twice; False if its version is unknown."""
     return sharded and bool(version) and version < _FIXED_IN
 
 
 def without_twins(documents: Segment, last: ResumeToken) -> Segment:
-    """Drops each event that equals the one before it.
+    """Drop each event that equals the previous one.
 
     Args:
         documents: The events of one reply.
-        last: The resume token of the event before them, since twins may come in two replies.
+        last: The resume token of the previous event, since duplicates may span two replies.
 
     Returns:
-        The same segment if it has no twins.
+        The same segment if it has no duplicates.
 
     Raises:
         ValueError: The first event has no resume token.

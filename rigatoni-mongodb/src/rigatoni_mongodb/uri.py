@@ -1,4 +1,4 @@
-"""The URI of a deployment: checked without connecting, and the parts of it that may be shown."""
+"""Checks the URI of a deployment without connecting, and extracts the parts that may be shown."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from pymongo.uri_parser import parse_uri
 
 _SCHEMES = ("mongodb://", "mongodb+srv://")
 _ESCAPE = (
-    "the uri is not usable: its user name or password has a character that must be escaped: "
+    "the uri is invalid: its user name or password has a character that must be escaped: "
     "write : as %3A, / as %2F, ? as %3F, # as %23, [ as %5B, ] as %5D, @ as %40 and % as %25"
 )
 
 
 def check_uri(uri: str) -> None:
-    """Raises ValueError that says what is wrong, without the URI itself: it may hold a password."""
+    """Validate the URI. Raises ValueError without quoting the URI, which may contain a password."""
     if not uri.startswith(_SCHEMES):
         scheme, found, _ = uri.partition("://")
-        what = f"it begins with {scheme}://" if found else "it has no scheme"
-        raise ValueError(f"the uri is no MongoDB URI: {what}; write mongodb://host:27017/ or mongodb+srv://name/")
+        what = f"it starts with {scheme}://" if found else "it has no scheme"
+        raise ValueError(f"the uri is not a MongoDB URI: {what}; write mongodb://host:27017/ or mongodb+srv://name/")
     if _is_unescaped(uri):
         raise ValueError(_ESCAPE)
     _parsed(uri)
 
 
 def option_of(uri: str, name: str) -> str | None:
-    """The value of an option in the URI, whatever the case of its name; None if the URI does not set it."""
+    """Return the value of an option in the URI, ignoring the case of its name; None if the URI does not set it."""
     for option in uri.partition("?")[2].replace(";", "&").split("&"):
         key, separator, value = option.partition("=")
         if separator and key.lower() == name.lower():
@@ -35,31 +35,31 @@ def option_of(uri: str, name: str) -> str | None:
 
 
 def uri_advice(uri: str) -> Sequence[str]:
-    """What PyMongo would only warn of: options that it does not know, or whose value it ignores."""
+    """Return warnings about options that PyMongo does not know, or whose value it ignores."""
     if not _parsed(uri):
         return []
     options = [option for option in uri.partition("?")[2].split("&") if "=" in option]
     return [
-        f'the uri: the driver ignores the option "{option.partition("=")[0]}": its name or its value is not known'
+        f'the uri: the driver ignores the option "{option.partition("=")[0]}": its name or value is unknown'
         for option in options
         if _is_ignored(option)
     ]
 
 
 def hosts_of(uri: str) -> str:
-    """The hosts of the URI, without user and password."""
+    """Return the hosts of the URI, without user and password."""
     return uri.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 def _authority(uri: str) -> str:
-    """User, password and hosts."""
+    """Return user, password and hosts."""
     return uri.partition("://")[2].partition("/")[0]
 
 
 def _is_unescaped(uri: str) -> bool:
-    """Whether a character of the credentials ends them too soon.
+    """Return whether a character ends the credentials early.
 
-    The driver would complain of what follows, or connect to a part of the password.
+    The driver would report the rest of the password as invalid, or connect to it.
     """
     credentials, separator, _ = _authority(uri).rpartition("@")
     if separator:
@@ -68,7 +68,7 @@ def _is_unescaped(uri: str) -> bool:
 
 
 def _parsed(uri: str) -> list[str]:
-    """The driver's warnings. A `mongodb+srv` URI is not looked at, since that needs the network."""
+    """Return the driver's warnings. A `mongodb+srv` URI is not checked, since that needs the network."""
     if not uri.startswith("mongodb://"):
         return []
     try:
@@ -76,11 +76,11 @@ def _parsed(uri: str) -> list[str]:
             warnings.simplefilter("always")
             parse_uri(uri, warn=True)
     except OSError as error:  # a file that it names
-        raise ValueError(f"the uri is not usable: {error.strerror or error}") from None
+        raise ValueError(f"the uri is invalid: {error.strerror or error}") from None
     except (PyMongoError, ValueError, TypeError) as error:
         if "@" not in _authority(uri) and "@" in uri:
             raise ValueError(_ESCAPE) from None
-        raise ValueError(f"the uri is not usable: {_without_secrets(str(error), uri)}") from None
+        raise ValueError(f"the uri is invalid: {_without_secrets(str(error), uri)}") from None
     return [str(warning.message) for warning in caught]
 
 
@@ -88,7 +88,7 @@ def _is_ignored(option: str) -> bool:
     try:
         return bool(_parsed(f"mongodb://host/?{option}"))
     except ValueError:
-        return False  # it needs another one beside it: the driver knows it
+        return False  # it needs a second option, so the driver knows it
 
 
 def _without_secrets(text: str, uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Notices a stream that gets no reply, which would otherwise look like one without news."""
+"""Detects a stream that gets no reply, which would otherwise look idle."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,22 +10,24 @@ from rigatoni_core.api.errors import RigatoniError
 T = TypeVar("T")
 
 LEAST = 30.0
-"""Seconds without a reply that are never too long: an election and a new connection take a few."""
+"""The minimum limit in seconds: an election and a new connection take a few."""
 
 FACTOR = 10
-"""How many times longer than a healthy server a reply may take."""
+"""The limit as a multiple of a healthy server's time to reply."""
 
 
 @attrs.define
 class Watchdog:
-    """Limits the time without a reply; `error` makes the error to raise of that time in seconds.
+    """Limits the time without a reply.
 
-    `time_to_reply` is how many seconds a healthy server takes at most: the await time, or several where streams take
-    turns.
+    A server that scans a long oplog for the first event replies late, and would restart the scan after each abandoned
+    attempt. So the limit doubles each time it expires, and is reset by the next reply: all abandoned attempts together
+    take no longer than the successful one.
 
-    A server that scans a long oplog for the first event replies late, and would start again if it were given up each
-    time. So the limit doubles when it runs out, and returns to its beginning with the next reply: what is abandoned
-    takes no longer than what succeeds.
+    Attributes:
+        time_to_reply: The seconds that a healthy server takes at most: the await time, or a multiple if streams take
+            turns.
+        error: Creates the error to raise from the seconds waited.
     """
 
     time_to_reply: float
@@ -33,7 +35,7 @@ class Watchdog:
     _limit: float = attrs.field(default=0.0, init=False)
 
     async def __call__(self, reply: Awaitable[T]) -> T:
-        """Returns what is awaited. Raises the error if it takes longer than the limit."""
+        """Return the reply. Raises the error if it takes longer than the limit."""
         self._limit = self._limit or max(LEAST, FACTOR * self.time_to_reply)
         try:
             async with asyncio.timeout(self._limit) as timer:

@@ -1,1 +1,1 @@
-"""MongoDB for tests and demonstrations: a real server that is started on demand, and a scripted one for faults."""
+"""MongoDB for tests and demos: a real server that is started on demand, and a scripted one for faults."""

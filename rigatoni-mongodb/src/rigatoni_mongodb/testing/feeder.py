@@ -1,13 +1,12 @@
-"""A server that is never the bottleneck: change events without end, in replies that are encoded already.
+"""A server that is never the bottleneck: endless change events in pre-encoded replies.
 
     python -m rigatoni_mongodb.testing.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
         [--rate 50000 --began SECONDS]
 
-Prints its URI and serves until it is ended. Each stream is the same endless sequence of inserts. A reply is one of a
-few pages, so many bytes together that no compressor finds the one before; only the token, the `_id` and the cluster
-time of each event are written over in place. Once `--events` are served, replies are empty, so a reader that stops when
-it has caught up does. With a rate, event number n is there n / rate seconds after `--began`, a time of
-`time.monotonic()`.
+Prints its URI and serves until it is killed. Every stream is the same sequence of inserts. A reply is one of a few
+pages, too large for a compressor to find the previous one; only the token, the `_id` and the cluster time of each event
+are overwritten in place. After `--events` events replies are empty, so that a reader catches up. With a rate, event
+number n appears n / rate seconds after `--began`, a time of `time.monotonic()`.
 """
 
 import argparse
@@ -42,7 +41,7 @@ def time_of(number: int) -> Timestamp:
 
 
 def token(number: int) -> str:
-    """The token after event `number`: as long as a real one, in the order of the numbers."""
+    """Return the token after event `number`: as long as a real one, and in the order of the numbers."""
     return f"82{START + number // PER_SECOND:08X}{number % PER_SECOND + 1:08X}2B042C0100296E5A1004{number:032X}"
 
 
@@ -51,7 +50,7 @@ _DIGITS, _NUMBER = struct.Struct("16s").pack_into, struct.Struct("<Q").pack_into
 
 
 def document(number: int, nbytes: int) -> dict[str, Any]:
-    """An order of about `nbytes` bytes."""
+    """Return an order of about `nbytes` bytes."""
     choose = random.Random(number)  # noqa: S311 (no secret)
     order: dict[str, Any] = {
         "_id": number + (1 << 40),
@@ -85,14 +84,14 @@ def event(number: int, namespace: dict[str, str], nbytes: int) -> bytes:
 
 @attrs.define
 class Page:
-    """One reply's events as one BSON array, and where in it the numbers of each event stand."""
+    """One reply's events as one BSON array, and the places of each event's numbers in it."""
 
     array: bytearray
     places: list[tuple[int, int, int, int]]
 
     @classmethod
     def of(cls, begin: int, size: int, namespace: dict[str, str], nbytes: int) -> "Page":
-        """The events from number `begin` on."""
+        """Create a page of the events from number `begin` on."""
         array, places = bytearray(4), []
         for index, number in enumerate(range(begin, begin + size)):
             raw = event(number, namespace, nbytes)
@@ -113,12 +112,12 @@ class Page:
         return cls(array, places)
 
     def at(self, start: int) -> bytes:
-        """The reply whose first event has this number."""
+        """Return the reply whose first event has this number."""
         self.number(start, range(len(self.places)))
         return bytes(self.array)
 
     def number(self, start: int, indices: Sequence[int]) -> None:
-        """Give those of the events that are at these indices their numbers, counted from `start`."""
+        """Number the events at these indices, counted from `start`."""
         numbers = [start + index for index in indices]
         times = [START + number // PER_SECOND << 32 | number % PER_SECOND + 1 for number in numbers]
         hex_times, hex_numbers, array = _hex(times), _hex(numbers), self.array
@@ -132,14 +131,14 @@ class Page:
 
 
 def _hex(numbers: list[int]) -> Iterator[bytes]:
-    """Each number in 16 digits: made all at once, since the server must not be the bottleneck."""
+    """Return each number in 16 digits; converted all at once, since the server must not be the bottleneck."""
     packed = struct.pack(f">{len(numbers)}Q", *numbers)
     return (digits for (digits,) in struct.iter_unpack("16s", packed.hex().upper().encode()))
 
 
 @attrs.define(kw_only=True)
 class Feeder(ScriptedServer):
-    """Serves `total` events on every stream, however it is watched."""
+    """Serves `total` events on every stream, whatever its scope."""
 
     total: int
     document_bytes: int = 630
@@ -150,13 +149,13 @@ class Feeder(ScriptedServer):
 
     def __attrs_post_init__(self) -> None:
         self.operation_time = time_of(self.total - 1)
-        if self.rate != math.inf:  # no time for it later
+        if self.rate != math.inf:  # encode all pages now: there is no time later
             self._variety = 1
             for size in range(STEP, self.reply_events + 1, STEP):
                 self._array("events", 0, size)
 
     async def _wait(self, command: dict[str, Any]) -> None:
-        """As a server does that has nothing for a getMore yet."""
+        """Wait as a server does that has no events for a getMore yet."""
         served = self._cursors[command["getMore"]][1] if "getMore" in command else 0
         end = time.monotonic() + command.get("maxTimeMS", 0) / 1000
         while "getMore" in command and served == self._count() < self.total and time.monotonic() < end:  # noqa: ASYNC110
@@ -165,7 +164,7 @@ class Feeder(ScriptedServer):
     def _count(self) -> int:
         if self.rate == math.inf:
             return self.total
-        # In steps, since each length of a reply has a page of its own.
+        # In steps, since each length of a reply needs its own page.
         return min(self.total, max(0, int((time.monotonic() - self.began) * self.rate)) // STEP * STEP)
 
     def _newest(self) -> int:
@@ -188,7 +187,7 @@ class Feeder(ScriptedServer):
 
 @contextmanager
 def feeder(events: int, **options: float) -> Iterator[str]:
-    """The URI of a feeder process that serves this many events on each stream; options as on the command line."""
+    """Yield the URI of a feeder process that serves this many events per stream; options as on the command line."""
     more = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "rigatoni_mongodb.testing.feeder", "--events", str(events), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (our own module)
@@ -220,8 +219,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000, help="events on each stream")
     parser.add_argument("--reply-events", type=int, default=1000, help="events in one reply")
     parser.add_argument("--document-bytes", type=int, default=630, help="size of the full document")
-    parser.add_argument("--rate", type=float, default=math.inf, help="events a second (default: all are there)")
-    parser.add_argument("--began", type=float, default=time.monotonic(), help="when the first one was there")
+    parser.add_argument("--rate", type=float, default=math.inf, help="events per second (default: all at once)")
+    parser.add_argument("--began", type=float, default=time.monotonic(), help="time of the first event")
     asyncio.run(serve(parser.parse_args()))
 
 

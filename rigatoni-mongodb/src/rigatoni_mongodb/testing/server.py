@@ -1,7 +1,7 @@
 """A MongoDB-compatible server as a separate process, for tests and the demo.
 
-The server is SecantusDB's `secantusd-py` (`pip install --pre SecantusDB==0.7.0b3`), a program that is only started,
-never imported.
+The server is SecantusDB's `secantusd-py` (`pip install --pre SecantusDB==0.7.0b3`), started as a program, never
+imported.
 """
 
 import os
@@ -21,16 +21,16 @@ PROGRAM = "secantusd-py"
 
 
 def server_program() -> str | None:
-    """Where the server program is: beside this Python or on PATH."""
-    beside = Path(sys.executable).parent / PROGRAM
-    return str(beside) if beside.exists() else shutil.which(PROGRAM)
+    """Return the path of the server program, next to this Python or on PATH."""
+    local = Path(sys.executable).parent / PROGRAM
+    return str(local) if local.exists() else shutil.which(PROGRAM)
 
 
 @contextmanager
 def mongodb_server(folder: Path, *, variable: str = "RIGATONI_TEST_MONGODB_URI") -> Iterator[str]:
-    """The URI of a replica set: the environment's, or that of a server started here with its data in `folder`.
+    """Yield the URI of a replica set: the environment's, or that of a server started with its data in `folder`.
 
-    Raises RuntimeError where neither is there, or where the server does not answer within 30 seconds.
+    Raises RuntimeError if no server is installed, or it does not respond within 30 s.
     """
     if uri := os.environ.get(variable):
         yield uri

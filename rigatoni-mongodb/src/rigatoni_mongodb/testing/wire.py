@@ -1,14 +1,14 @@
-"""A scripted server: speaks OP_MSG to the real PyMongo client, and does what no server does on demand.
+"""A scripted server: speaks OP_MSG to the real PyMongo client, and injects faults.
 
-It knows one change stream, a list of events, and serves it as a mongod does: replies of `reply_events`, a post-batch
-resume token in each, resuming by token. `script` holds what to do instead at the next commands, one entry for each
-`aggregate` and each `getMore`; None means: serve.
+It serves one change stream, a list of events, as a mongod does: replies of `reply_events`, each with a post-batch
+resume token, and resuming by token. `script` lists actions for the next commands, one for each `aggregate` and
+`getMore`; None means to serve.
 
     async with ScriptedServer(events=events, script=[None, Drop(sent=100)]) as server:
         ...  # a client of server.uri opens the stream; its first getMore is cut off
 
-Several of them are a replica set or a sharded cluster: see `together`. It is a fake: it knows no queries, no
-authentication and no pipelines, and answers everything else with a greeting.
+Several servers form a replica set or a sharded cluster: see `together`. It is a fake without queries, authentication
+and pipelines, and responds to all other commands with a greeting.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ OP_MSG, OP_COMPRESSED = 2013, 2012
 
 @attrs.frozen
 class Fail:
-    """Answer with an error: its code, labels and text."""
+    """Respond with an error: its code, labels and message."""
 
     code: int
     labels: tuple[str, ...] = ()
@@ -48,19 +48,19 @@ class Fail:
 
 @attrs.frozen
 class Drop:
-    """Close the connection, after `sent` bytes of the answer."""
+    """Close the connection after `sent` bytes of the response."""
 
     sent: int = 0
 
 
 @attrs.frozen
 class Corrupt:
-    """Answer with bytes that are no BSON document, though their length is right."""
+    """Respond with bytes of the right length that are not a BSON document."""
 
 
 @attrs.frozen
 class Damage:
-    """Serve, but with these bytes instead of those, where they occur first in the reply."""
+    """Serve, but replace the first occurrence of `those` bytes in the reply by `these`."""
 
     those: bytes
     these: bytes
@@ -68,14 +68,14 @@ class Damage:
 
 @attrs.frozen
 class Rewrite:
-    """Serve, but with the reply's document changed so."""
+    """Serve, but transform the reply's document with `how`."""
 
     how: Callable[[bytes], bytes]
 
 
 @attrs.frozen
 class Drip:
-    """Serve, but in pieces of `size` bytes with `pause` seconds between them."""
+    """Serve, but in pieces of `size` bytes, `pause` seconds apart."""
 
     size: int
     pause: float
@@ -91,14 +91,23 @@ Action = Fail | Drop | Corrupt | Damage | Rewrite | Drip | Invalidate | None
 
 @attrs.define(kw_only=True)
 class ScriptedServer:
-    """Listens on a free port of the loopback interface while it is entered; `uri` says where.
+    """A context manager that listens at `uri`, on a free port of the loopback interface, until it exits.
 
-    `commands` records every aggregate and getMore. `sends_tokens = False` leaves the post-batch resume token out,
-    `refused` are options of `$changeStream` that it does not know, `role`, `tags` and `version` are what it says to be.
-    `fails` are the answers to other commands, such as killCursors. `poison` are events, by index, that it cannot send:
-    a reply that would hold one is that error instead, and ends the cursor. With `compresses` it takes and sends zlib.
-    `collections` are the UUIDs that it lists, by database and name, `deployment_id` is that of the replica set or
-    cluster; None: the user may not see it.
+    Attributes:
+        events: The events of the stream.
+        script: The actions for the next commands.
+        reply_events: The maximum number of events in a reply.
+        sends_tokens: Whether replies have a post-batch resume token.
+        refused: Options of `$changeStream` that the server does not support.
+        role: The role that the server reports.
+        tags: The tags that it reports.
+        fails: Errors in response to other commands, such as killCursors.
+        poison: Events, by index, that the server cannot send: a reply with one is this error, and ends the cursor.
+        compresses: Whether to accept and send zlib.
+        version: The version that the server reports.
+        collections: The UUIDs of the collections that it lists, by database and name.
+        deployment_id: The id of the replica set or cluster; None: the user may not read it.
+        commands: Every aggregate and getMore received.
     """
 
     events: Sequence[bytes] = ()
@@ -117,7 +126,7 @@ class ScriptedServer:
     operation_time: BsonTimestamp = attrs.field(factory=lambda: BsonTimestamp(1_900_000_000, 1))
     commands: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     members: tuple[str, ...] = attrs.field(default=(), init=False)
-    compressed: int = attrs.field(default=0, init=False)  # messages that came so
+    compressed: int = attrs.field(default=0, init=False)  # compressed messages received
     _port: int = attrs.field(default=0, init=False)
     _server: asyncio.Server | None = attrs.field(default=None, init=False)
     _cursors: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
@@ -154,8 +163,8 @@ class ScriptedServer:
                     self.compressed += 1
                 command = bson.decode(body[5:]) if code == OP_MSG else {"hello": 1}
                 await self._wait(command)
-                action, answer = self._answer(command)
-                message = _message(request, answer, legacy=code != OP_MSG)
+                action, response = self._respond(command)
+                message = _message(request, response, legacy=code != OP_MSG)
                 if self.compresses and code == OP_MSG and next(iter(command)) in ("aggregate", "getMore"):
                     message = _compressed(message)
                 if isinstance(action, Drop):
@@ -174,9 +183,9 @@ class ScriptedServer:
             writer.close()
 
     async def _wait(self, command: dict[str, Any]) -> None:
-        """Until it is time to answer this command; here at once."""
+        """Wait until it is time to respond to this command; here: not at all."""
 
-    def _answer(self, command: dict[str, Any]) -> tuple[Action, bytes]:
+    def _respond(self, command: dict[str, Any]) -> tuple[Action, bytes]:
         name = next(iter(command))
         if name in self.fails:
             return None, bson.encode(self.fails[name].reply())
@@ -193,15 +202,15 @@ class ScriptedServer:
         if isinstance(action, Drop):
             return action, bson.encode({"padding": "x" * 1000})
         if name == "aggregate":
-            answer = self._open(command)
+            response = self._open(command)
         else:
-            answer = self._more(command, ended=isinstance(action, Invalidate))
+            response = self._more(command, ended=isinstance(action, Invalidate))
         match action:
             case Damage(those, these):
-                answer = answer.replace(those, these, 1)
+                response = response.replace(those, these, 1)
             case Rewrite(how):
-                answer = how(answer)
-        return action, answer
+                response = how(response)
+        return action, response
 
     def _open(self, command: dict[str, Any]) -> bytes:
         stage = command["pipeline"][0]["$changeStream"]
@@ -230,7 +239,7 @@ class ScriptedServer:
         return self._reply(command["$db"], cursor, "nextBatch", start, stop, ended=ended)
 
     def _reply(self, database: str, cursor: int, name: str, start: int, stop: int, *, ended: bool = False) -> bytes:
-        """The answer around an array that is encoded already."""
+        """Return the response around a pre-encoded array."""
         collection = self._cursors[cursor][0]
         head: dict[str, Any] = {"id": bson.Int64(0 if ended else cursor), "ns": f"{database}.{collection}"}
         if self.sends_tokens:
@@ -242,30 +251,30 @@ class ScriptedServer:
         return struct.pack("<i", len(outer) + len(rest)) + outer + rest[4:]
 
     def _count(self) -> int:
-        """How many events there are."""
+        """Return the number of events."""
         return len(self.events)
 
     def _newest(self) -> int:
-        """Where a stream begins that asks for no position."""
+        """Return the index at which a stream without a start position starts."""
         return self._count()
 
     def _array(self, collection: str, start: int, stop: int) -> bytes:
-        """These events as a BSON array."""
+        """Return these events as a BSON array."""
         elements = b"".join(b"\x03%d\0" % index + raw for index, raw in enumerate(self.events[start:stop]))
         return struct.pack("<i", len(elements) + 5) + elements + b"\0"
 
     def _token(self, index: int) -> dict[str, Any]:
-        """Right after an event its own token, else one between events, as a high-water mark is."""
+        """Return the token of the event before this index; at the start, a high-water mark."""
         raw = self.events[index - 1] if index else b""
         found = (raw[value:after] for _, key, value, after in elements(raw) if key == b"_id")
         return bson.decode(next(found)) if index else {"_data": "begin"}  # the rest of an event may be damaged
 
     def _index(self, token: dict[str, Any]) -> int:
-        """How many events lie before the position after this token. Raises ValueError where it is unknown."""
+        """Return the number of events up to this token. Raises ValueError if the token is unknown."""
         return [self._token(number) for number in range(len(self.events) + 1)].index(token)
 
     def _describe(self, name: str, database: str) -> dict[str, Any]:
-        """What the deployment tells of itself; a `find` is one of `config.version`."""
+        """Return the response to a command about the deployment; a `find` reads `config.version`."""
         if name == "listDatabases":
             return {"databases": [{"name": each} for each in self.collections], "ok": 1.0}
         if name == "listCollections":
@@ -302,7 +311,7 @@ class ScriptedServer:
 
 
 def together(*servers: ScriptedServer) -> str:
-    """The URI of these servers, which are entered, as one deployment: a replica set, or mongos of one cluster."""
+    """Return the URI of these running servers as one deployment: a replica set, or mongos of one cluster."""
     addresses = tuple(server.address for server in servers)
     for server in servers:
         server.members = addresses
@@ -311,12 +320,12 @@ def together(*servers: ScriptedServer) -> str:
 
 
 def _listed(namespace: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """A reply that holds all of a cursor."""
+    """Return a reply with the whole result of a cursor."""
     return {"cursor": {"id": bson.Int64(0), "ns": namespace, "firstBatch": documents}, "ok": 1.0}
 
 
 def _message(request: int, document: bytes, *, legacy: bool = False) -> bytes:
-    """The document as an OP_MSG answer, or as the OP_REPLY that a driver's first handshake may ask for."""
+    """Return the document as an OP_MSG response, or as the OP_REPLY that a driver's first handshake may expect."""
     if legacy:
         body = struct.pack("<iqii", 8, 0, 0, 1) + document
         return _HEADER.pack(16 + len(body), 1, request, 1) + body
@@ -325,7 +334,7 @@ def _message(request: int, document: bytes, *, legacy: bool = False) -> bytes:
 
 
 def _compressed(message: bytes) -> bytes:
-    """The message within an OP_COMPRESSED one; 2 is zlib (MongoDB's specification "Wire Compression")."""
+    """Wrap the message in OP_COMPRESSED; 2 is zlib (MongoDB's specification "Wire Compression")."""
     _, identity, request, code = _HEADER.unpack_from(message)
     body = struct.pack("<iiB", code, len(message) - 16, 2) + zlib.compress(message[16:])
     return _HEADER.pack(16 + len(body), identity, request, OP_COMPRESSED) + body

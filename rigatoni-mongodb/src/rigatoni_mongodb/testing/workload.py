@@ -1,8 +1,8 @@
-"""A workload that can be checked, and the proof: what a writer did against what was delivered, and nothing else.
+"""A workload that can be verified, and the proof: compares a writer's changes with the delivered events.
 
-Every document walks the same way: it is inserted with 1, updated to 2, replaced with 3, updated to 4, deleted, inserted
-anew with 6, updated to 7 and replaced with 8. So a look at a document's events says whether one is missing,
-there twice, or out of its place.
+Every document goes through the same steps: it is inserted with 1, updated to 2, replaced with 3, updated to 4, deleted,
+inserted again with 6, updated to 7 and replaced with 8. A document's events therefore show whether one is missing,
+duplicated or out of order.
 """
 
 import random
@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 WALK = ("insert", "update", "replace", "update", "delete", "insert", "update", "replace")
-"""What is done to each document, one after another; the step's number (from 1) is what its field `step` holds then."""
+"""The steps of each document. The number of the last step, from 1, is in its field `step`."""
 
 DELETED = WALK.index("delete") + 1
 
@@ -31,9 +31,9 @@ class Change(NamedTuple):
 
 
 class Writer(threading.Thread):
-    """Walks documents of all namespaces in turn, some at a time, and keeps a log of what the server acknowledged.
+    """Changes documents of all namespaces at random, and logs the changes that the server acknowledged.
 
-    `pause` is how many seconds it waits after each change.
+    `pause` is the wait after each change in seconds.
     """
 
     def __init__(self, uri: str, namespaces: Sequence[str], *, seed: int, pause: float = 0.0) -> None:
@@ -46,7 +46,7 @@ class Writer(threading.Thread):
         self._pause = pause
 
     def run(self) -> None:
-        """Write until `finish` is set; documents may stop anywhere on their way."""
+        """Write until `finish` is set; documents may stop at any step."""
         with MongoClient[dict[str, Any]](self.uri) as client:
             walking: list[Change] = []
             number = 0
@@ -76,7 +76,7 @@ class Writer(threading.Thread):
                 collection.delete_one(identity)
 
     def documents(self) -> Mapping[str, dict[int, dict[str, Any]]]:
-        """What the collections hold now, by `_id`."""
+        """Return the current documents of the collections, by `_id`."""
         with MongoClient[dict[str, Any]](self.uri) as client:
             return {
                 namespace: {document["_id"]: document for document in _collection(client, namespace).find()}
@@ -91,16 +91,16 @@ def _collection(client: MongoClient[dict[str, Any]], namespace: str) -> Collecti
 
 @attrs.frozen
 class Proof:
-    """What the delivered events tell, held against the writer's log and the collections; all zero and True is right."""
+    """The delivered events compared with the writer's log and the collections; see `holds`."""
 
     written: int
     delivered: int
     lost: int
     repeated: int
     disordered: int
-    """Namespaces whose events came in another order than they were written."""
+    """Namespaces whose events were delivered in another order than written."""
     same: bool
-    """Whether replaying the events gives the collections."""
+    """Whether replaying the events reproduces the collections."""
 
     @property
     def holds(self) -> bool:
@@ -109,7 +109,7 @@ class Proof:
 
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]], writer: Writer) -> "Proof":
-        """Read every event, a JSON object as the serializer `json` writes it, in the order of its stream."""
+        """Compare all events, JSON objects of the serializer `json`, in the order of their streams."""
         found: dict[str, list[Change]] = {name: [] for name in writer.namespaces}
         replayed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.namespaces}
         for event in events:
@@ -126,7 +126,7 @@ class Proof:
 
 
 def _replay(event: Mapping[str, Any], namespace: str, state: dict[int, dict[str, Any]]) -> Change:
-    """Do to the state what the event says, by the server's update description; also where events before it are lost."""
+    """Apply the event to the state by the server's update description, even if earlier events are lost."""
     operation, key = event["operationType"], event["documentKey"]["_id"]
     if operation == "delete":
         state.pop(key, None)
