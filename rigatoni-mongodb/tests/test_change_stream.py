@@ -280,7 +280,7 @@ async def test_K8_a_wrong_kind_of_uri_is_said(open_source):
         ("localhost:27017", "no scheme"),
         ("mongodb://host:port/", "digit"),
         ("mongodb://user:sentinel@secret@host/", "escaped"),
-        ("mongodb://user:sentinel-secret@/", "not usable"),
+        ("mongodb://user:sentinel-secret@/", "is invalid"),
     ):
         with pytest.raises(ValueError, match=what) as caught:
             open_source("a.b", uri=uri)

@@ -235,7 +235,7 @@ async def test_C4_a_required_image_of_a_database_stream_is_said_for_each_collect
         with pytest.raises(ImageMissingError) as caught:
             async with source, read(source, "shop.*") as reading:
                 await reading.events(1)
-    assert "each collection" in caught.value.remedy
+    assert "each watched collection" in caught.value.remedy
 
 
 async def test_A9_a_missing_privilege_is_named_with_the_resource(open_source, read):
