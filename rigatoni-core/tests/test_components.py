@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from itertools import chain
 
 import attrs
 import pytest
-from rigatoni_core.api.components import class_path, component_name, described
+from rigatoni_core.api.components import KINDS, class_path, component_name, described
 from rigatoni_core.api.contracts import Serializer
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.builtin.stdout import StdoutDestination
@@ -81,7 +82,7 @@ def test_a_class_that_no_plugin_registers_keeps_its_path(acme):
 
 def test_every_installed_component_has_the_name_that_a_configuration_uses():
     catalog = Catalog.discover()
-    for plugin, provided in catalog.provided():
+    for plugin, provided in chain.from_iterable(map(catalog.provided, KINDS)):
         cls = catalog.get(provided.kind, f"{plugin.distribution}/{provided.name}")
         name = component_name(cls)
         assert name in (provided.name, f"{plugin.name}/{provided.name}")
