@@ -32,6 +32,7 @@ MODULES = {
             "contracts/serializer",
             "contracts/source",
             "contracts/state",
+            "contracts/transform",
             "notices",
             "scripted",
             "serializers",

@@ -79,6 +79,26 @@ def test_an_event_keeps_its_ordinal_through_any_nesting(data, times, before):
         assert batch.position_at(index) == whole.position_at(number)
 
 
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), times=TIMES, before=st.sampled_from([0, 3]))
+def test_an_event_with_another_document_stays_the_same_event(data, times, before):
+    whole, orders = stream_of(times, before)
+    batch, numbers = data.draw(derived(whole, list(range(len(times)))))
+    changed = data.draw(st.sets(st.integers(0, max(len(numbers) - 1, 0)), max_size=len(numbers)))
+    after = batch.replaced({index: b"other %d" % numbers[index] for index in changed})
+    expected = [
+        b"other %d" % number if index in changed else bytes(whole.raw(number)) for index, number in enumerate(numbers)
+    ]
+    again, left = data.draw(derived(after, numbers)) if numbers else (after, numbers)
+    assert [bytes(again.raw(index)) for index in range(len(again))] == [expected[numbers.index(n)] for n in left]
+    assert list(zip(*again.orders(), strict=True)) == [orders[number] for number in left]
+    for index, number in enumerate(left):
+        assert again.position_at(index) == whole.position_at(number)
+        assert again.token_and_time(index) == whole.token_and_time(number)
+        assert again.index_of(whole.token_and_time(number)[0]) == index
+    assert [bytes(batch.raw(index)) for index in range(len(batch))] == [bytes(whole.raw(number)) for number in numbers]
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.data(), times=TIMES)
 def test_slices_of_what_is_left_cover_what_was_read(data, times):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from rigatoni_core.api.contracts import (
     Prefetching,
     Serializer,
     StreamCloser,
+    Transform,
 )
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError, Transient, UnreadableError
 from rigatoni_core.api.events import Coverage, Stream
@@ -42,6 +44,7 @@ from rigatoni_testing.contracts import (
     SerializerContract,
     SourceContract,
     StateStoreContract,
+    TransformContract,
     obligations,
     watching,
 )
@@ -136,6 +139,28 @@ class Lines(Serializer, Deserializer):
             raise UnreadableError("this is not ours") from None
 
 
+@attrs.define(kw_only=True, eq=False)
+class Trimming(Transform):
+    """Drops every third event, marks every third, and rejects what cannot be read."""
+
+    accepts = frozenset({"*"})
+
+    def transform(self, events):
+        kinds, rejected = {}, {}
+        for index in range(len(events)):
+            try:
+                kinds[index] = self.kind(events[index])
+            except Exception as error:
+                rejected[index] = error
+        if rejected:
+            raise RejectedEventsError(rejected, remedy="Look at them.")
+        marked = events.replaced({n: bytes(events.raw(n)) + b" " for n, kind in kinds.items() if kind == 1})
+        return marked.without([n for n, kind in kinds.items() if kind == 2])
+
+    def kind(self, event):
+        return zlib.crc32(event.resume_token.encode()) % 3
+
+
 @attrs.define(eq=False)
 class Counter(Listener):
     count: int = attrs.field(default=0, init=False)
@@ -211,6 +236,20 @@ class TestScriptedSource(SourceContract):
         return origin_of()
 
 
+class TestTrimming(TransformContract):
+    @pytest.fixture
+    def make(self):
+        return Trimming
+
+
+class TestTrimmingOfText(TransformContract):
+    format = TEXT
+
+    @pytest.fixture
+    def make(self):
+        return Trimming
+
+
 class TestCounter(ListenerContract):
     @pytest.fixture
     def make(self):
@@ -241,6 +280,10 @@ def destination_that_breaks(*obligations):
 
 def serializer_that_breaks(*obligations):
     return breaks(SerializerContract, *obligations, of=lambda cls: cls)
+
+
+def transform_that_breaks(*obligations):
+    return breaks(TransformContract, *obligations, of=lambda cls: cls)
 
 
 def source_that_breaks(*obligations):
@@ -287,6 +330,7 @@ class EagerStore(MemoryStateStore):
 store_that_breaks("test_its_text_shows_no_secret")(talkative(MemoryStateStore))
 destination_that_breaks("test_its_text_shows_no_secret")(talkative(ListDestination))
 serializer_that_breaks("test_its_text_shows_no_secret")(talkative(Lines))
+transform_that_breaks("test_its_text_shows_no_secret")(talkative(Trimming))
 source_that_breaks("test_its_text_shows_no_secret")(talkative(ScriptedSource))
 listener_that_breaks("test_its_text_shows_no_secret")(talkative(Counter))
 
@@ -643,6 +687,71 @@ class OfLetters(Lines):
     accepts = "bson"
 
 
+@transform_that_breaks("test_it_says_which_formats_it_reads")
+class TrimmingAnotherFormat(Trimming):
+    accepts = frozenset({"text"})
+
+
+@transform_that_breaks("test_it_has_a_version")
+class OfNoVersion(Trimming):
+    version = "1"
+
+
+@transform_that_breaks(
+    "test_the_same_events_are_kept_changed_dropped_and_rejected_each_time", "test_several_threads_may_use_it_at_once"
+)
+class AtRandom(Trimming):
+    def kind(self, event):
+        return time.monotonic_ns() % 3
+
+
+@transform_that_breaks("test_the_same_events_are_kept_changed_dropped_and_rejected_each_time")
+class Renaming(Trimming):
+    def transform(self, events):
+        after = super().transform(events)
+        after.end = after.first
+        return after
+
+
+@transform_that_breaks("test_the_same_events_are_kept_changed_dropped_and_rejected_each_time")
+class Forging(Trimming):
+    """Makes batches of its own, so that events lose their place."""
+
+    def transform(self, events):
+        return EventBatch(
+            events.stream, first=events.first, end=events.end, segments=events.segments, decoder=events.decoder
+        )
+
+
+@transform_that_breaks("test_what_becomes_of_an_event_does_not_depend_on_its_batch")
+class EverySecond(Trimming):
+    def transform(self, events):
+        return events.without(range(1, len(events), 2))
+
+
+@transform_that_breaks("test_a_batch_without_events_stays_one")
+class LookingAtTheFirst(Trimming):
+    def transform(self, events):
+        bytes(events.raw(0))
+        return events
+
+
+@transform_that_breaks("test_a_damaged_event_changes_nothing_for_its_neighbours")
+class WholeBatches(Trimming):
+    def transform(self, events):
+        try:
+            return super().transform(events)
+        except RejectedEventsError as error:
+            reason = next(iter(error.events.values()))
+            raise RejectedEventsError(dict.fromkeys(range(len(events)), reason), remedy="Look.") from None
+
+
+@transform_that_breaks("test_its_constructor_does_no_io")
+class EagerTransform(Trimming):
+    def __init__(self):
+        reads_a_file(self)
+
+
 class Wrapped(ScriptedSource):
     """A source whose items a subclass changes."""
 
@@ -744,7 +853,10 @@ class EagerListener(Counter):
         reads_a_file(self)
 
 
-SUITES = [StateStoreContract, LeaseContract, DestinationContract, SerializerContract, SourceContract, ListenerContract]
+SUITES = [
+    *(StateStoreContract, LeaseContract, DestinationContract, SourceContract),
+    *(SerializerContract, TransformContract, ListenerContract),
+]
 
 
 @pytest.mark.parametrize(("suite", "obligation", "cls", "of"), BROKEN, ids=lambda it: getattr(it, "__name__", it))

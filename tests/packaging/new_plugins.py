@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-KINDS = ("destination", "source", "state", "serializer", "listener", "command")
+KINDS = ("destination", "source", "state", "serializer", "transform", "listener", "command")
 
 
 def main(wheels: Path) -> None:

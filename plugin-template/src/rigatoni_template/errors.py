@@ -74,6 +74,16 @@ class TemplateUnreadableError(errors.RigatoniError):
     default_remedy = "Give the pipeline a place for dead letters, then look at the event there."
 
 
+# --- transform
+
+
+class TemplateUndecodableError(errors.RigatoniError):
+    """An event's bytes cannot be read. The text holds no values of the document."""
+
+    id = "template-undecodable"
+    default_remedy = "Give the pipeline a place for dead letters, then look at the event there."
+
+
 # --- listener
 
 

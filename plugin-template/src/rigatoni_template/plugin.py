@@ -69,6 +69,22 @@ def rigatoni_serializers() -> Iterator[Component]:
     yield Component("template", load_serializer, summary="Writes one line per event: operation, namespace, token hash")
 
 
+# --- transform
+
+
+def load_transform() -> type[Any]:
+    """The class, imported on first use."""
+    from rigatoni_template.transform import TemplateTransform
+
+    return TemplateTransform
+
+
+@hookimpl
+def rigatoni_transforms() -> Iterator[Component]:
+    """The transform `template`."""
+    yield Component("template", load_transform, summary="Leaves out events by their operation")
+
+
 # --- listener
 
 

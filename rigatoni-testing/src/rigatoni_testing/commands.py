@@ -139,7 +139,7 @@ class RecordingApplication(Application):
         self, configuration: PipelineConfiguration, stream: Stream, destination: Destination
     ) -> EventWriter:
         """See `Application`."""
-        return RetryingEventWriter(stream, destination, configuration.source.decoder, configuration.settings)
+        return RetryingEventWriter.of(configuration, stream, destination)
 
     def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
         """See `Application`. Yields what the test provides."""

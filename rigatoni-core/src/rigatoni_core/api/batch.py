@@ -98,8 +98,9 @@ class EventBatch(Sequence[ChangeEvent]):
 
     `source_time` is the server's own time when it replied. `decoder` is the source's.
 
-    `as_read` is the batch before events were removed (itself if none were), and `indices` maps these events to its
-    events, ascending. So an event keeps its place in the stream, even if others were rejected or grouped elsewhere.
+    `as_read` is the batch before events were removed or changed (itself if none were), and `indices` maps these events
+    to its events, ascending. So an event keeps its place in the stream, even if others were rejected or grouped
+    elsewhere, or if it was transformed.
     """
 
     __slots__ = (
@@ -254,6 +255,8 @@ class EventBatch(Sequence[ChangeEvent]):
 
         Raises `DamagedEventError` if the event has no readable resume token.
         """
+        if self._as_read is not None:
+            return self._as_read.token_and_time(self.indices[index])
         return _mark(self.decoder, self.stream, self.raw(index))
 
     def namespace(self, index: int) -> Namespace | None:
@@ -327,6 +330,25 @@ class EventBatch(Sequence[ChangeEvent]):
             source_time=self.source_time,
             as_read=self.as_read,
             indices=[self.indices[index] for index in chain.from_iterable(kept)],
+        )
+
+    def replaced(self, documents: Mapping[int, bytes | memoryview]) -> "EventBatch":
+        """The batch with other raw documents for the events at these indices, in the format of its decoder.
+
+        The events stay the same events: `first`, `end` and `as_read` stay, and positions, resume tokens and orders are
+        those of the documents as they were read.
+        """
+        if not documents:
+            return self
+        return EventBatch(
+            self.stream,
+            first=self.first,
+            end=self.end,
+            segments=(Segment.of(documents.get(index, self.raw(index)) for index in range(len(self))),),
+            decoder=self.decoder,
+            source_time=self.source_time,
+            as_read=self.as_read,
+            indices=self.indices,
         )
 
     def _between(self, start: int, stop: int) -> list[Segment]:

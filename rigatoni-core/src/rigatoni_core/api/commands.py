@@ -192,7 +192,8 @@ class Application(ABC):
             configuration: The pipeline that the events belong to.
             stream: The stream that they are written to: a side of their own stream, such as `replayed`. Never a stream
                 that the pipeline itself writes, which has passed their place.
-            destination: Where they are written: a component of `configuration` that has been entered.
+            destination: Where they are written: a component of `configuration` that has been entered. Events for the
+                destination of the pipeline pass through its transforms.
         """
 
     @abstractmethod

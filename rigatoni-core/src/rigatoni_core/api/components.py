@@ -18,13 +18,14 @@ from rigatoni_core.api.options import Secret
 GROUP = "rigatoni"
 """The entry-point group of plugins, and pluggy's project name."""
 
-Kind = Literal["source", "destination", "state", "serializer", "listener", "command"]
+Kind = Literal["source", "destination", "state", "serializer", "transform", "listener", "command"]
 
 KINDS: Mapping[Kind, tuple[str, str]] = {
     "source": ("rigatoni_sources", "Source"),
     "destination": ("rigatoni_destinations", "Destination"),
     "state": ("rigatoni_states", "StateStore"),
     "serializer": ("rigatoni_serializers", "Serializer"),
+    "transform": ("rigatoni_transforms", "Transform"),
     "listener": ("rigatoni_listeners", "Listener"),
 }
 """For each kind that hooks yield, the hook and the class in `rigatoni_core.api.contracts`.

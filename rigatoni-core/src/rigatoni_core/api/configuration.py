@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore, Transform
 from rigatoni_core.api.settings import Settings
 
 
@@ -24,6 +24,7 @@ class PipelineConfiguration:
         state: Where checkpoints are kept.
         dead_letters: Where rejected events are written; None if the pipeline keeps none.
         settings: The settings in force, with the limits that the destination suggests.
+        transforms: What changes events on their way to the destination, in order.
         listeners: The listeners of the file.
         warnings: Settings of the file that are allowed but not recommended, described for people.
         paths: Every path among the options, made absolute, by its TOML key.
@@ -36,6 +37,7 @@ class PipelineConfiguration:
     state: StateStore
     dead_letters: Destination | None = None
     settings: Settings = attrs.field(factory=Settings)
+    transforms: tuple[Transform, ...] = ()
     listeners: tuple[Listener, ...] = ()
     warnings: tuple[str, ...] = ()
     paths: Mapping[str, Path] = attrs.field(factory=dict)

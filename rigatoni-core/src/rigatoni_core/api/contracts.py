@@ -5,11 +5,12 @@ A component is an attrs class whose public fields *are* its options. Its constru
 """
 
 import enum
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import attrs
 
@@ -17,6 +18,7 @@ from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.notices import Notice
+from rigatoni_core.api.options import texts
 from rigatoni_core.api.settings import Settings
 
 
@@ -414,7 +416,7 @@ ANY_FORMAT = "*"
 
 
 class FormatReader(ABC):
-    """Base of serializers, and optional ability of a destination that reads raw documents itself.
+    """Base of serializers and transforms, and optional ability of a destination that reads raw documents itself.
 
     Compared with the format of the source (`Decoder.format`) before anything is opened: when a configuration is read,
     and when a pipeline is built.
@@ -474,6 +476,43 @@ class Deserializer(ABC):
 
         Bytes may be base64 text if the format has no bytes. Raises `UnreadableError`.
         """
+
+
+@attrs.define(kw_only=True)
+class Transform(FormatReader):
+    """Changes, drops or rejects events between the batch and the destination.
+
+    Runs on threads, several batches at once, ahead of time while the batch before is written. It does no I/O. A batch
+    may come again after a crash, cut elsewhere: so what becomes of an event depends on nothing but the event and the
+    options. The transforms of a stream are part of its definition: others begin a new definition.
+    """
+
+    streams: Annotated[
+        tuple[str, ...], "The streams that it is applied to, such as `shop.orders` or `shop.*`; all unless given"
+    ] = attrs.field(default=(), converter=texts)
+
+    @property
+    def version(self) -> int:
+        """Part of the definition: it grows when the same options give other events. Default 1.
+
+        A constant of the class, or an option if the user changes what the options do not show, such as a function.
+        """
+        return 1
+
+    @abstractmethod
+    def transform(self, events: EventBatch) -> EventBatch:
+        """Return the batch without the dropped events (`EventBatch.without`), with changed documents (`replaced`).
+
+        The order stays, no event is added, and the batch that was given is unchanged. It may hold no event.
+
+        Raises:
+            RejectedEventsError: Names every event that cannot be transformed, all at once, by its index in `events`.
+        """
+
+    def applies_to(self, stream: Stream) -> bool:
+        """Return whether it transforms this stream. A `*` in `streams` stands for any text."""
+        patterns = (".*".join(map(re.escape, name.split("*"))) for name in self.streams)
+        return not self.streams or any(re.fullmatch(pattern, stream.name, re.DOTALL) for pattern in patterns)
 
 
 class Listener(ABC):

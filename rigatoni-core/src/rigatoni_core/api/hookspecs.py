@@ -54,5 +54,10 @@ def rigatoni_serializers() -> Iterable[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
+def rigatoni_transforms() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Yield the transforms: classes derived from `rigatoni_core.api.contracts.Transform`."""
+
+
+@hookspec
 def rigatoni_listeners() -> Iterable[Component]:  # type: ignore[empty-body]
     """Yield the listeners: classes derived from `rigatoni_core.api.contracts.Listener`."""

@@ -1,8 +1,8 @@
 """Segments: the raw documents of one reply, from which batches are built."""
 
 from array import array
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 
 import attrs
 
@@ -19,6 +19,12 @@ class Segment:
 
     buffer: memoryview
     offsets: Sequence[int]
+
+    @classmethod
+    def of(cls, documents: Iterable[bytes | memoryview]) -> "Segment":
+        """These documents, copied one after another."""
+        parts = list(documents)
+        return cls(memoryview(b"".join(parts)), array("Q", accumulate(map(len, parts), initial=0)))
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def advice_of(configuration: "PipelineConfiguration") -> list[str]:
     """Return the warnings of all components; more once they are entered. See `ConfigLinter`."""
     kinds = ("source", "destination", "dead_letters", "state")
-    components = (*(getattr(configuration, kind) for kind in kinds), *configuration.listeners)
+    components = [getattr(configuration, kind) for kind in kinds]
+    components += [*configuration.transforms, *configuration.listeners]
     return [
         text
         for component in components

@@ -93,7 +93,7 @@ class Terminal(Application):
         """See `Application`."""
         from rigatoni_core.engine.event_writer import RetryingEventWriter
 
-        return RetryingEventWriter(stream, destination, configuration.source.decoder, configuration.settings)
+        return RetryingEventWriter.of(configuration, stream, destination)
 
     def running(self) -> Iterator[tuple[int, Mapping[str, Any] | NoAnswerError]]:
         """See `Application`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from rigatoni_core.api.components import component_name
 from rigatoni_core.api.contracts import HealthCheck, StateInspector
 from rigatoni_core.api.errors import PipelineTimeoutError, RigatoniError
 from rigatoni_core.api.events import Position, Stream
@@ -17,6 +18,7 @@ from rigatoni_core.cli.output import succession_in_words
 from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.succession import preview
+from rigatoni_core.engine.transforming import check_scopes, transforms_of
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
@@ -28,11 +30,12 @@ T = TypeVar("T")
 class Findings:
     """The results of the checks.
 
-    `errors` is by place (`source`, `stream shop.orders`); `hanging`: a check timed out. `advice` is the
-    components' warnings, including those that need a connection.
+    `errors` is by place (`source`, `stream shop.orders`); `hanging`: a check timed out. `transforms` lists those of
+    each stream, in order. `advice` is the components' warnings, including those that need a connection.
     """
 
     streams: dict[str, str] = attrs.field(factory=dict)
+    transforms: dict[str, list[str]] = attrs.field(factory=dict)
     destination: str = ""
     guarantee: str = ""
     conditions: tuple[str, ...] = ()
@@ -69,6 +72,7 @@ class Checks:
                 Stream(configuration.name, name)
                 for name in await self._try("source", configuration.source.streams()) or ()
             ]
+        self._transforms()
         if await self._try("destination", stack.enter_async_context(configuration.destination)) is not None:
             found.destination = configuration.destination.metadata().description
         if configuration.dead_letters is not None:
@@ -77,6 +81,20 @@ class Checks:
             found.rejected_events = rejections(configuration)
         if isinstance(configuration.state, StateInspector):
             self._holder = await self._try("state", self._who_holds(configuration.state))
+
+    def _transforms(self) -> None:
+        """Say what changes the events of each stream."""
+        configuration, streams = self._configuration, self._streams
+        if not streams:
+            return
+        try:
+            check_scopes(configuration.transforms, configuration.name, [stream.name for stream in streams])
+        except RigatoniError as error:
+            self._note("transforms", error)
+        for stream in streams:
+            applied = transforms_of(configuration.transforms, stream)
+            if applied:
+                self._found.transforms[stream.name] = [component_name(type(each)) for each in applied]
 
     async def look(self, stack: AsyncExitStack) -> Findings:
         """Open the state store (read-only if a running pipeline holds it), then each stream at its position.
@@ -121,6 +139,8 @@ class Checks:
         await self._try(place, try_reading(self._configuration.source, stream, checkpoint, destination))
         if "destination" not in found.errors:
             level, conditions = guarantee(stream, self._configuration.source, self._configuration.destination)
+            if stream.name in found.transforms:
+                conditions = (*conditions, "its transforms make the same of an event each time")
             found.guarantee, found.conditions = level, conditions
         for kind in ("source", "destination"):
             component = getattr(self._configuration, kind)

@@ -128,6 +128,8 @@ async def _connect(checked: "Sequence[_Checked]", timeout: float) -> None:
 def _print(found: "Findings") -> None:
     for name, position in found.streams.items():
         say(f"stream       {name}: {position}")
+    for name, transforms in found.transforms.items():
+        say(f"transforms   {name}: {', '.join(transforms)}")
     if found.destination:
         say(f"destination  {found.destination}")
     if found.guarantee:

@@ -8,7 +8,7 @@ import attrs
 
 from rigatoni_core.api.components import fields_of
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore
+from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore, Transform
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import SIDES
 from rigatoni_core.api.formats import REMEDY, format_mismatches
@@ -45,6 +45,9 @@ class PipelineTable(Settings):
     dead_letters: Annotated[
         Destination | None, "[pipeline.dead_letters] is where events go that the destination cannot accept"
     ] = None
+    transforms: Annotated[
+        tuple[Transform, ...], "Each [[pipeline.transforms]] changes, drops or rejects events, in this order"
+    ] = ()
     listeners: Annotated[
         tuple[Listener, ...], "Each [[pipeline.listeners]] receives notices, for metrics or traces"
     ] = ()
@@ -53,7 +56,7 @@ class PipelineTable(Settings):
     def conflicts(built: Mapping[str, Any]) -> Iterator[Refused]:
         """Yield conflicts between the components that could be built. See `Structuring`."""
         if "source" in built:
-            parts = {key: built[key] for key in ("destination", "dead_letters") if key in built}
+            parts = {key: built[key] for key in ("transforms", "destination", "dead_letters") if key in built}
             for mismatch in format_mismatches(built["source"], parts):
                 yield Refused(f"{mismatch.message}. {REMEDY}", *mismatch.path)
 
@@ -181,6 +184,7 @@ def _pipeline(
         state=built.state,
         dead_letters=built.dead_letters,
         settings=Settings.suiting(built.destination.limits, **{name: getattr(built, name) for name in chosen}),
+        transforms=built.transforms,
         listeners=built.listeners,
         warnings=tuple(warnings),
         paths={spelled(key): full for key, full in paths_of(built)},

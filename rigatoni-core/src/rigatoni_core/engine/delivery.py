@@ -16,6 +16,7 @@ from rigatoni_core.api.notices import BatchWritten
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.time_limit import time_limit
+from rigatoni_core.engine.transforming import Transformed, Transforming
 
 
 class Delivery:
@@ -25,6 +26,7 @@ class Delivery:
         batch: The batch.
         destination: What it is written to.
         rejections: Decides about the events that the destination rejects.
+        transforming: Applies the stream's transforms first, if it has any.
         settings: `write_timeout` bounds the time without progress.
         check: Raises `LeaseLostError` once the lease is no longer held; called right before each write.
     """
@@ -37,8 +39,11 @@ class Delivery:
         rejections: RejectionPolicy,
         settings: Settings,
         check: Callable[[], None],
+        transforming: Transforming | None = None,
     ) -> None:
         self._batch = batch
+        self._transforming = transforming
+        self._transformed = None if transforming is not None else Transformed(batch)
         self._destination = destination
         self._rejections = rejections
         self._settings = settings
@@ -48,12 +53,13 @@ class Delivery:
     async def __call__(self) -> Position | None:
         """Make the batch durable, or return the other end that an earlier run fixed for it.
 
-        If the destination rejects events, the rejection policy handles them first, and then the rest is written.
+        If a transform or the destination rejects events, the rejection policy handles them first, and then the rest is
+        written.
         """
         self._attempt += 1
         stream, found = self._batch.stream, self._destination.found_count(self._batch.stream)
         started = asyncio.get_running_loop().time()
-        rest, rejected = self._batch, dict[int, Exception]()
+        rest, rejected = await self._transform()
         while True:
             try:
                 end = await self._write(rest)
@@ -75,6 +81,17 @@ class Delivery:
                 )
             )
         return end
+
+    async def _transform(self) -> tuple[EventBatch, dict[int, Exception]]:
+        """The batch that the destination gets, and what was rejected on the way there."""
+        if self._transformed is None and self._transforming is not None:
+            self._transformed = await self._transforming(self._batch)
+        made, rejected = self._transformed, dict[int, Exception]()
+        assert made is not None
+        for rejections in made.rejections:
+            rejected |= rejections.events
+            await self._rejections.settle(made.batch.as_read, rejected, self._attempt, plugin=rejections.plugin)
+        return made.batch, rejected
 
     async def _write(self, batch: EventBatch) -> Position | None:
         self._check()

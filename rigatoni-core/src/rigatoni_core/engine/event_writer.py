@@ -1,13 +1,19 @@
 """Single events written for a command, as a running pipeline writes them: with its retries and its time limit."""
 
-from rigatoni_core.api.batch import Decoder
-from rigatoni_core.api.contracts import Destination
+from collections.abc import Sequence
+from typing import Self
+
+from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.configuration import PipelineConfiguration
+from rigatoni_core.api.contracts import Destination, Transform
+from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.shutdown import Shutdown
 from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_core.engine.time_limit import time_limit
+from rigatoni_core.engine.transforming import Transforming, transforms_of
 
 
 class RetryingEventWriter:
@@ -18,13 +24,28 @@ class RetryingEventWriter:
         destination: Where they are written; it has been entered.
         decoder: Reads the raw documents.
         settings: The limits of the pipeline.
+        transforms: What changes the events before they are written.
     """
 
-    def __init__(self, stream: Stream, destination: Destination, decoder: Decoder, settings: Settings) -> None:
-        self._writer = SingleEventWriter(stream, destination)
+    def __init__(
+        self,
+        stream: Stream,
+        destination: Destination,
+        decoder: Decoder,
+        settings: Settings,
+        transforms: Sequence[Transform] = (),
+    ) -> None:
+        self._transforming = Transforming(stream, transforms, destination, settings.write_timeout)
+        self._writer = SingleEventWriter(stream, destination, self._transform if transforms else None)
         self._decoder = decoder
         self._timeout = settings.write_timeout
         self._retry = Retry(stream, settings.retry, Shutdown(stream))
+
+    @classmethod
+    def of(cls, configuration: PipelineConfiguration, stream: Stream, destination: Destination) -> Self:
+        """Return the writer into a component of a pipeline; events for its destination pass through its transforms."""
+        transforms = transforms_of(configuration.transforms, stream) if destination is configuration.destination else ()
+        return cls(stream, destination, configuration.source.decoder, configuration.settings, transforms)
 
     async def write(self, position: Position, raw: bytes) -> None:
         """Make one event durable. See `EventWriter.write`."""
@@ -34,3 +55,9 @@ class RetryingEventWriter:
         writer = self._writer
         async with time_limit(self._timeout, f"the destination of {writer.stream}", writer.progress):
             await writer.write(position, raw, self._decoder)
+
+    async def _transform(self, events: EventBatch) -> EventBatch:
+        made = await self._transforming(events)
+        for rejections in made.rejections:
+            raise RejectedEventsError(rejections.events)
+        return made.batch

@@ -13,7 +13,7 @@ import attrs
 
 from rigatoni_core.api.bus import listening, publish
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import Destination, HealthCheck, Listener, Managed, Source, StateStore
+from rigatoni_core.api.contracts import Destination, HealthCheck, Listener, Managed, Source, StateStore, Transform
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.formats import check_formats
@@ -27,6 +27,7 @@ from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.retry import delay_before
 from rigatoni_core.engine.succession import preview
+from rigatoni_core.engine.transforming import check_scopes, transforms_of
 from rigatoni_core.engine.worker import Worker
 
 T = TypeVar("T")
@@ -68,9 +69,10 @@ class PipelineReport:
 class Pipeline:
     """Runs every stream of a source, or `only` some of them, into a destination; use it once.
 
-    Rejected events go to `dead_letters`, where there is one; `redact` takes secrets out of what is said about them.
-    `owner` names this instance in leases. `statistics` may be read at any time. A listener that is `Managed` is
-    entered before everything else and closed last.
+    Events pass through `transforms` in order, those that apply to their stream. Rejected events go to `dead_letters`,
+    if there is one; `redact` takes secrets out of what is said about them. `owner` names this instance in leases.
+    `statistics` may be read at any time. A listener that is `Managed` is entered before everything else and closed
+    last.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Pipeline:
         source: Source,
         destination: Destination,
         state: StateStore,
+        transforms: Sequence[Transform] = (),
         dead_letters: Destination | None = None,
         settings: Settings | None = None,
         listeners: Sequence[Listener] = (),
@@ -94,7 +97,8 @@ class Pipeline:
         self.dead_letters = dead_letters
         self.settings = settings or Settings.suiting(destination.limits)
         self.settings.check_maximums(destination.maximums)
-        check_formats(source, {"destination": destination, "dead_letters": dead_letters})
+        self.transforms = tuple(transforms)
+        check_formats(source, {"transforms": self.transforms, "destination": destination, "dead_letters": dead_letters})
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redact = redact
@@ -126,6 +130,7 @@ class Pipeline:
             source=configuration.source,
             destination=configuration.destination,
             state=configuration.state,
+            transforms=configuration.transforms,
             dead_letters=configuration.dead_letters,
             settings=configuration.settings,
             redact=configuration.redaction,
@@ -189,6 +194,7 @@ class Pipeline:
             settings=self.settings,
             owner=self.owner,
             share=share,
+            transforms=transforms_of(self.transforms, Stream(self.name, name)),
             dead_letters=self.dead_letters,
             redact=self._redact,
             once=once,
@@ -252,7 +258,9 @@ class Pipeline:
                 await asyncio.sleep(delay)
 
     async def _names(self) -> Sequence[str]:
-        return [name for name in await self.source.streams() if not self._only or name in self._only]
+        names = await self.source.streams()
+        check_scopes(self.transforms, self.name, names)
+        return [name for name in names if not self._only or name in self._only]
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:
         """The result, or None where the wish to stop came first."""

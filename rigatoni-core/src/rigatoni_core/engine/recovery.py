@@ -3,7 +3,7 @@
 Every entry of a worker begins here, whatever ended the one before.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import ParamSpec, TypeVar, cast
 
@@ -11,7 +11,7 @@ import attrs
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
-from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader
+from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader, Transform
 from rigatoni_core.api.errors import RigatoniError, TokenRefusedError
 from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
 from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime, WorkerStarted
@@ -23,6 +23,7 @@ from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.succession import Plan, Succession
 from rigatoni_core.engine.time_limit import time_limit
+from rigatoni_core.engine.transforming import defined_with
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Recovery:
         settings: `on_lost_position`, and `write_timeout` for each question to the destination.
         retry: Repeats a question that failed with a `Transient` error.
         check: Raises `LeaseLostError` once the lease is no longer held; called before the destination is asked.
+        transforms: What changes the stream's events: part of the definition that the destination records.
         progress: Returns how far the destination got with a question; `write_timeout` bounds the time without progress.
         succession: Continues streams that are no longer watched.
     """
@@ -58,6 +60,7 @@ class Recovery:
         check: Callable[[], None],
         progress: Callable[[], int],
         succession: Succession,
+        transforms: Sequence[Transform] = (),
     ) -> None:
         self._succession = succession
         self._stream = stream
@@ -68,6 +71,7 @@ class Recovery:
         self._retry = retry
         self._check = check
         self._progress = progress
+        self._transforms = transforms
         self._abandoned = 0
         self._saved = Identity()  # what the checkpoint recorded of this deployment
         self._kept = Identity()  # what the destination recorded of it, or is given to record
@@ -167,7 +171,7 @@ class Recovery:
         self._recognized = recognize(self._stream, definition.identity, saved=saved, kept=expected)
         given = definition.identity.bounded()
         self._saved, self._kept = saved, Identity().knowing(attrs.evolve(kept, former=()), given)
-        return attrs.evolve(definition, identity=given)
+        return defined_with(attrs.evolve(definition, identity=given), self._transforms)
 
     async def _takes_committed(self) -> bool:
         """Whether the destination's own position is later than the checkpoint's and was taken for it."""

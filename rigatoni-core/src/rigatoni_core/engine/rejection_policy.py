@@ -61,13 +61,16 @@ class RejectionPolicy:
         self._read = self._rejected = 0  # their sums
         self._kept: set[ResumeToken] = set()  # durable letters of a batch that is not delivered yet
 
-    async def settle(self, batch: EventBatch, rejected: Mapping[int, Exception], attempt: int) -> None:
+    async def settle(
+        self, batch: EventBatch, rejected: Mapping[int, Exception], attempt: int, *, plugin: str | None = None
+    ) -> None:
         """Apply the policy to rejected events, before the rest of their batch is written.
 
         Args:
             batch: The batch as it was read.
             rejected: Why each event was rejected, by its index in the batch.
             attempt: Which attempt to write the batch this is, from 1.
+            plugin: The package that rejected those which this call adds, if it was not the destination.
 
         Raises:
             RejectedEventsError: The policy is to stop. Here and below the batch must not be written.
@@ -81,7 +84,7 @@ class RejectionPolicy:
         self._refuse_too_many(batch, rejected)
         if self.policy == "dead_letter":
             for index, reason in sorted(rejected.items()):
-                await self._keep(batch, index, reason, attempt)
+                await self._keep(batch, index, reason, attempt, plugin or self._plugin)
 
     def delivered(self, batch: EventBatch, rejected: Mapping[int, Exception]) -> None:
         """Count the rejected events: the rest of the batch is durable."""
@@ -111,10 +114,10 @@ class RejectionPolicy:
                 f"max_rejected = {self._settings.max_rejected}; the newest: {public(rejected[max(rejected)])}"
             )
 
-    async def _keep(self, batch: EventBatch, index: int, reason: Exception, attempt: int) -> None:
+    async def _keep(self, batch: EventBatch, index: int, reason: Exception, attempt: int, plugin: str) -> None:
         """Write the dead letter of one event, unless an earlier attempt has written it."""
         assert self._letters is not None
-        letter = DeadLetter.of(batch, index, reason, plugin=self._plugin, attempt=attempt, redact=self._redact)
+        letter = DeadLetter.of(batch, index, reason, plugin=plugin, attempt=attempt, redact=self._redact)
         if letter.position.resume_token in self._kept:
             return
         self._check()

@@ -1,5 +1,7 @@
 """Single events next to a stream: dead letters, and the events replayed from them."""
 
+from collections.abc import Awaitable, Callable
+
 from rigatoni_core.api.batch import Decoder, EventBatch
 from rigatoni_core.api.contracts import Destination, PositionKeeper
 from rigatoni_core.api.errors import ChainError
@@ -15,11 +17,18 @@ class SingleEventWriter:
     Args:
         stream: The stream that the events are written to, next to the one that they come from.
         destination: Where they are written.
+        transform: What is done with each batch before it is written, if anything.
     """
 
-    def __init__(self, stream: Stream, destination: Destination) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        destination: Destination,
+        transform: Callable[[EventBatch], Awaitable[EventBatch]] | None = None,
+    ) -> None:
         self.stream = stream
         self._destination = destination
+        self._transform = transform
         self._begun = not isinstance(destination, PositionKeeper)
 
     def progress(self) -> int:
@@ -39,6 +48,8 @@ class SingleEventWriter:
             RigatoniError: What the destination raises.
         """
         event = EventBatch.from_reply(position, self.stream, memoryview(raw), (0, len(raw)), decoder)
+        if self._transform is not None:
+            event = await self._transform(event)
         if not self._begun and isinstance(self._destination, PositionKeeper):
             await self._destination.begin(self.stream, _DEFINITION, position)
             self._begun = True

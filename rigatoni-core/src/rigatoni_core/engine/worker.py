@@ -1,12 +1,20 @@
 """The worker: reads one stream, writes its batches, and then saves its position."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
-from rigatoni_core.api.contracts import BatchSplitter, Destination, PositionKeeper, Prefetching, Source, StateStore
+from rigatoni_core.api.contracts import (
+    BatchSplitter,
+    Destination,
+    PositionKeeper,
+    Prefetching,
+    Source,
+    StateStore,
+    Transform,
+)
 from rigatoni_core.api.errors import (
     AccessDenied,
     CorruptCheckpointError,
@@ -34,6 +42,7 @@ from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.retry import Retry, delay_before
 from rigatoni_core.engine.shutdown import Shutdown
 from rigatoni_core.engine.succession import Succession
+from rigatoni_core.engine.transforming import Transforming
 
 
 class Worker:
@@ -47,6 +56,7 @@ class Worker:
         settings: Limits, delays and policies.
         owner: The name of this instance in leases.
         share: The streams of this instance and of the others.
+        transforms: What changes its events on their way to the destination, in order.
         dead_letters: Where rejected events go, if anywhere.
         redact: Takes secrets out of the text of an error.
         once: Whether to end as soon as the stream has caught up with the server's time at start.
@@ -64,6 +74,7 @@ class Worker:
         settings: Settings,
         owner: str,
         share: Share,
+        transforms: Sequence[Transform] = (),
         dead_letters: Destination | None = None,
         redact: Callable[[str], str] = str,
         once: bool = False,
@@ -111,6 +122,10 @@ class Worker:
                 ),
                 check=self._check,
             ),
+            transforms=transforms,
+        )
+        self.transforming = (
+            Transforming(stream, transforms, destination, settings.write_timeout) if transforms else None
         )
         self.gaps = FoundGaps(stream, self.checkpoint, self.retry)
         self._share = share
@@ -187,7 +202,9 @@ class Worker:
             split=left_out.splitting(self.destination.split if isinstance(self.destination, BatchSplitter) else len),
             eager=self._once,
             budget=self._budget,
-            prefetching=left_out.prefetching(self.destination if isinstance(self.destination, Prefetching) else None),
+            prefetching=left_out.prefetching(
+                self.transforming or (self.destination if isinstance(self.destination, Prefetching) else None)
+            ),
         )
         return self._batches
 
@@ -198,6 +215,7 @@ class Worker:
             rejections=self.rejections,
             settings=self.settings,
             check=self.lease.check,
+            transforming=self.transforming,
         )
 
     def _note_delivery(self) -> None:

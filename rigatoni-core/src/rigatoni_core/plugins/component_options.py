@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 
 from rigatoni_core.api.components import Kind, fields_of, key_of
-from rigatoni_core.api.contracts import Destination, Listener, Serializer, Source, StateStore
+from rigatoni_core.api.contracts import Destination, Listener, Serializer, Source, StateStore, Transform
 from rigatoni_core.api.options import ByteSize, Secret
 
 CONTRACTS: Mapping[Any, Kind] = {
@@ -21,6 +21,7 @@ CONTRACTS: Mapping[Any, Kind] = {
     Destination: "destination",
     StateStore: "state",
     Serializer: "serializer",
+    Transform: "transform",
     Listener: "listener",
 }
 """The contracts that an option may be annotated with, and the kind of component for each."""

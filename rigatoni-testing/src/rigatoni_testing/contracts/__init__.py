@@ -16,6 +16,7 @@ from rigatoni_testing.contracts.plugin import PluginContract
 from rigatoni_testing.contracts.serializer import SerializerContract
 from rigatoni_testing.contracts.source import Origin, SourceContract
 from rigatoni_testing.contracts.state import StateStoreContract
+from rigatoni_testing.contracts.transform import TransformContract
 
 __all__ = [
     "DestinationContract",
@@ -28,4 +29,5 @@ __all__ = [
     "SerializerContract",
     "SourceContract",
     "StateStoreContract",
+    "TransformContract",
 ]
