@@ -26,7 +26,7 @@ import types
 from typing import Annotated, Literal
 
 import attrs
-from rigatoni_core.api.contracts import ConfigLinter, Serializer, Source
+from rigatoni_core.api.contracts import ConfigLinter, Serializer, Source, Transform
 from rigatoni_core.api.errors import SourceError, Transient
 from rigatoni_core.api.events import Definition
 from rigatoni_core.api.hookspecs import Component, hookimpl
@@ -105,9 +105,24 @@ def rigatoni_sources():
     yield Component("toy", lambda: ToySource, summary="Two events")
 
 
+@attrs.define(kw_only=True)
+class Nothing(Transform):
+    """Changes nothing."""
+
+    accepts = frozenset({"*"})
+
+    def transform(self, events):
+        return events
+
+
 @hookimpl
 def rigatoni_serializers():
     yield Component("lines", lambda: Lines)
+
+
+@hookimpl
+def rigatoni_transforms():
+    yield Component("nothing", lambda: Nothing)
 '''
 
 CONFIGURATION = """\
@@ -319,6 +334,22 @@ def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
     assert "warning: a toy is no database" in answer.stderr
     offline = rigatoni("validate", "pipeline.toml", "--offline", then="refuse")
     assert (offline.returncode, offline.stdout) == (0, "pipeline.toml is valid; nothing was connected to\n")
+
+
+def test_validate_shows_the_transforms_of_each_stream(rigatoni, environment, tmp_path):
+    def validate(streams, *more):
+        tables = f'[[pipeline.transforms]]\ntype = "nothing"\n[[pipeline.transforms]]\ntype = "nothing"\n{streams}'
+        (tmp_path / "transforms.toml").write_text(CONFIGURATION.format(then="wait") + tables)
+        return rigatoni("validate", "transforms.toml", *more)
+
+    answer = validate('streams = ["toy.*"]')
+    assert answer.returncode == 0, answer.stderr
+    assert "transforms   toy.a: toy/nothing, toy/nothing\n" in answer.stdout
+    (found,) = json.loads(validate("", "--json").stdout)["pipelines"]
+    assert found["transforms"] == {"toy.a": ["toy/nothing", "toy/nothing"]}
+    wrong = validate('streams = ["toy.b"]')
+    assert wrong.returncode == 3
+    assert 'transforms: transforms[1].streams: the pipeline has no stream "toy.b", only toy.a' in wrong.stderr
 
 
 def test_validate_prints_every_path_in_full(rigatoni, environment, tmp_path):

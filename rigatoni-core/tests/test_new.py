@@ -18,7 +18,7 @@ def new(folder, *arguments):
 def test_a_new_plugin_is_whole_small_and_its_own(tmp_path, kind):
     answer = new(tmp_path, "rigatoni-acme-lake", "--kind", kind)
     assert answer.returncode == 0, answer.stderr
-    folder = tmp_path / "rigatoni-acme-lake"
+    folder, module = tmp_path / "rigatoni-acme-lake", {"state": "store"}.get(kind, kind)
     files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     module = "store" if kind == "state" else kind
     assert set(files) == {
@@ -91,4 +91,4 @@ def test_a_name_that_is_none_is_refused(tmp_path, name):
 def test_a_kind_that_is_none_is_refused(tmp_path):
     answer = new(tmp_path, "rigatoni-acme", "--kind", "sink")
     assert answer.returncode == 2
-    assert "source, destination, state, serializer, listener, command" in answer.stderr
+    assert "source, destination, state, serializer, transform, listener, command" in answer.stderr
