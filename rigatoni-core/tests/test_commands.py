@@ -240,8 +240,8 @@ def test_progress_is_drawn_on_a_terminal_and_results_stay_where_they_belong(monk
     monkeypatch.setenv("TERM", "xterm")
     with Terminal().progress("Reading", 3) as advance:
         advance(3)
-        Terminal().say("a result")
-        Terminal().write(b"bytes")
+    Terminal().say("a result")
+    Terminal().write(b"bytes")
     assert capsys.readouterr().out == "a result\nbytes"
     assert "a result" not in screen.getvalue()
     assert "Reading" in screen.getvalue()

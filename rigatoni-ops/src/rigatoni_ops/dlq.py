@@ -169,12 +169,10 @@ async def _replay(
 
     outcomes: list[tuple[DeadLetter, str | None]] = []
     async with place_of(configuration), configuration.destination:
-        with app.progress("Replaying", len(wanted)) as advance:
-            async for letter, error in Replayer(app, configuration).replay(wanted):
-                outcomes.append((letter, str(error) if error else None))
-                advance(1)
-                if error:
-                    app.fail(error, f"{letter.id}: ")
-                elif not json_:
-                    app.say(f"{letter.id}  replayed")
+        async for letter, error in Replayer(app, configuration).replay(wanted):
+            outcomes.append((letter, str(error) if error else None))
+            if error:
+                app.fail(error, f"{letter.id}: ")
+            elif not json_:
+                app.say(f"{letter.id}  replayed")
     return outcomes

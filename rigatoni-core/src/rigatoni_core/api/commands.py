@@ -134,6 +134,9 @@ class Application(ABC):
     def progress(self, label: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
         """Show the progress of long work on standard error, if that is a terminal.
 
+        Print nothing until the work is done: lines would mix with the bar. Work that prints a line for each step needs
+        no progress.
+
         Args:
             label: What is done, such as `Reading dead letters`.
             total: How many steps there are; None if that is unknown.

@@ -1,6 +1,5 @@
 """The application passed to plugins' commands: it prints like core's own commands."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,13 +62,7 @@ class Terminal(Application):
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         console = Console(stderr=True)
-        with Progress(
-            *columns,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-            redirect_stdout=sys.stdout.isatty(),  # lines above the bar; results in a file stay in the file
-        ) as shown:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
             task = shown.add_task(output.redacted(label), total=total)
             yield lambda steps: shown.advance(task, steps)
 
