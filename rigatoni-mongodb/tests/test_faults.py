@@ -114,6 +114,7 @@ async def test_A13_a_last_event_without_a_resume_token_is_read_again(open_source
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <function AsyncCommandCursor.__del__")  # PyMongo before 4.17
 async def test_F6_a_damaged_opening_reply_is_one_that_did_not_arrive(open_source, read, fault):
     async with ScriptedServer(events=EVENTS, script=[fault], reply_events=10) as server:
         with pytest.raises(MongoDBUnavailableError):

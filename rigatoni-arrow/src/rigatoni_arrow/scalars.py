@@ -18,6 +18,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
+from rigatoni_bson.decimals import number_of, text_of
 
 from rigatoni_arrow.types import MISSING, Rest, Type
 
@@ -87,7 +88,7 @@ def _exactly(precision: int, scale: int) -> Callable[[Any], decimal.Decimal | No
 
     def fit(value: Any) -> decimal.Decimal | None:
         if type(value) is Decimal128:
-            number = value.to_decimal()
+            number = number_of(value)
         elif type(value) is int or type(value) is Int64:
             number = decimal.Decimal(value)
         else:
@@ -128,7 +129,7 @@ SCALARS = {
         Scalar("bool", pa.bool_(), _only(bool), frozenset({bool})),
         Scalar("date", pa.timestamp("ms", "UTC"), _date, frozenset({datetime})),
         Scalar("objectId", pa.string(), _only(ObjectId, lambda value: value.binary.hex())),
-        Scalar("decimal", pa.string(), _only(Decimal128, str)),
+        Scalar("decimal", pa.string(), _only(Decimal128, text_of)),
         Scalar("uuid", pa.string(), _uuid),
         Scalar("binData", pa.binary(), _only(bytes), frozenset({bytes})),
     )

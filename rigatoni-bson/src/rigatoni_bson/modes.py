@@ -18,6 +18,7 @@ import orjson
 from bson.decimal128 import Decimal128
 
 from rigatoni_bson.dates import iso
+from rigatoni_bson.decimals import text_of
 
 Fixed = Callable[[Any], bytes]
 
@@ -117,7 +118,7 @@ class Relaxed:
 
     def decimal(self, value: bytes) -> bytes:
         """Return a decimal128 as `$numberDecimal`."""
-        return b'{"$numberDecimal":"%b"}' % str(Decimal128.from_bid(value)).encode()
+        return b'{"$numberDecimal":"%b"}' % text_of(Decimal128.from_bid(value)).encode()
 
     def object_id(self, value: bytes) -> bytes:
         """Return an ObjectId as `$oid`."""
@@ -193,7 +194,7 @@ class Canonical(Relaxed):
 
     def decimal(self, value: bytes) -> bytes:
         """Return a decimal128 as `$numberDecimal`, or as `$bson` if text would lose bits."""
-        number = str(Decimal128.from_bid(value))
+        number = text_of(Decimal128.from_bid(value))
         if Decimal128(number).bid != value:  # signalling or signed NaN, encodings that are not canonical
             return opaque(0x13, value)
         return b'{"$numberDecimal":"%b"}' % number.encode()
@@ -229,7 +230,7 @@ class Plain(Relaxed):
 
     def decimal(self, value: bytes) -> bytes:
         """Return a decimal128 as a string."""
-        return b'"%b"' % str(Decimal128.from_bid(value)).encode()
+        return b'"%b"' % text_of(Decimal128.from_bid(value)).encode()
 
     def object_id(self, value: bytes) -> bytes:
         """Return an ObjectId as its hexadecimal digits."""

@@ -76,7 +76,8 @@ def _parsed(uri: str) -> list[str]:
             warnings.simplefilter("always")
             parse_uri(uri, warn=True)
     except OSError as error:  # a file that it names
-        raise ValueError(f"the uri is invalid: {error.strerror or error}") from None
+        file = f'"{error.filename}": ' if error.filename else ""
+        raise ValueError(f"the uri is invalid: {file}{error.strerror or error}") from None
     except (PyMongoError, ValueError, TypeError) as error:
         if "@" not in _authority(uri) and "@" in uri:
             raise ValueError(_ESCAPE) from None
