@@ -29,7 +29,7 @@ class TemplateTransform(Transform):
             try:
                 if str(events[index].operation) in self.operations:
                     dropped.add(index)
-            except Exception as error:  # whatever the source's decoder makes of damaged bytes
+            except Exception as error:  # any error of the source's decoder on damaged bytes
                 rejected[index] = TemplateUndecodableError(f"its bytes cannot be read: {type(error).__name__}")
         if rejected:
             raise RejectedEventsError(rejected, remedy=TemplateUndecodableError.default_remedy)

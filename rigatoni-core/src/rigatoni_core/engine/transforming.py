@@ -209,7 +209,7 @@ def _when_done(future: "Future[Transformed]", call: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def tell(_: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended, and no caller waits
             loop.call_soon_threadsafe(call)
 
     future.add_done_callback(tell)
