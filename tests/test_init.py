@@ -151,7 +151,7 @@ def test_on_a_terminal_it_asks(tmp_path):
     assert table["source"]["watch"] == ["shop.orders", "shop.users"]
     assert table["destination"] == {"type": "local", "path": "lake", "serializer": {"type": "json"}}
     assert table["state"] == {"type": "file", "path": "state"}
-    assert "One stream each" in text
+    assert 'The streams: "shop.orders"' in text
 
 
 @pytest.mark.parametrize(
