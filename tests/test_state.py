@@ -158,7 +158,7 @@ def test_what_can_be_no_position_is_refused_and_nothing_changes(orders, rigatoni
         (["--at", "2099-01-01"], "future"),
         (["--at", "1969-01-01"], "1970"),
         ([], "--at TIME or --token TOKEN"),
-        (["--token", "{nonsense"], "no resume token"),
+        (["--token", "{nonsense"], "not a resume token"),
     ):
         answer = rigatoni("state", "set", "pipeline.toml", orders, *arguments, "--yes")
         assert answer.returncode in (2, 3)
@@ -192,7 +192,7 @@ def test_F4_a_damaged_record_is_rebuilt_and_kept_aside(orders, rigatoni):
     assert "not a checkpoint record" in broken.stderr
     answer = rigatoni("state", "rebuild", "pipeline.toml", "--yes")
     assert answer.returncode == 0, answer.stderr
-    assert "can not be read and is replaced" in answer.stderr
+    assert "cannot be read and is replaced" in answer.stderr
     assert shown(rigatoni)["position"]
     assert record.with_name(record.name + ".corrupt-1").read_bytes() == b"garbage"
     assert "damaged" in history()[0]["from"]

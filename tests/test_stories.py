@@ -62,7 +62,7 @@ def test_K8_a_wrong_uri(place, rigatoni, monkeypatch):
     assert "pipeline.toml:10: pipeline.source.uri" in text
     (scheme,) = set(re.findall(r"write (mongodb://)", text))
     monkeypatch.setenv("MONGODB_URI", scheme + "127.0.0.1:1/?serverSelectionTimeoutMS=200")
-    assert "Check host and port in the URI" in said(rigatoni("validate", "pipeline.toml"), 3)
+    assert "Check the host and port in the URI" in said(rigatoni("validate", "pipeline.toml"), 3)
     monkeypatch.setenv("MONGODB_URI", right)
     assert rigatoni("validate", "pipeline.toml").returncode == 0
 
@@ -197,7 +197,7 @@ def test_a_full_disk_below_standard_output(place, rigatoni):
         answer = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert answer.returncode == 1
     assert "No space left on device" in answer.stderr
-    assert "what to do: Nothing is lost" in answer.stderr
+    assert "what to do: Restart to resume where this run ended; nothing is lost" in answer.stderr
     assert len(zstandard_lines(subprocess.run(command, capture_output=True, timeout=60).stdout)) == 5
 
 

@@ -64,7 +64,7 @@ def test_a_hundred_collections_and_a_few_patterns_are_compared_at_once():
 
 
 def test_a_name_that_is_no_streams_is_an_error():
-    with pytest.raises(ValueError, match="no namespace"):
+    with pytest.raises(ValueError, match="is not a namespace"):
         relation("shop.*", "orders")
 
 

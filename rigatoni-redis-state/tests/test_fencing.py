@@ -133,7 +133,8 @@ async def test_I5_a_replica_that_takes_over_without_the_last_grant_gives_no_toke
 async def test_small_tokens_and_records_of_an_older_version_are_continued(store, client, keys, checkpoint):
     record = json.loads(dump_checkpoint(STREAM, checkpoint("old", fencing_token=6)))
     assert unseal(record)
-    await client.set(keys.checkpoint, json.dumps(sealed(record | {"format": 1})))
+    position = record["position"] | {"deployment": record.pop("deployment")}
+    await client.set(keys.checkpoint, json.dumps(sealed(record | {"format": 1, "position": position})))
     await client.set(keys.fence, 6)
     await client.set(keys.lease, "6 old")
     assert (await store.load_resume_token(STREAM)).fencing_token == 6

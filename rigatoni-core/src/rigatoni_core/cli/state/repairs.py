@@ -133,7 +133,7 @@ def _consequences(look: Look, after: Checkpoint | None) -> list[str]:
         return ["the next run begins where the source's start_at says; what changed until then may never be delivered"]
     if before and after.identity != before.identity and after.position == before.position:
         return [f"it is taken for a position of the deployment that the source reads now, {after.identity.name!r}"]
-    texts = [f"the stored record can not be read and is replaced: {look.damaged}"] if look.damaged else []
+    texts = [f"the stored record cannot be read and is replaced: {look.damaged}"] if look.damaged else []
     if before and after.position.order > before.position.order and len(after.gaps) > len(before.gaps):
         texts.append("changes between the two are never delivered: this is recorded as a gap")
     if before and after.position.order < before.position.order:
