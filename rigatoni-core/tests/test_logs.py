@@ -54,7 +54,11 @@ def test_what_happens_all_the_time_is_logged_on_level_debug_only():
             listener.notify(notice)
         heard[level] = {event for event, _ in log.lines}
     often = {"reply read", "batch read", "batch written", "caught up", "checkpoint saved", "lease renewed"}
-    assert heard[logging.DEBUG] - heard[logging.INFO] == often | {"worker starting", "worker started", "streams succeeded"}
+    assert heard[logging.DEBUG] - heard[logging.INFO] == often | {
+        "worker starting",
+        "worker started",
+        "streams succeeded",
+    }
 
 
 def test_a_recovery_and_a_resumed_stream_are_one_line_each():

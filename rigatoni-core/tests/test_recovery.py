@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import attrs
 import pytest
-from rigatoni_core.api.contracts import TimeReader
+from rigatoni_core.api.contracts import IdentityRefresher, TimeReader
 from rigatoni_core.api.errors import (
     CorruptCheckpointError,
     OtherDeploymentError,
@@ -235,6 +235,22 @@ def test_J9_another_deployment_stops_the_worker_and_changes_nothing(policy, othe
         assert "confirm-deployment" in error.remedy
         assert state._checkpoints == before
         assert (source.opened, bucket) == (0, Bucket())
+
+    run_virtual(main())
+
+
+def test_J9_an_instance_that_waited_for_the_lease_looks_again_before_it_takes_the_deployment_for_another():
+    class LateSource(ScriptedSource, IdentityRefresher):
+        """It was opened before the collections existed that another instance has recorded since."""
+
+        async def refresh_identity(self, stream):
+            self.identity = ONE
+
+    async def main():
+        _, state = await delivered_ten(identity=ONE)
+        source = LateSource(logs={"a.b": log_of(30)}, identity=attrs.evolve(ONE, collections=()))
+        assert await run(source, BucketDestination(bucket=Bucket()), state) is None
+        assert state._checkpoints["p/a.b"].events == 30
 
     run_virtual(main())
 

@@ -54,6 +54,18 @@ async def test_J9_the_id_of_the_replica_set_or_cluster_is_taken_where_it_may_be_
         assert await identity(open_source, server, "shop.orders") == Identity(name, f"{kind}:{ID}", ())
 
 
+async def test_J9_collections_that_were_created_after_the_start_are_known_once_the_identity_is_refreshed(open_source):
+    stream, created = Stream("p", "shop.orders"), str(UUID(int=9))
+    async with ScriptedServer(collections={"shop": {}}) as server, open_source("shop.orders", uri=server.uri) as source:
+        server.collections["shop"]["orders"] = UUID(created)
+        assert created not in source.definition(stream).identity.collections
+        await source.refresh_identity(stream)
+        assert source.definition(stream).identity.collections == (created,)
+        server.fails["listCollections"] = Fail(11600)
+        with pytest.raises(MongoDBUnavailableError):
+            await source.refresh_identity(stream)
+
+
 async def test_J9_a_user_who_may_list_nothing_is_no_error_and_the_deployment_is_unknown(open_source):
     async with ScriptedServer(collections=COLLECTIONS, fails={"listCollections": Fail(13)}) as server:
         present = await identity(open_source, server, "shop.orders")

@@ -15,7 +15,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
-from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, Source, TimeReader
+from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, IdentityRefresher, Source, TimeReader
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.options import RECOMMENDED, Secret, texts
@@ -83,7 +83,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
+class MongoDBSource(Source, ConfigLinter, HealthCheck, IdentityRefresher, ScopeReader, TimeReader):
     """Reads change streams of a replica set or sharded cluster, MongoDB 4.4 or newer. Never writes to MongoDB."""
 
     uri: Annotated[Secret, "The deployment: mongodb://... or mongodb+srv://..., with all driver options"] = attrs.field(
@@ -220,6 +220,15 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, ScopeReader, TimeReader):
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         identity = self._identity.identity(Watch.parse(stream.name)) if self._identity else Identity()
         return Definition(fingerprint, details, self._uncertain(), identity=identity)
+
+    async def refresh_identity(self, stream: Stream) -> None:
+        """See `IdentityRefresher`: list the collections of the stream's databases again."""
+        watch = Watch.parse(stream.name)
+        if self._identity is not None:
+            try:
+                await self._identity.look(watch)
+            except PyMongoError as error:
+                raise self._translate(error, str(stream), watch.resource) from error
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Warn of filters that drop deletes, unknown options in the URI, and a pool that is too small.

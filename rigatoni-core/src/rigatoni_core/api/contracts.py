@@ -96,6 +96,24 @@ class TimeReader(ABC):
         """
 
 
+class IdentityRefresher(ABC):
+    """Optional interface of a source: it reads again how its deployment is recognized, after it was opened."""
+
+    @abstractmethod
+    async def refresh_identity(self, stream: Stream) -> None:
+        """Read again what the `identity` of this stream's definition is made of.
+
+        The engine calls it before a stream is refused as one of another deployment: an instance that waited for the
+        stream's lease knows what was there when it started, and another instance has recorded what was created since.
+
+        Args:
+            stream: The stream.
+
+        Raises:
+            SourceError: The deployment cannot be asked now.
+        """
+
+
 class Delivery(enum.Enum):
     """A destination's delivery guarantee for each event, weakest first."""
 

@@ -1,7 +1,8 @@
 """Recognition of the deployment: whether a source reads the one that a stream's records describe."""
 
+from rigatoni_core.api.contracts import IdentityRefresher, Source
 from rigatoni_core.api.errors import OtherDeploymentError
-from rigatoni_core.api.events import Identity, Stream, proves_another, same_deployment
+from rigatoni_core.api.events import Definition, Identity, Stream, proves_another, same_deployment
 
 
 def recognize(stream: Stream, present: Identity, *, saved: Identity, kept: Identity) -> bool:
@@ -25,6 +26,29 @@ def recognize(stream: Stream, present: Identity, *, saved: Identity, kept: Ident
     if vouched is False:
         raise _other_deployment(f"the destination's record of {stream}", kept, present)
     return bool(known or vouched)
+
+
+async def recognize_now(source: Source, stream: Stream, *, saved: Identity, kept: Identity) -> tuple[Definition, bool]:
+    """Recognize the deployment that a source reads now, as `recognize` does.
+
+    What the source knows is as old as its opening. Before its deployment is taken for another one, it reads again.
+
+    Returns:
+        The stream's definition, and what `recognize` returned.
+
+    Raises:
+        OtherDeploymentError: It is another one, or may be.
+        SourceError: The source cannot read again now.
+    """
+    definition = source.definition(stream)
+    try:
+        return definition, recognize(stream, definition.identity, saved=saved, kept=kept)
+    except OtherDeploymentError:
+        if not isinstance(source, IdentityRefresher):
+            raise
+    await source.refresh_identity(stream)
+    definition = source.definition(stream)
+    return definition, recognize(stream, definition.identity, saved=saved, kept=kept)
 
 
 def _other_deployment(what: str, recorded: Identity, present: Identity) -> OtherDeploymentError:

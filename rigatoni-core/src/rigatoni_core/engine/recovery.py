@@ -19,7 +19,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import ScopeReader, SuccessionKeeper
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
 from rigatoni_core.engine.left_out import LeftOut
-from rigatoni_core.engine.recognition import recognize
+from rigatoni_core.engine.recognition import recognize_now
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.succession import Plan, Succession
 from rigatoni_core.engine.time_limit import time_limit
@@ -165,10 +165,10 @@ class Recovery:
 
     async def _recognize(self) -> Definition:
         """Compare the deployment that the source reads with what checkpoint and destination recorded."""
-        definition, saved = self._source.definition(self._stream), self._checkpoint.identity
+        saved = self._checkpoint.identity
         kept = await self._ask(self._keeper.recorded_identity, self._stream) if self._keeper else Identity()
         expected = kept if not self._checkpoint.open_gap else Identity()  # else the destination is told with the gap
-        self._recognized = recognize(self._stream, definition.identity, saved=saved, kept=expected)
+        definition, self._recognized = await recognize_now(self._source, self._stream, saved=saved, kept=expected)
         given = definition.identity.bounded()
         self._saved, self._kept = saved, Identity().knowing(attrs.evolve(kept, former=()), given)
         return defined_with(attrs.evolve(definition, identity=given), self._transforms)

@@ -51,7 +51,7 @@ from rigatoni_core.api.events import (
 from rigatoni_core.api.notices import RepeatsPossible, StreamsSucceeded
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import History, ScopeReader, SuccessionKeeper
-from rigatoni_core.engine.recognition import recognize
+from rigatoni_core.engine.recognition import recognize, recognize_now
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.time_limit import time_limit
 
@@ -171,10 +171,10 @@ class Succession:
         """Close a stream, and put on record where it ended."""
         own = nullcontext(self)
         async with own if former == self._stream else self._lease(former) as lease:
-            definition = cast("Source", source).definition(former)
             saved = await self._saved(former)
             kept = await self._ask(former, keeper.recorded_identity, former)
-            recognize(former, definition.identity, saved=saved.identity if saved else Identity(), kept=kept)
+            known = saved.identity if saved else Identity()
+            definition, _ = await recognize_now(cast("Source", source), former, saved=known, kept=kept)
             lease.check()
             committed = await self._ask(former, keeper.close_stream, former)
             saved = await self._saved(former)  # only now: a batch that was under way may have been saved meanwhile
