@@ -56,12 +56,15 @@ async def test_J9_the_id_of_the_replica_set_or_cluster_is_taken_where_it_may_be_
 
 async def test_J9_collections_that_were_created_after_the_start_are_known_once_the_identity_is_refreshed(open_source):
     stream, created = Stream("p", "shop.orders"), str(UUID(int=9))
-    async with ScriptedServer(collections={"shop": {}}) as server, open_source("shop.orders", uri=server.uri) as source:
-        server.collections["shop"]["orders"] = UUID(created)
+    shop: dict[str, UUID] = {}
+    fails: dict[str, Fail] = {}
+    server = ScriptedServer(collections={"shop": shop}, fails=fails)
+    async with server, open_source("shop.orders", uri=server.uri) as source:
+        shop["orders"] = UUID(created)
         assert created not in source.definition(stream).identity.collections
         await source.refresh_identity(stream)
         assert source.definition(stream).identity.collections == (created,)
-        server.fails["listCollections"] = Fail(11600)
+        fails["listCollections"] = Fail(11600)
         with pytest.raises(MongoDBUnavailableError):
             await source.refresh_identity(stream)
 

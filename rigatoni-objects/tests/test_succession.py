@@ -64,6 +64,16 @@ def test_a_program_that_still_runs_a_closed_stream_stops(store):
         running.begin(DEFINITION, BATCH[:5].end)
 
 
+def test_a_program_of_a_closed_definition_does_not_take_the_next_ones_object_for_its_own(store):
+    former, following = chain_of(store), chain_of(store)
+    former.begin(DEFINITION, START)
+    following.begin(Definition("another", {}), START)
+    assert following.write(BATCH[:5]) is None
+    for _ in range(2):  # the second time it looks first whether its request had taken effect
+        with pytest.raises(DefinitionChangedError):
+            former.write(BATCH[:5])
+
+
 def test_closing_waits_for_requests_under_way(store):
     written(store)
     now = [0.0]

@@ -25,7 +25,6 @@ from rigatoni_core.engine.worker import Worker
 from rigatoni_objects.chain import Chain
 from rigatoni_objects.listing import Listing
 from rigatoni_objects.quiescence import ClosingMark
-from rigatoni_objects.records import BatchRecord
 from rigatoni_testing.simulation.bucket import Bucket
 from rigatoni_testing.simulation.schedule import Life, ObjectLayout, random_schedule
 from rigatoni_testing.simulation.world import Parts, simulate
@@ -354,10 +353,6 @@ def write_the_lead_last(create):
     return mutant
 
 
-def accept_a_lead_of_another_definition(belongs_to):
-    return lambda self, definition, first: self.first.resume_token == first.resume_token
-
-
 def look_for_no_closing_mark(is_closed):
     return lambda self, definition: False
 
@@ -392,7 +387,6 @@ def take_objects_without_definition_for_a_fresh_stream(orphan):
 
 PROTOCOL = [
     (Chain, "_create", write_the_lead_last),
-    (BatchRecord, "belongs_to", accept_a_lead_of_another_definition),
     (Chain, "_is_closed", look_for_no_closing_mark),
     (ClosingMark, "close", wait_for_no_settling),
     (Chain, "begin", begin_without_the_anchor_in_force),
@@ -401,7 +395,6 @@ PROTOCOL = [
     (Listing, "_orphan", take_objects_without_definition_for_a_fresh_stream),
 ]
 RARE = {
-    "accept_a_lead_of_another_definition": two_definitions,
     "look_for_no_closing_mark": two_definitions,
     "wait_for_no_settling": two_definitions,
 }

@@ -286,7 +286,12 @@ class Chain:
         self._refuse_duplicates(events, parts)
         record = BatchRecord.of(definition, events, parts)
         if not self._store.metadata_limit:
-            self._refuse_foreign(lead, record)
+            try:
+                self._refuse_foreign(lead, record)
+            except ForeignObjectError:
+                if self._is_closed(definition):  # it is the object of the definition that has replaced this one
+                    raise self._closed(definition) from None
+                raise
             carried: Record = {}
             content: bytes | memoryview = record.dump()
             media_type = _JSON

@@ -270,7 +270,7 @@ class ReadBack(ABC):
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
         """Yield every document of every stream of this pipeline, decoded, each stream's in order.
 
-        Unreadable ones are yielded last, as `UnreadableError`s.
+        Each unreadable one is yielded last, as an `UnreadableError`.
         """
 
 
