@@ -41,3 +41,11 @@ def test_what_is_no_document_is_named_by_its_line(content):
 
 def test_nothing_is_no_documents():
     assert list(JsonSerializer().deserialize(b"")) == []
+
+
+def test_plain_json_is_read_as_it_is_whatever_the_names_of_its_fields():
+    document = {"_id": 1, "a": {"$oid": "abc"}, "b": {"$date": 5}}
+    serializer = JsonSerializer(mode="plain")
+    content = bytes(serializer.serialize(batch_of([event_document(0, fullDocument=document)])))
+    (read,) = serializer.deserialize(content)
+    assert read["fullDocument"] == document

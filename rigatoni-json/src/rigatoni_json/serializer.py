@@ -1,6 +1,8 @@
 """The serializer `json`."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -72,11 +74,12 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
 
     def deserialize(self, content: bytes) -> Iterator[Mapping[str, Any]]:
         """Each line's document; in the mode `plain` as JSON says it, otherwise as PyMongo would decode it."""
+        read = json.loads if self.mode == "plain" else partial(json_util.loads, json_options=_READING)
         for number, line in enumerate(content.splitlines(), 1):
             try:
-                document = json_util.loads(line, json_options=_READING)
+                document = read(line)
             except Exception as error:  # json_util raises what the values' constructors raise
-                raise UnreadableError(f"line {number} is no Extended JSON: {type(error).__name__}") from error
+                raise UnreadableError(f"line {number} is not valid JSON: {type(error).__name__}") from error
             if not isinstance(document, dict):
                 raise UnreadableError(f"line {number} is no document")
             yield document
