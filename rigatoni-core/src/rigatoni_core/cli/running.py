@@ -101,12 +101,13 @@ class Run:
     async def _run(self, members: Sequence[Member]) -> Outcomes:
         self._members = members
         names = {member.name for member in members}
-        for member in members:
-            for text in (*member.configuration.warnings, *await _positions_advice(member, names)):
-                self._warn(text)
+        # before anything is awaited: a signal must find the group that it is to stop
         self._group = PipelineGroup(
             [member.pipeline for member in members], self._failed if len(members) > 1 else _nothing
         )
+        for member in members:
+            for text in (*member.configuration.warnings, *await _positions_advice(member, names)):
+                self._warn(text)
         statistics = {member.name: member.pipeline.statistics for member in members}
         with _progress(statistics) if self._live else nullcontext():
             outcomes = await self._group.run(once=self._once)
