@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 from uuid import UUID
 
 import attrs
@@ -129,6 +129,7 @@ class ScriptedServer:
     compressed: int = attrs.field(default=0, init=False)  # compressed messages received
     _port: int = attrs.field(default=0, init=False)
     _server: asyncio.Server | None = attrs.field(default=None, init=False)
+    _connections: dict[asyncio.Task[None], asyncio.StreamWriter] = attrs.field(factory=dict, init=False, repr=False)
     _cursors: dict[int, tuple[str, int]] = attrs.field(factory=dict, init=False)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
 
@@ -152,8 +153,15 @@ class ScriptedServer:
     ) -> None:
         assert self._server is not None
         self._server.close()
+        for writer in self._connections.values():
+            writer.transport.abort()  # `close` would wait for data that no client reads
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._connections[task] = writer
         try:
             while True:
                 length, request, _, code = _HEADER.unpack(await reader.readexactly(16))
@@ -181,6 +189,7 @@ class ScriptedServer:
             pass  # the client went away
         finally:
             writer.close()
+            del self._connections[task]
 
     async def _wait(self, command: dict[str, Any]) -> None:
         """Wait until it is time to respond to this command; here: not at all."""
