@@ -12,6 +12,7 @@ It does not inspect traffic. Clients that discover the server's address bypass i
 import asyncio
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 _CHUNK = 65_536
 
 
-class LoopbackServer:
+class LoopbackServer(ABC):
     """Listens on a free loopback port while entered, on its own thread and event loop.
 
     Subclasses handle connections in `serve`. Connection errors are ignored.
@@ -33,9 +34,9 @@ class LoopbackServer:
         self._thread = Thread(target=self._loop.run_forever, name=name, daemon=True)
         self.port = 0
 
+    @abstractmethod
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one connection, on the server's loop."""
-        raise NotImplementedError
 
     def soon(self, action: Callable[[], object]) -> None:
         """Call a function on the server's loop."""
