@@ -201,6 +201,26 @@ def test_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
         assert process.wait(timeout=40) == 0
 
 
+TERMINATED_EARLY = """
+import asyncio, os, signal, sys
+from rigatoni_core.cli import app, running
+
+async def advice(member, names):
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.2)
+    return ()
+
+running._positions_advice = advice
+sys.exit(app.command())
+"""
+
+
+def test_a_signal_that_comes_while_the_pipeline_is_about_to_begin_ends_it(place):
+    command = [sys.executable, "-c", TERMINATED_EARLY, "run", "pipeline.toml", "--log-format", "json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_an_outage_shows_while_it_lasts_and_ends_with_one_line(place, rigatoni, wait_for, gate, monkeypatch):
     def stream():
         return ask(rigatoni)[0]["pipelines"][0]["streams"][0]
