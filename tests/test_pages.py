@@ -1,4 +1,4 @@
-"""Whatever stands in a fenced block of a page is true: it is run, compared, or says why it can not be."""
+"""Whatever stands in a fenced block of a page is true: it is run, compared, or says why it cannot be."""
 
 import os
 import shlex

@@ -22,7 +22,7 @@ class Lake(Protocol):
     configuration: str
 
     def fill(self) -> bool:
-        """Leave no room; False where this can not be done."""
+        """Leave no room; False where this cannot be done."""
 
     def make_room(self) -> None: ...
 

@@ -112,7 +112,7 @@ def test_the_next_batch_is_prepared_early_and_nothing_changes_by_that(sizes, bat
 
 
 class OfSound(TestDecoder):
-    """Can not read the events that say that they are damaged."""
+    """Cannot read the events that say that they are damaged."""
 
     def token_and_time(self, raw):
         if b"damaged" in bytes(raw):

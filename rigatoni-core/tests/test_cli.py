@@ -328,7 +328,7 @@ def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
         "destination  standard output\n"
         "guarantee    at-least-once, provided that\n"
         "             - printed events count as delivered, even if their reader loses them\n"
-        "rejected     events that can not be written stop their worker\n"
+        "rejected     events that cannot be written stop their worker\n"
         "pipeline.toml is valid; everything can be reached\n"
     )
     assert "warning: a toy is no database" in answer.stderr

@@ -16,7 +16,7 @@ from rigatoni_testing.scripted import Log, RecordingDestination, ScriptedSource
 
 @attrs.define(kw_only=True, eq=False)
 class Closed(RecordingDestination):
-    """One that can not be entered."""
+    """One that cannot be entered."""
 
     async def __aenter__(self):
         raise DestinationError("the door is closed")

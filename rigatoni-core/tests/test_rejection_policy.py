@@ -1,4 +1,4 @@
-"""Events that can not be written: dead letters, their order among the effects, policies, the breaker."""
+"""Events that cannot be written: dead letters, their order among the effects, policies, the breaker."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ class PoisonError(RigatoniError):
 
 
 def log_of(count, *poison):
-    """A log in which the events of these numbers can not be written."""
+    """A log in which the events of these numbers cannot be written."""
     documents = []
     for number in range(count):
         extra = {"fullDocument": {"_id": number, "poison": "private"}} if number in poison else {}

@@ -108,7 +108,7 @@ fn column_of(described: &Bound<'_, PyAny>) -> PyResult<Column> {
     Ok(Column::new(kind))
 }
 
-/// What the documents of the columns hold: the keys, then both images together; `None` where that can not be said.
+/// What the documents of the columns hold: the keys, then both images together; `None` where that cannot be said.
 ///
 /// Of so many events `together`, all images after the change come before all those before it.
 #[pyfunction]

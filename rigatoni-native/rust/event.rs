@@ -133,7 +133,7 @@ fn only<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.is_none().then(|| *place = Some(value))
 }
 
-/// Tables can not hold a zero within a text.
+/// Tables cannot hold a zero within a text.
 fn text(value: &str) -> Option<&str> {
     (!value.contains('\0')).then_some(value)
 }

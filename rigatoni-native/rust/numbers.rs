@@ -101,7 +101,7 @@ pub fn decimal(out: &mut Vec<u8>, low: u64, high: u64) -> Option<()> {
     Some(())
 }
 
-/// The first millisecond that ISO 8601 can not write with four digits of year.
+/// The first millisecond that ISO 8601 cannot write with four digits of year.
 pub const YEAR_10000: i64 = 253_402_300_800_000;
 
 /// Milliseconds since the epoch, 0 to `YEAR_10000`, as `2024-05-01T12:00:05.123Z`; no fraction where it is zero.

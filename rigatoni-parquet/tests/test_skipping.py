@@ -1,4 +1,4 @@
-"""Readers skip row groups by time and collection: they never touch the bytes of those that can not match."""
+"""Readers skip row groups by time and collection: they never touch the bytes of those that cannot match."""
 
 import duckdb
 import polars

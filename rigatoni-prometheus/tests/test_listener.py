@@ -209,7 +209,7 @@ async def test_a_taken_port_is_a_clear_error_and_is_free_again_after_the_end(lis
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
 async def test_an_address_that_is_not_ours_is_named(host):
-    with pytest.raises(PrometheusError, match=f"can not listen on port 9464 of {host}"):
+    with pytest.raises(PrometheusError, match=f"cannot listen on port 9464 of {host}"):
         await PrometheusListener(host=host).__aenter__()
 
 

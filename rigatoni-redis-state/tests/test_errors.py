@@ -149,7 +149,7 @@ async def test_a_server_that_may_drop_checkpoints_is_warned_of(tmp_path, policy,
             )
         async with RedisStateStore(url=Secret(f"redis://rigatoni:p@127.0.0.1:{server.port}")) as store:
             (warning,) = store.advice(Settings())
-            assert "can not see" in warning
+            assert "cannot see" in warning
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_faults_that_no_server_shows_on_demand_by_their_types(error, kind, trans
         raise error
     assert type(caught.value) is kind
     assert caught.value.transient is transient
-    assert "can not save in Redis at 10.0.0.1:6379" in str(caught.value)
+    assert "cannot save in Redis at 10.0.0.1:6379" in str(caught.value)
     assert caught.value.remedy or not transient
 
 

@@ -94,7 +94,7 @@ class EventColumns:
         return cls(raws, columns | {"ordinal": ordinals}, errors)
 
     def reject(self, index: int, error: MalformedEventError) -> None:
-        """Note that event `index` can not be written. `error` is about bytes within it: their place is found here."""
+        """Note that event `index` cannot be written. `error` is about bytes within it: their place is found here."""
         try:
             _WALKER.line(self.raws[index])
         except MalformedEventError as whole:

@@ -46,7 +46,7 @@ def elements(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, by
 def size_of(data: bytes | memoryview, kind: int, value: int) -> int:
     """How many bytes the value at `value` says that it has, never less than none.
 
-    Raises ValueError, IndexError or struct.error where that can not be said.
+    Raises ValueError, IndexError or struct.error where that cannot be said.
     """
     fixed = _FIXED.get(kind)
     if fixed is not None:
@@ -75,7 +75,7 @@ def _zero(data: bytes | memoryview, start: int) -> int:
 def documents_of(array_value: memoryview) -> Segment:
     """The documents of a BSON array, without the array's own bytes between them.
 
-    Raises ValueError where they can not be told apart.
+    Raises ValueError where they cannot be told apart.
     """
     found = _ACCELERATOR.documents_of(array_value) if _ACCELERATOR is not None else None
     if found is not None:

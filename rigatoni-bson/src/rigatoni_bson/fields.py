@@ -141,7 +141,7 @@ def _text(value: bytes) -> str | None:
         text = value[4:-1].decode()
     except UnicodeDecodeError:
         return None
-    return text if "\0" not in text else None  # tables can not hold it
+    return text if "\0" not in text else None  # tables cannot hold it
 
 
 def _namespace(value: bytes) -> tuple[str | None, str | None, bool]:

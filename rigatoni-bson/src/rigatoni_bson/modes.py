@@ -1,7 +1,7 @@
 """How each BSON type is written as JSON: the Extended JSON v2 specification's two modes, and plain JSON.
 
 A mode knows single values only; `json_encoder` knows how documents are built from them. The specification is
-github.com/mongodb/specifications, "extended-json". What it can not express is written as an *opaque value*,
+github.com/mongodb/specifications, "extended-json". What it cannot express is written as an *opaque value*,
 `{"$bson": {"type": "02", "base64": "..."}}`: the BSON type (two hexadecimal digits) and the value's own bytes.
 """
 
@@ -32,7 +32,7 @@ _YEAR_10000 = 253_402_300_800_000
 
 
 class OpaqueDocumentError(Exception):
-    """A field name that JSON can not carry without loss: the document around it becomes an opaque value."""
+    """A field name that JSON cannot carry without loss: the document around it becomes an opaque value."""
 
 
 def opaque(kind: int, value: bytes) -> bytes:

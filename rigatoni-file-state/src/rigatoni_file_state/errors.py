@@ -1,7 +1,7 @@
 """What can go wrong with a folder of checkpoints, and the translation of the system's errors.
 
 StateStoreError
-  FileStateError             the folder can not be used, and trying again will not help by itself
+  FileStateError             the folder cannot be used, and trying again will not help by itself
     StateFolderInUseError      another process uses the folder
     StateFolderGoneError       the folder vanished while it was in use
     StateFolderFullError       no space is left (transient)
@@ -73,4 +73,4 @@ def translated(what: str) -> Iterator[None]:
     except OSError as error:
         kind = _KINDS.get(error.errno or 0, FileStateError)
         place = f" at {error.filename}" if error.filename else ""
-        raise kind(f"can not {what}{place}: {error.strerror or error}") from error
+        raise kind(f"cannot {what}{place}: {error.strerror or error}") from error

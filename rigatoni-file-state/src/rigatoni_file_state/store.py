@@ -104,7 +104,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         in order is dropped.
         """
         if not self._entered:
-            raise FileStateError(f"can not {what}: the store is not entered", remedy="Use it in an `async with` block.")
+            raise FileStateError(f"cannot {what}: the store is not entered", remedy="Use it in an `async with` block.")
 
         def replace() -> None:
             with translated(what):

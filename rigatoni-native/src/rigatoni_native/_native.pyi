@@ -5,7 +5,7 @@ def documents_of(array: memoryview) -> tuple[bytes, bytes] | None:
     """The documents of a BSON array, one right after another; something that means nothing is behind the last one.
 
     Answers with them where each begins, and where the last one ends, as 64-bit numbers of this machine. None where it
-    is no array of documents, or one says a size that it can not have.
+    is no array of documents, or one says a size that it cannot have.
     """
 
 def json_lines(buffer: bytes, offsets: array[int], mode: str) -> tuple[bytes, list[tuple[int, int]]]:

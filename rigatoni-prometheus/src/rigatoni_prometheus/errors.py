@@ -1,7 +1,7 @@
 """What can go wrong with the port, and the translation of the system's errors.
 
 ListenerError
-  PrometheusError            the port can not be opened
+  PrometheusError            the port cannot be opened
     PortTakenError             another process listens there
 """
 
@@ -34,4 +34,4 @@ def translated(host: str, port: int) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(f"another process listens on port {port} of {host} already") from error
-        raise PrometheusError(f"can not listen on port {port} of {host}: {error.strerror or error}") from error
+        raise PrometheusError(f"cannot listen on port {port} of {host}: {error.strerror or error}") from error

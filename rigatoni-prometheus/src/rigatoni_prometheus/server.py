@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MetricsServer:
-    """Listens as soon as it is made, until `close`. Raises `PrometheusError` where it can not."""
+    """Listens as soon as it is made, until `close`. Raises `PrometheusError` where it cannot."""
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry, statistics: Statistics) -> None:
         application = _application(registry, statistics, asyncio.get_running_loop())

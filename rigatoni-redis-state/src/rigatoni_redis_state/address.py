@@ -42,7 +42,7 @@ class Address:
         authority = re.split("[/?]", rest, maxsplit=1)[0]
         path = rest[len(authority) :]
         if "#" in rest or "@" in path:
-            raise ValueError(f"{option} can not be read: percent-encode / ? # : @ in user names and passwords")
+            raise ValueError(f"{option} cannot be read: percent-encode / ? # : @ in user names and passwords")
         user, at, hosts = authority.rpartition("@")
         names = hosts.split(",") if scheme != "unix" else [hosts]
         parsed = [_parse(f"{scheme}://{user}{at}{name}{path}", option) for name in names]
@@ -83,5 +83,5 @@ def _parse(url: str, option: str) -> dict[str, Any]:
     except ValueError as error:
         known = str(error) if str(error).startswith("Invalid value for") else "its port is not a number"
         raise ValueError(
-            f"{option} can not be read: {known}. Percent-encode / ? # : @ in user names and passwords"
+            f"{option} cannot be read: {known}. Percent-encode / ? # : @ in user names and passwords"
         ) from None

@@ -16,7 +16,7 @@ async def advice(client: Client) -> tuple[str, ...]:
     except ResponseError as error:
         cause = "the ACL user has no right to INFO" if isinstance(error, NoPermissionError) else str(error)
         return (
-            f"can not see whether Redis evicts or forgets checkpoints ({cause}): make sure that maxmemory-policy is "
+            f"cannot see whether Redis evicts or forgets checkpoints ({cause}): make sure that maxmemory-policy is "
             "noeviction and that the server saves to disk",
         )
     warnings = [

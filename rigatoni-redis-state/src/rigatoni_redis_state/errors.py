@@ -112,7 +112,7 @@ _TYPES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[RedisSta
 """redis-py's types, the first that fits, with a remedy of their own."""
 
 _CODES: Mapping[str, tuple[type[RedisStateError], str]] = {
-    "MISCONF": (RedisUnavailableError, "Redis can not save its data to disk: look at its log and its disk."),
+    "MISCONF": (RedisUnavailableError, "Redis cannot save its data to disk: look at its log and its disk."),
     "NOREPLICAS": (RedisReplicationError, "Fewer replicas than min-replicas-to-write: look at them."),
     "BUSY": (RedisUnavailableError, "Somebody's script occupies the server: SCRIPT KILL ends it."),
     "WRONGTYPE": (RedisForeignKeyError, ""),
@@ -126,7 +126,7 @@ def translated(what: str, where: str) -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, redis.RedisClusterException) as error:
-        raise _translation(error, f"can not {what} in Redis at {where}") from error
+        raise _translation(error, f"cannot {what} in Redis at {where}") from error
 
 
 def _translation(error: Exception, what: str) -> RedisStateError:

@@ -69,7 +69,7 @@ end
 SAVE = (
     _FENCE
     + """
--- checkpoint, fence, lease, corrupt; token, record, '1' where the record that is there can not be read
+-- checkpoint, fence, lease, corrupt; token, record, '1' where the record that is there cannot be read
 local known = fence(KEYS[2], KEYS[1], KEYS[3])
 if known and known ~= tonumber(ARGV[1]) then return known end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then

@@ -230,9 +230,7 @@ class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateIn
     async def _asking(self, what: str) -> AsyncIterator[Client]:
         """The client, when it is this question's turn; what redis-py raises becomes ours. `what` says it in words."""
         if self._client is None:
-            raise RedisStateError(
-                f"can not {what}: the store is not entered", remedy="Use it in an `async with` block."
-            )
+            raise RedisStateError(f"cannot {what}: the store is not entered", remedy="Use it in an `async with` block.")
         async with self._turns:
             with translated(what, str(self._endpoint)):
                 yield self._client
@@ -269,7 +267,7 @@ class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateIn
                     raise failure
         if replicas < self.wait_replicas:
             raise RedisReplicationError(
-                f"can not {what} safely in Redis at {self._endpoint}: "
+                f"cannot {what} safely in Redis at {self._endpoint}: "
                 f"{replicas} of the {self.wait_replicas} replicas asked for have it"
             )
         return answer

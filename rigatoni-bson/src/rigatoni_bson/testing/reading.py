@@ -1,6 +1,6 @@
 """A reader of the lines that `mode = "canonical"` writes, back to the very bytes that the server sent; and of times.
 
-It keeps what Python's dict can not: repeated field names and the order of all. For tests; nothing else needs it.
+It keeps what Python's dict cannot: repeated field names and the order of all. For tests; nothing else needs it.
 """
 
 import json

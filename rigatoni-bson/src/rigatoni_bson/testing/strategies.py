@@ -1,4 +1,4 @@
-"""Hypothesis strategies for raw BSON: all types, also those that PyMongo can not write, and awkward names and texts."""
+"""Hypothesis strategies for raw BSON: all types, also those that PyMongo cannot write, and awkward names and texts."""
 
 import struct
 

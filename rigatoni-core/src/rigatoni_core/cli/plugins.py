@@ -31,7 +31,7 @@ _file = click.option(
 @_file
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def list_(file: Path | None, json_: bool) -> None:
-    """Lists every plugin with what it provides; those that can not be used with the reason and the remedy."""
+    """Lists every plugin with what it provides; those that cannot be used with the reason and the remedy."""
     import attrs
 
     found = installed.catalog(file).plugins
@@ -117,7 +117,7 @@ def new(distribution: str, kind: "Kind", into: Path | None) -> None:
         raise ConfigurationError(f"{folder} already exists; nothing was changed", remedy="Name another one.") from None
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename} can not be written: {error.strerror}", remedy="Name a folder where you may write: --into"
+            f"{error.filename} cannot be written: {error.strerror}", remedy="Name a folder where you may write: --into"
         ) from None
     say(f"{folder} is written: the {kind} {plugin.component}. Next:")
     for step in (f"cd {folder}", "pip install -e '.[testing]'", "pytest", f"rigatoni plugins check {distribution}"):

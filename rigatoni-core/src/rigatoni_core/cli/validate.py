@@ -113,7 +113,7 @@ class _Checked:
 
 
 async def _connect(checked: "Sequence[_Checked]", timeout: float) -> None:
-    """Connect to everything of all pipelines at once: what they can not share is seen as `run` would see it."""
+    """Connect to everything of all pipelines at once: what they cannot share is seen as `run` would see it."""
     from rigatoni_core.cli.checks import Checks
 
     names = {each.configuration.name for each in checked}
@@ -137,6 +137,6 @@ def _print(found: "Findings") -> None:
         for condition in found.conditions:
             say(f"             - {condition}")
     if found.rejected_events:
-        say(f"rejected     events that can not be written {found.rejected_events}")
+        say(f"rejected     events that cannot be written {found.rejected_events}")
     for note in found.notes:
         complain(f"note: {note}")

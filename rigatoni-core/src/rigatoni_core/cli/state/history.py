@@ -53,6 +53,6 @@ class History:
                 os.close(descriptor)
         except OSError as error:
             raise ConfigurationError(
-                f"the history {self.path} can not be written, so nothing was changed: {error.strerror}",
+                f"the history {self.path} cannot be written, so nothing was changed: {error.strerror}",
                 remedy="Name a file that can be written with --history.",
             ) from None

@@ -36,9 +36,7 @@ def set_position(time: str | None, token: str | None) -> Plan:
     async def make(look: Look) -> Checkpoint:
         source = look.configuration.source
         if not isinstance(source, Positioner):
-            raise ConfigurationError(
-                "this source can not make positions by hand", remedy="Use `rigatoni state import`."
-            )
+            raise ConfigurationError("this source cannot make positions by hand", remedy="Use `rigatoni state import`.")
         if token is not None:
             position = source.position_after(look.stream, token, at)
         else:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Look:
-    """What a repair sees of one stream. `damaged` says what is wrong with the stored record, if it can not be read."""
+    """What a repair sees of one stream. `damaged` says what is wrong with the stored record, if it cannot be read."""
 
     configuration: "PipelineConfiguration"
     stream: Stream
