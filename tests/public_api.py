@@ -19,6 +19,10 @@ LISTED = Path(__file__).with_suffix(".txt")
 TESTING = ROOT / "rigatoni-testing" / "src" / "rigatoni_testing"
 MODULES = {
     **{f"rigatoni_core.api.{path.stem}": path for path in sorted((SOURCE / "api").glob("[a-z]*.py"))},
+    **{
+        f"rigatoni_core.api.contracts.{path.stem}": path
+        for path in sorted((SOURCE / "api/contracts").glob("[a-z]*.py"))
+    },
     **{f"rigatoni_core.engine.{name}": SOURCE / "engine" / f"{name}.py" for name in ("group", "pipeline")},
     **{
         f"rigatoni_testing.{name.replace('/', '.')}": TESTING / f"{name}.py"

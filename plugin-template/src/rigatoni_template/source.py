@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import attrs
-from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Source
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import PositionLostError
 from rigatoni_core.api.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.executor import SerialExecutor

@@ -14,8 +14,9 @@ from bson import json_util
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
-from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, IdentityRefresher, Source, TimeReader
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Identity, Position, Stream, Timestamp
 from rigatoni_core.api.options import RECOMMENDED, Secret, texts

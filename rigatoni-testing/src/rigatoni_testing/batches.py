@@ -12,7 +12,8 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp as BsonTimestamp
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.events import ChangeEvent, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment
 

@@ -11,8 +11,9 @@ from itertools import accumulate
 from typing import Any, ClassVar
 
 import attrs
-from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, PositionKeeper, Source
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import DefinitionChangedError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.builtin.memory import MemoryStateStore

@@ -6,8 +6,9 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Destination, ReadBack
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError, UnreadableError
 from rigatoni_core.api.events import Position, ResumeToken, Stream, token_hash
 from rigatoni_core.api.records import position_record, read_position

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Self
 
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, Transform
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.settings import Settings

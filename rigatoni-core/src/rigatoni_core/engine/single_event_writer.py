@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from rigatoni_core.api.batch import Decoder, EventBatch
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Destination, PositionKeeper
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import ChainError
 from rigatoni_core.api.events import Definition, Position, Stream
 

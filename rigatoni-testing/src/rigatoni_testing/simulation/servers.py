@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
-from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Lease, LeaseKeeper, Membership, Source, StateStore
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Position, Stream
 from rigatoni_core.builtin.memory import MemoryStateStore

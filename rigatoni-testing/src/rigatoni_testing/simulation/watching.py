@@ -17,8 +17,9 @@ from typing import ClassVar, TypeVar
 
 import attrs
 from bson import encode
-from rigatoni_core.api.batch import Decoder, EventBatch, Heartbeat
+from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import DestinationMetadata, Lease, Source
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import StateStoreError, Transient
 from rigatoni_core.api.events import Checkpoint, Definition, Identity, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.settings import RetrySettings, Settings

@@ -1,0 +1,173 @@
+"""The contract of destinations, and their optional interfaces."""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, ClassVar
+
+import attrs
+
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts.lifecycle import Managed
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+
+
+class Delivery(enum.Enum):
+    """A destination's delivery guarantee for each event, weakest first."""
+
+    AT_LEAST_ONCE = "at-least-once"
+    SINGLE_WRITER_ONCE = "exactly once while one owner writes"
+    EFFECTIVELY_ONCE = "exactly once in effect"
+    TRANSACTIONAL = "exactly once, transactional"
+
+
+@attrs.frozen
+class DestinationMetadata:
+    """A destination's own description once it is entered: its probed guarantee and the conditions."""
+
+    description: str
+    delivery: Delivery
+    conditions: tuple[str, ...] = ()
+
+
+class Destination(Managed):
+    """The destination of batches. It serves all workers of a pipeline; one write per stream is in flight."""
+
+    delivery: ClassVar[Delivery]
+    """The best guarantee that this destination can reach; `metadata().delivery` is the one in force."""
+    limits: ClassVar[Mapping[str, float]] = {}
+    """Recommended batch limits, by their names in `Settings`; used unless the user sets them."""
+    maximums: ClassVar[Mapping[str, float]] = {}
+    """The largest accepted values, by their names in `Settings`; larger ones are configuration errors."""
+
+    @abstractmethod
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """Write the batch. It may hold no event (all were rejected): its range still counts as written.
+
+        Returns None when all of it is durable once `flush` returns. Returns a position if an earlier run fixed
+        another end for the batch with this first event: the caller realigns the batch (splits it, or reads up to that
+        position) and calls again. May be called again with the same batch after any error or cancellation.
+
+        Raises `RejectedEventsError` naming all events that can never be written, before anything of the batch is
+        visible; a `Transient` `DestinationError` if a retry may help; any other if it cannot.
+        """
+
+    async def flush(self) -> None:
+        """Make everything written so far durable. Default: does nothing."""
+
+    async def close(self) -> None:
+        """Release all resources. Called by `__aexit__`; default: does nothing."""
+
+    @abstractmethod
+    def metadata(self) -> DestinationMetadata:
+        """Return the guarantee in force and its conditions."""
+
+    def buffered_count(self) -> int:
+        """Return the number of events accepted but not yet durable, for display only. Default 0."""
+        return 0
+
+    def found_count(self, stream: Stream) -> int:
+        """Return how many events of this stream came in batches that an earlier run had written, for display only.
+
+        It grows while the destination is open. A batch that this destination has just tried to write itself does not
+        count, whether or not the reply arrived. Default 0.
+        """
+        return 0
+
+    def progress(self, stream: Stream) -> int:
+        """Return a count that grows while a call for this stream makes headway: requests finished, pages listed.
+
+        The engine watches it during `write_batch`, `flush`, `begin` and `last_committed`: `write_timeout` bounds the
+        time without progress, so that long work is not abandoned and restarted. Must be cheap, and not raise.
+
+        Returns:
+            The count. Default 0: nothing is reported, so the limit applies to the whole call.
+        """
+        return 0
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class PositionKeeper(ABC):
+    """Optional interface of a destination: it knows the delivered position of each stream."""
+
+    @abstractmethod
+    async def last_committed(self, stream: Stream) -> Position | None:
+        """Return the newest position up to which everything is durable here; None if the stream never wrote."""
+
+    @abstractmethod
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """Decide where the stream resumes, before its first write of this run.
+
+        `position` is where the caller would resume. Returns the position in force: another one if an earlier or
+        concurrent run has anchored the stream already, or if the definition (or the destination's layout) has
+        changed since and the old one ends elsewhere. With `gap`, `position` is in force in any case.
+
+        Raises `DefinitionChangedError` if this caller's definition is older than the one in force.
+        """
+
+    async def recorded_identity(self, stream: Stream) -> Identity:
+        """Return the `Definition.identity` that was recorded when the definition in force began.
+
+        Default: None, unknown. The caller compares it (`same_deployment`) before it calls `begin`, which compares
+        no deployments.
+        """
+        return Identity()
+
+
+class StreamCloser(ABC):
+    """Optional interface of a position keeper: it ends a stream that is continued under another name."""
+
+    @abstractmethod
+    async def close_stream(self, stream: Stream) -> Position | None:
+        """Close the stream and return its end; None if it never wrote.
+
+        The caller holds the stream's lease, if there are leases. An instance without one that still runs begins no
+        further batch, if the destination can prevent that. Closing a stream twice returns the same end. `begin` opens
+        a closed stream again.
+
+        Raises:
+            DestinationError: The last batch is unfinished; or, with `retry_after`, requests in flight have this many
+                seconds left to end.
+        """
+
+
+class BatchSplitter(ABC):
+    """Optional interface of a destination: some neighbouring events must not share a batch."""
+
+    @abstractmethod
+    def split(self, events: EventBatch) -> int:
+        """Return how many leading events (1 to len) may share a batch. Must be cheap if all may; does no I/O."""
+
+
+class Prefetching(ABC):
+    """Optional interface of a destination: it serializes and prepares batches ahead of time."""
+
+    @abstractmethod
+    def prepare(self, events: EventBatch) -> None:
+        """Start order-independent work on this batch while earlier ones are being written. Returns immediately.
+
+        Nothing of it may become visible, and nothing is raised: `write_batch`, which is later called with the same
+        batch object, reports events that cannot be written. At most one batch after the one in flight is prepared.
+        """
+
+    @abstractmethod
+    def discard(self, stream: Stream) -> None:
+        """Drop this stream's prefetched work: its events come in other batches, or later."""
+
+
+class ReadBack(ABC):
+    """Optional interface of a destination: it reads back the documents written into it."""
+
+    @abstractmethod
+    def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield every document of every stream of this pipeline, decoded, each stream's in order.
+
+        Each unreadable one is yielded last, as an `UnreadableError`.
+        """

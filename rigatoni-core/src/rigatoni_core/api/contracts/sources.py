@@ -1,0 +1,104 @@
+"""The contract of sources, and their optional interfaces."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar
+
+from rigatoni_core.api.batch import EventBatch, Heartbeat
+from rigatoni_core.api.contracts.lifecycle import Managed
+from rigatoni_core.api.decoder import Decoder
+from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
+
+
+class Source(Managed):
+    """The source of change events. It only reads."""
+
+    decoder: ClassVar[Decoder]
+    """The decoder of its raw documents, which its batches carry. Works without a connection."""
+
+    @abstractmethod
+    async def streams(self) -> Sequence[str]:
+        """Return the names of the streams to run, one worker each; distinct and not overlapping.
+
+        Also called before `__aenter__`; does no I/O.
+        """
+
+    @abstractmethod
+    def definition(self, stream: Stream) -> Definition:
+        """Return the stream's current definition. Called after `__aenter__`; does no I/O."""
+
+    @abstractmethod
+    def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
+        """Read the stream from right after a position, without end. None means where a fresh stream begins.
+
+        The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is one
+        reply of the server; a reply without events is a heartbeat. Items are consecutive: no event between two of
+        them is missing. The position carries the fingerprint of `definition`; a position with another one is never
+        resumed by its token alone.
+
+        Raises `PositionLostError` if resuming would skip changes, a `Transient` `SourceError` if entering again may
+        help, and any other `SourceError` if it cannot.
+        """
+
+    def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
+        """Read the stream like `read`, but from now, even if a fresh stream would begin elsewhere.
+
+        Called after a lost position. Default: as a fresh stream, for sources that always begin at now.
+        """
+        return self.read(stream, after=None)
+
+
+class TimeReader(ABC):
+    """Optional interface of a source: it resumes by time if its server refuses the token of a position."""
+
+    @abstractmethod
+    def read_by_time(
+        self, stream: Stream, *, position: Position, delivered: Position | None
+    ) -> AsyncIterator[EventBatch | Heartbeat]:
+        """Read the stream like `read` from `position`, but find the place by cluster time.
+
+        Args:
+            stream: The stream.
+            position: Where to resume. Nothing of the stream lies between `delivered` and this position.
+            delivered: The place of the last delivered event: reading begins at its cluster time, and the first item
+                is yielded only after the event with this token was found. Delivery continues after it.
+                None if nothing was delivered yet: reading begins at the cluster time of `position`.
+
+        Raises:
+            PositionLostError: The event was not found, or the history does not reach back to its time.
+        """
+
+
+class IdentityRefresher(ABC):
+    """Optional interface of a source: it reads again how its deployment is recognized, after it was opened."""
+
+    @abstractmethod
+    async def refresh_identity(self, stream: Stream) -> None:
+        """Read again what the `identity` of this stream's definition is made of.
+
+        The engine calls it before a stream is refused as one of another deployment: an instance that waited for the
+        stream's lease knows the deployment as of its own start, and another instance may have recorded what was created
+        since.
+
+        Args:
+            stream: The stream.
+
+        Raises:
+            SourceError: The deployment cannot be asked now.
+        """
+
+
+class Positioner(ABC):
+    """Optional interface of a source: it makes positions for manual repairs. Called after `__aenter__`."""
+
+    @abstractmethod
+    def position_at(self, stream: Stream, time: Timestamp) -> Position:
+        """Return the position right before the first event at this cluster time or later."""
+
+    @abstractmethod
+    def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
+        """Return the position right after the event with this resume token, as the server or a person spells it.
+
+        `time` is the event's cluster time or an earlier one, if the token does not contain it. Raises `SourceError`
+        if it is not a token, or if neither contains the time.
+        """

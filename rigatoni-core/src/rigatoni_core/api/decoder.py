@@ -1,0 +1,46 @@
+"""How core reads a source's raw documents without knowing their format."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from rigatoni_core.api.events import ChangeEvent, Namespace, ResumeToken, Timestamp
+from rigatoni_core.api.segments import Segment
+
+
+class Decoder(Protocol):
+    """Decodes a source's raw documents. The source passes it to its batches; core knows no byte format."""
+
+    @property
+    def format(self) -> str:
+        """The name of the raw documents' format, such as `bson`: who reads them declares the same name."""
+
+    def event(self, raw: memoryview) -> ChangeEvent:
+        """Return the decoded event. Raises ValueError if the bytes cannot be read."""
+
+    def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+        """Return only the event's resume token and cluster time, as cheaply as possible.
+
+        Raises ValueError if the token cannot be read.
+        """
+
+    def cluster_times(self, documents: Segment) -> Iterable[tuple[int, int] | None]:
+        """Yield only the cluster time (seconds, increment) of each event, as cheaply as possible.
+
+        None for an event without a readable cluster time.
+        """
+
+    def namespace(self, raw: memoryview) -> Namespace | None:
+        """Return only the event's namespace, as cheaply as possible. Raises ValueError if the bytes cannot be read."""
+
+    def scalar_text(self, value: Any) -> str | None:
+        """Return a value of a decoded document as text for a folder name; None for a document, an array or null.
+
+        Equal values give equal texts in every process; a string is returned as is.
+        """
+
+    def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
+        """Return a raw document of this format that stands for the event, even if the rest of the event is damaged.
+
+        It has the event's resume token, its cluster time, its namespace if readable, `operation` as
+        its operation, and these fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
+        """
