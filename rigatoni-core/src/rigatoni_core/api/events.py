@@ -36,8 +36,9 @@ class Timestamp:
 
 
 class Operation(enum.StrEnum):
-    """The operation types of MongoDB's change events (MongoDB manual, "Change Events")."""
+    """The operation types of MongoDB's change events (MongoDB manual, "Change Events"); `read` is a snapshot's row."""
 
+    READ = "read"
     INSERT = "insert"
     UPDATE = "update"
     REPLACE = "replace"
