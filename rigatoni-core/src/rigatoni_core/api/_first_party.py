@@ -20,6 +20,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("serializer", "json"): "rigatoni-json",
     ("serializer", "parquet"): "rigatoni-parquet",
     ("serializer", "zstd"): "rigatoni-compression",
+    ("transform", "select"): "rigatoni-transforms",
     ("command", "dlq"): "rigatoni-ops",
     ("command", "tail"): "rigatoni-ops",
     ("command", "top"): "rigatoni-top",

@@ -1,0 +1,1 @@
+"""Transforms over raw BSON: what leaves the database is what should."""

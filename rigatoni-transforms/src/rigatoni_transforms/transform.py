@@ -1,0 +1,49 @@
+"""What the transforms of this distribution share: one function for each raw event."""
+
+from abc import abstractmethod
+
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Transform
+from rigatoni_core.api.errors import RejectedEventsError, RigatoniError
+
+from rigatoni_transforms.errors import UnreadableEventError
+
+
+class RawTransform(Transform):
+    """Transforms events one by one, as raw BSON. A damaged event is rejected."""
+
+    accepts = frozenset({"bson"})
+
+    @abstractmethod
+    def raw(self, event: bytes) -> bytes | None:
+        """Return the event as it is after this transform: the same object if it is unchanged, None to drop it.
+
+        Raises:
+            RigatoniError: The event is rejected for this reason.
+            ValueError, IndexError, struct.error: The bytes are no BSON.
+        """
+
+    def transform(self, events: EventBatch) -> EventBatch:
+        """See `Transform`."""
+        changed: dict[int, bytes] = {}
+        dropped: set[int] = set()
+        rejected: dict[int, RigatoniError] = {}
+        index = 0
+        for segment in events.segments:
+            for event in segment.copies():
+                try:
+                    after = self.raw(event)
+                except RigatoniError as error:
+                    rejected[index] = error
+                except Exception as error:  # any error on damaged bytes; its text might quote them
+                    rejected[index] = UnreadableEventError(f"the event is not readable BSON ({type(error).__name__})")
+                else:
+                    if after is None:
+                        dropped.add(index)
+                    elif after is not event:
+                        changed[index] = after
+                index += 1
+        if rejected:
+            raise RejectedEventsError(rejected, remedy=next(iter(rejected.values())).remedy)
+        after_all = events.replaced(changed)
+        return after_all.without(dropped) if dropped else after_all
