@@ -22,15 +22,9 @@ from rigatoni_core.engine.succession import later, oldest_undelivered, preview
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import RecordingDestination
 from rigatoni_testing.serializers import TokenLines
-from rigatoni_testing.simulation.watching import (
-    BEGINNING,
-    Deployment,
-    FolderDestination,
-    LetterSource,
-    Life,
-    Objects,
-    Process,
-)
+from rigatoni_testing.simulation.watching.deployment import BEGINNING, Deployment, LetterSource
+from rigatoni_testing.simulation.watching.lives import Life, Process
+from rigatoni_testing.simulation.watching.objects import FolderDestination, Objects
 
 
 class Heard:

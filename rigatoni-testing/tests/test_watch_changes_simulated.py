@@ -11,7 +11,9 @@ from rigatoni_core.engine import succession
 from rigatoni_core.engine.left_out import LeftOut
 from rigatoni_core.engine.recovery import Recovery
 from rigatoni_core.engine.succession import EVERYTHING, Succession
-from rigatoni_testing.simulation.watching import SCOPES, FolderDestination, Life, live, random_lives
+from rigatoni_testing.simulation.watching.lives import SCOPES, Life, random_lives
+from rigatoni_testing.simulation.watching.objects import FolderDestination
+from rigatoni_testing.simulation.watching.verdict import live
 
 SCHEDULES = 400
 

@@ -8,6 +8,8 @@ be made to point here (DNS rebinding).
 import json
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
@@ -44,14 +46,8 @@ class Page:
         self._interval = interval
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        page = self
-
-        class Handler(_Handler):
-            def figures(self) -> bytes:
-                return page._figures()
-
         try:
-            self._server = ThreadingHTTPServer((HOST, port), Handler)
+            self._server = ThreadingHTTPServer((HOST, port), partial(_Handler, self._figures))
         except OSError as error:
             raise ConfigurationError(
                 f"the page cannot listen on {HOST}:{port}: {error.strerror or error}",
@@ -93,9 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "rigatoni", ""
     timeout = 10  # seconds that a request may take to arrive
 
-    def figures(self) -> bytes:
-        """The document of figures."""
-        raise NotImplementedError
+    def __init__(self, figures: Callable[[], bytes], *args: Any) -> None:
+        self._figures = figures
+        super().__init__(*args)  # which handles the request
 
     def do_GET(self) -> None:
         """The page's files, and the figures."""
@@ -103,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         if host not in _NAMES or port != str(self.connection.getsockname()[1]):
             self._answer(403, "text/plain", b"this page is for this machine: open it as http://127.0.0.1\n")
         elif self.path == "/figures.json":
-            self._answer(200, "application/json", self.figures())
+            self._answer(200, "application/json", self._figures())
         elif self.path in _FILES:
             name, kind = _FILES[self.path]
             self._answer(200, kind, (files(__package__) / "static" / name).read_bytes())
