@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES, Figure
+from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES, Figure
 from rigatoni_otel.attributes import key_of
 from rigatoni_prometheus.names import labels_of, name_of
 

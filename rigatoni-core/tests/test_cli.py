@@ -13,9 +13,9 @@ import pytest
 from rigatoni_core.api.events import Stream, Timestamp
 from rigatoni_core.api.exit_codes import ExitCode, worst
 from rigatoni_core.api.notices import BatchWritten, Retrying, WorkerRecovered
-from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.api.words import duration, time_in_words
 from rigatoni_core.cli.progress import Progress
+from rigatoni_core.observe.statistics import Statistics
 from rigatoni_testing.batches import START
 
 SENTINEL = "sentinel-s3cret"

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.api.metrics import FIGURES
 from rigatoni_core.api.notices import ReplyRead, Retrying, WorkerRecovered, WorkerStarted
-from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.api.words import error_in_words, is_current
 from rigatoni_core.cli.figures import plain
+from rigatoni_core.observe.metrics import FIGURES
+from rigatoni_core.observe.statistics import Statistics
 
 STREAM = Stream("p", "shop.orders")
 

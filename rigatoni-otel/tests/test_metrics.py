@@ -10,8 +10,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pymongo import MongoClient
 from rigatoni_core.api.errors import DestinationError, Transient
-from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES
 from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES
 from rigatoni_mongodb.testing.server import mongodb_server
 from rigatoni_otel.listener import OtelListener
 from rigatoni_testing.clock import run_virtual

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
-from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES
+from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES
 from rigatoni_mongodb.testing.server import free_port, mongodb_server
 from rigatoni_prometheus.names import name_of
 

@@ -1,4 +1,4 @@
-"""The metrics of `rigatoni_core.api.metrics` as OpenTelemetry instruments.
+"""The metrics of `rigatoni_core.observe.metrics` as OpenTelemetry instruments.
 
 The SDK keeps the first of two instruments of one name and drops the callbacks of the second in silence: so all
 listeners of one meter provider share one set of instruments and one `Statistics`. These stay when a pipeline has ended,
@@ -10,9 +10,9 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
-from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES, Figure
 from rigatoni_core.api.notices import Notice
-from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES, Figure
+from rigatoni_core.observe.statistics import Statistics
 
 from rigatoni_otel.attributes import SCOPE, VERSION, key_of, of_stream
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.observe.statistics import Statistics
 
 PATIENCE = 5.0
 """Seconds within which a living event loop answers."""

@@ -8,7 +8,7 @@ from attrs import validators
 from rigatoni_core.api.contracts import Listener, Managed
 from rigatoni_core.api.executor import DaemonExecutor
 from rigatoni_core.api.notices import Notice
-from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.observe.statistics import Statistics
 
 from rigatoni_prometheus.registry import Histograms, registry_of
 from rigatoni_prometheus.server import MetricsServer

@@ -4,7 +4,7 @@ The names follow Prometheus' "Metric and label naming" and equal those that Open
 Compatibility" makes of the same metrics: unit words at the end, `_total` behind a counter.
 """
 
-from rigatoni_core.api.metrics import Distribution, Figure
+from rigatoni_core.observe.metrics import Distribution, Figure
 
 _UNITS = {"s": "seconds", "By": "bytes"}
 

@@ -6,9 +6,9 @@ from importlib import metadata
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from rigatoni_core.api.metrics import DISTRIBUTIONS, FIGURES, Distribution
 from rigatoni_core.api.notices import Notice
-from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES, Distribution
+from rigatoni_core.observe.statistics import Statistics
 
 from rigatoni_prometheus.names import labels_of, name_of
 

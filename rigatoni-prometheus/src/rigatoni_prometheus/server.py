@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from rigatoni_core.api.statistics import Statistics
+from rigatoni_core.observe.statistics import Statistics
 
 from rigatoni_prometheus.errors import translated
 from rigatoni_prometheus.health import is_alive, readiness

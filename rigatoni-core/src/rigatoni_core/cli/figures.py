@@ -4,8 +4,8 @@ from typing import Any
 
 import attrs
 
-from rigatoni_core.api.statistics import StreamStatistics
 from rigatoni_core.cli.output import redacted
+from rigatoni_core.observe.statistics import StreamStatistics
 
 
 def plain(figures: StreamStatistics) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rigatoni_core.api.statistics import Statistics, StreamStatistics
 from rigatoni_core.api.words import duration, error_in_words, is_current
 from rigatoni_core.cli.figures import plain
+from rigatoni_core.observe.statistics import Statistics, StreamStatistics
 
 _WINDOW = 5.0  # seconds that rates are averaged over
 STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing": "red", "failed": "bold red"}

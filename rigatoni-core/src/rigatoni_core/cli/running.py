@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode, worst
-from rigatoni_core.api.statistics import StreamStatistics
 from rigatoni_core.api.words import duration, time_in_words
 from rigatoni_core.cli.app import fail_on_bug
 from rigatoni_core.cli.figures import plain
@@ -27,6 +26,7 @@ from rigatoni_core.cli.startup_notice import StartupNotice
 from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.group import PipelineGroup
 from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
+from rigatoni_core.observe.statistics import StreamStatistics
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration

@@ -19,7 +19,6 @@ from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.formats import check_formats
 from rigatoni_core.api.notices import WorkerFailed, WorkerFailing, WorkerStarting, WorkerStopped
 from rigatoni_core.api.settings import Settings
-from rigatoni_core.api.statistics import Statistics
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.component_stack import ComponentStack
 from rigatoni_core.engine.incidents import Incidents
@@ -29,6 +28,7 @@ from rigatoni_core.engine.retry import delay_before
 from rigatoni_core.engine.succession import preview
 from rigatoni_core.engine.transforming import check_scopes, transforms_of
 from rigatoni_core.engine.worker import Worker
+from rigatoni_core.observe.statistics import Statistics
 
 T = TypeVar("T")
 

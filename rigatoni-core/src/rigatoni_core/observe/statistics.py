@@ -11,7 +11,6 @@ from typing import Literal
 
 import attrs
 
-from rigatoni_core.api.backlog import Backlog
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.errors import error_id
 from rigatoni_core.api.events import Position, Stream
@@ -41,6 +40,7 @@ from rigatoni_core.api.notices import (
     WorkerStarting,
     WorkerStopped,
 )
+from rigatoni_core.observe.backlog import Backlog
 
 State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
 """Where a worker stands. It stays `failing` until a batch is delivered, or all is and the source has nothing more."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from rigatoni_core.api.notices import BatchWritten, CheckpointSaved, Notice
-from rigatoni_core.api.statistics import State, StreamStatistics
+from rigatoni_core.observe.statistics import State, StreamStatistics
 
 
 @attrs.frozen(kw_only=True)

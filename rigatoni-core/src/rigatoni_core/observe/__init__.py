@@ -1,0 +1,1 @@
+"""What a pipeline does, in figures: for people and for exporters of metrics."""

@@ -1,0 +1,100 @@
+"""Checks that modules and core stay small. `nox -s lint` runs it, and so does a test.
+
+    python tests/packaging/structure.py            # what is too large
+    python tests/packaging/structure.py --sizes    # the code lines of core, room by room
+
+A *code line* holds code: neither a docstring, nor a comment, nor nothing. The limits of core count code lines, so that
+explaining a function never costs anything (ARCHITECTURE.md, "Size of core").
+"""
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CORE = "rigatoni-core/src/rigatoni_core"
+LIMITS = {
+    (CORE,): 9_000,
+    (f"{CORE}/api", f"{CORE}/engine"): 4_500,
+}
+"""The code lines that folders may have together."""
+
+MODULE_LINES = 400
+"""All lines that a module may have, tests aside."""
+
+LARGER: dict[str, str] = {}
+"""The modules that may have more lines, and why."""
+
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+    tokenize.INDENT,
+    tokenize.NEWLINE,
+    tokenize.NL,
+}
+
+
+def code_lines(source: str) -> int:
+    """Count the lines of a module that hold code; strings that stand alone document what is around them."""
+    documentation = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in _NO_CODE
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(code - documentation)
+
+
+def modules(folder: str = "") -> list[Path]:
+    """Return the modules of this repository below a folder, new ones included; those of tests are left out."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", f"{folder}*.py"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    paths = (ROOT / name for name in sorted(listed) if "tests" not in Path(name).parts)
+    return [path for path in paths if path.is_file()]
+
+
+def size(*folders: str) -> int:
+    """Return the code lines below these folders."""
+    paths = (path for folder in folders for path in modules(f"{folder}/"))
+    return sum(code_lines(path.read_text(encoding="utf-8")) for path in paths)
+
+
+def problems() -> Iterator[str]:
+    """Yield what is too large, and each exception that is no longer needed."""
+    for folders, limit in LIMITS.items():
+        if (found := size(*folders)) > limit:
+            yield f"{' and '.join(folders)}: {found} code lines, more than {limit}: move something out of core"
+    for path in modules():
+        name = path.relative_to(ROOT).as_posix()
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MODULE_LINES and name not in LARGER:
+            yield f"{name}: {lines} lines, more than {MODULE_LINES}: split it by nouns"
+        if lines <= MODULE_LINES and name in LARGER:
+            yield f"{name}: {lines} lines: it needs no exception any more"
+
+
+def main(arguments: list[str]) -> int:
+    """Print what is too large. Returns the exit code."""
+    if "--sizes" in arguments:
+        for room in sorted(path for path in (ROOT / CORE).iterdir() if any(path.glob("*.py"))):
+            print(f"{room.name:<8} {size(f'{CORE}/{room.name}'):>6}")
+        print(f"{'core':<8} {size(CORE):>6}")
+    found = list(problems())
+    print("\n".join(found), end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
