@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import attrs
 import pytest
-from rigatoni_core.api import backlog, statistics
 from rigatoni_core.api.errors import DestinationError, LeaseLostError, StateStoreError, Transient
 from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.notices import (
@@ -31,6 +30,7 @@ from rigatoni_core.api.notices import (
 from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.observe import backlog, statistics
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES
 from rigatoni_core.observe.statistics import Statistics, StreamStatistics
 from rigatoni_testing.clock import run_virtual
