@@ -78,11 +78,12 @@ def workspace(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format, lint, and the words of pages, docstrings, help and messages (tests/packaging/prose.py)."""
+    """Format, lint, words (tests/packaging/prose.py), and sizes of core and modules (tests/packaging/structure.py)."""
     session.install("ruff==0.17.6")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("python", "tests/packaging/prose.py")
+    session.run("python", "tests/packaging/structure.py")
 
 
 @nox.session(venv_backend="none", requires=["workspace"])
