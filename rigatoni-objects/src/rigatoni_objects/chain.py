@@ -29,7 +29,7 @@ from rigatoni_objects.errors import (
     KeyTooLongError,
     StoreConflictError,
 )
-from rigatoni_objects.file_layout import FileLayout, Part
+from rigatoni_objects.file_layout import FileLayout
 from rigatoni_objects.listing import LEAD, RECORD, RECORD_AT, Each, Listing
 from rigatoni_objects.paths import definition_path, record_path
 from rigatoni_objects.progress import CountedStore
@@ -235,7 +235,7 @@ class Chain:
                 f"{self.stream}: write() was called before begin()",
                 remedy="Call begin() before the first write, as the engine does.",
             )
-        together = self.layout.split(events)
+        together = self._together(events)
         if together < len(events):
             return events[:together].end  # a batch must not span two time partitions, nor exceed max_objects
         try:
@@ -253,11 +253,7 @@ class Chain:
         for _ in range(ROUNDS):
             check = self._check_exists or not self._store.metadata_limit  # without records the check is cheap
             if check and (found := self._found(lead, definition, events.first)):
-                if not is_same_place(found.end, events.end):
-                    return found.end
-                if not self._complete(found, lead, events) and lead != self._tried:
-                    self.found += len(events)
-                return None
+                return self._adopted(found, lead, events)
             if made is None:
                 made = contents()
             if self._create(lead, definition, events, made):
@@ -265,6 +261,18 @@ class Chain:
                 return None
             self._check_exists = True
         raise StoreConflictError(f"{self}{lead} keeps appearing and disappearing")
+
+    def _together(self, events: EventBatch) -> int:
+        """Return how many leading events may share a batch."""
+        return self.layout.split(events)
+
+    def _adopted(self, found: BatchRecord, lead: str, events: EventBatch) -> Position | None:
+        """Complete the batch that exists under this name; return its end if it is not that of `events`."""
+        if not is_same_place(found.end, events.end):
+            return found.end
+        if not self._complete(found, lead, events) and lead != self._tried:
+            self.found += len(events)
+        return None
 
     def _contents(self, events: EventBatch) -> Contents:
         return contents_of(self.layout, events, own_lead=bool(self._store.metadata_limit))
@@ -282,7 +290,7 @@ class Chain:
 
     def _create(self, lead: str, definition: DefinitionRecord, events: EventBatch, contents: Contents) -> bool:
         """Write the batch; False if another owner has already fixed its end."""
-        parts = tuple(PartRecord.of(part, events) for part, _ in contents)
+        parts = self._recorded(contents, events, lead)
         self._refuse_duplicates(events, parts)
         record = BatchRecord.of(definition, events, parts)
         if not self._store.metadata_limit:
@@ -306,6 +314,10 @@ class Chain:
             return False
         self._add([(part, content) for part, content in contents if part.path != lead], lead)
         return True
+
+    def _recorded(self, contents: Contents, events: EventBatch, lead: str) -> tuple[PartRecord, ...]:
+        """Return the records of a batch's objects."""
+        return tuple(PartRecord.of(part, events) for part, _ in contents)
 
     def _refuse_duplicates(self, events: EventBatch, parts: Sequence[PartRecord]) -> None:
         """Raise if two objects of a batch share a name: the second would be mistaken for written."""
@@ -340,16 +352,16 @@ class Chain:
 
     def _add(self, contents: Contents, lead: str) -> None:
         """Create the objects of a batch whose lead exists. An existing object must name this lead in its record."""
+        self._each([partial(self._put, part.path, content, lead) for part, content in contents])
+
+    def _put(self, path: str, content: bytes | memoryview, lead: str) -> bool:
+        """Create one object of a batch whose lead exists."""
         carried = {LEAD: lead} if self._store.metadata_limit else {}
-
-        def add(part: Part, content: bytes | memoryview) -> bool:
-            if not self._store.create(part.path, content, media_type=self._media_type, record=carried):
-                self._listing.exists(part.path, lead)
-                self._store.make_durable([part.path])
-            self._complete_parts.add(part.path)
-            return True
-
-        self._each([partial(add, part, content) for part, content in contents])
+        if not self._store.create(path, content, media_type=self._media_type, record=carried):
+            self._listing.exists(path, lead)
+            self._store.make_durable([path])
+        self._complete_parts.add(path)
+        return True
 
     @property
     def _media_type(self) -> str:

@@ -16,6 +16,7 @@ from rigatoni_core.api.contracts import (
     Destination,
     Prefetching,
     ReadBack,
+    RecordKeeper,
     Serializer,
 )
 from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream
@@ -25,8 +26,10 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import History, SuccessionKeeper
 
 from rigatoni_objects.chain import Chain, one_by_one
+from rigatoni_objects.chunks import ChunkChain
 from rigatoni_objects.contents import Contents, contents_of
 from rigatoni_objects.file_layout import FileLayout, check_partitions
+from rigatoni_objects.kept_records import settle
 from rigatoni_objects.listing import Each, recorded_streams
 from rigatoni_objects.prefetch import PrefetchPool
 from rigatoni_objects.quiescence import Quiescence
@@ -44,7 +47,9 @@ CONDITIONS = (
 
 
 @attrs.define(kw_only=True)
-class ObjectDestination(Destination, SuccessionKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack):
+class ObjectDestination(
+    Destination, SuccessionKeeper, RecordKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack
+):
     """Writes each batch as one object, or as one object per folder; see `rigatoni_objects.chain`.
 
     A subclass adds the options of its store, opens the store in `__aenter__`, and implements `store`, `quiescence` and
@@ -120,6 +125,11 @@ class ObjectDestination(Destination, SuccessionKeeper, BatchSplitter, Prefetchin
     async def recorded_identity(self, stream: Stream) -> Identity:
         """Return the deployment that the definition in force records."""
         return await self._run(stream, Chain.recorded_identity)
+
+    async def settle(self, stream: Stream, name: str, content: bytes | None = None) -> bytes | None:
+        """Create a record below the stream's folder unless it exists; see `RecordKeeper`."""
+        call = partial(settle, self.store(stream.key), self.quiescence(stream), name, content)
+        return await self._runner.run(stream, call)
 
     async def begin(
         self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
@@ -198,7 +208,8 @@ class ObjectDestination(Destination, SuccessionKeeper, BatchSplitter, Prefetchin
 
     def chain(self, stream: Stream, each: Each = one_by_one) -> Chain:
         """Return a chain of this stream, as this destination uses it. Its calls block."""
-        return Chain(self.store(stream.key), stream, self.layout, self.quiescence(stream), self.where(stream.key), each)
+        kind = ChunkChain if stream.of_snapshot is not None else Chain
+        return kind(self.store(stream.key), stream, self.layout, self.quiescence(stream), self.where(stream.key), each)
 
     def _contents(self, events: EventBatch) -> Contents:
         chain = self._chains.get(events.stream.key)

@@ -6,6 +6,7 @@ DestinationError
   KeyTooLongError            the layout can produce keys that are too long for the store
   DefinitionSettlingError    requests under the old definition may still take effect (transient)
   StoreConflictError         other owners repeatedly won the race for an object (transient)
+  StagedObjectGoneError      the content of an unfinished chunk of a snapshot was removed
 """
 
 from rigatoni_core.api.errors import DestinationError, Transient
@@ -50,3 +51,13 @@ class StoreConflictError(DestinationError, Transient):
 
     id = "objects-conflict"
     default_remedy = "Wait: the worker retries. If the error persists, find the other program that writes there."
+
+
+class StagedObjectGoneError(DestinationError):
+    """The content of an unfinished chunk of a snapshot was removed."""
+
+    id = "objects-staged-gone"
+    default_remedy = (
+        "Restore the folder _rigatoni/staged from a backup or an earlier version. If that is impossible, cancel the "
+        "snapshot and start another one. Nothing was overwritten."
+    )

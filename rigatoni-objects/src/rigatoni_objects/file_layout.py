@@ -265,8 +265,9 @@ def day(first: Position) -> str:
 
 def only_collection(stream: Stream) -> Namespace | None:
     """Return the stream's collection if it has exactly one, to which all its events belong, even `invalidate`."""
-    database, dot, collection = stream.name.partition(".")
-    return Namespace(database, collection) if dot and "*" not in stream.name else None
+    name = (stream.of_snapshot or stream).name
+    database, dot, collection = name.partition(".")
+    return Namespace(database, collection) if dot and "*" not in name else None
 
 
 def _means(record: Any, full: Any, short: Any) -> bool:

@@ -6,6 +6,8 @@ _rigatoni/closing-N.json                closes definition N to new batches
 _rigatoni/leads/N/<stem>                leads of batches that may have several objects, if objects carry records
 _rigatoni/batches/N/<day>/<stem>.json   leads if objects cannot carry records: the record is their content
 _rigatoni/records/<sha256>.json         records that are too long for an object's metadata
+_rigatoni/staged/<sha256>               objects of a chunk of a snapshot, until all of them have their names
+_rigatoni/<name>.json                   records of `RecordKeeper`, such as the plan of a snapshot
 """
 
 import re
@@ -36,6 +38,16 @@ def closing_path(number: int) -> str:
 def record_path(digest: str) -> str:
     """Return the key of a record that is too long for metadata, by its digest."""
     return f"{OWN}records/{digest}.json"
+
+
+def staged_path(digest: str) -> str:
+    """Return the key of a staged object, by the digest of its content."""
+    return f"{OWN}staged/{digest}"
+
+
+def kept_path(name: str) -> str:
+    """Return the key of a record of `RecordKeeper`."""
+    return f"{OWN}{name}.json"
 
 
 def leads_folder(number: int) -> str:

@@ -141,11 +141,15 @@ class PartRecord:
 
     `runs` lists the first and last index of each run of its events; it is empty for all events of the batch. An owner
     that completes the batch thus groups events as the first attempt did, even if a reread event differs.
+
+    `staged` is the digest of the content, if that was stored before the record: an owner that completes the batch takes
+    it from there, because the rows of a snapshot cannot be read again as they were.
     """
 
     path: str
     events: int
     runs: tuple[tuple[int, int], ...] = ()
+    staged: str = ""
 
     @classmethod
     def of(cls, part: Part, events: EventBatch) -> Self:
@@ -206,7 +210,9 @@ class BatchRecord:
     def dump(self, *, compact: bool = False) -> bytes:
         """Return the record as JSON: indented, or `compact` and in ASCII for metadata."""
         parts = [
-            {"path": part.path, "events": part.events} | ({"runs": part.runs} if part.runs else {})
+            {"path": part.path, "events": part.events}
+            | ({"runs": part.runs} if part.runs else {})
+            | ({"staged": part.staged} if part.staged else {})
             for part in self.parts
         ]
         record = {
@@ -239,6 +245,7 @@ class BatchRecord:
                         _inside(part["path"]),
                         int(part["events"]),
                         tuple((int(first), int(last)) for first, last in part.get("runs", ())),
+                        str(part.get("staged", "")),
                     )
                     for part in record["parts"]
                 ),

@@ -3,6 +3,7 @@
 import enum
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NewType
 from urllib.parse import quote, unquote
@@ -119,11 +120,13 @@ def escaped(name: str, limit: int = 200) -> str:
     return text or "%00"
 
 
-SIDES = ("dead-letters", "replay-marks", "replayed")
-"""The side streams of a stream: its dead letters, the marks of replayed ones, and the replayed events.
+SIDES = ("dead-letters", "replay-marks", "replayed", "snapshots")
+"""The side streams of a stream: its dead letters, the marks of replayed ones, the replayed events, and its snapshots.
 
 No pipeline's name ends in a dot and one of these, so a side stream is never mistaken for another stream.
 """
+
+_RANGE = re.compile(r"(.+)\.s\d+\.\d{4,}", re.DOTALL)
 
 
 @attrs.frozen(order=True)
@@ -155,6 +158,21 @@ class Stream:
         """A stream of its own for what this one's events leave behind: `what` is one of `SIDES`."""
         assert what in SIDES
         return Stream(f"{self.pipeline}.{what}", self.name)
+
+    def snapshot_range(self, number: int, index: int) -> "Stream":
+        """The stream of the rows of one range of a snapshot: it has positions and batches of its own.
+
+        Args:
+            number: The snapshot's number, from 1.
+            index: The place of the range in the snapshot's plan, from 0.
+        """
+        return Stream(f"{self.pipeline}.snapshots", f"{self.name}.s{number}.{index:04}")
+
+    @functools.cached_property
+    def of_snapshot(self) -> "Stream | None":
+        """The stream whose snapshot has this range; None if this is no range of a snapshot."""
+        match = _RANGE.fullmatch(self.name) if self.pipeline.endswith(".snapshots") else None
+        return Stream(self.pipeline.removesuffix(".snapshots"), match[1]) if match else None
 
     def __str__(self) -> str:
         return f"{self.pipeline}/{self.name}"
@@ -270,6 +288,30 @@ class Gap:
 
 
 @attrs.frozen
+class SnapshotProgress:
+    """How far one snapshot of a stream is, as a checkpoint keeps it.
+
+    Attributes:
+        number: The snapshot's number, from 1.
+        state: `requested` until its plan is on record; `done` when all its rows are durable.
+        request: What is requested, as a record.
+        plan: Its ranges, as a record; empty until it is planned.
+        ranges: By the place of each range that has begun: the position after its last durable chunk.
+    """
+
+    number: int
+    state: str = "requested"
+    request: str = attrs.field(default="", repr=False)
+    plan: str = attrs.field(default="", repr=False)
+    ranges: Mapping[int, Position] = attrs.field(factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether rows are still to be read."""
+        return self.state in ("requested", "running")
+
+
+@attrs.frozen
 class Checkpoint:
     """The saved record around a position.
 
@@ -282,6 +324,7 @@ class Checkpoint:
         delivered: The end of the last delivered batch, so the place of an event; None if nothing was delivered since
             the stream began or skipped a gap. The event proves `position` if the source refuses its token.
         identity: The deployment that the position belongs to.
+        snapshot: The stream's newest snapshot, if this run keeps records of it here.
     """
 
     position: Position
@@ -290,6 +333,7 @@ class Checkpoint:
     gaps: tuple[Gap, ...] = ()
     delivered: Position | None = None
     identity: Identity = Identity()
+    snapshot: SnapshotProgress | None = None
 
     @property
     def open_gap(self) -> Gap | None:

@@ -20,6 +20,7 @@ from rigatoni_core.api.events import (
     Namespace,
     Position,
     ResumeToken,
+    SnapshotProgress,
     Stream,
     Timestamp,
 )
@@ -106,6 +107,28 @@ def read_gap(record: Mapping[str, Any]) -> Gap:
     return Gap(record["cause"], lost, read_position(record["resumed"]), namespace)
 
 
+def progress_record(progress: SnapshotProgress) -> dict[str, Any]:
+    """Return a snapshot's progress as plain JSON values."""
+    return {
+        "number": progress.number,
+        "state": progress.state,
+        "request": progress.request,
+        "plan": progress.plan,
+        "ranges": {str(index): position_record(end) for index, end in sorted(progress.ranges.items())},
+    }
+
+
+def read_progress(record: Mapping[str, Any]) -> SnapshotProgress:
+    """Read a snapshot's progress; raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
+    return SnapshotProgress(
+        int(record["number"]),
+        str(record["state"]),
+        str(record["request"]),
+        str(record["plan"]),
+        {int(index): read_position(end) for index, end in dict(record["ranges"]).items()},
+    )
+
+
 def coverage_record(coverage: Coverage) -> dict[str, Any]:
     """What a stream has delivered, as plain JSON values."""
     return {
@@ -136,6 +159,7 @@ def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
             "events": checkpoint.events,
             "fencing_token": checkpoint.fencing_token,
             "gaps": [gap_record(gap) for gap in checkpoint.gaps],
+            **({"snapshot": progress_record(checkpoint.snapshot)} if checkpoint.snapshot else {}),
         },
     )
 
@@ -219,6 +243,7 @@ def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint | No
         tuple(map(read_gap, record["gaps"])),
         delivered,
         identity,
+        read_progress(record["snapshot"]) if record.get("snapshot") else None,
     )
 
 

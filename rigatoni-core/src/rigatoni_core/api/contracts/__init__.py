@@ -12,6 +12,7 @@ from rigatoni_core.api.contracts.destinations import (
     PositionKeeper,
     Prefetching,
     ReadBack,
+    RecordKeeper,
     StreamCloser,
 )
 from rigatoni_core.api.contracts.formats import ANY_FORMAT, FormatReader
@@ -43,6 +44,7 @@ __all__ = [
     "Positioner",
     "Prefetching",
     "ReadBack",
+    "RecordKeeper",
     "Serializer",
     "Source",
     "StateInspector",

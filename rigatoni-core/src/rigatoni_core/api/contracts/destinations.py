@@ -121,6 +121,25 @@ class PositionKeeper(ABC):
         return Identity()
 
 
+class RecordKeeper(ABC):
+    """Optional interface of a destination: it keeps small records next to the data, each created only if absent."""
+
+    @abstractmethod
+    async def settle(self, stream: Stream, name: str, content: bytes | None = None) -> bytes | None:
+        """Create a record unless it exists, and return the record in force, durably.
+
+        Exactly one of several concurrent callers creates it; all get the same content. Needs no `begin`.
+
+        Args:
+            stream: The stream that the record is about.
+            name: The record's name: letters, digits, hyphens, and slashes between them.
+            content: What it should hold; None to look only.
+
+        Returns:
+            The content of the record, which may be another caller's; None if it does not exist and was not given.
+        """
+
+
 class StreamCloser(ABC):
     """Optional interface of a position keeper: it ends a stream that is continued under another name."""
 
