@@ -13,3 +13,33 @@ class UnreadableEventError(RigatoniError):
     """The bytes of an event cannot be read, so nothing can be said about its fields."""
 
     default_remedy = "The event is rejected; on_rejected decides what becomes of it."
+
+
+class ExpressionError(ConfigurationError, ValueError):
+    """An expression that cannot be compiled, or whose value has another type than the option needs."""
+
+    default_remedy = (
+        "Expressions are CEL (cel.dev). They use operation, database, collection, document, before, key and update; "
+        "see docs/transforms.md."
+    )
+
+
+class ExpressionFailedError(RigatoniError):
+    """An expression fails on an event."""
+
+    id = "expression-failed"
+    default_remedy = (
+        "Write the expression so that it has a value for every event: test for a field that may be missing, as in "
+        'has(document.status) && document.status == "paid", or give a default, as in '
+        'document.?status.orValue("").'
+    )
+
+
+class RouteError(RigatoniError):
+    """An event for which no database or collection can be determined."""
+
+    id = "route"
+    default_remedy = (
+        "Write the expression so that it has a value for every operation, for example by the key: deletes have no "
+        "document, and updates only with a look-up."
+    )

@@ -6,6 +6,20 @@ from typing import Any
 from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
+def load_filter() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.filter import FilterTransform
+
+    return FilterTransform
+
+
+def load_route() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.route import RouteTransform
+
+    return RouteTransform
+
+
 def load_select() -> type[Any]:
     """Return the class, imported on first use."""
     from rigatoni_transforms.select import SelectTransform
@@ -16,4 +30,6 @@ def load_select() -> type[Any]:
 @hookimpl
 def rigatoni_transforms() -> Iterator[Component]:
     """Register the transforms, in alphabetical order."""
+    yield Component("filter", load_filter, summary="Drops the events for which an expression is false")
+    yield Component("route", load_route, summary="Sets the database or the collection by expressions")
     yield Component("select", load_select, summary="Keeps or removes fields of documents by their paths")

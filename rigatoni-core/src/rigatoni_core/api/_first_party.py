@@ -20,6 +20,8 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("serializer", "json"): "rigatoni-json",
     ("serializer", "parquet"): "rigatoni-parquet",
     ("serializer", "zstd"): "rigatoni-compression",
+    ("transform", "filter"): "rigatoni-transforms",
+    ("transform", "route"): "rigatoni-transforms",
     ("transform", "select"): "rigatoni-transforms",
     ("command", "dlq"): "rigatoni-ops",
     ("command", "tail"): "rigatoni-ops",
