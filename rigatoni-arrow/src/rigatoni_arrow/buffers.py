@@ -1,11 +1,11 @@
 """Tables by the accelerator: rows that it made, as Arrow arrays around its bytes, and the others in their places."""
 
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from rigatoni_bson.accelerator import Accelerator, Buffers
 from rigatoni_bson.columns import FIELDS, Kind
+from rigatoni_core.api.orders import Integers
 
 from rigatoni_arrow.nested_schema import IMAGES, KEY, REST
 from rigatoni_arrow.types import Array, Struct, Type
@@ -22,7 +22,7 @@ Types = Mapping[str, Struct | None]
 
 
 def accelerated(
-    accelerator: Accelerator, buffer: bytes, offsets: "array[int]", ordinals: "array[int]", mode: str, types: Types
+    accelerator: Accelerator, buffer: bytes, offsets: Integers, ordinals: Integers, mode: str, types: Types
 ) -> tuple[pa.Table, list[int]]:
     """The events between these offsets, and the indices of those that the table has no row for."""
     spelled = tuple(kind.spelled() if (kind := types.get(name)) else None for name in (KEY, *IMAGES))

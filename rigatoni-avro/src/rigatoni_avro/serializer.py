@@ -1,7 +1,6 @@
 """The serializer `avro`."""
 
 import hashlib
-from array import array
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import accumulate, pairwise
@@ -17,6 +16,7 @@ from rigatoni_bson.writing import pieces_of
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Serializer
 from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.orders import Integers
 from rigatoni_core.api.segments import Segment
 
 from rigatoni_avro.block import blocks, cells
@@ -99,9 +99,7 @@ class AvroSerializer(Serializer):
             malformed |= {first + index: error for index, error in wrong.items()}
             yield rows, ends
 
-    def _rows(
-        self, events: Segment, ordinals: "array[int]"
-    ) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
+    def _rows(self, events: Segment, ordinals: Integers) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
         """All rows, where each of them ends, and what is wrong with which event; a malformed one's has no meaning."""
         if self._accelerator is None:
             columns = EventColumns.of_raw(events.copies(), ordinals)

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from rigatoni_core.api.orders import Integers
 from rigatoni_core.api.segments import Segment
 
 Left = list[tuple[int, int]]
@@ -24,14 +25,14 @@ class Accelerator(Protocol):
     def documents_of(self, array: memoryview, /) -> tuple[bytes, bytes] | None:
         """Return the documents of a BSON array and their offsets; None if the array is malformed."""
 
-    def json_lines(self, buffer: bytes, offsets: "array[int]", mode: str, /) -> tuple[bytes, Left]:
+    def json_lines(self, buffer: bytes, offsets: Integers, mode: str, /) -> tuple[bytes, Left]:
         """Return a line of Extended JSON per document, and the documents left to the pure path."""
 
     def csv_rows(
         self,
         buffer: bytes,
-        offsets: "array[int]",
-        ordinals: "array[int]",
+        offsets: Integers,
+        ordinals: Integers,
         mode: str,
         delimiter: bytes,
         null: bytes,
@@ -41,16 +42,16 @@ class Accelerator(Protocol):
         """Return a CSV row per event, and the events left to the pure path."""
 
     def avro_rows(
-        self, buffer: bytes, offsets: "array[int]", ordinals: "array[int]", mode: str | None, /
+        self, buffer: bytes, offsets: Integers, ordinals: Integers, mode: str | None, /
     ) -> tuple[bytes, list[int], Left]:
         """Return the Avro records of events, the end of each, and the events left to the pure path."""
 
     def arrow_columns(
-        self, buffer: bytes, offsets: "array[int]", mode: str, types: tuple[Any, Any, Any], /
+        self, buffer: bytes, offsets: Integers, mode: str, types: tuple[Any, Any, Any], /
     ) -> tuple[list[Buffers], list[list[Buffers]], list[int]]:
         """Return Arrow buffers of the common columns and of nested ones, and the events left out."""
 
-    def document_findings(self, buffer: bytes, offsets: "array[int]", together: int, /) -> tuple[Any, Any] | None:
+    def document_findings(self, buffer: bytes, offsets: Integers, together: int, /) -> tuple[Any, Any] | None:
         """Return which fields and types the documents have; None if they are left to the pure path."""
 
 
@@ -64,7 +65,7 @@ def find_accelerator() -> Accelerator | None:
     return found
 
 
-def documents_for(chunk: Segment) -> tuple[bytes, "array[int]"]:
+def documents_for(chunk: Segment) -> tuple[bytes, Integers]:
     """The documents as the accelerator takes them; no copy where the buffer is all of a `bytes` object."""
     buffer, offsets = chunk.buffer, chunk.offsets
     if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes:

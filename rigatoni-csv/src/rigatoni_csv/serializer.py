@@ -1,7 +1,6 @@
 """The serializer `csv`."""
 
 import string
-from array import array
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from rigatoni_bson.writing import pieces_of
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Piecewise, Serializer
 from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.orders import Integers
 from rigatoni_core.api.segments import Segment
 
 from rigatoni_csv.cells import Cells
@@ -76,7 +76,7 @@ class CsvSerializer(Serializer, Piecewise):
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
-    def _rows(self, events: Segment, ordinals: "array[int]") -> tuple[bytes, dict[int, MalformedEventError]]:
+    def _rows(self, events: Segment, ordinals: Integers) -> tuple[bytes, dict[int, MalformedEventError]]:
         """A row for each event, and what is wrong with which of them; a malformed one's row has no meaning."""
         if self._accelerator is None:
             columns = EventColumns.of_raw(events.copies(), ordinals)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.components import class_path, component_name, described
+from rigatoni_core.api.components import AttrsField, class_path, component_name, described
 from rigatoni_core.api.contracts import ConfigLinter, Serializer
 from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp, token_hash
 from rigatoni_core.api.settings import Settings
@@ -244,7 +244,7 @@ class FileLayout:
         return tuple(field_value(event, path, text) for path in self._folders.fields)
 
 
-def check_partitions(instance: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+def check_partitions(instance: object, attribute: AttrsField, value: Any) -> None:
     """Validate a component's option `partition_by` or `folder_template`. Raises ValueError."""
     if attribute.name == "folder_template":
         PathTemplate.of((), value)

@@ -8,12 +8,17 @@ from contextlib import suppress
 from importlib import import_module, metadata
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from rigatoni_core.api._first_party import DISTRIBUTIONS
 from rigatoni_core.api.options import Secret
+
+if TYPE_CHECKING:
+    AttrsField: TypeAlias = attrs.Attribute[Any]
+else:
+    AttrsField = attrs.Attribute  # which takes a parameter only in its stubs
 
 GROUP = "rigatoni"
 """The entry-point group of plugins, and pluggy's project name."""
@@ -76,12 +81,12 @@ def class_path(cls: type[object]) -> str:
     return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
 
-def fields_of(cls: type[Any]) -> list["attrs.Attribute[Any]"]:
+def fields_of(cls: type[Any]) -> list[AttrsField]:
     """Return the attrs fields of a component that are its options: public and part of the constructor."""
     return [field for field in attrs.fields(cls) if field.init and not field.name.startswith("_")]
 
 
-def key_of(field: "attrs.Attribute[Any]") -> str:
+def key_of(field: AttrsField) -> str:
     """Return the key under which a configuration gives a field."""
     return field.alias or field.name
 
@@ -138,7 +143,7 @@ def _hints(kind: type) -> Mapping[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _default(field: "attrs.Attribute[Any]") -> Any:
+def _default(field: AttrsField) -> Any:
     default: Any = field.default
     if isinstance(default, attrs.Factory) and not default.takes_self:  # type: ignore[arg-type]
         return default.factory()

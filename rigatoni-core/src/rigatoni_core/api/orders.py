@@ -2,7 +2,12 @@
 
 from array import array
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    Integers: TypeAlias = array[int]
+else:
+    Integers = array  # which takes no parameter before Python 3.12
 
 
 class Orders(NamedTuple):
@@ -12,9 +17,9 @@ class Orders(NamedTuple):
     exactly that cluster time that come before the event in its stream.
     """
 
-    seconds: "array[int]"
-    increments: "array[int]"
-    ordinals: "array[int]"
+    seconds: Integers
+    increments: Integers
+    ordinals: Integers
 
     def at(self, indices: Iterable[int]) -> "Orders":
         """Return the entries at these indices."""

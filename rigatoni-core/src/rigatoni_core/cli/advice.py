@@ -1,14 +1,10 @@
 """Warnings of a pipeline's components."""
 
-from typing import TYPE_CHECKING
-
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import ConfigLinter
 
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
-
-def advice_of(configuration: "PipelineConfiguration") -> list[str]:
+def advice_of(configuration: PipelineConfiguration) -> list[str]:
     """Return the warnings of all components; more once they are entered. See `ConfigLinter`."""
     kinds = ("source", "destination", "dead_letters", "state")
     components = [getattr(configuration, kind) for kind in kinds]

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Collection, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from rigatoni_core.api.components import component_name
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import HealthCheck, StateInspector
 from rigatoni_core.api.errors import PipelineTimeoutError, RigatoniError
 from rigatoni_core.api.events import Position, Stream
@@ -19,9 +20,6 @@ from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.succession import preview
 from rigatoni_core.engine.transforming import check_scopes, transforms_of
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 T = TypeVar("T")
 
@@ -56,7 +54,7 @@ class Checks:
     In two steps, so that several pipelines can be open at once, like in `run`, which reveals conflicts.
     """
 
-    def __init__(self, configuration: "PipelineConfiguration", timeout: float, others: Collection[str]) -> None:
+    def __init__(self, configuration: PipelineConfiguration, timeout: float, others: Collection[str]) -> None:
         self._configuration = configuration
         self._others = others
         self._timeout = timeout

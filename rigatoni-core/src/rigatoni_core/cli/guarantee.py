@@ -1,12 +1,8 @@
 """The guarantee of a stream and its policy for rejected events, in words."""
 
-from typing import TYPE_CHECKING
-
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Delivery, Destination, Source
 from rigatoni_core.api.events import Stream
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 def guarantee(stream: Stream, source: Source, destination: Destination) -> tuple[str, tuple[str, ...]]:
@@ -21,7 +17,7 @@ def guarantee(stream: Stream, source: Source, destination: Destination) -> tuple
     return metadata.delivery.value, metadata.conditions
 
 
-def rejections(configuration: "PipelineConfiguration") -> str:
+def rejections(configuration: PipelineConfiguration) -> str:
     """Return the policy for rejected events, as the end of a sentence. Their destination has been entered."""
     settings, dead_letters = configuration.settings, configuration.dead_letters
     policy = settings.rejection_policy(dead_letters=dead_letters is not None)

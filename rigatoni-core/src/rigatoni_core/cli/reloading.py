@@ -2,16 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 
 from rigatoni_core.api.components import fields_of
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.errors import ConfigurationError, PipelineTimeoutError
 from rigatoni_core.engine.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 PREPARE_TIMEOUT = 60.0
 """Seconds that the components of one pipeline get to open, and its streams to be read from where they stand."""
@@ -21,7 +18,7 @@ PREPARE_TIMEOUT = 60.0
 class Member:
     """One pipeline of this process and the configuration that it was made from."""
 
-    configuration: "PipelineConfiguration"
+    configuration: PipelineConfiguration
     pipeline: Pipeline
 
     @property
@@ -32,8 +29,8 @@ class Member:
 
 async def successors(
     running: Sequence[Member],
-    wanted: "Sequence[PipelineConfiguration]",
-    make: "Callable[[PipelineConfiguration], Member]",
+    wanted: Sequence[PipelineConfiguration],
+    make: Callable[[PipelineConfiguration], Member],
 ) -> Sequence[Member]:
     """Return pipelines that can take over as soon as those that run have ended.
 
@@ -68,7 +65,7 @@ async def successors(
     return made
 
 
-def _refusal(running: Sequence[Member], wanted: "Sequence[PipelineConfiguration]") -> str:
+def _refusal(running: Sequence[Member], wanted: Sequence[PipelineConfiguration]) -> str:
     """Why the pipelines cannot be replaced by what is wanted; empty where they can.
 
     They resume from their checkpoints, whatever else has changed: so these must be found again.
@@ -90,7 +87,7 @@ def _refusal(running: Sequence[Member], wanted: "Sequence[PipelineConfiguration]
     return ""
 
 
-def _inheriting(configuration: "PipelineConfiguration", old: Member) -> "PipelineConfiguration":
+def _inheriting(configuration: PipelineConfiguration, old: Member) -> PipelineConfiguration:
     """The configuration with those components of the running pipeline that it is going to take over."""
     held = [each for each in old.configuration.listeners if old.pipeline.holds(each)]
     listeners = []

@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode, worst
@@ -27,9 +28,6 @@ from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.group import PipelineGroup
 from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 from rigatoni_core.observe.statistics import StreamStatistics
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 LOOK_TIMEOUT = 5.0
 """Seconds to look at a state store before the start; a store that is away is waited for later."""
@@ -47,7 +45,7 @@ class Run:
     def __init__(
         self,
         file: Path,
-        load: "Callable[[], Sequence[PipelineConfiguration]]",
+        load: Callable[[], Sequence[PipelineConfiguration]],
         *,
         once: bool,
         timeout: float | None,
@@ -117,7 +115,7 @@ class Run:
             raise error
         return outcomes
 
-    def _member(self, configuration: "PipelineConfiguration") -> Member:
+    def _member(self, configuration: PipelineConfiguration) -> Member:
         own = [StartupNotice(configuration, self._tell, self._warn), LogListener(self._log, tracebacks=not self._human)]
         return Member(configuration, Pipeline.of(configuration, listeners=own))
 

@@ -1,8 +1,9 @@
 """What is said once when a pipeline starts."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Listener
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import Notice, StreamsSucceeded, WorkerStarted, WorkerStarting
@@ -10,9 +11,6 @@ from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.advice import advice_of
 from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import succession_in_words
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 class StartupNotice(Listener):
@@ -22,7 +20,7 @@ class StartupNotice(Listener):
     """
 
     def __init__(
-        self, configuration: "PipelineConfiguration", tell: Callable[[str], Any], advise: Callable[[str], Any]
+        self, configuration: PipelineConfiguration, tell: Callable[[str], Any], advise: Callable[[str], Any]
     ) -> None:
         self._configuration = configuration
         self._tell = tell

@@ -1,18 +1,15 @@
 """Positions that a state store holds under another name than it is asked for."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import LeaseKeeper, StateStore, StreamLister
 from rigatoni_core.api.errors import CorruptCheckpointError
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.succession import ScopeReader
 
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
-
-async def renaming_advice(configuration: "PipelineConfiguration", others: Collection[str]) -> Sequence[str]:
+async def renaming_advice(configuration: PipelineConfiguration, others: Collection[str]) -> Sequence[str]:
     """Return a warning if the pipeline has no position yet and another name in the store looks like its former one.
 
     The store has been entered, or can be looked at. `others` are the names of this process's other pipelines.
@@ -40,7 +37,7 @@ async def renaming_advice(configuration: "PipelineConfiguration", others: Collec
     )
 
 
-async def unwatched_advice(configuration: "PipelineConfiguration") -> Sequence[str]:
+async def unwatched_advice(configuration: PipelineConfiguration) -> Sequence[str]:
     """Return a warning if streams have a position that are no longer watched, and that no stream continues.
 
     The store has been entered, or can be looked at.

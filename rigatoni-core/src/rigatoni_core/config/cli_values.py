@@ -11,10 +11,6 @@ from rigatoni_core.api.options import Secret
 from rigatoni_core.config.faults import KeyPath
 from rigatoni_core.plugins.component_options import bare
 
-Override = tuple[KeyPath, "CliValue"]
-"""A key path from the pipeline's table on, and its value."""
-
-
 _ITEM = re.compile(r'"([^"]*)"|\'([^\']*)\'|([^\s,\[\]"\']+)')
 
 
@@ -36,6 +32,10 @@ class CliValue(str):
         if isinstance(value, str) and _is_list_of_texts(bare(hint)):
             return [value]
         return str(self) if _is_text(bare(hint)) and not isinstance(value, (str, dict)) else value
+
+
+Override = tuple[KeyPath, CliValue]
+"""A key path from the pipeline's table on, and its value."""
 
 
 def parse_override(text: str) -> Override:

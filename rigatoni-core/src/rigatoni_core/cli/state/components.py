@@ -5,14 +5,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import LeaseKeeper, StateInspector, StateStore
 from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError, StateStoreError
 from rigatoni_core.api.events import Stream
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 def looking(state: StateStore) -> AbstractAsyncContextManager[object]:
@@ -21,7 +18,7 @@ def looking(state: StateStore) -> AbstractAsyncContextManager[object]:
 
 
 async def streams_of(
-    configuration: "PipelineConfiguration", stream: str | None, *, recorded: bool = False
+    configuration: PipelineConfiguration, stream: str | None, *, recorded: bool = False
 ) -> Sequence[Stream]:
     """Return the one stream that was named, or all that the source watches.
 
@@ -58,7 +55,7 @@ async def _has_record(state: StateStore, stream: Stream) -> bool:
 
 
 @asynccontextmanager
-async def holding(configuration: "PipelineConfiguration", stream: Stream) -> AsyncIterator[int]:
+async def holding(configuration: PipelineConfiguration, stream: Stream) -> AsyncIterator[int]:
     """The fencing token to save the stream's checkpoint with; nobody runs the stream meanwhile.
 
     The state store has been entered. Raises `StateStoreError` where a running pipeline holds the stream.

@@ -2,10 +2,11 @@
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Positioner, PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
@@ -19,9 +20,6 @@ from rigatoni_core.cli.state.history import record_of
 from rigatoni_core.cli.state.repairs import Look, Plan
 from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.recovery import first_position
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 FORMAT = 1
 """The format of an export."""
@@ -141,7 +139,7 @@ def imported(content: bytes, where: str) -> Plan:
     return Plan(make)
 
 
-async def exported(configuration: "PipelineConfiguration") -> dict[str, Any]:
+async def exported(configuration: PipelineConfiguration) -> dict[str, Any]:
     """All checkpoints of a pipeline as plain JSON values."""
     state, streams = configuration.state, await streams_of(configuration, None)
     async with looking(state):

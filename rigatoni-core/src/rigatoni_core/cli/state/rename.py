@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 import click
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, PositionKeeper, StreamCloser, StreamLister
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
 from rigatoni_core.api.events import Checkpoint, Position, Stream
@@ -19,9 +19,6 @@ from rigatoni_core.cli.output import complain, say
 from rigatoni_core.cli.state.components import holding
 from rigatoni_core.cli.state.history import History, history_of, record_of
 from rigatoni_core.cli.state.repairs import agreed, caller, require_durable
-
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
 
 
 @attrs.frozen
@@ -58,7 +55,7 @@ class Renaming:
         require_durable(configuration)
         asyncio.run(self._run(configuration))
 
-    def _configuration(self) -> "PipelineConfiguration":
+    def _configuration(self) -> PipelineConfiguration:
         found = {each.name: each for each in configurations_of(self.file, self.overrides)}
         if self.new in found and self.old not in found:
             return found[self.new]
@@ -70,7 +67,7 @@ class Renaming:
             f"{problem}: nothing was changed", remedy=f'Write name = "{self.new}" into the file first.'
         )
 
-    async def _run(self, configuration: "PipelineConfiguration") -> None:
+    async def _run(self, configuration: PipelineConfiguration) -> None:
         history = History(self.history or history_of(self.file))
         state, destination = configuration.state, configuration.destination
         async with AsyncExitStack() as stack:
@@ -97,7 +94,7 @@ class Renaming:
                 await state.clear_resume_token(move.old, fencing_token=move.old_token)
                 say(f"{move.old} is {move.new} now; the old record is kept in {history.path}")
 
-    async def _streams(self, configuration: "PipelineConfiguration") -> Sequence[Stream]:
+    async def _streams(self, configuration: PipelineConfiguration) -> Sequence[Stream]:
         """Every stream of the old name with a position; where the store lists none, those that are watched."""
         state = configuration.state
         if not isinstance(state, StreamLister):
@@ -112,7 +109,7 @@ class Renaming:
         holds = f"It holds positions of {', '.join(others)}." if others else "Write OLD as it was in the file."
         raise ConfigurationError(f"the state store holds no position of the pipeline {self.old}", remedy=holds)
 
-    async def _move(self, stack: AsyncExitStack, configuration: "PipelineConfiguration", old: Stream) -> _Move:
+    async def _move(self, stack: AsyncExitStack, configuration: PipelineConfiguration, old: Stream) -> _Move:
         """Take both streams' leases, and make sure that nothing of the new name is overwritten."""
         state, destination, new = configuration.state, configuration.destination, Stream(self.new, old.name)
         old_token = await stack.enter_async_context(holding(configuration, old))
@@ -160,7 +157,7 @@ def _interrupted(present: Checkpoint, old: Checkpoint) -> bool:
     return same and present.position.order >= old.position.order
 
 
-async def _closed(configuration: "PipelineConfiguration", stream: Stream) -> Position | None:
+async def _closed(configuration: PipelineConfiguration, stream: Stream) -> Position | None:
     """Let nothing more be written under the old name; where that ended, as far as the destination knows."""
     destination = configuration.destination
     if not isinstance(destination, StreamCloser):

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
 import click
 
+from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError, CorruptCheckpointError
 from rigatoni_core.api.events import Checkpoint, Stream
@@ -19,15 +20,12 @@ from rigatoni_core.cli.output import complain, say, warn
 from rigatoni_core.cli.state.components import holding, streams_of
 from rigatoni_core.cli.state.history import History, history_of, record_of
 
-if TYPE_CHECKING:
-    from rigatoni_core.api.configuration import PipelineConfiguration
-
 
 @attrs.frozen
 class Look:
     """What a repair sees of one stream. `damaged` says what is wrong with the stored record, if it cannot be read."""
 
-    configuration: "PipelineConfiguration"
+    configuration: PipelineConfiguration
     stream: Stream
     before: Checkpoint | None
     damaged: str = ""
@@ -63,7 +61,7 @@ class Repair:
         require_durable(configuration)
         asyncio.run(self._run(configuration, stream, plan))
 
-    async def _run(self, configuration: "PipelineConfiguration", name: str | None, plan: Plan) -> None:
+    async def _run(self, configuration: PipelineConfiguration, name: str | None, plan: Plan) -> None:
         history = History(self.history or history_of(self.file))
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(configuration.state)
@@ -97,7 +95,7 @@ class Repair:
         return agreed(self.yes)
 
 
-def require_durable(configuration: "PipelineConfiguration") -> None:
+def require_durable(configuration: PipelineConfiguration) -> None:
     """Raise `ConfigurationError` for a state store whose records end with the process."""
     if not configuration.state.durable:
         raise ConfigurationError(
@@ -117,7 +115,7 @@ def agreed(yes: bool) -> bool:
     return bool(click.confirm("Do it?", err=True))
 
 
-async def _look(configuration: "PipelineConfiguration", stream: Stream) -> Look:
+async def _look(configuration: PipelineConfiguration, stream: Stream) -> Look:
     try:
         return Look(configuration, stream, await configuration.state.load_resume_token(stream))
     except CorruptCheckpointError as error:
