@@ -43,3 +43,20 @@ class RouteError(RigatoniError):
         "Write the expression so that it has a value for every operation, for example by the key: deletes have no "
         "document, and updates only with a look-up."
     )
+
+
+class PythonCallError(ConfigurationError, ValueError):
+    """A function that cannot be imported, or cannot be called with an event."""
+
+    default_remedy = "Install the module where Rigatoni runs, or add its folder to PYTHONPATH, and check the name."
+
+
+class PythonFailedError(RigatoniError):
+    """The user's function failed on an event, or returned something else than this event."""
+
+    id = "python-failed"
+    default_remedy = (
+        "Fix the function and raise the transform's option version, then replay the dead letters. It returns the event "
+        "that it got, changed, or None; the position and the _id of the document stay. `rigatoni test` calls it "
+        "without servers."
+    )
