@@ -36,6 +36,7 @@ MODULES = {
             "contracts/serializer",
             "contracts/source",
             "contracts/state",
+            "contracts/transactional",
             "contracts/transform",
             "notices",
             "scripted",

@@ -5,7 +5,8 @@ from rigatoni_testing.batches import BSON, TEXT, using
 
 LOOP = (
     *("test_assignment", "test_found_gaps", "test_idle_advance", "test_leases", "test_listeners", "test_pipeline"),
-    *("test_recovery", "test_rejection_policy", "test_statistics", "test_time_limit", "test_worker"),
+    *("test_recovery", "test_rejection_policy", "test_statistics", "test_time_limit", "test_transactional"),
+    "test_worker",
 )
 
 

@@ -35,6 +35,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.DuplicatesDropped(stream=stream, events=1, reason="two shards reported one update"),
         notices.RepeatsPossible(stream=stream, reason="the filter was changed"),
         notices.SerializerChanged(stream=stream, reason="csv in place of json"),
+        notices.PositionMoved(stream=stream, saved=START, position=end),
         notices.PositionTakenByTime(stream=stream, position=START, reason="the token was refused"),
         notices.GapRecorded(stream=stream, gap=Gap("history lost", START, end)),
         notices.LeaseRenewed(stream=stream),

@@ -12,10 +12,19 @@ from typing import Any, ClassVar
 
 import attrs
 from rigatoni_core.api.batch import EventBatch, Heartbeat
-from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, PositionKeeper, Source
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    PositionKeeper,
+    Serializer,
+    Source,
+    TransactionalKeeper,
+)
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import DefinitionChangedError, PositionLostError
 from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_core.builtin.memory import MemoryStateStore
 
 from rigatoni_testing.batches import event_document, event_format, token_of
@@ -261,6 +270,77 @@ class BucketDestination(Destination, PositionKeeper):
     def metadata(self) -> DestinationMetadata:
         """See `Destination`."""
         return DestinationMetadata("a model of an object store", self.delivery)
+
+
+@attrs.define
+class Table:
+    """A model of a table whose commits hold rows and position, shared by the destinations that write into it."""
+
+    rows: list[tuple[str, ResumeToken]] = attrs.field(factory=list)
+    records: dict[str, StreamRecord] = attrs.field(factory=dict)
+
+    def tokens(self, stream: Stream) -> list[ResumeToken]:
+        """Return the committed events of a stream, in order."""
+        return [token for key, token in self.rows if key == stream.key]
+
+
+@attrs.define(kw_only=True)
+class TableDestination(Destination, TransactionalKeeper):
+    """The minimal transactional destination: rows and position change in one step."""
+
+    table: Table
+    before: list[Any] = attrs.field(factory=list)
+    after: list[Any] = attrs.field(factory=list)
+    serializer: Serializer | None = None
+    _left: dict[str, StreamRecord] = attrs.field(factory=dict, init=False)
+
+    delivery: ClassVar[Delivery] = Delivery.TRANSACTIONAL
+
+    async def write_batch(self, events: EventBatch) -> Position | None:
+        """See `Destination`: one commit of rows and position."""
+        await _suffer(self.before)
+        if self.serializer:
+            self.serializer.serialize(events)
+        key = events.stream.key
+        held = self._left[key].expect(self.table.records.get(key))
+        if held.holds(events):
+            return None
+        if (end := held.end_within(events)) is not None:
+            return end
+        self.table.rows += ((key, events.token_and_time(index)[0]) for index in range(len(events)))
+        self._left[key] = self.table.records[key] = held.after(events)
+        await _suffer(self.after)
+        return None
+
+    async def last_committed(self, stream: Stream) -> Position | None:
+        """See `PositionKeeper`."""
+        held = self.table.records.get(stream.key)
+        return held.position if held is not None else None
+
+    async def recorded_identity(self, stream: Stream) -> Identity:
+        """See `PositionKeeper`."""
+        held = self.table.records.get(stream.key)
+        return held.identity if held is not None else Identity()
+
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """See `TransactionalKeeper`."""
+        await _suffer(self.before)
+        record = StreamRecord.begun(stream, self.table.records.get(stream.key), definition, position, gap)
+        self._left[stream.key] = self.table.records[stream.key] = record
+        await _suffer(self.after)
+        return record.position
+
+    async def commit_idle(self, stream: Stream, position: Position) -> None:
+        """See `TransactionalKeeper`."""
+        await _suffer(self.before)
+        held = self._left[stream.key].expect(self.table.records.get(stream.key))
+        self._left[stream.key] = self.table.records[stream.key] = held.at(position)
+
+    def metadata(self) -> DestinationMetadata:
+        """See `Destination`."""
+        return DestinationMetadata("a model of a table", self.delivery)
 
 
 @attrs.define(kw_only=True)

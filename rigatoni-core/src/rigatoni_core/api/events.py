@@ -325,6 +325,8 @@ class Checkpoint:
             the stream began or skipped a gap. The event proves `position` if the source refuses its token.
         identity: The deployment that the position belongs to.
         snapshot: The stream's newest snapshot, if this run keeps records of it here.
+        committed: The position that a transactional destination held; `position` follows it without any event. None
+            for other destinations.
     """
 
     position: Position
@@ -334,6 +336,7 @@ class Checkpoint:
     delivered: Position | None = None
     identity: Identity = Identity()
     snapshot: SnapshotProgress | None = None
+    committed: Position | None = None
 
     @property
     def open_gap(self) -> Gap | None:

@@ -154,6 +154,18 @@ class PositionTakenByTime(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class PositionMoved(Notice):
+    """The destination holds another position than the checkpoint, `saved`, and the stream resumes from it, `position`.
+
+    It is later after a crash between the two, or if an old checkpoint was restored; earlier if the destination was
+    restored. Nothing is lost or repeated.
+    """
+
+    saved: Position
+    position: Position
+
+
+@attrs.frozen(kw_only=True)
 class DuplicatesDropped(Notice):
     """The source reported `events` twice, and each was kept once; `reason` explains why."""
 

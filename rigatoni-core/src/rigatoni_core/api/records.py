@@ -156,6 +156,7 @@ def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
             "deployment": identity_record(checkpoint.identity),
             "position": position_record(checkpoint.position),
             "delivered": position_record(checkpoint.delivered) if checkpoint.delivered else None,
+            **({"committed": position_record(checkpoint.committed)} if checkpoint.committed else {}),
             "events": checkpoint.events,
             "fencing_token": checkpoint.fencing_token,
             "gaps": [gap_record(gap) for gap in checkpoint.gaps],
@@ -244,6 +245,7 @@ def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint | No
         delivered,
         identity,
         read_progress(record["snapshot"]) if record.get("snapshot") else None,
+        read_position(record["committed"]) if "committed" in record else None,
     )
 
 

@@ -66,6 +66,9 @@ class Settings:
     idle_advance_interval: Annotated[float, "An idle stream saves its position this often, seconds"] = attrs.field(
         default=10.0, validator=_not_negative
     )
+    idle_commit_interval: Annotated[
+        float, "An idle stream commits its position to a transactional destination this often, seconds"
+    ] = attrs.field(default=3600.0, validator=_positive)
     on_failure: Annotated[
         Literal["restart", "stop"] | None,
         "When retries are used up: keep trying (the default), or stop the worker (the default of `run --once`)",

@@ -92,14 +92,22 @@ class CheckpointKeeper:
             publish(RepeatsPossible(stream=self._stream, reason="the state store has lost the checkpoint"))
         return self.position
 
-    async def anchor(self, position: Position) -> None:
-        """Save where the stream starts, before anything is written; if this fails, nothing may be written."""
+    async def anchor(self, position: Position, committed: Position | None = None) -> None:
+        """Save where the stream starts, before anything is written; if this fails, nothing may be written.
+
+        `committed` is what a transactional destination holds; nothing of the stream lies between it and `position`.
+        """
         memory = self._memory or Checkpoint(position, delivered=position.of_event)
         if memory.position != position:
             memory = attrs.evolve(memory, position=position, delivered=position.of_event)
-        self._memory = attrs.evolve(memory, identity=self._identity())
+        self._memory = attrs.evolve(memory, identity=self._identity(), committed=committed)
         if self._memory != self._saved:
             await self._save()
+
+    @property
+    def committed(self) -> Position | None:
+        """The position that a transactional destination held, as far as this checkpoint knows."""
+        return self._memory.committed if self._memory else None
 
     @property
     def open_gap(self) -> Gap | None:
@@ -123,19 +131,24 @@ class CheckpointKeeper:
         """Resume from `gap.resumed`; the gap stays on record."""
         memory = self._memory or Checkpoint(gap.resumed)
         gaps = memory.gaps if gap in memory.gaps else (*memory.gaps, gap)
-        self._memory = attrs.evolve(memory, position=gap.resumed, delivered=None, gaps=gaps)
+        self._memory = attrs.evolve(memory, position=gap.resumed, delivered=None, gaps=gaps, committed=None)
         await self._save()
 
-    async def advance(self, end: Position, events: int) -> None:
+    async def advance(self, end: Position, events: int, *, committed: bool = False) -> None:
         """Advance: everything before `end` is durable, `events` of it since the last call.
+
+        With `committed`, a transactional destination holds `end` although there were no events.
 
         Saved at once after events; an idle advance (no events) at most every `idle_advance_interval` seconds. A
         store that cannot be written is only a notice, up to `max_unsaved_batches` times in a row; then, and if a
         retry cannot fix the error, it is raised.
         """
         memory = self._memory or Checkpoint(end)
-        delivered = end if events else memory.delivered
-        self._memory = attrs.evolve(memory, position=end, delivered=delivered, events=memory.events + events)
+        if events:
+            memory = attrs.evolve(memory, delivered=end)
+        if memory.committed and (events or committed):
+            memory = attrs.evolve(memory, committed=end)
+        self._memory = attrs.evolve(memory, position=end, events=memory.events + events)
         if events or self._now() >= self._saved_at + self._settings.idle_advance_interval:
             await self._try_to_save()
 

@@ -11,10 +11,10 @@ import attrs
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
-from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader, Transform
+from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader, TransactionalKeeper, Transform
 from rigatoni_core.api.errors import RigatoniError, TokenRefusedError
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
-from rigatoni_core.api.notices import GapRecorded, PositionTakenByTime, WorkerStarted
+from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream, Timestamp
+from rigatoni_core.api.notices import GapRecorded, PositionMoved, PositionTakenByTime, WorkerStarted
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import ScopeReader, SuccessionKeeper
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
@@ -78,6 +78,7 @@ class Recovery:
         self._recognized = False  # some record proves that it is this deployment
         self._refused: Position | None = None  # the position whose token was refused
         self._by_time = False  # resume from it by time
+        self._committed_at = Timestamp(0, 0)  # the source's time of the destination's position
 
     @property
     def identity(self) -> Identity:
@@ -110,11 +111,50 @@ class Recovery:
         resumed = position is not None
         if position is None:
             position = await first_position(self._source.read(self._stream, after=None))
+        held = position
         if self._keeper:
-            position = await self._ask(self._keeper.begin, self._stream, definition, position)
-        await self._retry(self._checkpoint.anchor, position)
+            held = await self._ask(self._keeper.begin, self._stream, definition, position)
+            position = self._in_force(held)
+        await self._anchor(position, held)
         publish(WorkerStarted(stream=self._stream, position=position, resumed=resumed))
         return position
+
+    async def note_idle(self, beat: Heartbeat) -> bool:
+        """Commit the position of an idle stream to a transactional destination, every `idle_commit_interval`.
+
+        Measured by the source's time, so that it also happens if processes run briefly.
+
+        Returns:
+            Whether the destination now holds the position.
+        """
+        committed, now = self._checkpoint.committed, beat.source_time
+        if not isinstance(self._keeper, TransactionalKeeper) or committed is None or now is None:
+            return False
+        since = max(self._committed_at, committed.cluster_time or Timestamp(0, 0)).seconds
+        is_new = beat.end != committed and beat.end.order >= committed.order
+        if not is_new or now.seconds < since + self._settings.idle_commit_interval:
+            return False
+        await self._ask(self._keeper.commit_idle, self._stream, beat.end)
+        self._committed_at = now
+        return True
+
+    def _in_force(self, held: Position) -> Position:
+        """The position that the destination returned; or the checkpoint's, if only idle time lies between them.
+
+        Only a transactional destination returns an earlier position than it was given.
+        """
+        saved, committed = self._checkpoint.position, self._checkpoint.committed
+        if not isinstance(self._keeper, TransactionalKeeper) or saved is None:
+            return held
+        if committed is not None and committed.order == held.order and saved.order >= held.order:
+            return saved
+        if saved.order != held.order:
+            publish(PositionMoved(stream=self._stream, saved=saved, position=held))
+        return held
+
+    async def _anchor(self, position: Position, held: Position) -> None:
+        committed = held if isinstance(self._keeper, TransactionalKeeper) else None
+        await self._retry(self._checkpoint.anchor, position, committed)
 
     async def _succeed(self, definition: Definition, plan: Plan) -> Position:
         """Begin as planned. If the stream was closed, its end is on record, and its checkpoint is void."""
@@ -122,7 +162,7 @@ class Recovery:
         if self._checkpoint.position is not None:
             await self._retry(self._checkpoint.anchor, plan.position)
         position = await self._ask(self._keeper.succeed, self._stream, definition, plan.position, plan.left_out)
-        await self._retry(self._checkpoint.anchor, position)
+        await self._anchor(position, position)
         publish(WorkerStarted(stream=self._stream, position=position, resumed=True))
         return position
 

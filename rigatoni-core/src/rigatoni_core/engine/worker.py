@@ -180,7 +180,9 @@ class Worker:
                     self._note_delivery()
                     await self.checkpoint.advance(item.end, len(left_out.kept(item)))
                 else:
-                    await self.checkpoint.advance(item.end, 0)  # never before an undelivered event: see EventBuffer
+                    committed = isinstance(item, Heartbeat) and await self.recovery.note_idle(item)
+                    # never before an undelivered event: see EventBuffer
+                    await self.checkpoint.advance(item.end, 0, committed=committed)
                 if (done := self._has_caught_up(item)) or self.lease.yielded:
                     break
         await self.checkpoint.close()

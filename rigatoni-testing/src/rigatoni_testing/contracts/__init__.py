@@ -16,6 +16,7 @@ from rigatoni_testing.contracts.plugin import PluginContract
 from rigatoni_testing.contracts.serializer import SerializerContract
 from rigatoni_testing.contracts.source import Origin, SourceContract
 from rigatoni_testing.contracts.state import StateStoreContract
+from rigatoni_testing.contracts.transactional import TransactionalContract
 from rigatoni_testing.contracts.transform import TransformContract
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "SerializerContract",
     "SourceContract",
     "StateStoreContract",
+    "TransactionalContract",
     "TransformContract",
 ]

@@ -7,7 +7,15 @@ from contextlib import AbstractContextManager
 import attrs
 import pytest
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, FormatReader, PositionKeeper, Prefetching, StreamCloser
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Destination,
+    FormatReader,
+    PositionKeeper,
+    Prefetching,
+    StreamCloser,
+    TransactionalKeeper,
+)
 from rigatoni_core.api.errors import DestinationError, RejectedEventsError
 from rigatoni_core.api.events import Coverage, Definition, Position, ResumeToken, Stream
 from rigatoni_core.api.succession import History, SuccessionKeeper
@@ -319,6 +327,10 @@ class DestinationContract(ObligationsOfReaders):
             promised(
                 _ORDER.index(metadata.delivery) <= _ORDER.index(type(destination).delivery),
                 "metadata().delivery is at most the class's delivery",
+            )
+            promised(
+                metadata.delivery is not Delivery.TRANSACTIONAL or isinstance(destination, TransactionalKeeper),
+                "a transactional destination is a TransactionalKeeper; it passes TransactionalContract",
             )
             promised(metadata.description, "metadata() describes the destination")
 

@@ -14,6 +14,7 @@ from rigatoni_core.api.contracts.destinations import (
     ReadBack,
     RecordKeeper,
     StreamCloser,
+    TransactionalKeeper,
 )
 from rigatoni_core.api.contracts.formats import ANY_FORMAT, FormatReader
 from rigatoni_core.api.contracts.lifecycle import ConfigLinter, HealthCheck, Managed
@@ -52,5 +53,6 @@ __all__ = [
     "StreamCloser",
     "StreamLister",
     "TimeReader",
+    "TransactionalKeeper",
     "Transform",
 ]

@@ -121,6 +121,31 @@ class PositionKeeper(ABC):
         return Identity()
 
 
+class TransactionalKeeper(PositionKeeper):
+    """Interface of a destination with `Delivery.TRANSACTIONAL`: one commit holds a batch's rows and its position.
+
+    So the position that the destination holds is the stream's, whatever a checkpoint says: `last_committed` and
+    `begin` return it. The worker resumes there, earlier or later than its checkpoint. The one exception is idle time:
+    a checkpoint that follows exactly this position without any event counts. `begin` of a fresh stream commits the
+    caller's position, the anchor, before it returns; so does `begin` with a gap.
+
+    Each commit is refused if the position has changed since it was read in the same transaction or snapshot. That
+    decides between two owners, without a lease. `StreamRecord` holds the rule.
+    """
+
+    @abstractmethod
+    async def commit_idle(self, stream: Stream, position: Position) -> None:
+        """Commit a later position, up to which the stream has no event, without rows.
+
+        The worker calls it rarely (`idle_commit_interval`), so that a lost checkpoint does not send an idle stream back
+        beyond the history that the source keeps. Called after `begin`. Does nothing if the destination holds a later
+        position.
+
+        Raises:
+            LeaseLostError: The position was moved by others; the worker enters again.
+        """
+
+
 class RecordKeeper(ABC):
     """Optional interface of a destination: it keeps small records next to the data, each created only if absent."""
 

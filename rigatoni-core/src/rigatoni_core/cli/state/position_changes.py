@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import Positioner, PositionKeeper
+from rigatoni_core.api.contracts import Positioner, PositionKeeper, TransactionalKeeper
 from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
 from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
 from rigatoni_core.api.records import load_checkpoint
@@ -41,7 +41,7 @@ def set_position(time: str | None, token: str | None) -> Plan:
             assert at is not None
             position = source.position_at(look.stream, at)
         await _refuse_before_what_is_kept(look, position)
-        return _moved(look, position)
+        return await _skipped(look, position) or _moved(look, position)
 
     return Plan(make, ("source", "destination"))
 
@@ -153,12 +153,31 @@ async def exported(configuration: PipelineConfiguration) -> dict[str, Any]:
     }
 
 
+async def _skipped(look: Look, position: Position) -> Checkpoint | None:
+    """The checkpoint with a gap up to `position`, which the worker commits to a transactional destination.
+
+    Its position is in force, so the checkpoint's alone moves nothing. None for other destinations, or without a gap.
+    """
+    destination = look.configuration.destination
+    committed = await destination.last_committed(look.stream) if isinstance(destination, TransactionalKeeper) else None
+    if committed is None:
+        return None
+    before = look.before or Checkpoint(committed, delivered=committed.of_event)
+    if position.order <= before.position.order:
+        return None
+    return attrs.evolve(before, gaps=(*before.gaps, _gap(before, position)))
+
+
+def _gap(before: Checkpoint, position: Position) -> Gap:
+    return Gap(f"set by hand by {whoami()}", before.position, position)
+
+
 def _moved(look: Look, position: Position) -> Checkpoint:
     """The checkpoint at another position; what a later one skips is a gap, for good."""
     if look.before is None:
         return Checkpoint(position, delivered=position.of_event)
     gaps = look.before.gaps
     if position.order > look.before.position.order:
-        gaps = (*gaps, Gap(f"set by hand by {whoami()}", look.before.position, position))
+        gaps = (*gaps, _gap(look.before, position))
     moved = attrs.evolve(look.before, position=position, delivered=position.of_event, gaps=gaps)
     return attrs.evolve(moved, gaps=gaps[:-1]) if moved.open_gap else moved  # back to before it: nothing is missing
