@@ -118,22 +118,13 @@ class StreamRecord:
             record = json.loads(text)
             intact, version = unseal(record), record["format"]
             if isinstance(version, int) and version > FORMAT:
-                raise DestinationError(
-                    f"{where} has record format {version}; this rigatoni-core reads up to {FORMAT}",
-                    remedy="Upgrade rigatoni-core: the record was written by a newer one.",
-                )
+                remedy = "Upgrade rigatoni-core: the record was written by a newer one."
+                raise DestinationError(f"{where} has record format {version}, later than {FORMAT}", remedy=remedy)
             if not intact or (record["pipeline"], record["stream"]) != (stream.pipeline, stream.name):
                 raise ValueError("its checksum or its stream does not match")
-            definition = record["definition"]
-            return cls(
-                stream,
-                read_position(record["delivered"]),
-                read_position(record["position"]),
-                int(definition["number"]),
-                definition["fingerprint"],
-                definition["details"],
-                read_identity(record["deployment"]),
-            )
+            delivered, position = read_position(record["delivered"]), read_position(record["position"])
+            number, fingerprint, details = (record["definition"][key] for key in ("number", "fingerprint", "details"))
+            return cls(stream, delivered, position, number, fingerprint, details, read_identity(record["deployment"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise DestinationError(
                 f"{where} is not the position record of {stream}: {error}",

@@ -124,7 +124,7 @@ class PositionKeeper(ABC):
 class TransactionalKeeper(PositionKeeper):
     """Interface of a destination with `Delivery.TRANSACTIONAL`: one commit holds a batch's rows and its position.
 
-    So the position that the destination holds is the stream's, whatever a checkpoint says: `last_committed` and
+    So the position that the destination holds is the stream's, not the checkpoint's: `last_committed` and
     `begin` return it. The worker resumes there, earlier or later than its checkpoint. The one exception is idle time:
     a checkpoint that follows exactly this position without any event counts. `begin` of a fresh stream commits the
     caller's position, the anchor, before it returns; so does `begin` with a gap.
