@@ -36,7 +36,7 @@ NATIVELY = [  # tests of all that the accelerator has a hand in: formats, source
     *(f"tests/test_{name}.py" for name in ("pieces", "pipeline_e2e", "pipeline_s3")),
 ]
 PROGRAMS = ["benchmarks", "docs", "examples", "releasing", "torture", "noxfile.py", "conftest.py"]
-PROGRAMS += ["tests/public_api.py", "rigatoni-core/hatch_build.py"]
+PROGRAMS += ["tests/public_api.py", "rigatoni-testing/hatch_build.py"]
 BIN = Path(".nox", "workspace", "Scripts" if os.name == "nt" else "bin").absolute()
 
 nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "native", "wheels", "template", "tutorial", "demo"]
@@ -149,7 +149,7 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def template(session: nox.Session) -> None:
-    """The plugin that `rigatoni plugins new` copies: typed and tested as it is, then made anew for each kind."""
+    """The plugin that `rigatoni new-plugin` copies: typed and tested as it is, then made anew for each kind."""
     session.install(*TESTING, "-e", "plugin-template", *TOOLS, "build[virtualenv]", "virtualenv")
     session.run("mypy", "plugin-template/src")
     session.run("pytest", "plugin-template/tests")

@@ -1,4 +1,4 @@
-"""What `rigatoni plugins new` writes passes its tests, builds, installs and is listed; from wheels alone.
+"""What `rigatoni new-plugin` writes passes its tests, builds, installs and is listed; from wheels alone.
 
 python tests/packaging/new_plugins.py FOLDER_WITH_THE_WHEELS_OF_CORE_AND_THE_TESTING_KIT
 """
@@ -30,7 +30,7 @@ def check(kind: str, place: Path, bin_: Path, install: Sequence[str | Path]) -> 
     """One new plugin from its command to the list, as a stranger would do it."""
     distribution = f"rigatoni-acme-{kind}"
     folder = place / distribution
-    subprocess.run([bin_ / "rigatoni", "plugins", "new", distribution, "--kind", kind], cwd=place, check=True)
+    subprocess.run([bin_ / "rigatoni", "new-plugin", distribution, "--kind", kind], cwd=place, check=True)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) <= 10, files
     assert not [path for path in files if "template" in (path.name + path.read_text()).lower()], files

@@ -25,6 +25,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("transform", "route"): "rigatoni-transforms",
     ("transform", "select"): "rigatoni-transforms",
     ("command", "dlq"): "rigatoni-ops",
+    ("command", "new-plugin"): "rigatoni-testing",
     ("command", "tail"): "rigatoni-ops",
     ("command", "top"): "rigatoni-top",
     ("listener", "otel"): "rigatoni-otel",

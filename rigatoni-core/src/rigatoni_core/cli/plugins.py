@@ -11,13 +11,12 @@ from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import as_json, bold, say, table
 
 if TYPE_CHECKING:
-    from rigatoni_core.api.components import Kind
     from rigatoni_core.plugins.catalog import Catalog, Plugin
 
 
 @click.group()
 def plugins() -> None:
-    """Shows, checks and makes plugins."""
+    """Shows and checks plugins."""
 
 
 _file = click.option(
@@ -84,44 +83,6 @@ def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
 
     faults = [attrs.asdict(fault) for fault in unsound(catalog, plugin)]
     return {"plugin": plugin.name, "distribution": f"{plugin.distribution} {plugin.version}", "faults": faults}
-
-
-@plugins.command()
-@click.argument("distribution")
-@click.option("--kind", required=True, help="What it provides, such as destination or command.")
-@click.option("--into", type=click.Path(path_type=Path), help="The folder to make; DISTRIBUTION unless given.")
-def new(distribution: str, kind: "Kind", into: Path | None) -> None:
-    """Writes a plugin of your own, named DISTRIBUTION ("rigatoni-acme"): it runs, its tests pass."""
-    from typing import get_args
-
-    from rigatoni_core.api.components import Kind
-    from rigatoni_core.api.errors import ConfigurationError
-    from rigatoni_core.api.words import printable
-    from rigatoni_core.cli.template import NAME, NewPlugin
-
-    if kind not in (kinds := get_args(Kind)):
-        raise click.BadParameter(f"{printable(kind)} is none of {', '.join(kinds)}", param_hint="--kind")
-    if not NAME.fullmatch(distribution):
-        raise ConfigurationError(
-            f'"{printable(distribution)}" is no name for a plugin',
-            remedy="Name it rigatoni-acme: small letters and digits, single dashes between them.",
-        )
-    folder = into or Path(distribution)
-    plugin = NewPlugin(distribution, kind)
-    try:
-        folder.mkdir(parents=True)
-        for path, text in plugin.files():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
-    except FileExistsError:
-        raise ConfigurationError(f"{folder} already exists; nothing was changed", remedy="Name another one.") from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"{error.filename} cannot be written: {error.strerror}", remedy="Name a folder where you may write: --into"
-        ) from None
-    say(f"{folder} is written: the {kind} {plugin.component}. Next:")
-    for step in (f"cd {folder}", "pip install -e '.[testing]'", "pytest", f"rigatoni plugins check {distribution}"):
-        say(f"  {step}")
 
 
 @plugins.command()

@@ -1,4 +1,4 @@
-"""`rigatoni plugins new`: what is written, and what is refused. `nox -s template` installs and tests what it makes."""
+"""`rigatoni new-plugin`: what is written, and what is refused. `nox -s template` installs and tests what it makes."""
 
 import ast
 import subprocess
@@ -10,7 +10,7 @@ from rigatoni_core.api.components import KINDS
 
 
 def new(folder, *arguments):
-    command = [sys.executable, "-m", "rigatoni_core.cli", "plugins", "new", *arguments]
+    command = [sys.executable, "-m", "rigatoni_core.cli", "new-plugin", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 

@@ -4,10 +4,9 @@ import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
-
-import rigatoni_core
 from rigatoni_core.api.components import Kind
 
 NAME = re.compile(r"rigatoni-[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -19,15 +18,22 @@ _PAGE_BLOCK = re.compile(r"^(?=## (\w+)\n)", re.MULTILINE)
 
 
 def folder() -> Path:
-    """Where the template is: inside an installed core, beside core in a clone."""
-    package = Path(rigatoni_core.__file__).parent
-    installed = package / "template"
+    """Return where the template is: inside the installed package, or next to the distribution in a clone."""
+    package = Path(__file__).parent
+    installed = package / "plugin_template"
     return installed if installed.is_dir() else package.parents[2] / "plugin-template"
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind of component with this name; None if there is none."""
+    return next((kind for kind in NewPlugin.KINDS if kind == name), None)
 
 
 @attrs.frozen
 class NewPlugin:
     """A distribution by its name, such as `rigatoni-acme`, and the kind of component that it provides."""
+
+    KINDS: ClassVar[tuple[Kind, ...]] = typing.get_args(Kind)
 
     distribution: str
     kind: Kind
@@ -41,7 +47,7 @@ class NewPlugin:
     def files(self) -> Iterator[tuple[Path, str]]:
         """The path of each file in the new distribution, and its text."""
         template = folder()
-        others = {_MODULES.get(kind, kind) for kind in typing.get_args(Kind) if kind != self.kind}
+        others = {_MODULES.get(kind, kind) for kind in self.KINDS if kind != self.kind}
         if self.kind == "command":
             others.add("plugin")  # the module with the hooks
         for path in sorted(template.rglob("*")):

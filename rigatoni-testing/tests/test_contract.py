@@ -1,0 +1,7 @@
+"""The testing kit's command keeps the contract that the kit checks."""
+
+from rigatoni_testing.contracts import PluginContract
+
+
+class TestPlugin(PluginContract):
+    distribution = "rigatoni-testing"
