@@ -12,7 +12,8 @@ class PathError(ConfigurationError, ValueError):
 class UnreadableEventError(RigatoniError):
     """The bytes of an event cannot be read, so nothing can be said about its fields."""
 
-    default_remedy = "The event is rejected; on_rejected decides what becomes of it."
+    id = "unreadable-event"
+    default_remedy = "Compare the event with the document in the database; on_rejected decides what becomes of it."
 
 
 class ExpressionError(ConfigurationError, ValueError):
@@ -59,4 +60,24 @@ class PythonFailedError(RigatoniError):
         "Fix the function and raise the transform's option version, then replay the dead letters. It returns the event "
         "that it got, changed, or None; the position and the _id of the document stay. `rigatoni test` calls it "
         "without servers."
+    )
+
+
+class MaskError(RigatoniError):
+    """A mask cannot be applied to a value. The event is not written."""
+
+    id = "mask-failed"
+    default_remedy = (
+        'Use a method that suits the values, such as "redact", which suits all; or set on_mask_error = "redact" in '
+        "[pipeline] to quarantine such events without their content."
+    )
+
+
+class MaskedKeyError(ConfigurationError):
+    """A path hits a field of the document key, which resume tokens contain."""
+
+    id = "masked-key"
+    default_remedy = (
+        "Remove the path from the transform, or do not replicate the collection: records at the destination hold "
+        "resume tokens, so they would hold the value."
     )

@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Transform
-from rigatoni_core.api.errors import RejectedEventsError, RigatoniError
+from rigatoni_core.api.errors import ConfigurationError, RejectedEventsError, RigatoniError
 
 from rigatoni_transforms.errors import UnreadableEventError
 
@@ -19,6 +19,7 @@ class RawTransform(Transform):
         """Return the event as it is after this transform: the same object if it is unchanged, None to drop it.
 
         Raises:
+            ConfigurationError: The options do not suit the stream. The worker stops.
             RigatoniError: The event is rejected for this reason.
             ValueError, IndexError, struct.error: The bytes are no BSON.
         """
@@ -33,6 +34,8 @@ class RawTransform(Transform):
             for event in segment.copies():
                 try:
                     after = self.raw(event)
+                except ConfigurationError:
+                    raise
                 except RigatoniError as error:
                     rejected[index] = error
                 except Exception as error:  # any error on damaged bytes; its text might quote them

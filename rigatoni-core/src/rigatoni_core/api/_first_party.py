@@ -21,6 +21,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("serializer", "parquet"): "rigatoni-parquet",
     ("serializer", "zstd"): "rigatoni-compression",
     ("transform", "filter"): "rigatoni-transforms",
+    ("transform", "mask"): "rigatoni-transforms",
     ("transform", "python"): "rigatoni-transforms",
     ("transform", "route"): "rigatoni-transforms",
     ("transform", "select"): "rigatoni-transforms",

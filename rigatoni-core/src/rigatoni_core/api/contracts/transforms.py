@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import attrs
 
@@ -19,6 +19,13 @@ class Transform(FormatReader):
     Runs on threads, several batches at once, ahead of time while the batch before is written. It does no I/O. A batch
     may come again after a crash, cut elsewhere: so what becomes of an event depends on nothing but the event and the
     options. The transforms of a stream are part of its definition: others begin a new definition.
+    """
+
+    protects: ClassVar[bool] = False
+    """Whether it keeps data from leaving the database.
+
+    Such transforms come first. What they return is all that leaves: dead letters hold it instead of the event as it
+    was read. An event that they reject is not written anywhere; the setting `on_mask_error` decides about it.
     """
 
     streams: Annotated[

@@ -1,0 +1,188 @@
+"""What `select` and `mask` share: rules for the documents of an event, wherever the event holds one."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from struct import Struct
+from typing import Annotated, Any, ClassVar, Final
+
+import attrs
+from rigatoni_core.api.options import texts
+
+from rigatoni_transforms.deltas import DeltaRewriter, Reading
+from rigatoni_transforms.documents import DOCUMENT, NULL, SAME, STRING, Rewriter, elements_of, end_of
+from rigatoni_transforms.errors import MaskedKeyError, MaskError, PathError
+from rigatoni_transforms.matching import KEEP, State
+from rigatoni_transforms.paths import ANY, Path, parsed
+from rigatoni_transforms.transform import RawTransform
+
+_PACK = Struct("<i").pack
+_KEPT: Final = frozenset(
+    [
+        *(b"_id", b"operationType", b"clusterTime", b"wallTime", b"ns", b"nsType", b"to", b"collectionUUID"),
+        *(b"lsid", b"txnNumber", b"splitEvent", b"operationDescription", b"stateBeforeChange"),
+    ]
+)
+"""The fields of an event without parts of documents (MongoDB manual, "Change Events")."""
+_NS: Final = (DOCUMENT, b"ns")
+_REMEMBERED = 1024
+_DOCUMENTS: Final = frozenset([b"fullDocument", b"fullDocumentBeforeChange", b"documentKey", b"updateDescription"])
+
+
+class Closure:
+    """Applies rules to every part of an event that holds a document or part of one.
+
+    Args:
+        top: The state at the top of documents.
+        keeps_others: Whether values that no path leads to stay.
+    """
+
+    def __init__(self, top: State, *, keeps_others: bool) -> None:
+        self._top = top
+        self._rewriter = Rewriter(keeps_others)
+        self._deltas = DeltaRewriter(self._rewriter, top)
+
+    def event(self, raw: bytes) -> bytes:
+        """Return the event after the rules, the same object if nothing changes. Fields that are not known are removed.
+
+        Raises:
+            MaskError: A rule cannot be applied.
+            MaskedKeyError: A path leads to a field of the document key.
+            ValueError, IndexError, struct.error: The bytes are no BSON.
+        """
+        end = len(raw) - 1
+        if int.from_bytes(raw[:4], "little") != end + 1:
+            raise ValueError("the event does not have the length that it says")
+        position = copied = 4
+        parts: list[bytes] = []
+        while position < end:
+            name = raw.index(0, position + 1)
+            kind, field, value = raw[position], raw[position + 1 : name], name + 1
+            after = end_of(raw, kind, value)
+            if field not in _KEPT:
+                new = self._part(raw, field, kind, value) if field in _DOCUMENTS else None
+                if new is not _SAME:
+                    parts.append(raw[copied:position] if new is None else raw[copied:value] + new)
+                    copied = after
+            position = after
+        if position != end or raw[end]:
+            raise ValueError("the event does not end where it says")
+        if copied == 4:
+            return raw
+        body = b"".join([*parts, raw[copied:]])
+        return _PACK(len(body) + 4) + body
+
+    def _part(self, raw: bytes, field: bytes, kind: int, value: int) -> bytes | None:
+        """Return the new value of a field of the event, `_SAME` if it stays."""
+        if kind == NULL:
+            return _SAME
+        if kind != DOCUMENT:
+            raise MaskError(f"{field.decode()} of the event is no document")
+        if field == b"updateDescription":
+            return self._deltas.description(raw, value)
+        if field == b"documentKey":
+            self._check_key(raw, value)
+            return _SAME
+        new = self._rewriter.document(raw, value, self._top)
+        return _SAME if new is None else new
+
+    def _check_key(self, raw: bytes, start: int) -> None:
+        """Raise if a rule changes or removes a field of the document key: resume tokens contain the key."""
+        for kind, name, value, after in elements_of(raw, start):
+            if name == b"_id":  # options refuse it
+                continue
+            state = self._deltas.place(name, Reading()).state
+            if state is None:
+                hit = not self._rewriter.keeps_others
+            else:
+                hit = state.rule is not KEEP and (
+                    state.rule is not None or self._rewriter.value(raw, kind, value, after, state) is not SAME
+                )
+            if hit:
+                raise MaskedKeyError(
+                    "the transform changes or removes a field of the shard key; MongoDB's resume tokens contain the "
+                    "shard key of the document"
+                )
+
+
+_SAME: Final = b"same"
+"""In the place of a value that stays as it is."""
+
+
+def paths_of_documents(texts: Iterable[str]) -> tuple[Path, ...]:
+    """Parse the paths of an option.
+
+    Raises:
+        PathError: A path cannot be parsed, can never match, or names `_id`.
+    """
+    paths = parsed(texts)
+    for path in paths:
+        if path.steps[0] == "_id":
+            raise PathError(
+                f'the path "{path.text}" names _id, which MongoDB\'s resume tokens contain: records at the destination '
+                "hold them, so they would hold the value",
+                remedy="Remove the path. If an _id is personal data, give documents another _id, or do not replicate "
+                "the collection.",
+            )
+        if path.steps[0] is ANY:
+            raise PathError(
+                f'the path "{path.text}" begins with a star, which would include _id',
+                remedy='Name the fields at the top of documents, or use "select" with include.',
+            )
+    return paths
+
+
+def check_paths(instance: object, attribute: "attrs.Attribute[Any]", value: Iterable[str]) -> None:
+    """Validate an option that holds paths; see `paths_of_documents`."""
+    paths_of_documents(value)
+
+
+@attrs.define(kw_only=True, eq=False)
+class PrivacyTransform(RawTransform):
+    """Base of the transforms that keep data from leaving: they run first, and dead letters hold what they return."""
+
+    protects: ClassVar[bool] = True
+
+    collections: Annotated[
+        tuple[str, ...],
+        "The collections whose documents it changes, such as `shop.users` or `shop.*`; all unless given",
+    ] = attrs.field(default=(), converter=texts)
+    _closure: Closure = attrs.field(init=False, repr=False)
+    _pattern: "re.Pattern[bytes]" = attrs.field(init=False, repr=False)
+    _concerns: "Callable[[bytes | None], bool]" = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._closure = self.closure()
+        globs = (".*".join(map(re.escape, name.split("*"))) for name in self.collections)
+        self._pattern = re.compile("|".join(globs).encode(), re.DOTALL)
+        self._concerns = lru_cache(_REMEMBERED)(self._matches)
+
+    @abstractmethod
+    def closure(self) -> Closure:
+        """Return the rules of the options."""
+
+    def raw(self, event: bytes) -> bytes:
+        """See `RawTransform`."""
+        if self.collections and not self._concerns(_namespace(event)):
+            return event
+        return self._closure.event(event)
+
+    def _matches(self, namespace: bytes | None) -> bool:
+        """Return whether this is one of the collections. An event without a namespace may be of any."""
+        if namespace is None:
+            return True
+        names = {
+            name: namespace[value + 4 : after - 1]
+            for kind, name, value, after in elements_of(namespace, 0)
+            if kind == STRING
+        }
+        if not names.keys() >= {b"db", b"coll"}:
+            return True
+        return self._pattern.fullmatch(b"%b.%b" % (names[b"db"], names[b"coll"])) is not None
+
+
+def _namespace(event: bytes) -> bytes | None:
+    """The namespace as it stands in the event; None if there is none, or several."""
+    found = [event[value:after] for kind, name, value, after in elements_of(event, 0) if (kind, name) == _NS]
+    return found[0] if len(found) == 1 else None
