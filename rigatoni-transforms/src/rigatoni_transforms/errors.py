@@ -81,3 +81,23 @@ class MaskedKeyError(ConfigurationError):
         "Remove the path from the transform, or do not replicate the collection: records at the destination hold "
         "resume tokens, so they would hold the value."
     )
+
+
+class FieldError(RigatoniError):
+    """The fields of an event cannot be renamed, cast or flattened."""
+
+    id = "field"
+    default_remedy = (
+        "Change the options of the transform so that the fields of all documents suit it, or correct the document, "
+        "then replay the dead letters."
+    )
+
+
+class UnwrapError(RigatoniError):
+    """An event that is no row."""
+
+    id = "unwrap"
+    default_remedy = (
+        'Set the source\'s full_document to "updateLookup" or "required", so that updates carry their document, or drop '
+        "these events with a filter before unwrap."
+    )

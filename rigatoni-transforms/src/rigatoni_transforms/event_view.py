@@ -17,7 +17,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from rigatoni_bson.elements import elements
 
-from rigatoni_transforms.errors import ExpressionFailedError
+from rigatoni_transforms.errors import ExpressionFailedError, UnreadableEventError
 
 _CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _DOCUMENT = 0x03
@@ -44,12 +44,13 @@ class EventView:
             fields: For parts of which only fields at the top are needed, the names of these fields.
 
         Raises:
+            UnreadableEventError: It is no event.
             ExpressionFailedError: A text contains the character U+0000, which the language cannot represent.
             ValueError: The bytes of the event cannot be read.
         """
         event, found = self.event, dict[str, Any]()
         for kind, key, value, after in elements(event):
-            if key == b"operationType" and "operation" in names:
+            if key == b"operationType":
                 found["operation"] = event[value + 4 : after - 1].decode()
             elif key == b"ns" and kind == _DOCUMENT:
                 space = bson.decode(event[value:after])
@@ -59,6 +60,8 @@ class EventView:
                 wanted = fields.get(name)
                 raw = event[value:after] if wanted is None else selected(event, value, wanted)
                 found[name] = as_value(bson.decode(raw, _CODEC))
+        if "operation" not in found:
+            raise UnreadableEventError("it is no event; unwrap must be the last transform")
         return {name: found.get(name, "") for name in names if name in found or name in ("database", "collection")}
 
 

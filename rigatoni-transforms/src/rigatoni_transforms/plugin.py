@@ -13,6 +13,13 @@ def load_filter() -> type[Any]:
     return FilterTransform
 
 
+def load_flatten() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.flatten import FlattenTransform
+
+    return FlattenTransform
+
+
 def load_mask() -> type[Any]:
     """Return the class, imported on first use."""
     from rigatoni_transforms.mask import MaskTransform
@@ -41,11 +48,20 @@ def load_select() -> type[Any]:
     return SelectTransform
 
 
+def load_unwrap() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.unwrap import UnwrapTransform
+
+    return UnwrapTransform
+
+
 @hookimpl
 def rigatoni_transforms() -> Iterator[Component]:
     """Register the transforms, in alphabetical order."""
     yield Component("filter", load_filter, summary="Drops the events for which an expression is false")
+    yield Component("flatten", load_flatten, summary="Replaces inner documents by fields at the top")
     yield Component("mask", load_mask, summary="Replaces values by constants, pseudonyms, or parts of them")
     yield Component("python", load_python, summary="Calls a Python function for each event")
     yield Component("route", load_route, summary="Sets the database or the collection by expressions")
     yield Component("select", load_select, summary="Keeps or removes fields of documents by their paths")
+    yield Component("unwrap", load_unwrap, summary="Replaces events by documents with operation and time: rows")

@@ -12,7 +12,7 @@ from rigatoni_transforms.expression import Undecided, compiled
 from rigatoni_transforms.transform import RawTransform
 
 _SIZE = Struct("<i").pack
-_OF_DOCUMENTS = {"insert", "update", "replace", "delete"}
+_OF_DOCUMENTS = {"read", "insert", "update", "replace", "delete"}
 
 
 def _check(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:

@@ -206,11 +206,17 @@ class EventBatch(Sequence[ChangeEvent]):
         return _mark(self.decoder, self.stream, self.raw(index))
 
     def namespace(self, index: int) -> Namespace | None:
-        """Return the namespace of event `index` without decoding the event; None if it has no readable one."""
+        """Return the namespace of event `index` without decoding the event; None if it has no readable one.
+
+        Of a document that a transform made without a namespace, it is that of the event as it was read.
+        """
         try:
-            return self.decoder.namespace(self.raw(index))
+            found = self.decoder.namespace(self.raw(index))
         except ValueError:
-            return None
+            found = None
+        if found is None and self._as_read is not None:
+            return self._as_read.namespace(self.indices[index])
+        return found
 
     def position_at(self, index: int) -> Position:
         """Return the position of event `index`: `first` of a batch that begins with it."""
