@@ -109,7 +109,9 @@ def test_a_row_belongs_to_the_collection_of_its_event():
     assert after.namespace(0) == Namespace("shop", "orders")
 
 
-@pytest.mark.parametrize("later", [FilterTransform(expression="document.n == 1"), FlattenTransform(), UnwrapTransform()])
+@pytest.mark.parametrize(
+    "later", [FilterTransform(expression="document.n == 1"), FlattenTransform(), UnwrapTransform()]
+)
 def test_a_transform_after_it_rejects_its_rows_instead_of_doing_nothing(later):
     after = UnwrapTransform().transform(batch_of([event_document(0)]))
     with pytest.raises(RejectedEventsError, match="unwrap must be the last") as caught:

@@ -98,6 +98,6 @@ class UnwrapError(RigatoniError):
 
     id = "unwrap"
     default_remedy = (
-        'Set the source\'s full_document to "updateLookup" or "required", so that updates carry their document, or drop '
-        "these events with a filter before unwrap."
+        'Set full_document of the source to "updateLookup" or "required", so that updates carry their document, or '
+        "drop these events with a filter before unwrap."
     )

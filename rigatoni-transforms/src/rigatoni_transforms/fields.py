@@ -1,4 +1,4 @@
-"""What transforms of fields share: the parts of an event that hold documents, and the paths of an update description."""
+"""What transforms of fields share: the parts of an event that hold documents, and the paths of update descriptions."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +11,11 @@ from rigatoni_transforms.transform import RawTransform
 
 Step = bytes | int
 """A step of the path of a changed field: the name of a field, or the index of an element."""
+
+Steps = tuple[Step, ...]
+
+Change = tuple[Steps, int, bytes]
+"""A changed field of an update description: its path, and the type and the raw bytes of its new value."""
 
 Element = tuple[int, bytes, bytes]
 """The type, the name and the raw bytes of a value."""
@@ -34,11 +39,11 @@ class FieldTransform(RawTransform):
         """
 
     @abstractmethod
-    def path(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def path(self, steps: Steps) -> Steps:
         """Return the path of a changed field after this transform."""
 
     @abstractmethod
-    def changed(self, steps: tuple[Step, ...], kind: int, value: bytes) -> Iterable[tuple[tuple[Step, ...], int, bytes]]:
+    def changed(self, steps: Steps, kind: int, value: bytes) -> Iterable[Change]:
         """Yield what becomes of a changed field: paths, types and values. Raises what `document` does."""
 
     def raw(self, event: bytes) -> bytes | None:
@@ -78,22 +83,22 @@ class FieldTransform(RawTransform):
             parts.append((kind, name, raw[value:after] if new is None else new))
         return document_of(parts)
 
-    def _updated(self, raw: bytes, start: int, readings: Mapping[bytes, tuple[Step, ...]]) -> Iterator[Element]:
+    def _updated(self, raw: bytes, start: int, readings: Mapping[bytes, Steps]) -> Iterator[Element]:
         for kind, name, value, after in elements(raw, start):
             for steps, new_kind, new in self.changed(_steps(name, readings), kind, raw[value:after]):
                 yield new_kind, _joined(steps), new
 
-    def _named(self, text: bytes, readings: Mapping[bytes, tuple[Step, ...]]) -> bytes:
+    def _named(self, text: bytes, readings: Mapping[bytes, Steps]) -> bytes:
         """The value of a text that names a changed field."""
         return string_of(_joined(self.path(_steps(text[4:-1], readings))))
 
-    def _truncated(self, entry: bytes, readings: Mapping[bytes, tuple[Step, ...]]) -> bytes:
+    def _truncated(self, entry: bytes, readings: Mapping[bytes, Steps]) -> bytes:
         return document_of(
             (kind, name, self._named(entry[value:after], readings) if name == b"field" else entry[value:after])
             for kind, name, value, after in elements(entry)
         )
 
-    def _disambiguated(self, readings: Mapping[bytes, tuple[Step, ...]]) -> Iterator[Element]:
+    def _disambiguated(self, readings: Mapping[bytes, Steps]) -> Iterator[Element]:
         for steps in readings.values():
             new = self.path(steps)
             values = [
@@ -121,24 +126,29 @@ def string_of(text: bytes) -> bytes:
     return _SIZE(len(text) + 1) + text + b"\0"
 
 
-def _readings(raw: bytes, start: int) -> dict[bytes, tuple[Step, ...]]:
+def _readings(raw: bytes, start: int) -> dict[bytes, Steps]:
     """What `disambiguatedPaths` says about names that have dots or digits: the steps of each."""
     readings = {}
     for kind, name, value, _ in elements(raw, start):
         if name == b"disambiguatedPaths" and kind == DOCUMENT:
             for _, field, steps, _ in elements(raw, value):
                 readings[field] = tuple(
-                    text[4:-1] if kind == STRING else int.from_bytes(text, "little") for kind, text in _values(raw, steps)
+                    text[4:-1] if kind == STRING else int.from_bytes(text, "little")
+                    for kind, text in _values(raw, steps)
                 )
     return readings
 
 
-def _steps(name: bytes, readings: Mapping[bytes, tuple[Step, ...]]) -> tuple[Step, ...]:
+def _step(kind: int, value: bytes) -> Step:
+    return value[4:-1] if kind == STRING else int.from_bytes(value, "little")
+
+
+def _steps(name: bytes, readings: Mapping[bytes, Steps]) -> Steps:
     """The steps of the name of a changed field. Unless the event says otherwise, digits are an index."""
     return readings.get(name) or tuple(int(step) if step.isdigit() else step for step in name.split(b"."))
 
 
-def _joined(steps: tuple[Step, ...]) -> bytes:
+def _joined(steps: Steps) -> bytes:
     return b".".join(b"%d" % step if isinstance(step, int) else step for step in steps)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import attrs
 from rigatoni_bson.elements import elements
 
-from rigatoni_transforms.fields import DOCUMENT, Element, FieldTransform, Step, document_of
+from rigatoni_transforms.fields import DOCUMENT, Change, Element, FieldTransform, Steps, document_of
 
 
 def _check_separator(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -37,7 +37,7 @@ class FlattenTransform(FieldTransform):
             return None
         return document_of(self._fields(raw, start, (), 0))
 
-    def path(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    def path(self, steps: Steps) -> Steps:
         """See `FieldTransform`."""
         if steps[0] == b"_id":
             return steps
@@ -49,7 +49,7 @@ class FlattenTransform(FieldTransform):
             names.append(step)
         return (self.separator.encode().join(names), *steps[len(names) :]) if names else steps
 
-    def changed(self, steps: tuple[Step, ...], kind: int, value: bytes) -> Iterable[tuple[tuple[Step, ...], int, bytes]]:
+    def changed(self, steps: Steps, kind: int, value: bytes) -> Iterable[Change]:
         """See `FieldTransform`."""
         names = tuple(step for step in steps if not isinstance(step, int))
         if len(names) == len(steps) and self._opens(value, kind, names[0], 0, len(steps) - 1):

@@ -32,9 +32,9 @@ def _check_added(instance: object, attribute: "attrs.Attribute[Any]", value: tup
 class UnwrapTransform(RawTransform):
     """Replaces each event by the document after the change, with some fields of the event added at its end.
 
-    An insert, a replace, an update and a row of a snapshot become the document. A delete becomes the document before the change if the
-    event has it, otherwise the document key. An update whose look-up found no document is dropped: its delete follows
-    in the stream. An update without a look-up is rejected. It must be the last transform.
+    An insert, a replace, an update and a row of a snapshot become the document. A delete becomes the document before
+    the change if the event has it, otherwise the document key. An update whose look-up found no document is dropped:
+    its delete follows in the stream. An update without a look-up is rejected. It must be the last transform.
     """
 
     add: Annotated[
