@@ -8,12 +8,11 @@ from urllib.parse import urlencode
 import attrs
 from attrs import validators
 from rigatoni_core.api.contracts import Delivery, DestinationMetadata
-from rigatoni_core.api.events import Stream
 from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.options import ByteSize, Secret
 from rigatoni_core.api.settings import Settings
-from rigatoni_objects.destination import CONDITIONS, ObjectDestination
-from rigatoni_objects.quiescence import ClosingMark
+from rigatoni_objects.bucket_destination import BucketDestination
+from rigatoni_objects.destination import CONDITIONS
 
 from rigatoni_s3.access import Access
 from rigatoni_s3.bucket import MAX_PUT, Bucket, BucketStore
@@ -21,20 +20,11 @@ from rigatoni_s3.errors import S3UnavailableError, S3UnsupportedError, translate
 from rigatoni_s3.probing import is_atomic, probe
 
 
-def _check_prefix(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    levels = value.strip("/").split("/") if value.strip("/") else []
-    if not value.isprintable() or any(level in ("", ".", "..") for level in levels):
-        raise ValueError("prefix must not have empty levels, the levels . or .., or control characters")
-
-
 @attrs.define(kw_only=True)
-class S3Destination(ObjectDestination):
+class S3Destination(BucketDestination):
     """Writes each batch as one object (or one per folder) below `prefix`; see `rigatoni_objects.chain`."""
 
     bucket: Annotated[str, "The bucket; it must exist"] = attrs.field(validator=validators.min_len(1))
-    prefix: Annotated[str, "The prefix of all keys, such as `lake/raw`"] = attrs.field(
-        default="", validator=_check_prefix
-    )
     region: Annotated[str | None, "The bucket's region; default: boto's choice (AWS_REGION, the profile)"] = None
     endpoint_url: Annotated[str | None, "The endpoint of a store other than AWS, such as `https://minio:9000`"] = None
     path_style: Annotated[
@@ -63,25 +53,11 @@ class S3Destination(ObjectDestination):
         bool | Literal["auto"],
         "Whether the store supports atomic conditional puts; `auto` probes it at the start",
     ] = "auto"
-    max_concurrent_uploads: Annotated[int, "Concurrent uploads of all streams together"] = attrs.field(
-        default=16, validator=validators.ge(1)
-    )
-    connect_timeout: Annotated[float, "Seconds to wait for a connection"] = attrs.field(
-        default=10.0, validator=validators.gt(0)
-    )
-    read_timeout: Annotated[float, "Seconds to wait for data during a request"] = attrs.field(
-        default=30.0, validator=validators.gt(0)
-    )
-    settle_time: Annotated[
-        float, "Seconds that a changed definition waits for requests of instances with the old one"
-    ] = attrs.field(default=60.0, validator=validators.ge(0))
     multipart_threshold: Annotated[ByteSize | None, "Ignored: multipart uploads were removed"] = None
     multipart_part_size: Annotated[ByteSize | None, "Ignored: multipart uploads were removed"] = None
     _bucket: Bucket | None = attrs.field(init=False, default=None, repr=False, eq=False)
     _opening: SerialExecutor = attrs.field(init=False, repr=False, eq=False)
 
-    carries_records: ClassVar[bool] = True
-    limits: ClassVar[Mapping[str, float]] = {"batch_size": 100_000, "batch_bytes": 12 * 2**20, "batch_timeout": 60.0}
     maximums: ClassVar[Mapping[str, float]] = {"batch_bytes": MAX_PUT}
 
     def __attrs_post_init__(self) -> None:
@@ -102,21 +78,17 @@ class S3Destination(ObjectDestination):
     def store(self, folder: str) -> BucketStore:
         """See `ObjectDestination`."""
         assert self._bucket is not None, "the destination was not entered"
-        return BucketStore(self._bucket, f"{self.prefix.strip('/')}/{folder}/".lstrip("/"))
-
-    def quiescence(self, stream: Stream) -> ClosingMark:
-        """See `ObjectDestination`: a closing mark and `settle_time`."""
-        return ClosingMark(self.settle_time)
+        return BucketStore(self._bucket, self.key_prefix(folder))
 
     def where(self, folder: str) -> str:
         """See `ObjectDestination`."""
-        return "/".join(filter(None, (f"s3://{self.bucket}", self.prefix.strip("/"), folder, ""))) + "/"
+        return f"s3://{self.bucket}/{self.key_prefix(folder)}"
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Return recommendations about these settings (see `FileLayout.advice`) and about ignored options."""
         ignored = [name for name in ("multipart_threshold", "multipart_part_size") if getattr(self, name) is not None]
         return (
-            *self.layout.advice(settings, least=30.0),
+            *BucketDestination.advice(self, settings),
             *(f"{name} has no effect: each object is one conditional put. Remove it" for name in ignored),
         )
 

@@ -1,0 +1,1 @@
+"""Destination `azure`: writes batches as blobs to Azure Storage, exactly once in effect."""

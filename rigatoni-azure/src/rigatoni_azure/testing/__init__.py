@@ -1,0 +1,1 @@
+"""Helpers for tests that write to Azure Storage: an emulator in a process."""
