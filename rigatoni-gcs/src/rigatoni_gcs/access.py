@@ -65,4 +65,5 @@ class Access:
             if self.credentials_json
             else Path(self.credentials_file or "").read_text(encoding="utf-8")
         )
-        return service_account.Credentials.from_service_account_info(json.loads(text), scopes=scopes)
+        key: Credentials = service_account.Credentials.from_service_account_info(json.loads(text), scopes=scopes)
+        return key

@@ -1,7 +1,7 @@
 """Requests to one bucket: all calls of the JSON API that concern objects.
 
 `ifGenerationMatch=0` creates an object atomically, and only if its name is free (Cloud Storage, "Request
-preconditions"). Each object is one multipart request, whatever its size. The client library uses resumable uploads
+preconditions"). Each object is one multipart request at any size. The client library uses resumable uploads
 above 8 MiB, which several writers can start for the same name; one request has one arbiter.
 """
 

@@ -30,7 +30,8 @@ def probe(store: ObjectStore, where: str, remove: Callable[[str], None]) -> None
     try:
         if not store.create(key, _CONTENT, media_type="text/plain", record=record):
             raise DestinationError(
-                f"{where}{key} exists before it was created", remedy="Check what else answers at this address."
+                f"{where}{key} exists before it was created",
+                remedy="Check the endpoint: another program responds there.",
             )
         if store.create(key, b"other\n", media_type="text/plain", record={}):
             raise DestinationError(
@@ -40,7 +41,7 @@ def probe(store: ObjectStore, where: str, remove: Callable[[str], None]) -> None
         if store.head(key) != record or store.read(key) != _CONTENT:
             raise DestinationError(
                 f"{where}{key} returned another record or content than was just written",
-                remedy="Check what else answers at this address, and proxies that change responses.",
+                remedy="Check the endpoint, and proxies that change responses.",
             )
     finally:
         with suppress(DestinationError):

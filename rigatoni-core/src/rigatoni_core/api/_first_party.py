@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("source", "mongodb"): "rigatoni-mongodb",
+    ("destination", "azure"): "rigatoni-azure",
+    ("destination", "gcs"): "rigatoni-gcs",
     ("destination", "local"): "rigatoni-local",
     ("destination", "s3"): "rigatoni-s3",
     ("destination", "stdout"): "rigatoni-core",
