@@ -6,7 +6,8 @@ from struct import Struct
 
 from rigatoni_bson.elements import elements
 
-from rigatoni_transforms.errors import FieldError, UnreadableEventError
+from rigatoni_transforms.errors import FieldError, PathError, UnreadableEventError
+from rigatoni_transforms.paths import ANY, Path, parsed
 from rigatoni_transforms.transform import RawTransform
 
 Step = bytes | int
@@ -105,6 +106,24 @@ class FieldTransform(RawTransform):
                 (INT32, _INT32.pack(step)) if isinstance(step, int) else (STRING, string_of(step)) for step in new
             ]
             yield ARRAY, _joined(new), _array(values)
+
+
+def field_paths(texts: Iterable[str]) -> tuple[Path, ...]:
+    """Parse the paths of fields that a transform changes.
+
+    Raises:
+        PathError: A path cannot be parsed, can never match, or names `_id`.
+    """
+    paths = parsed(texts)
+    if not paths:
+        raise PathError("no field is named", remedy="Name a field by its path, or remove the transform.")
+    for path in paths:
+        if path.steps[0] in ("_id", ANY):
+            raise PathError(
+                f'the path "{path.text}" names _id, which identifies the document, and must stay as it is',
+                remedy="Name other fields, such as those in an inner document: address.*",
+            )
+    return paths
 
 
 def document_of(fields: Iterable[Element]) -> bytes:

@@ -6,6 +6,13 @@ from typing import Any
 from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
+def load_cast() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.cast import CastTransform
+
+    return CastTransform
+
+
 def load_filter() -> type[Any]:
     """Return the class, imported on first use."""
     from rigatoni_transforms.filter import FilterTransform
@@ -34,6 +41,13 @@ def load_python() -> type[Any]:
     return PythonTransform
 
 
+def load_rename() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.rename import RenameTransform
+
+    return RenameTransform
+
+
 def load_route() -> type[Any]:
     """Return the class, imported on first use."""
     from rigatoni_transforms.route import RouteTransform
@@ -58,10 +72,12 @@ def load_unwrap() -> type[Any]:
 @hookimpl
 def rigatoni_transforms() -> Iterator[Component]:
     """Register the transforms, in alphabetical order."""
+    yield Component("cast", load_cast, summary="Converts values to another type")
     yield Component("filter", load_filter, summary="Drops the events for which an expression is false")
     yield Component("flatten", load_flatten, summary="Replaces inner documents by fields at the top")
     yield Component("mask", load_mask, summary="Replaces values by constants, pseudonyms, or parts of them")
     yield Component("python", load_python, summary="Calls a Python function for each event")
+    yield Component("rename", load_rename, summary="Gives fields other names")
     yield Component("route", load_route, summary="Sets the database or the collection by expressions")
     yield Component("select", load_select, summary="Keeps or removes fields of documents by their paths")
     yield Component("unwrap", load_unwrap, summary="Replaces events by documents with operation and time: rows")
