@@ -64,13 +64,13 @@ def test_J9_a_replaced_collection_is_confirmed_and_the_stream_resumes(place, rig
     place.orders.insert_one({"n": 2})
     assert rigatoni(*ONCE).returncode != 0
     asked = rigatoni("state", "confirm-deployment", "pipeline.toml")
-    assert "it is taken for a position of the deployment" in asked.stderr
+    assert "will belong to the deployment" in asked.stderr
     assert "--yes" in asked.stderr
     assert rigatoni(*ONCE).returncode != 0
     answer = rigatoni("state", "confirm-deployment", "pipeline.toml", "--yes")
     assert answer.returncode == 0, answer.stderr
     assert "nothing to change" in rigatoni("state", "confirm-deployment", "pipeline.toml", "--yes").stdout
-    assert "recognized" in rigatoni("state", "show", "pipeline.toml").stdout
+    assert "the source reads the same one" in rigatoni("state", "show", "pipeline.toml").stdout
     answer = rigatoni(*ONCE)
     assert answer.returncode == 0, answer.stderr
     assert checkpoint(rigatoni)["gaps"] == []

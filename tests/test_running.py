@@ -65,7 +65,7 @@ def ask(rigatoni, *arguments):
 def test_status_tells_what_a_running_process_does_and_3_where_none_runs(place, rigatoni, wait_for, runtime):
     assert rigatoni("status").returncode == 3
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         place.orders.insert_many([{"n": n} for n in range(25)])
         wait_for(lambda: ask(rigatoni)[0]["pipelines"][0]["streams"][0]["events"] == 25)
         (answer,) = ask(rigatoni, "pipeline.toml")
@@ -86,7 +86,7 @@ def test_status_tells_what_a_running_process_does_and_3_where_none_runs(place, r
 
 def test_status_says_who_does_not_answer(place, rigatoni, wait_for):
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         process.send_signal(signal.SIGSTOP)
         try:
             answer = rigatoni("status")
@@ -98,13 +98,13 @@ def test_status_says_who_does_not_answer(place, rigatoni, wait_for):
 
 def test_hangup_reads_the_file_again_and_goes_on_without_loss(place, rigatoni, wait_for):
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         place.orders.insert_many([{"n": n} for n in range(30)])
         wait_for(lambda: len(delivered()) == 30)
         text = Path("pipeline.toml").read_text()
         Path("pipeline.toml").write_text(text.replace("batch_size = 20", "batch_size = 0"))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "reload refused" in log())
+        wait_for(lambda: "reload rejected" in log())
         assert "batch_size" in log()
         Path("pipeline.toml").write_text(text.replace('path = "state"', 'path = "elsewhere"'))
         process.send_signal(signal.SIGHUP)
@@ -127,10 +127,10 @@ def test_credentials_that_rotate_are_read_again_on_sighup(place, rigatoni, wait_
     Path("pipeline.toml").write_text(text)
     Path("uri").write_text(mongodb_uri)
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         Path("uri").write_text(f"{mongodb_uri}?appName=rotated&tlsCAFile=nowhere")
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "reload refused" in log() and "tlscafile" in log())  # a mistake changes nothing
+        wait_for(lambda: "reload rejected" in log() and "tlscafile" in log())  # a mistake changes nothing
         place.orders.insert_one({"n": 0})
         wait_for(lambda: delivered() == [0])
         Path("uri").write_text(f"{mongodb_uri}?appName=rotated")
@@ -156,12 +156,12 @@ def test_a_reload_while_the_source_is_away_is_refused_and_everything_runs_on(
 ):
     monkeypatch.setenv("MONGODB_URI", through(gate))
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         place.orders.insert_one({"n": 0})
         wait_for(lambda: delivered() == [0])
         gate.cut()
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "reload refused" in log())
+        wait_for(lambda: "reload rejected" in log())
         place.orders.insert_one({"n": 1})
         gate.restore()
         wait_for(lambda: delivered() == [0, 1])
@@ -177,20 +177,20 @@ def test_a_reload_whose_destination_or_filter_does_not_work_is_refused(place, ri
     text = Path("pipeline.toml").read_text()
     Path("in-the-way").write_text("a file where a folder should be")
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         Path("pipeline.toml").write_text(text.replace('path = "lake"', 'path = "in-the-way/lake"'))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: log().count("reload refused") == 1)
+        wait_for(lambda: log().count("reload rejected") == 1)
         Path("pipeline.toml").write_text(text.replace("max_await", 'pipeline = [{ "$nonsense" = 1 }]\nmax_await'))
         process.send_signal(signal.SIGHUP)
-        wait_for(lambda: log().count("reload refused") == 2)
+        wait_for(lambda: log().count("reload rejected") == 2)
         place.orders.insert_one({"n": 0})
         wait_for(lambda: delivered() == [0])
 
 
 def test_hangups_in_quick_succession_end_nothing(place, rigatoni, wait_for):
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         for n in range(40):
             place.orders.insert_one({"n": n})
             process.send_signal(signal.SIGHUP)
@@ -227,7 +227,7 @@ def test_an_outage_shows_while_it_lasts_and_ends_with_one_line(place, rigatoni, 
 
     monkeypatch.setenv("MONGODB_URI", through(gate))
     with running() as process:
-        wait_for(lambda: "begins at" in log())
+        wait_for(lambda: "starts at" in log())
         place.orders.insert_one({"n": 0})
         wait_for(lambda: delivered() == [0])
         gate.cut()
@@ -298,7 +298,7 @@ def test_several_pipelines_run_side_by_side_and_share_a_status(place, rigatoni, 
     assert checked.returncode == 0, checked.stderr
     assert [each["pipeline"] for each in json.loads(checked.stdout)["pipelines"]] == ["orders", "users"]
     with running("several.toml") as process:
-        wait_for(lambda: log().count("begins at") == 2)
+        wait_for(lambda: log().count("starts at") == 2)
         place.orders.insert_many([{"n": n} for n in range(30)])
         place.users.insert_many([{"n": n} for n in range(40)])
         wait_for(lambda: len(delivered("one")) == 30 and len(delivered("two")) == 40)

@@ -1,4 +1,4 @@
-"""`rigatoni state`: what people repair is said first, kept, and never done under a running pipeline."""
+"""`rigatoni state`: repairs are shown first, recorded, and never made while a pipeline runs."""
 
 import io
 import json
@@ -51,12 +51,12 @@ def shown(rigatoni, *more):
 
 def test_show_tells_time_age_events_and_whether_the_definition_is_in_force(orders, rigatoni):
     answer = rigatoni("state", "show", "pipeline.toml")
-    for words in ("s ago) is delivered", "events         30", "in force", "held by        nobody"):
+    for words in ("s ago) is delivered", "events         30", "unchanged", "lease          not held"):
         assert words in answer.stdout, answer.stdout
     text = Path("pipeline.toml").read_text()
     Path("pipeline.toml").write_text(text.replace("max_await", 'full_document = "updateLookup"\nmax_await'))
-    assert "changed since" in rigatoni("state", "show", "pipeline.toml").stdout
-    assert "is not known" in rigatoni("state", "show", "pipeline.toml", "--offline").stdout
+    assert "changed to" in rigatoni("state", "show", "pipeline.toml").stdout
+    assert "not compared with the source" in rigatoni("state", "show", "pipeline.toml", "--offline").stdout
 
 
 def test_set_to_an_earlier_time_is_refused_where_the_destination_would_not_write_again(orders, rigatoni):
@@ -133,7 +133,7 @@ def test_set_to_a_later_time_skips_and_records_the_gap(orders, rigatoni, place):
     place.orders.insert_one({"n": 99})
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
     assert delivered() == [*range(30), 99]
-    assert "set by hand by" in shown(rigatoni)["gaps"][0]["cause"]
+    assert "set manually by" in shown(rigatoni)["gaps"][0]["cause"]
     assert "lost for good" in rigatoni("state", "show", "pipeline.toml").stdout
 
 
@@ -221,7 +221,7 @@ def test_export_and_import_move_positions_to_another_store(orders, rigatoni, tmp
     Path("backup.json").write_text(damaged)
     assert "checksum" in rigatoni("state", "import", "pipeline.toml", "backup.json", "--yes").stderr
     Path("backup.json").write_text("[]")
-    assert "no export" in rigatoni("state", "import", "pipeline.toml", "backup.json", "--yes").stderr
+    assert "not an export" in rigatoni("state", "import", "pipeline.toml", "backup.json", "--yes").stderr
 
 
 def test_an_export_is_whole_even_where_a_token_looks_like_a_secret(orders, rigatoni, monkeypatch):
@@ -262,7 +262,7 @@ def test_on_a_terminal_it_asks(orders, rigatoni, word, cleared):
         _, errors = process.communicate(timeout=30)
     os.close(theirs)
     os.close(ours)
-    assert b"Do it?" in errors
+    assert b"Continue?" in errors
     assert (shown(rigatoni)["position"] is None) == cleared
 
 
@@ -288,34 +288,34 @@ def test_a_renamed_pipeline_is_warned_about_and_continues_after_state_rename(ord
         assert "Traceback" not in answer.stderr
     validated = rigatoni("validate", "pipeline.toml")
     assert validated.returncode == 0, validated.stderr
-    assert 'the state store holds positions of "p"' in validated.stderr
+    assert 'but positions of "p"' in validated.stderr
     assert "rigatoni state rename FILE OLD NEW" in validated.stderr
     place.orders.insert_many([{"n": n} for n in range(30, 40)])
     answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
     assert answer.returncode == 0, answer.stderr
-    assert f"p/{orders} is q/{orders} now" in answer.stdout
-    assert 'what "p" has written stays in files' in answer.stderr
-    assert "holds positions of" not in rigatoni("validate", "pipeline.toml").stderr
+    assert f"p/{orders} is now q/{orders}" in answer.stdout
+    assert 'files of "p" stay in files' in answer.stderr
+    assert "but positions of" not in rigatoni("validate", "pipeline.toml").stderr
     place.orders.insert_many([{"n": n} for n in range(40, 50)])
     ran = rigatoni("run", "pipeline.toml", "--once")
     assert ran.returncode == 0, ran.stderr
-    assert "holds positions of" not in ran.stderr
+    assert "but positions of" not in ran.stderr
     assert delivered("lake/p") == list(range(30))
     assert delivered("lake/q") == list(range(30, 50))
     assert shown(rigatoni)["events"] == 50
     assert [(line["pipeline"], line["stream"]) for line in history()] == [("q", orders)]
     again = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
     assert again.returncode == 2
-    assert "holds no position of the pipeline p" in again.stderr
+    assert "has no position of the pipeline p" in again.stderr
 
 
 def test_run_warns_before_a_renamed_pipeline_starts_fresh_and_its_new_name_is_not_overwritten(orders, rigatoni):
     rename_in_file("q")
     ran = rigatoni("run", "pipeline.toml", "--once")
-    assert "the state store holds positions of" in ran.stderr
+    assert "but positions of" in ran.stderr
     answer = rigatoni("state", "rename", "pipeline.toml", "p", "q", "--yes")
     assert answer.returncode == 2
-    assert "has been run under the new name" in answer.stderr
+    assert "has already run under the new name" in answer.stderr
     rename_in_file("r")
     assert rigatoni("state", "rename", "pipeline.toml", "p", "r", "--yes").returncode == 0
     assert shown(rigatoni)["events"] == 30

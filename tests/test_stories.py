@@ -173,7 +173,7 @@ def test_I1_G2_a_full_disk(place, rigatoni, small_disk, wait_for):
         command = [sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml", "--log-format", "human"]
         process = subprocess.Popen(command, stderr=log)
     try:
-        wait_for(lambda: "begins at" in Path("run.log").read_text())
+        wait_for(lambda: "starts at" in Path("run.log").read_text())
         place.orders.insert_many([{"n": n, "much": os.urandom(400).hex()} for n in range(200)])
         wait_for(lambda: "worker failing" in Path("run.log").read_text())
         text = Path("run.log").read_text()
@@ -213,7 +213,7 @@ def test_J2_a_deleted_state(place, rigatoni):
     shutil.rmtree("state")
     insert(place, 20, 30)
     shown = rigatoni("state", "show", "pipeline.toml")
-    assert "begins where the destination knows" in shown.stdout
+    assert "starts at the destination's position" in shown.stdout
     answer = rigatoni(*RUN)
     assert answer.returncode == 0
     assert "resumes from" in answer.stderr
@@ -247,7 +247,7 @@ def test_A12_a_changed_filter(place, rigatoni):
     assert checked.returncode == 0
     assert "has changed since" in checked.stdout
     assert "drops every delete" in checked.stderr
-    assert "changed since" in rigatoni("state", "show", "pipeline.toml").stdout
+    assert "changed to" in rigatoni("state", "show", "pipeline.toml").stdout
     insert(place, 20, 30)
     assert rigatoni(*RUN).returncode == 0
     assert delivered() == [*range(20), *range(25, 30)]

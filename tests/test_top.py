@@ -47,7 +47,7 @@ def running(place, wait_for, rigatoni):
     with Path("run.log").open("wb") as log:
         process = subprocess.Popen([*COMMAND, "run", "pipeline.toml", "--log-format", "json"], stderr=log, stdout=log)
     try:
-        wait_for(lambda: Path("run.log").read_text().count("begins at") == 2)
+        wait_for(lambda: Path("run.log").read_text().count("starts at") == 2)
         place.orders.insert_many([{"_id": n, "n": n} for n in range(30)])
         wait_for(lambda: '"events": 30' in rigatoni("status", "--json").stdout)
         yield place.name

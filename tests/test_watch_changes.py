@@ -95,7 +95,7 @@ def test_a_position_that_no_stream_continues_is_warned_about_and_shown(place, ri
     watch(f"{place.name}.orders", f"{place.name}.users")
     run(rigatoni)
     watch(f"{place.name}.orders")
-    warning = f"captures the changes of {place.name}.users any more"
+    warning = f"no longer watches {place.name}.users"
     assert warning in run(rigatoni)
     assert warning in rigatoni("validate", "pipeline.toml").stderr
     assert "not watched" in rigatoni("state", "show", "pipeline.toml").stdout

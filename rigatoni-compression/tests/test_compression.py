@@ -101,7 +101,7 @@ def test_zstd_frame_notices_damage(inner):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("other", KINDS)
 def test_never_compresses_twice(kind, other, inner):
-    with pytest.raises(ValueError, match="which compresses by itself"):
+    with pytest.raises(ValueError, match="which is already compressed"):
         KINDS[kind](inner=KINDS[other](inner=inner))
 
 

@@ -119,7 +119,7 @@ def test_spreadsheet_safe_leaves_numbers_alone():
 
 @pytest.mark.parametrize("null", ["0", 'a"', "a,", "\n", "\r", "-1"])
 def test_refuses_a_null_that_could_be_a_value(null):
-    with pytest.raises(ValueError, match="it must hold no digit, quote, line end or delimiter"):
+    with pytest.raises(ValueError, match="digits, quotes, line ends and the delimiter are not allowed"):
         CsvSerializer(null=null)
 
 

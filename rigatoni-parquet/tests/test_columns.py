@@ -170,7 +170,7 @@ def test_no_events_are_a_file_too(read, documents):
 
 
 def test_Z12_compression_around_the_file_is_refused():
-    with pytest.raises(ValueError, match=r"\.parquet, which compresses by itself: use it as the serializer itself"):
+    with pytest.raises(ValueError, match=r"\.parquet, which is already compressed: use it directly"):
         ZstdSerializer(inner=ParquetSerializer(compression="none"))
 
 

@@ -149,7 +149,7 @@ async def test_a_server_that_may_drop_checkpoints_is_warned_of(tmp_path, policy,
             )
         async with RedisStateStore(url=Secret(f"redis://rigatoni:p@127.0.0.1:{server.port}")) as store:
             (warning,) = store.advice(Settings())
-            assert "cannot see" in warning
+            assert "cannot check" in warning
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_faults_that_no_server_shows_on_demand_by_their_types(error, kind, trans
         ({"url": "localhost:6379"}, "has no scheme"),
         ({"url": f"redis://u:{SECRET}#x@h"}, "percent-encode"),
         ({"url": f"redis://u:{SECRET}/x@h"}, "percent-encode"),
-        ({"url": f"redis://u:{SECRET}@h/orders"}, "no number"),
+        ({"url": f"redis://u:{SECRET}@h/orders"}, "not a number"),
         ({"url": f"redis://u:{SECRET}?x@h"}, "percent-encode"),
         ({"url": f"redis://u:{SECRET}@h:port"}, "port is not a number"),
         ({"url": f"redis://u:{SECRET}@h?socket_timeout=soon"}, "socket_timeout"),

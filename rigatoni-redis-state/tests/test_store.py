@@ -224,7 +224,7 @@ async def test_a_replica_is_refused_at_start_and_too_few_replicas_are_said(tmp_p
                 assert "redis.call" not in str(caught.value)
                 admin.config_set("maxmemory", "0")
             replica.kill()
-            with pytest.raises(RedisReplicationError, match="0 of the 1 replicas") as caught:
+            with pytest.raises(RedisReplicationError, match="0 of 1 replicas") as caught:
                 await store.save_resume_token(STREAM, checkpoint("one", fencing_token=lease.fencing_token))
             assert caught.value.transient
 

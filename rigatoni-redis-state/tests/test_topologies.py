@@ -104,7 +104,7 @@ async def test_a_service_that_sentinels_do_not_know_is_said_without_secrets(tmp_
                 pass
         assert "othermaster" in str(caught.value)
         assert f"127.0.0.1:{sentinel.port}" in str(caught.value)
-        assert "service's name" in caught.value.remedy
+        assert "service name" in caught.value.remedy
         assert "sentinel-secret" not in str(caught.value) + caught.value.remedy
 
 

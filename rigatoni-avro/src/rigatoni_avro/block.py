@@ -1,8 +1,8 @@
-"""Rows of the event schema in Avro's binary encoding, column by column.
+"""Encodes rows of the event schema in Avro's binary encoding, column by column.
 
-Every field is a union of null and a string, bytes or a long, so a value is one of two things (specification, "Binary
-encoding"): the branch 0, or the branch 1 and then a long, or a length and that many bytes. fastavro writes records one
-by one from dicts, which costs more; it reads these blocks back in the tests.
+Every field is a union of null and a string, bytes or a long. A value is therefore branch 0, or branch 1 followed by
+a long, or by a length and that many bytes (Avro specification, "Binary Encoding"). fastavro could write records, but
+only one by one from dicts, which costs more. The tests read these blocks back with fastavro.
 """
 
 from bisect import bisect_left
@@ -15,29 +15,29 @@ import attrs
 from rigatoni_bson.columns import Kind
 
 LARGEST: Final = 512 * 1024
-"""A block ends with the row that brings it to this many bytes: readers hold, and may skip, one block at a time."""
+"""The size in bytes at which a block ends. Readers hold one block in memory, and may skip blocks."""
 _ABSENT: Final = b"\0"
 
 
 @attrs.frozen
 class Block:
-    """Some rows in binary, in the form that `fastavro.write.Writer.write_block` takes."""
+    """Encoded rows, with the attributes that `fastavro.write.Writer.write_block` reads."""
 
     num_records: int
     bytes_: BytesIO
 
 
 def cells(values: Sequence[Any], kind: Kind) -> list[bytes]:
-    """A column in binary: its documents as bytes, all others as `Kind` says."""
+    """Encode a column. Documents are passed as bytes, other values as `Kind` specifies."""
     write = _WRITERS[kind]
-    if kind in _REPEATING:  # each value once
+    if kind in _REPEATING:  # encode each distinct value once
         written = {value: _ABSENT if value is None else write(value) for value in set(values)}
         return [written[value] for value in values]
     return [_ABSENT if value is None else write(value) for value in values]
 
 
 def blocks(pieces: Iterable[tuple[bytes, Sequence[int]]]) -> Iterator[Block]:
-    """The rows of all pieces, cut into blocks; of each piece also the places where its rows end."""
+    """Split the rows of all pieces into blocks. Each piece is its rows and the offsets of their ends."""
     parts, size, count = list[memoryview](), 0, 0
     for rows, ends in pieces:
         first, start = 0, 0
@@ -54,7 +54,7 @@ def blocks(pieces: Iterable[tuple[bytes, Sequence[int]]]) -> Iterator[Block]:
 
 
 def _long(value: int) -> bytes:
-    """Branch 1 with a long: zigzag, seven bits a byte, the lowest first."""
+    """Encode branch 1 with a long: zigzag, seven bits per byte, lowest bits first."""
     rest = (value << 1) ^ (value >> 63)
     encoded = bytearray(b"\x02")
     while rest > 0x7F:
@@ -65,7 +65,7 @@ def _long(value: int) -> bytes:
 
 
 _length = lru_cache(maxsize=8192)(_long)
-"""The same for lengths, of which there are few."""
+"""The same, cached: few distinct lengths occur."""
 
 
 def _bytes(value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,4 +16,4 @@ def load_avro() -> type[Any]:
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
     """Register the serializer `avro`."""
-    yield Component("avro", load_avro, summary="Avro object container files, compressed inside; documents JSON or BSON")
+    yield Component("avro", load_avro, summary="Avro object container files; documents as JSON or BSON")

@@ -16,9 +16,9 @@ _TYPES: Final[dict[Kind, Any]] = {
 
 
 def event_schema(*, bson: bool) -> dict[str, Any]:
-    """The record `rigatoni.ChangeEvent`: a nullable field for each of the common columns.
+    """Return the schema of the record `rigatoni.ChangeEvent`: a nullable field for each common column.
 
-    With `bson` its documents are `bytes`, else JSON within a `string`.
+    With `bson`, documents are `bytes`, otherwise JSON in a `string`.
     """
     types = {**_TYPES, Kind.DOCUMENT: "bytes" if bson else "string"}
     return {
@@ -34,9 +34,9 @@ def event_schema(*, bson: bool) -> dict[str, Any]:
 
 
 def fingerprint_of(schema: dict[str, Any]) -> str:
-    """CRC-64-AVRO over the Parsing Canonical Form: 16 hexadecimal digits, the lowest byte first.
+    """Return the CRC-64-AVRO of the Parsing Canonical Form: 16 hexadecimal digits, lowest byte first.
 
-    That order is the one of the single-object encoding (specification, "Schema Fingerprints").
+    This is the byte order of the single-object encoding (Avro specification, "Schema Fingerprints").
     """
     digits: str = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
     return digits

@@ -28,25 +28,25 @@ Codec = Literal["null", "deflate", "snappy", "zstandard"]
 _LEVELS = {"zstandard": 2, "deflate": 3}
 _SYNC_BYTES = 16
 _SHORTEST = 5
-"""Bytes of an empty BSON document."""
+"""The size of an empty BSON document in bytes."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class AvroSerializer(Serializer):
     """Avro object container files: one record per change event, with the columns that all tabular formats share.
 
-    The same events give the same bytes (for the same versions of the compression libraries): the sync marker is no
-    random number but made from the first and the last event. An event whose bytes are not BSON is rejected
-    (`RejectedEventsError`); all others can be written.
+    The same events give the same bytes, with the same versions of the compression libraries: the sync marker is not
+    random, but derived from the first and the last event. Only an event whose bytes are not BSON is rejected
+    (`RejectedEventsError`).
     """
 
     mode: Annotated[
         Mode,
-        "Documents as JSON text, Extended JSON v2 `relaxed` or `canonical` or `plain` JSON; or `bson`, their own bytes",
+        "Documents as Extended JSON v2 (`relaxed`, `canonical`), as `plain` JSON, or as `bson`, the original bytes",
     ] = "relaxed"
     codec: Annotated[
         Codec,
-        "How blocks are compressed; every reader knows `null` and `deflate`, most know the others",
+        "Compression of the blocks; every reader supports `null` and `deflate`, most support the others",
     ] = "zstandard"
     _schema: dict[str, Any] = attrs.field(init=False, repr=False)
     _metadata: dict[str, str] = attrs.field(init=False, repr=False)
@@ -72,11 +72,11 @@ class AvroSerializer(Serializer):
         self._texts = ColumnTexts("canonical" if bson else self.mode)
 
     def serialize(self, events: EventBatch) -> bytes:
-        """All events of the batch as one object container file."""
+        """Return all events of the batch as one object container file."""
         file = BytesIO()
         writer = Writer(
             file,
-            self._schema,  # not parsed before: fastavro would write its keys in another order in each process
+            self._schema,  # unparsed: fastavro would write the keys of a parsed one in an order that differs by process
             self.codec,
             metadata=dict(self._metadata),
             sync_marker=_sync_marker(events),
@@ -92,7 +92,7 @@ class AvroSerializer(Serializer):
     def _pieces(
         self, events: EventBatch, malformed: dict[int, MalformedEventError]
     ) -> Iterator[tuple[bytes, Sequence[int]]]:
-        """The rows of some hundred events after those of some hundred others, and where each of them ends."""
+        """Yield the rows of a few hundred events at a time, with the offsets of their ends."""
         ordinals = events.orders().ordinals
         for first, piece in pieces_of(events):
             rows, ends, wrong = self._rows(piece, ordinals[first : first + len(piece)])
@@ -100,7 +100,7 @@ class AvroSerializer(Serializer):
             yield rows, ends
 
     def _rows(self, events: Segment, ordinals: Integers) -> tuple[bytes, Sequence[int], dict[int, MalformedEventError]]:
-        """All rows, where each of them ends, and what is wrong with which event; a malformed one's has no meaning."""
+        """Return all rows, the offsets of their ends, and errors by index. A malformed event's row is meaningless."""
         if self._accelerator is None:
             columns = EventColumns.of_raw(events.copies(), ordinals)
             written = self._pure_rows(columns)
@@ -121,12 +121,12 @@ class AvroSerializer(Serializer):
         return completed(rows, left, missing), list(accumulate(lengths)), errors
 
     def _pure_rows(self, columns: EventColumns) -> list[bytes]:
-        """The row of each event; malformed ones are rejected in `columns`."""
+        """Return a row for each event. Malformed events are rejected in `columns`."""
         written = [self._column(columns, column.name, column.kind) for column in COLUMNS]
         return list(map(b"".join, zip(*written, strict=True)))
 
     def _column(self, columns: EventColumns, name: str, kind: Kind) -> list[bytes]:
-        """A column in binary; malformed events are rejected in `columns`."""
+        """Encode a column. Malformed events are rejected in `columns`."""
         values = columns.values[name]
         if kind is Kind.TOKEN or (kind is Kind.DOCUMENT and self.mode != "bson"):
             values = self._texts.write(columns, name)
@@ -139,6 +139,6 @@ class AvroSerializer(Serializer):
 
 
 def _sync_marker(events: EventBatch) -> bytes:
-    """What separates the blocks: the same for the same events, unlikely to occur in them."""
+    """Return the separator of blocks: the same for the same events, and unlikely to occur in them."""
     ends = (events.raw(0), events.raw(len(events) - 1)) if len(events) else ()
     return hashlib.blake2b(b"%d " % len(events) + b"".join(ends), digest_size=_SYNC_BYTES).digest()

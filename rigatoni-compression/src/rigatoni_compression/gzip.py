@@ -11,17 +11,17 @@ from rigatoni_core.api.errors import UnreadableError
 from rigatoni_compression.serializer import Compressed, Compressor, Piece, check_level, decompressed
 
 _GZIP = 16 + 15
-"""A gzip header and the largest window, as zlib spells it."""
+"""zlib's `wbits` for a gzip header and the largest window."""
 
 BLOCK = 128 * 1024
-"""Bytes that are compressed at once: ISA-L gives other bytes where it is given other pieces."""
+"""Bytes per call of the compressor. The output of ISA-L depends on how its input is split."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class GzipSerializer(Compressed):
-    """Gzip (RFC 1952) by ISA-L: every reader of gzip opens it, at about a tenth of zlib's cost.
+    """Gzip (RFC 1952) by ISA-L: readable by every gzip reader, at about a tenth of zlib's cost.
 
-    The header holds neither a time nor a name, so the same batch gives the same bytes.
+    The header contains neither a time nor a name, so the same batch gives the same bytes.
     """
 
     level: Annotated[int, "From 0 (fastest) to 3 (smallest); ISA-L's levels, not zlib's"] = 2
@@ -37,18 +37,18 @@ class GzipSerializer(Compressed):
         compressor: Compressor = isal_zlib.compressobj(self.level, isal_zlib.DEFLATED, _GZIP)
         return compressor
 
-    def _even(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
+    def _split(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
         return _blocks(pieces)
 
     def _decompress(self, content: bytes) -> bytes:
         try:
             return decompressed(content, lambda: zlib.decompressobj(_GZIP), "gzip")
         except zlib.error as error:
-            raise UnreadableError(f"it is no intact gzip: {error}") from None
+            raise UnreadableError(f"the gzip data is damaged: {error}") from None
 
 
 def _blocks(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """The same bytes in blocks of one size."""
+    """Split the bytes into blocks of equal size."""
     rest = b""
     for piece in pieces:
         view = memoryview(piece).cast("B")

@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,5 +23,5 @@ def load_zstd() -> type[Any]:
 @hookimpl
 def rigatoni_serializers() -> Iterator[Component]:
     """Register the serializers `gzip` and `zstd`."""
-    yield Component("gzip", load_gzip, summary="Compresses what another serializer writes with gzip, fast (ISA-L)")
-    yield Component("zstd", load_zstd, summary="Compresses what another serializer writes with Zstandard")
+    yield Component("gzip", load_gzip, summary="Compresses the output of another serializer with gzip, fast (ISA-L)")
+    yield Component("zstd", load_zstd, summary="Compresses the output of another serializer with Zstandard")

@@ -1,4 +1,4 @@
-"""What `gzip` and `zstd` have in common: they take another serializer's bytes and compress them."""
+"""The common base of `gzip` and `zstd`: compresses the output of another serializer."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -12,20 +12,20 @@ from rigatoni_core.api.errors import UnreadableError
 Piece = bytes | memoryview
 
 LARGEST = 256 * 1024**2
-"""Bytes that one object may hold when it is read: a few kilobytes can claim to be gigabytes."""
+"""The largest decompressed object in bytes. A few kilobytes may decompress to gigabytes."""
 
 _SLICE = 1024
-"""Compressed bytes that are read at once. Zstandard makes at most 32 KiB of each byte, gzip 1 KiB."""
+"""Compressed bytes per step. Each byte decompresses to at most 32 KiB with Zstandard, 1 KiB with gzip."""
 
 
 class Compressor(Protocol):
     """Compresses one frame, piece by piece."""
 
     def compress(self, data: Piece, /) -> bytes:
-        """Return what is ready after one more piece."""
+        """Add a piece, and return the output so far."""
 
     def flush(self) -> bytes:
-        """End the frame and return the rest of it."""
+        """End the frame, and return the rest of the output."""
 
 
 class Frame(Protocol):
@@ -37,7 +37,7 @@ class Frame(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """Return what followed the end of the frame."""
+        """Return the input after the end of the frame."""
 
     def decompress(self, data: Piece, /) -> bytes:
         """Return the content of one more piece."""
@@ -45,13 +45,14 @@ class Frame(Protocol):
 
 @attrs.define(kw_only=True, eq=False)
 class Compressed(Serializer, Deserializer):
-    """Another serializer's bytes, compressed: one complete frame per batch.
+    """The compressed output of another serializer: one complete frame per batch, with the inner media type.
 
-    The media type stays the inner one's. Raises ValueError when `inner` compresses by itself: compressing twice costs
-    time, saves nothing, and hides the file from readers that would open it directly.
+    Raises:
+        ValueError: `inner` compresses its output. Compressing twice costs time, saves nothing, and hides the file from
+            readers that could open it directly.
     """
 
-    inner: Annotated[Serializer, "The serializer whose bytes are compressed, as `{ type = ... }`"]
+    inner: Annotated[Serializer, "Serializer whose output is compressed, as `{ type = ... }`"]
 
     compressed = True
     _ending = ""
@@ -61,8 +62,8 @@ class Compressed(Serializer, Deserializer):
             raise ValueError(f'inner must be a serializer, such as {{ type = "json" }}, not {self.inner!r}')
         if self.inner.compressed:
             raise ValueError(
-                f"inner writes {self.inner.suffix}, which compresses by itself: "
-                f"use it as the serializer itself, without {self.content_encoding} around it"
+                f"inner writes {self.inner.suffix}, which is already compressed: "
+                f"use it directly, without {self.content_encoding}"
             )
         self.media_type = self.inner.media_type
         self.suffix = self.inner.suffix + self._ending
@@ -70,39 +71,53 @@ class Compressed(Serializer, Deserializer):
 
     @property
     def accepts(self) -> frozenset[str]:
-        """What the inner serializer accepts."""
+        """The formats that the inner serializer accepts."""
         return self.inner.accepts
 
     def serialize(self, events: EventBatch) -> bytes:
-        """The batch as the inner serializer writes it, compressed. Raises what the inner serializer raises."""
+        """Return the compressed output of the inner serializer, and pass on its errors."""
         inner, compressor = self.inner, self._compressor()
         pieces = inner.pieces(events) if isinstance(inner, Piecewise) else (inner.serialize(events),)
-        compressed = [compressor.compress(piece) for piece in self._even(pieces)]
+        compressed = [compressor.compress(piece) for piece in self._split(pieces)]
         return b"".join([*compressed, compressor.flush()])
 
-    def _even(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
-        """The same bytes in other pieces, where what is compressed depends on the pieces."""
+    def _split(self, pieces: Iterable[Piece]) -> Iterable[Piece]:
+        """Split the input differently, for compressors whose output depends on how it is split."""
         return pieces
 
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
-        """What the inner serializer reads in the decompressed bytes. Raises `UnreadableError`, also where it can't."""
+        """Return the events that the inner serializer reads from the decompressed bytes.
+
+        Raises:
+            UnreadableError: The bytes are damaged, or the inner serializer cannot read.
+        """
         if not isinstance(self.inner, Deserializer):
             raise UnreadableError(f"the serializer that writes {self.inner.suffix} cannot read")
         return self.inner.deserialize(self._decompress(content))
 
     @abstractmethod
     def _decompress(self, content: bytes) -> bytes:
-        """The bytes of all frames. Raises `UnreadableError` where they are damaged, or more than `LARGEST`."""
+        """Return the content of all frames.
+
+        Raises:
+            UnreadableError: The frames are damaged, or their content is larger than `LARGEST`.
+        """
 
     @abstractmethod
     def _compressor(self) -> Compressor:
-        """For one frame, the same for the same content. Called from several threads at once."""
+        """Return a compressor for one frame, with deterministic output. Called from several threads at once."""
 
 
 def decompressed(content: bytes, frame: Callable[[], Frame], name: str) -> bytes:
-    """The bytes of all frames in `content`, in bounded memory; `frame` returns a decompressor for one.
+    """Decompress all frames in `content` in bounded memory.
 
-    Raises `UnreadableError` where the end is missing or there are more than `LARGEST` bytes, and what `frame` raises.
+    Args:
+        content: One or more complete frames.
+        frame: Returns a decompressor for one frame.
+        name: The format, for messages.
+
+    Raises:
+        UnreadableError: The end is missing, or the content is larger than `LARGEST`.
     """
     parts, size, place, view = list[bytes](), 0, 0, memoryview(content)
     while place < len(view):
@@ -110,17 +125,19 @@ def decompressed(content: bytes, frame: Callable[[], Frame], name: str) -> bytes
         while not current.eof:
             piece = view[place : place + _SLICE]
             if not piece:
-                raise UnreadableError(f"it is no intact {name}: its end is missing")
+                raise UnreadableError(f"the {name} data is damaged: its end is missing")
             place += len(piece)
             parts.append(current.decompress(piece))
             size += len(parts[-1])
             if size > LARGEST:
-                raise UnreadableError(f"{len(content):,} bytes of {name} hold more than {LARGEST // 1024**2} MiB")
+                raise UnreadableError(
+                    f"{len(content):,} bytes of {name} decompress to more than {LARGEST // 1024**2} MiB"
+                )
         place -= len(current.unused_data)
     return b"".join(parts)
 
 
 def check_level(level: int, lowest: int, highest: int) -> None:
-    """Raise ValueError unless the level is within these bounds."""
+    """Raise ValueError if the level is out of bounds."""
     if not lowest <= level <= highest:
         raise ValueError(f"level is {level}; it must be between {lowest} (fastest) and {highest} (smallest)")

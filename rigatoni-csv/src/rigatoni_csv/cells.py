@@ -1,7 +1,7 @@
-"""Columns of values as columns of CSV cells (RFC 4180, section 2).
+"""Encodes columns of values as CSV cells (RFC 4180, section 2).
 
-Text is always within double quotes, numbers and times never, so a cell needs no look at what it holds but for the
-quotes inside, and an empty text differs from an absent one.
+Text is always in double quotes, numbers and times never. So the only characters that a cell has to escape are quotes,
+and an empty text differs from an absent one.
 """
 
 import re
@@ -13,20 +13,20 @@ from rigatoni_bson.columns import Kind
 from rigatoni_bson.dates import iso
 
 _TRIGGERS = re.compile(rb"""[=+\-@\t\r\n\0']""").match
-"""What makes a spreadsheet read a text as a formula (OWASP, "CSV Injection"), and the apostrophe that prevents it."""
+"""Characters that start a formula in a spreadsheet (OWASP, "CSV Injection"), and the apostrophe, which escapes them."""
 
 
 @attrs.frozen
 class Cells:
-    """Writes cells; `null` is the cell of an absent value. With `spreadsheet_safe` no text can start a formula."""
+    """Encodes cells. `null` is the cell of an absent value. With `spreadsheet_safe` no text can start a formula."""
 
     null: bytes
     spreadsheet_safe: bool
 
     def column(self, values: Sequence[Any], kind: Kind) -> list[bytes]:
-        """The cells of a column: documents come as JSON in UTF-8, all others as `Kind` says."""
+        """Return the cells of a column. Documents are passed as JSON in UTF-8, other values as `Kind` specifies."""
         write = _WRITERS[kind]
-        if kind in _REPEATING:  # each value once
+        if kind in _REPEATING:  # encode each distinct value once
             cells = {value: self._cell(write(value), kind) for value in set(values) - {None}}
             return [self.null if value is None else cells[value] for value in values]
         return [self.null if value is None else self._cell(write(value), kind) for value in values]
@@ -37,7 +37,7 @@ class Cells:
         return value if kind in _BARE else b'"%b"' % value.replace(b'"', b'""')
 
 
-def _itself(value: bytes) -> bytes:
+def _identity(value: bytes) -> bytes:
     return value
 
 
@@ -50,8 +50,8 @@ def _seconds(value: int) -> bytes:
 
 
 _WRITERS: Final[dict[Kind, Callable[[Any], bytes]]] = {
-    Kind.TOKEN: _itself,
-    Kind.DOCUMENT: _itself,
+    Kind.TOKEN: _identity,
+    Kind.DOCUMENT: _identity,
     Kind.TEXT: str.encode,
     Kind.INTEGER: _number,
     Kind.SECONDS: _seconds,

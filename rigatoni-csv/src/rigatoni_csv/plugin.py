@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,4 +16,4 @@ def load_csv() -> type[Any]:
 @hookimpl
 def rigatoni_serializers() -> Iterable[Component]:
     """Register the serializer `csv`."""
-    yield Component("csv", load_csv, summary="One change event per row (RFC 4180), documents as JSON within cells")
+    yield Component("csv", load_csv, summary="One change event per row (RFC 4180); documents as JSON in cells")

@@ -25,20 +25,22 @@ _END = b"\r\n"
 class CsvSerializer(Serializer, Piecewise):
     """CSV (RFC 4180), UTF-8: one row per change event, with the columns that all tabular formats share.
 
-    Documents are JSON texts within their cells. Fields that no column stands for are in `unknown_fields`. An event
-    whose bytes are not BSON is rejected (`RejectedEventsError`); all others can be written. Raises ValueError where
-    `null` could be mistaken for a value.
+    Documents are JSON texts in their cells. Fields without a column are in `unknown_fields`. Only an event whose bytes
+    are not BSON is rejected (`RejectedEventsError`).
+
+    Raises:
+        ValueError: `null` could be confused with a value.
     """
 
     mode: Annotated[
         Literal["relaxed", "canonical", "plain"],
         "Documents as Extended JSON v2 `relaxed` (readable) or `canonical` (lossless), or as `plain` JSON",
     ] = "relaxed"
-    header: Annotated[bool, "Whether each file begins with a row of column names"] = True
-    delimiter: Annotated[Literal[",", ";", "\t", "|"], "What stands between cells"] = ","
-    null: Annotated[str, "The cell of a field that the event does not have, never in quotes (PostgreSQL: `\\N`)"] = ""
+    header: Annotated[bool, "Whether each file starts with a row of column names"] = True
+    delimiter: Annotated[Literal[",", ";", "\t", "|"], "Delimiter between cells"] = ","
+    null: Annotated[str, "Cell of a field that the event does not have, never in quotes (PostgreSQL: `\\N`)"] = ""
     spreadsheet_safe: Annotated[
-        bool, "Whether a text that a spreadsheet would take for a formula gets an apostrophe in front"
+        bool, "Whether to put an apostrophe before text that a spreadsheet would evaluate as a formula"
     ] = False
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
     _cells: Cells = attrs.field(init=False, repr=False)
@@ -51,7 +53,9 @@ class CsvSerializer(Serializer, Piecewise):
 
     def __attrs_post_init__(self) -> None:
         if wrong := set(self.null) & {'"', "\r", "\n", self.delimiter, *string.digits}:
-            raise ValueError(f"null holds {min(wrong)!r}; it must hold no digit, quote, line end or delimiter")
+            raise ValueError(
+                f"null contains {min(wrong)!r}; digits, quotes, line ends and the delimiter are not allowed"
+            )
         self._texts = ColumnTexts(self.mode)
         self._cells = Cells(self.null.encode(), self.spreadsheet_safe)
 
@@ -60,11 +64,11 @@ class CsvSerializer(Serializer, Piecewise):
         return self.delimiter.encode()
 
     def serialize(self, events: EventBatch) -> bytes:
-        """All events of the batch, each as one row that ends in CR LF, after the header if there is one."""
+        """Return all events of the batch as rows that end with CR LF, after the header if it is enabled."""
         return b"".join(self.pieces(events))
 
     def pieces(self, events: EventBatch) -> Iterator[bytes]:
-        """The header, then the rows of some hundred events after those of some hundred others."""
+        """Yield the header, then the rows of a few hundred events at a time."""
         if self.header:
             yield self._delimiter.join(column.name.encode() for column in COLUMNS) + _END
         malformed: dict[int, Exception] = {}
@@ -77,10 +81,10 @@ class CsvSerializer(Serializer, Piecewise):
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
     def _rows(self, events: Segment, ordinals: Integers) -> tuple[bytes, dict[int, MalformedEventError]]:
-        """A row for each event, and what is wrong with which of them; a malformed one's row has no meaning."""
+        """Return a row for each event, and errors by index. The row of a malformed event is meaningless."""
         if self._accelerator is None:
             columns = EventColumns.of_raw(events.copies(), ordinals)
-            return b"".join(self._written(columns)), columns.errors
+            return b"".join(self._pure_rows(columns)), columns.errors
         text, left = self._accelerator.csv_rows(
             *documents_for(events), ordinals, self.mode, self._delimiter, self.null.encode(), self.spreadsheet_safe
         )
@@ -90,11 +94,11 @@ class CsvSerializer(Serializer, Piecewise):
         columns = EventColumns.of_raw(
             [bytes(events.raw(index)) for index in places], [ordinals[index] for index in places]
         )
-        rows = self._written(columns)
+        rows = self._pure_rows(columns)
         return completed(text, left, rows), {places[index]: error for index, error in columns.errors.items()}
 
-    def _written(self, columns: EventColumns) -> list[bytes]:
-        """The row of each event; malformed ones are rejected in `columns`."""
+    def _pure_rows(self, columns: EventColumns) -> list[bytes]:
+        """Return a row for each event. Malformed events are rejected in `columns`."""
         cells = []
         for column in COLUMNS:
             document = column.kind in (Kind.TOKEN, Kind.DOCUMENT)

@@ -1,11 +1,11 @@
-"""What can go wrong with a folder of checkpoints, and the translation of the system's errors.
+"""Errors of a state folder, and the translation of the operating system's errors.
 
 StateStoreError
-  FileStateError             the folder cannot be used, and trying again will not help by itself
+  FileStateError             the folder cannot be used, and a retry does not help
     StateFolderInUseError      another process uses the folder
     StateFolderGoneError       the folder vanished while it was in use
     StateFolderFullError       no space is left (transient)
-    StateFolderBusyError       the system is short of something for now (transient)
+    StateFolderBusyError       the system lacks a resource for now (transient)
     StateFolderHangsError      the folder's disk or network does not respond (transient)
 """
 
@@ -41,14 +41,14 @@ class StateFolderFullError(FileStateError, Transient):
     """The disk or the quota of the state folder is exhausted."""
 
     id = "file-state-full"
-    default_remedy = "Make room; the old record is untouched and the save is tried again."
+    default_remedy = "Free space on the disk. The old record is unchanged, and Rigatoni retries the save."
 
 
 class StateFolderBusyError(FileStateError, Transient):
-    """The operating system refuses an operation for now: too many open files, no memory, an I/O error."""
+    """The operating system temporarily rejects an operation: too many open files, or no memory."""
 
     id = "file-state-busy"
-    default_remedy = "It is tried again. If it lasts, look at the limits of open files and memory, and at the disk."
+    default_remedy = "Check the limits of open files and memory if this persists. Rigatoni retries."
 
 
 class StateFolderHangsError(FileStateError, Transient):
@@ -67,7 +67,7 @@ _KINDS: dict[int, type[FileStateError]] = {
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Within this block an OSError becomes a `FileStateError`; `what` says in words what was tried."""
+    """Translate an OSError in this block to a `FileStateError`. `what` is a phrase that follows "cannot"."""
     try:
         yield
     except OSError as error:

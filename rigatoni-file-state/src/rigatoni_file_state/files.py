@@ -1,4 +1,4 @@
-"""Files that are replaced whole and durably, whatever crashes when. Every change to the file system is made here."""
+"""Atomic and durable replacement of files. Every change to the file system is made here."""
 
 import itertools
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read(path: Path) -> bytes | None:
-    """The file's content; None where there is no such file."""
+    """Return the file's content, or None if the file does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -14,9 +14,10 @@ def read(path: Path) -> bytes | None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Give the file this content: after a crash it has the old content or the new one, after the return the new one.
+    """Replace the file's content. After a crash the file has the old or the new content, after the return the new one.
 
-    One caller at a time for each path: the temporary file has a fixed name, so that a crash leaves at most one.
+    Only one caller at a time may replace a path: the temporary file has a fixed name, so that a crash leaves at most
+    one.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -29,7 +30,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def keep_aside(path: Path, content: bytes) -> Path:
-    """Write a copy to the first free name of `<path>.corrupt-1`, `-2`, ... and return it; replaces nothing."""
+    """Write a copy to the first free name of `<path>.corrupt-1`, `-2`, ..., and return its path."""
     for number in itertools.count(1):
         copy = path.with_name(f"{path.name}.corrupt-{number}")
         try:
@@ -41,17 +42,17 @@ def keep_aside(path: Path, content: bytes) -> Path:
             raise
         sync_folder(path.parent)
         return copy
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable: itertools.count is infinite")
 
 
 def remove(path: Path) -> None:
-    """Remove the file, durably. Nothing happens where there is none."""
+    """Remove the file durably, if it exists."""
     path.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder and what is missing above it, durably."""
+    """Create the folder and its missing parents durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -60,7 +61,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in this folder durable."""
+    """Make the entries of this folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

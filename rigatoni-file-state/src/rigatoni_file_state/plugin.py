@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,4 +16,4 @@ def load_file() -> type[Any]:
 @hookimpl
 def rigatoni_states() -> Iterator[Component]:
     """Register the state store `file`."""
-    yield Component("file", load_file, summary="One readable JSON file per stream, in a folder of one process")
+    yield Component("file", load_file, summary="One readable JSON file per stream, in a folder that one process uses")

@@ -30,16 +30,16 @@ T = TypeVar("T")
 
 @attrs.define(kw_only=True, eq=False)
 class FileStateStore(StateStore, StreamLister, StateInspector):
-    """Checkpoints as files. While it is entered no other process may enter the same folder.
+    """Checkpoints as files. One process at a time may enter the store of a folder.
 
-    Loading needs no lock, so that a running pipeline's records can be looked at: a record is always whole. Corrupt
-    records are never lost: before one is replaced or cleared, a copy is put beside it (`.json.corrupt-1`, ...).
+    Loading needs no lock, because a record is always complete. Therefore the records of a running pipeline can be
+    inspected. A corrupt record is copied (`.json.corrupt-1`, ...) before it is replaced or cleared.
 
     One thread makes all calls to the file system, in order. If the folder hangs, that thread waits for it, and further
     calls fail with a transient error.
     """
 
-    path: Annotated[Path, "The folder that holds the records; it is created"]
+    path: Annotated[Path, "Folder of the records; created if it does not exist"]
     _entered: bool = attrs.field(init=False, default=False, repr=False)
     _lock: FileLock | None = attrs.field(init=False, default=None, repr=False)
     _thread: SerialExecutor = attrs.field(init=False, repr=False)
@@ -48,11 +48,15 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         self._thread = SerialExecutor("rigatoni-file-state", self._hangs)
 
     async def __aenter__(self) -> Self:
-        """Create the folder and lock it. Raises `StateFolderInUseError` naming the process that uses it."""
+        """Create the folder and lock it.
+
+        Raises:
+            StateFolderInUseError: Another process uses the folder. The message names it.
+        """
         try:
             await self._thread.run(self._take_lock)
         except asyncio.CancelledError:
-            self._thread.begin(self._unlock)  # it may get the lock later, when nobody wants it
+            self._thread.begin(self._unlock)  # the thread may still acquire the lock after this
             raise
         self._entered = True
         return self
@@ -61,7 +65,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._entered = False
-        unlocked = self._thread.begin(self._unlock)  # after every change that has begun, even if nobody waits so long
+        unlocked = self._thread.begin(self._unlock)  # runs after every change that was submitted before
         await asyncio.shield(asyncio.wrap_future(unlocked))
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
@@ -70,7 +74,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         await self._replace(stream, f"save the checkpoint of {stream}", record, checkpoint.fencing_token)
 
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
-        """The stream's record. Works before the store is entered, too. See `StateStore`."""
+        """Return the stream's checkpoint, also before the store is entered. See `StateStore`."""
         record = await self._thread.run(lambda: self._load(stream))
         return record.checkpoint if record else None
 
@@ -80,28 +84,28 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         await self._replace(stream, f"clear the checkpoint of {stream}", record, fencing_token)
 
     async def cleared_under(self, stream: Stream) -> int | None:
-        """The fencing token of a record without a position. See `StateStore`."""
+        """Return the fencing token of a record without a position. See `StateStore`."""
         record = await self._thread.run(lambda: self._load(stream))
         return record.fencing_token if record and record.checkpoint is None else None
 
     async def streams(self, pipeline: str | None = None) -> Sequence[Stream]:
-        """The streams of the folder's records. See `StreamLister`."""
+        """Return the streams of the folder's records. See `StreamLister`."""
         return await self._thread.run(lambda: self._list(pipeline))
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Records are whole at any time, so nothing is needed. See `StateInspector`."""
+        """Allow reading. Records are always complete, so this needs no lock. See `StateInspector`."""
         yield
 
     async def holder(self, stream: Stream) -> str | None:
-        """The process that has entered the store, whatever the stream. See `StateInspector`."""
-        return await self._thread.run(self._held_by)
+        """Return the process that has entered the store, for any stream. See `StateInspector`."""
+        return await self._thread.run(self._holder)
 
     async def _replace(self, stream: Stream, what: str, content: bytes, fencing_token: int) -> None:
-        """Replace the stream's record, under its fencing token.
+        """Replace the stream's record under its fencing token.
 
-        A change that hangs and whose caller gave up cannot overtake a later one; a cancelled caller's change that waits
-        in order is dropped.
+        Changes are made in order, so one that hangs cannot overwrite a later one, even if its caller has timed out. If
+        a caller is cancelled while its change is still queued, the change is dropped.
         """
         if not self._entered:
             raise FileStateError(f"cannot {what}: the store is not entered", remedy="Use it in an `async with` block.")
@@ -110,7 +114,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
             with translated(what):
                 self._require_folder()
                 path = self.record(stream)
-                self._make_way(stream, path, fencing_token)
+                self._prepare_replacement(stream, path, fencing_token)
                 files.make_folder(path.parent)
                 files.replace(path, content)
 
@@ -119,7 +123,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
     def _hangs(self, seconds: float) -> FileStateError:
         return StateFolderHangsError(f"the folder of checkpoints {self.path} has not responded for {seconds:.0f} s")
 
-    # --- what runs in the thread
+    # --- runs on the thread
 
     def _load(self, stream: Stream) -> StateRecord | None:
         path = self.record(stream)
@@ -128,7 +132,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         if content is not None:
             return load_record(stream, content, str(path))
         if self._entered:
-            self._require_folder()  # a folder that vanished is no reason to begin anew
+            self._require_folder()  # without the folder the stream must not start fresh
         return None
 
     def _list(self, pipeline: str | None) -> list[Stream]:
@@ -139,12 +143,12 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         listed = [
             listed_stream(f"{path.parent.name}/{path.name.removesuffix('.json')}", content, str(path))
             for path, content in records
-            if content is not None  # it was there a moment ago
+            if content is not None  # removed since the listing
         ]
         return sorted(stream for stream in listed if stream and pipeline in (None, stream.pipeline))
 
-    def _make_way(self, stream: Stream, path: Path, fencing_token: int) -> None:
-        """Refuse to replace a record with another fencing token; keep it aside if it is corrupt."""
+    def _prepare_replacement(self, stream: Stream, path: Path, fencing_token: int) -> None:
+        """Check the fencing token of the stored record, or copy the record if it is corrupt."""
         if (content := files.read(path)) is None:
             return
         try:
@@ -156,7 +160,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
             raise LeaseLostError(f"{stream} has another owner: its fencing token is {stored}, ours is {fencing_token}")
 
     def record(self, stream: Stream) -> Path:
-        """Where the stream's record is."""
+        """Return the path of the stream's record."""
         return self.path / f"{stream.key}.json"
 
     # --- one process at a time
@@ -184,8 +188,8 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
                 raise
             self._lock = lock
 
-    def _held_by(self) -> str | None:
-        with translated("look who uses the folder of checkpoints"):
+    def _holder(self) -> str | None:
+        with translated("check the lock of the folder of checkpoints"):
             if not self._lock_file.exists():
                 return None
             lock = FileLock(self._lock_file, timeout=0, thread_local=False)
@@ -200,7 +204,7 @@ class FileStateStore(StateStore, StreamLister, StateInspector):
         if lock is None:
             return
         try:
-            with translated("leave the folder of checkpoints"):
+            with translated("unlock the folder of checkpoints"):
                 self._owner_file.unlink(missing_ok=True)
         finally:
             lock.release()

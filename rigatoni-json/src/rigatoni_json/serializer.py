@@ -21,17 +21,17 @@ FIELDS = (
     *("fullDocumentBeforeChange", "updateDescription", "operationDescription", "collectionUUID", "lsid", "txnNumber"),
     *("splitEvent", "ordinal"),
 )
-"""The fields of change events (MongoDB manual, "Change Events"), and what this serializer adds."""
+"""The fields of change events (MongoDB manual, "Change Events"), and those that this serializer adds."""
 
 _READING = JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @attrs.define(kw_only=True, eq=False)
 class JsonSerializer(Serializer, Piecewise, Deserializer):
-    """Newline-delimited Extended JSON: one line per change event, field for field what the server sent.
+    """Newline-delimited Extended JSON: one line per change event, with exactly the fields that the server sent.
 
-    Field names, their order and fields that this version knows nothing of are kept: the raw document is converted as
-    it is. An event whose bytes are not BSON is rejected (`RejectedEventsError`); all others can be written.
+    The raw document is converted unchanged, so unknown fields and the order of fields are preserved. Only an event
+    whose bytes are not BSON is rejected (`RejectedEventsError`).
     """
 
     mode: Annotated[
@@ -39,7 +39,7 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
         "Extended JSON v2 `relaxed` (readable) or `canonical` (lossless), or `plain` JSON without type wrappers",
     ] = "relaxed"
     ordinal: Annotated[
-        bool, "Whether each line ends in a field `ordinal`: the order among the events of one cluster time, from 0"
+        bool, "Whether each line ends with a field `ordinal`: the order among the events of one cluster time, from 0"
     ] = False
     _writer: JsonWriter = attrs.field(init=False, repr=False)
 
@@ -52,11 +52,11 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
         self._writer = JsonWriter(self.mode)
 
     def serialize(self, events: EventBatch) -> bytes:
-        """All events of the batch, each as one line that ends in a newline."""
+        """Return all events of the batch, each as one line that ends with a newline."""
         return b"".join(self.pieces(events))
 
     def pieces(self, events: EventBatch) -> Iterator[bytes]:
-        """The lines of some hundred events after those of some hundred others."""
+        """Yield the lines of a few hundred events at a time."""
         malformed: dict[int, Exception] = {}
         for first, piece in pieces_of(events):
             lines, wrong = self._writer.lines(piece)
@@ -66,20 +66,20 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
     def _with_ordinals(self, lines: bytes, ordinals: Iterable[int]) -> bytes:
-        """The lines with their ordinals as their last field, as the mode writes an integer."""
+        """Append the ordinal to each line as its last field, in the mode's notation of integers."""
         form = b'"ordinal":{"$numberInt":"%d"}}\n' if self.mode == "canonical" else b'"ordinal":%d}\n'
         texts = lines.split(b"}\n")
         fields = (b"%b%b" % (b"" if text == b"{" else b",", form % n) for text, n in zip(texts, ordinals, strict=False))
         return b"".join(chain.from_iterable(zip(texts, fields, strict=False)))
 
     def deserialize(self, content: bytes) -> Iterator[Mapping[str, Any]]:
-        """Each line's document; in the mode `plain` as JSON says it, otherwise as PyMongo would decode it."""
+        """Yield each line's document: as plain JSON in the mode `plain`, otherwise with PyMongo's types."""
         read = json.loads if self.mode == "plain" else partial(json_util.loads, json_options=_READING)
         for number, line in enumerate(content.splitlines(), 1):
             try:
                 document = read(line)
-            except Exception as error:  # json_util raises what the values' constructors raise
+            except Exception as error:  # json_util passes on the errors of the values' constructors
                 raise UnreadableError(f"line {number} is not valid JSON: {type(error).__name__}") from error
             if not isinstance(document, dict):
-                raise UnreadableError(f"line {number} is no document")
+                raise UnreadableError(f"line {number} is not a document")
             yield document

@@ -1,1 +1,1 @@
-"""Listener `otel`: traces and metrics of a pipeline through the OpenTelemetry API."""
+"""Rigatoni listener: traces and metrics of a pipeline through the OpenTelemetry API."""

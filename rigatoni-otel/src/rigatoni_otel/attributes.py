@@ -1,7 +1,7 @@
-"""The attributes of spans and metrics.
+"""Attributes of spans and metrics.
 
-Where OpenTelemetry's semantic conventions (1.30 and newer: "Messaging spans", "Recording errors") have a name, it is
-used; ours begin with `rigatoni.`. No attribute holds a text of an error, a resume token or anything out of a document.
+Names come from OpenTelemetry's semantic conventions (1.30 and newer: "Messaging spans", "Recording errors") if these
+define one. Other names begin with `rigatoni.`. No attribute contains an error's text, a resume token or document data.
 """
 
 from importlib import metadata
@@ -19,19 +19,19 @@ MESSAGING = {
     "messaging.operation.name": "process",
     "messaging.operation.type": "process",
 }
-"""What the span of a batch is, by the conventions: a consumer processes messages, several at once."""
+"""Attributes of a batch's span: by the conventions, a consumer that processes several messages at once."""
 
 
 def of_stream(stream: Stream) -> dict[str, str]:
-    """Which stream it is about."""
+    """Return the attributes that name the stream."""
     return {"rigatoni.pipeline": stream.pipeline, "rigatoni.stream": stream.name}
 
 
 def of_error(error: BaseException) -> dict[str, str]:
-    """What kind of error it was: its stable id, `bug` where it is none of ours."""
+    """Return the error's stable id, or `bug` for an error that Rigatoni does not define."""
     return {"error.type": error_id(error)}
 
 
 def key_of(attribute: str) -> str:
-    """The key of a metric's own attribute: as the conventions have it, or one of ours."""
+    """Return the key of a metric's attribute: as in the conventions, or with the prefix `rigatoni.`."""
     return attribute if "." in attribute else f"rigatoni.{attribute}"

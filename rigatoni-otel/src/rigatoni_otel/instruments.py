@@ -1,8 +1,8 @@
 """The metrics of `rigatoni_core.observe.metrics` as OpenTelemetry instruments.
 
-The SDK keeps the first of two instruments of one name and drops the callbacks of the second in silence: so all
-listeners of one meter provider share one set of instruments and one `Statistics`. These stay when a pipeline has ended,
-or its last figures would miss the provider's next export.
+Of two instruments with one name, the SDK keeps the first and silently drops the callbacks of the second. So all
+listeners of one meter provider share one set of instruments and one `Statistics`. Both remain when a pipeline has
+ended, because its last figures are exported later.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _instruments: "WeakKeyDictionary[MeterProvider, Instruments]" = WeakKeyDictionar
 
 
 class Instruments:
-    """One instrument per metric: figures are read when the provider asks, distributions recorded as they come."""
+    """One instrument per metric. The provider reads figures at each export; distributions are recorded immediately."""
 
     def __init__(self, provider: MeterProvider) -> None:
         meter = provider.get_meter(SCOPE, VERSION)
@@ -43,20 +43,20 @@ class Instruments:
 
     @classmethod
     def of(cls, provider: MeterProvider) -> "Instruments":
-        """The provider's instruments, made at the first call."""
+        """Return the provider's instruments, created at the first call."""
         if provider not in _instruments:
             _instruments[provider] = cls(provider)
         return _instruments[provider]
 
     def record(self, notice: Notice) -> None:
-        """Count the notice, and record what it brings along."""
+        """Count the notice, and record its values."""
         self._statistics.notify(notice)
         for distribution, histogram in self._histograms:
             if isinstance(notice, distribution.notice) and (value := distribution.read(notice)) is not None:
                 histogram.record(value, of_stream(notice.stream))
 
     def _observe(self, figure: Figure, _: CallbackOptions) -> Iterable[Observation]:
-        """Called by the provider, on its own thread."""
+        """Yield the figure's values. The provider calls this on its own thread."""
         for stream, figures in self._statistics.by_stream.items():
             for attribute, value in figure.samples(figures):
                 own = {key_of(key): text for key, text in attribute.items()}

@@ -15,13 +15,13 @@ from rigatoni_otel.spans import BatchSpans
 
 @attrs.define(kw_only=True)
 class OtelListener(Listener, Managed):
-    """Tells the OpenTelemetry API what happens to one pipeline; an SDK, if one is set up, exports it.
+    """Reports traces and metrics of one pipeline to the OpenTelemetry API. A configured SDK exports them.
 
-    From Python the providers may be given (`tracer_provider`, `meter_provider`); else the global ones are used.
+    Python callers may pass providers (`tracer_provider`, `meter_provider`); the default is the global ones.
     """
 
-    traces: Annotated[bool, "A span for each batch"] = True
-    metrics: Annotated[bool, "Counters, gauges and histograms"] = True
+    traces: Annotated[bool, "Whether to create a span for each batch"] = True
+    metrics: Annotated[bool, "Whether to record counters, gauges and histograms"] = True
     _tracer_provider: TracerProvider | None = attrs.field(default=None, repr=False, eq=False)
     _meter_provider: MeterProvider | None = attrs.field(default=None, repr=False, eq=False)
     _spans: BatchSpans | None = attrs.field(init=False, default=None, repr=False, eq=False)
@@ -41,8 +41,8 @@ class OtelListener(Listener, Managed):
             self._spans.close()
 
     def notify(self, notice: Notice) -> None:
-        """See `Listener`. Records spans and metrics; the SDK exports them on threads of its own."""
+        """Record spans and metrics, which the SDK exports on its own threads. See `Listener`."""
         if self._spans is not None:
-            self._spans.take(notice)
+            self._spans.record(notice)
         if self._instruments is not None:
             self._instruments.record(notice)

@@ -1,7 +1,7 @@
-"""A span for each batch, with the write and the checkpoint inside, made of what the worker says meanwhile.
+"""A span for each batch, with child spans for the write and the checkpoint, created from the worker's notices.
 
-The spans are current in the worker's own context, so that what an instrumented client (of S3, Redis, MongoDB) does to
-write the batch appears below it.
+The spans are current in the worker's context, so the spans of instrumented clients (S3, Redis, MongoDB) become their
+children.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from rigatoni_otel.attributes import MESSAGING, SCOPE, VERSION, of_error, of_str
 
 @attrs.define
 class _OpenBatch:
-    """A batch in work: its span, the write's until that is done, and what makes them current."""
+    """A batch in flight: its span, the span of the write until it ends, and the context tokens of both."""
 
     task: "asyncio.Task[object] | None"
     span: Span
@@ -41,21 +41,21 @@ class _OpenBatch:
 
 
 class BatchSpans:
-    """Begins and ends the spans of all streams of a pipeline."""
+    """Starts and ends the spans of all streams of a pipeline."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._tracer: Tracer = provider.get_tracer(SCOPE, VERSION)
         self._open: dict[Stream, _OpenBatch] = {}
 
-    def take(self, notice: Notice) -> None:
-        """What the notice means for the batch that is in work."""
+    def record(self, notice: Notice) -> None:
+        """Apply the notice to the batch in flight of its stream."""
         if isinstance(notice, BatchRead):
             if notice.events:
                 self._begin(notice)
             return
         batch = self._open.get(notice.stream)
         if batch is None or batch.task is not asyncio.current_task():
-            return  # nothing in work, or said by someone else: the worker will say what it makes of it
+            return  # no batch in flight, or another task's notice: the worker publishes its own about the outcome
         match notice:
             case Retrying():
                 batch.span.add_event("rigatoni.retry", {"rigatoni.attempt": notice.attempt, **of_error(notice.error)})
@@ -80,7 +80,7 @@ class BatchSpans:
                 self._end(notice.stream, {"error.type": "shutdown"})
 
     def close(self) -> None:
-        """End what is left: batches that were cut off."""
+        """End the spans of interrupted batches."""
         for stream in list(self._open):
             self._end(stream, {"error.type": "shutdown"})
 
@@ -89,7 +89,7 @@ class BatchSpans:
         self._end(stream)
         span = self._tracer.start_span(
             f"process {stream.name}",
-            context=Context(),  # a batch begins a trace
+            context=Context(),  # each batch starts a trace
             kind=SpanKind.CONSUMER,
             attributes={
                 **MESSAGING,
@@ -105,7 +105,7 @@ class BatchSpans:
         self._open[stream] = _OpenBatch(asyncio.current_task(), span, write, tokens)
 
     def _checkpoint(self, stream: Stream, seconds: float, error: Exception | None = None) -> None:
-        """The span of a save that has just ended. Spans alone use the wall clock."""
+        """Record the span of a save that has just ended. Only spans use the wall clock."""
         now = time.time_ns()
         span = self._tracer.start_span(
             f"checkpoint {stream.name}",
@@ -123,7 +123,7 @@ class BatchSpans:
                 _fail(batch.write, error)
             batch.write.end()
             batch.write = None
-            self._leave(batch)
+            self._detach(batch)
 
     def _end(self, stream: Stream, error: dict[str, str] | None = None) -> None:
         batch = self._open.pop(stream, None)
@@ -133,10 +133,10 @@ class BatchSpans:
         if error:
             _fail(batch.span, error)
         batch.span.end()
-        self._leave(batch)
+        self._detach(batch)
 
-    def _leave(self, batch: _OpenBatch) -> None:
-        """Make the span around it current again; only the worker itself can, others have another context."""
+    def _detach(self, batch: _OpenBatch) -> None:
+        """Make the parent span current again. Only the worker's own task can, because contexts belong to tasks."""
         token = batch.tokens.pop()
         if batch.task is asyncio.current_task():
             detach(token)

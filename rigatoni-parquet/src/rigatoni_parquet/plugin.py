@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -25,39 +25,39 @@ Mode = Literal["relaxed", "canonical", "plain"]
 Compression = Literal["zstd", "snappy", "gzip", "none"]
 
 FORMAT = "2"
-"""The version of what this distribution writes: columns, their types, and what they mean."""
+"""The version of the file layout: columns, their types, and their meaning."""
 
-_ALIKE = (
+_ORDERED = (
     *("operation", "database", "collection", "cluster_time", "cluster_time_increment", "wall_time", "txn_number"),
     "ordinal",
 )
-"""Columns with few values, or values in order: a dictionary and statistics (for skipping row groups) pay."""
+"""Columns with few distinct or with ordered values: dictionaries, and statistics to skip row groups, pay off."""
 _REPEATED = ("lsid", "unknown_fields", *(f"{name}{REST}" for name in (KEY, *IMAGES)))
-"""Columns of text whose values may well repeat: a dictionary pays, statistics do not."""
+"""Text columns whose values often repeat: dictionaries pay off, statistics do not."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class ParquetSerializer(Serializer, ConfigLinter):
     """One Parquet file per batch: typed columns about the event, documents as JSON text or as nested columns.
 
-    The same events give the same bytes, with one version of pyarrow. An event whose bytes are not BSON is rejected
-    (`RejectedEventsError`); all others can be written. Compression is inside the file, where every reader expects it.
+    The same events give the same bytes, with one version of pyarrow. Only an event whose bytes are not BSON is rejected
+    (`RejectedEventsError`). The file is compressed internally, as every reader expects.
     """
 
     documents: Annotated[
         Form,
-        "Documents as `json` text, or as `nested` columns with what does not fit beside them as JSON",
+        "Documents as `json` text, or as `nested` columns, with values that do not fit in an extra column as JSON",
     ] = "json"
     schema: Annotated[
-        Path | None, "A file that says the fields and types of nested documents; without it, each batch tells its own"
+        Path | None, "File with the fields and types of nested documents; without it, they are inferred from each batch"
     ] = None
-    mode: Annotated[Mode, "How JSON texts are written: see the serializer `json`"] = "relaxed"
+    mode: Annotated[Mode, "Notation of JSON texts: see the serializer `json`"] = "relaxed"
     compression: Annotated[Compression, "Compression of the pages inside the file"] = "zstd"
     row_group_size: Annotated[
-        int, "The most events in one row group, which is what readers skip or read as a whole"
+        int, "Maximum number of events in a row group, the unit that readers skip or read as a whole"
     ] = 100_000
     _texts: ColumnTexts = attrs.field(init=False, repr=False)
-    _struct: Struct | None = attrs.field(init=False, repr=False, default=None)
+    _schema_types: Struct | None = attrs.field(init=False, repr=False, default=None)
     _agreed: AgreedTypes = attrs.field(init=False, repr=False, factory=AgreedTypes)
     _accelerator: Accelerator | None = attrs.field(init=False, repr=False, factory=find_accelerator)
 
@@ -76,22 +76,22 @@ class ParquetSerializer(Serializer, ConfigLinter):
         self._texts = ColumnTexts(self.mode)
         if self.schema is not None:
             if self.documents != "nested":
-                raise ValueError('schema says the types of nested columns: set documents = "nested" too')
-            self._struct = load_schema(self.schema)
+                raise ValueError('schema applies only to nested columns: set documents = "nested"')
+            self._schema_types = load_schema(self.schema)
 
     def advice(self, settings: Settings) -> tuple[str, ...]:
-        """Types that are inferred again by each run. See `ConfigLinter`."""
+        """Warn about types that each run infers again. See `ConfigLinter`."""
         if self.documents != "nested" or self.schema is not None:
             return ()
         return (
-            'documents = "nested" without schema: each run infers the types of fields anew, so files of earlier runs '
-            "may have others, which readers cannot join. Set schema to a file that says the types",
+            'documents = "nested" without schema: each run infers the types of fields, so files of earlier runs may '
+            "have different types, and readers cannot combine them. Set schema to a file that defines the types",
         )
 
     def serialize(self, events: EventBatch) -> memoryview:
-        """The batch as one complete file."""
+        """Return the batch as one complete file."""
         metadata = {"rigatoni.format": FORMAT, "rigatoni.mode": self.mode}
-        nesting = Nesting(self._struct, self._agreed) if self.documents == "nested" else None
+        nesting = Nesting(self._schema_types, self._agreed) if self.documents == "nested" else None
         if self._accelerator is not None:
             table, types = accelerated_table_of(events, self._texts, self.mode, nesting, self._accelerator)
         else:
@@ -99,11 +99,11 @@ class ParquetSerializer(Serializer, ConfigLinter):
         if nesting:
             spelled = {name: kind.spelled() for name, kind in types.items() if kind}
             metadata["rigatoni.schema"] = json.dumps(spelled, ensure_ascii=False)
-        return self._written(table, metadata)
+        return self._write(table, metadata)
 
-    def _written(self, table: pa.Table, metadata: dict[str, str]) -> memoryview:
+    def _write(self, table: pa.Table, metadata: dict[str, str]) -> memoryview:
         texts = {field.name for field in table.schema if pa.types.is_large_string(field.type)}
-        ordered = [path for field in table.schema for path in _leaves(field) if path not in texts or path in _ALIKE]
+        ordered = [path for field in table.schema for path in _leaves(field) if path not in texts or path in _ORDERED]
         target = pa.BufferOutputStream()
         with pq.ParquetWriter(
             target,
@@ -112,7 +112,7 @@ class ParquetSerializer(Serializer, ConfigLinter):
             use_dictionary=[*ordered, *_REPEATED],
             write_statistics=ordered,
             write_page_index=True,
-            store_schema=False,  # every reader knows these types without Arrow's own description of them
+            store_schema=False,  # readers derive these types without Arrow's own description
         ) as writer:
             writer.write_table(table, self.row_group_size)
             writer.add_key_value_metadata(metadata)
@@ -120,7 +120,7 @@ class ParquetSerializer(Serializer, ConfigLinter):
 
 
 def _leaves(field: pa.Field, above: str = "") -> Iterator[str]:
-    """The paths of a column's leaves, as Parquet names them."""
+    """Yield the Parquet paths of a column's leaves."""
     path = f"{above}{field.name}"
     if pa.types.is_struct(field.type):
         for inner in field.type:

@@ -1,1 +1,1 @@
-"""Listener `prometheus`: metrics, health and readiness of a pipeline over HTTP."""
+"""Rigatoni listener: metrics, health and readiness of a pipeline over HTTP."""

@@ -1,4 +1,4 @@
-"""`python -m rigatoni_prometheus alerts` or `dashboard`: the files of this distribution, on standard output."""
+"""`python -m rigatoni_prometheus alerts|dashboard` prints the alert rules or the dashboard of this distribution."""
 
 import sys
 from importlib import resources

@@ -1,4 +1,4 @@
-"""What can go wrong with the port, and the translation of the system's errors.
+"""Errors of the port, and the translation of the operating system's errors.
 
 ListenerError
   PrometheusError            the port cannot be opened
@@ -13,25 +13,27 @@ from rigatoni_core.api.errors import ListenerError
 
 
 class PrometheusError(ListenerError):
-    """The endpoint for metrics cannot be opened."""
+    """The metrics endpoint cannot be opened."""
 
     id = "prometheus"
-    default_remedy = "Set host to an address of this machine and port to one that this account may open."
+    default_remedy = "Set host to an address of this machine, and port to one that this user may open."
 
 
 class PortTakenError(PrometheusError):
     """Another process listens on the port."""
 
     id = "prometheus-port-taken"
-    default_remedy = "Stop the other process, or set another port in [[pipeline.listeners]]: one for each pipeline."
+    default_remedy = (
+        "Stop the other process, or set another port in [[pipeline.listeners]]: each pipeline needs its own."
+    )
 
 
 @contextmanager
 def translated(host: str, port: int) -> Iterator[None]:
-    """Within this block an OSError becomes a `PrometheusError` that names the address."""
+    """Translate an OSError in this block to a `PrometheusError` that names the address."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(f"another process listens on port {port} of {host} already") from error
+            raise PortTakenError(f"another process already listens on port {port} of {host}") from error
         raise PrometheusError(f"cannot listen on port {port} of {host}: {error.strerror or error}") from error

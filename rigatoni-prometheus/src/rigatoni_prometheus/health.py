@@ -1,32 +1,32 @@
-"""Whether the process is alive, and whether its workers do their work."""
+"""Checks whether the process is alive, and whether its workers are ready."""
 
 import asyncio
 import threading
 
 from rigatoni_core.observe.statistics import Statistics
 
-PATIENCE = 5.0
-"""Seconds within which a living event loop answers."""
+TIMEOUT = 5.0
+"""Seconds within which a responsive event loop runs a callback."""
 
 READY = ("running", "retrying", "standby")
 """The states that count as ready.
 
-A worker that waits for its lease is ready: it does all that is asked of a hot standby, and an orchestrator that
-replaces instances one by one would otherwise wait for it for ever, while the old instance still holds the lease.
+A worker that waits for its lease is ready, because it is a hot standby. Otherwise an orchestrator that replaces
+instances one by one would wait forever: the new instance waits for the lease that the old one still holds.
 """
 
 
 def is_alive(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the event loop, asked from another thread, still turns."""
-    answered = threading.Event()
+    """Return whether the event loop still runs. Called from another thread."""
+    ran = threading.Event()
     try:
-        loop.call_soon_threadsafe(answered.set)
-    except RuntimeError:  # it is closed
+        loop.call_soon_threadsafe(ran.set)
+    except RuntimeError:  # the loop is closed
         return False
-    return answered.wait(PATIENCE)
+    return ran.wait(TIMEOUT)
 
 
 def readiness(statistics: Statistics) -> tuple[bool, dict[str, str]]:
-    """Whether every worker is in a state that counts as ready (there must be one), and all states by stream."""
+    """Return whether every worker (at least one) is in a ready state, and all states by stream."""
     states = {str(stream): figures.state for stream, figures in statistics.by_stream.items()}
     return bool(states) and all(state in READY for state in states.values()), dict(states)

@@ -16,25 +16,29 @@ from rigatoni_prometheus.server import MetricsServer
 
 def _check_port(instance: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
     if not 0 <= value <= 65_535:
-        raise ValueError(f"port must be between 0 (any free one) and 65535, not {value}")
+        raise ValueError(f"port must be between 0 (any free port) and 65535, not {value}")
 
 
 @attrs.define(kw_only=True)
 class PrometheusListener(Listener, Managed):
-    """Serves what happens to one pipeline as metrics. It counts with core's `Statistics`, one of its own."""
+    """Serves the metrics of one pipeline. It keeps its own `Statistics`."""
 
-    host: Annotated[
-        str, 'The address to listen on; "0.0.0.0" lets other machines in, and nothing asks who they are'
-    ] = attrs.field(default="127.0.0.1", validator=validators.min_len(1))
-    port: Annotated[int, "The port to listen on, one for each pipeline of a machine; 0 takes any free one"] = (
-        attrs.field(default=9464, validator=_check_port)
+    host: Annotated[str, 'Address to listen on; "0.0.0.0" admits other machines, without authentication'] = attrs.field(
+        default="127.0.0.1", validator=validators.min_len(1)
+    )
+    port: Annotated[int, "Port to listen on, one for each pipeline of a machine; 0 uses any free port"] = attrs.field(
+        default=9464, validator=_check_port
     )
     _statistics: Statistics = attrs.field(init=False, factory=Statistics, repr=False, eq=False)
     _histograms: Histograms | None = attrs.field(init=False, default=None, repr=False, eq=False)
     _server: MetricsServer | None = attrs.field(init=False, default=None, repr=False, eq=False)
 
     async def __aenter__(self) -> Self:
-        """Listen. Raises `PrometheusError`."""
+        """Start to listen.
+
+        Raises:
+            PrometheusError: The port cannot be opened.
+        """
         registry = registry_of(self._statistics)
         self._histograms = Histograms(registry)
         self._server = MetricsServer(self.host, self.port, registry, self._statistics)
@@ -44,17 +48,17 @@ class PrometheusListener(Listener, Managed):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._server is not None:
-            lane = DaemonExecutor("rigatoni-prometheus closes")
-            await lane.run(self._server.close)
-            lane.close()
+            executor = DaemonExecutor("rigatoni-prometheus closes")
+            await executor.run(self._server.close)
+            executor.close()
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Where it listens, once it is entered."""
+        """The host and port that it listens on, or None before it is entered."""
         return (self.host, self._server.port) if self._server else None
 
     def notify(self, notice: Notice) -> None:
-        """See `Listener`. Counts; a scrape reads the counts at its own time."""
+        """Update the statistics, which scrapes read. See `Listener`."""
         self._statistics.notify(notice)
         if self._histograms is not None:
             self._histograms.observe(notice)

@@ -1,7 +1,7 @@
-"""How a metric is called in Prometheus.
+"""Names of metrics in Prometheus.
 
-The names follow Prometheus' "Metric and label naming" and equal those that OpenTelemetry's "Prometheus and OpenMetrics
-Compatibility" makes of the same metrics: unit words at the end, `_total` behind a counter.
+The names follow Prometheus' "Metric and label naming": units at the end, and `_total` after a counter. OpenTelemetry's
+"Prometheus and OpenMetrics Compatibility" derives the same names from the same metrics.
 """
 
 from rigatoni_core.observe.metrics import Distribution, Figure
@@ -10,7 +10,7 @@ _UNITS = {"s": "seconds", "By": "bytes"}
 
 
 def name_of(metric: Figure | Distribution) -> str:
-    """`checkpoint.age` in `s` is `rigatoni_checkpoint_age_seconds`."""
+    """Return the metric's name: `rigatoni_checkpoint_age_seconds` for `checkpoint.age` in `s`."""
     name = "rigatoni_" + metric.name.replace(".", "_")
     unit = _UNITS.get(metric.unit, "")
     if not name.endswith(unit):
@@ -19,6 +19,6 @@ def name_of(metric: Figure | Distribution) -> str:
 
 
 def labels_of(metric: Figure | Distribution) -> tuple[str, ...]:
-    """`pipeline`, `stream` and, where the metric has one, its attribute: `error.type` is `error_type`."""
+    """Return `pipeline`, `stream` and the metric's attribute, if any: `error_type` for `error.type`."""
     attribute = metric.attribute if isinstance(metric, Figure) else ""
     return ("pipeline", "stream", *([attribute.replace(".", "_")] if attribute else []))

@@ -1,4 +1,4 @@
-"""What this distribution contributes to Rigatoni."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from rigatoni_core.api.hookspecs import Component, hookimpl
 
 
 def load_prometheus() -> type[Any]:
-    """The listener's class, imported on first use."""
+    """Return the class, imported on first use."""
     from rigatoni_prometheus.listener import PrometheusListener
 
     return PrometheusListener
@@ -15,5 +15,5 @@ def load_prometheus() -> type[Any]:
 
 @hookimpl
 def rigatoni_listeners() -> Iterator[Component]:
-    """The listener `prometheus`."""
+    """Register the listener `prometheus`."""
     yield Component("prometheus", load_prometheus, summary="Serves /metrics, /healthz and /readyz over HTTP")

@@ -1,4 +1,4 @@
-"""The metrics of one pipeline as a Prometheus registry of its own; nothing is registered globally."""
+"""The metrics of one pipeline, in a Prometheus registry of its own. Nothing is registered globally."""
 
 from collections.abc import Iterable, Iterator
 from importlib import metadata
@@ -14,13 +14,13 @@ from rigatoni_prometheus.names import labels_of, name_of
 
 
 class StatisticsCollector(Collector):
-    """Every figure that the statistics hold, at the moment of the scrape."""
+    """Collects every figure of the statistics at the time of the scrape."""
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
 
     def collect(self) -> Iterable[Metric]:
-        """One family for each figure, in the order of their definition."""
+        """Yield one family for each figure, in the order of definition."""
         for figure in FIGURES:
             kind = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
             family = kind(name_of(figure), figure.meaning, labels=labels_of(figure))
@@ -28,11 +28,13 @@ class StatisticsCollector(Collector):
                 for attribute, value in figure.samples(figures):
                     family.add_metric((stream.pipeline, stream.name, *attribute.values()), value)
             yield family
-        yield InfoMetricFamily("rigatoni_build", "What runs here", {"version": metadata.version("rigatoni-core")})
+        yield InfoMetricFamily(
+            "rigatoni_build", "Version of rigatoni-core", {"version": metadata.version("rigatoni-core")}
+        )
 
 
 class Histograms:
-    """The distributions: each notice of the right type is one observation."""
+    """Records the distributions: each notice of a matching type is one observation."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._histograms = [
@@ -50,7 +52,7 @@ class Histograms:
         ]
 
     def observe(self, notice: Notice) -> None:
-        """Count what the notice brings along."""
+        """Observe the notice's values."""
         for distribution, histogram in self._of(notice):
             if (value := distribution.read(notice)) is not None:
                 histogram.labels(notice.stream.pipeline, notice.stream.name).observe(value)
@@ -60,7 +62,7 @@ class Histograms:
 
 
 def registry_of(statistics: Statistics) -> CollectorRegistry:
-    """A registry with the figures, and with the process's memory, processor time and open files."""
+    """Return a registry with the figures, and with the memory, CPU time and open files of the process."""
     registry = CollectorRegistry()
     registry.register(StatisticsCollector(statistics))
     ProcessCollector(registry=registry)

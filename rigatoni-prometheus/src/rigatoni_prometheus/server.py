@@ -1,4 +1,4 @@
-"""Three paths over HTTP, on a daemon thread: a scrape is answered even while the event loop is busy."""
+"""Serves metrics, health and readiness over HTTP, on daemon threads, so that a busy event loop delays no scrape."""
 
 import asyncio
 import json
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 class MetricsServer:
-    """Listens as soon as it is made, until `close`. Raises `PrometheusError` where it cannot."""
+    """Listens from its creation until `close`.
+
+    Raises:
+        PrometheusError: The port cannot be opened.
+    """
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry, statistics: Statistics) -> None:
         application = _application(registry, statistics, asyncio.get_running_loop())
@@ -28,22 +32,22 @@ class MetricsServer:
             server_class = _ServerOnIPv6 if ":" in host else _Server
             self._server = make_server(host, port, application, server_class=server_class, handler_class=_Handler)
         self.port: int = self._server.server_address[1]
-        """The port that it listens on; where 0 was asked for, the one that the system chose."""
+        """The port that it listens on. For port 0, the system has chosen it."""
         Thread(target=self._server.serve_forever, args=(0.1,), name="rigatoni-prometheus", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no longer. Waits for the thread to notice, a tenth of a second: call it off the event loop."""
+        """Stop listening. Blocks for up to 0.1 s: do not call it on the event loop."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A thread for each request, none of which keeps the process."""
+    """Serves each request on a daemon thread, so that no request delays the exit of the process."""
 
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """As the base class does, without looking up the host's full name: a name server may be slow."""
+        """Bind without looking up the host's full name, unlike the base class: a name server may be slow."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -57,10 +61,10 @@ class _ServerOnIPv6(_Server):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 10  # seconds that a request may take to arrive
+    timeout = 10  # seconds until a request must have arrived
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
-        """Requests are not logged."""
+        """Log nothing."""
 
 
 def _application(
@@ -74,16 +78,16 @@ def _application(
                 return metrics(environ, start_response)  # type: ignore[no-any-return]
             case "/healthz":
                 alive = is_alive(loop)
-                return _answer(start_response, alive, {"alive": alive})
+                return _respond(start_response, alive, {"alive": alive})
             case "/readyz":
                 ready, states = readiness(statistics)
-                return _answer(start_response, ready, {"ready": ready, "workers": states})
+                return _respond(start_response, ready, {"ready": ready, "workers": states})
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return [b"/metrics /healthz /readyz\n"]
 
     return application
 
 
-def _answer(start_response: "StartResponse", good: bool, content: dict[str, Any]) -> Iterable[bytes]:
+def _respond(start_response: "StartResponse", good: bool, content: dict[str, Any]) -> Iterable[bytes]:
     start_response("200 OK" if good else "503 Service Unavailable", [("Content-Type", "application/json")])
     return [json.dumps(content).encode() + b"\n"]

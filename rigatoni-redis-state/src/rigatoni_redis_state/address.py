@@ -1,7 +1,8 @@
-"""Where Redis is: one URL, with several hosts where Redis is a cluster or is found by Sentinels.
+"""The address of Redis: one URL, which names several hosts if they are nodes of a cluster, or Sentinels.
 
-The URL's grammar is redis-py's (`redis.asyncio.connection.parse_url`, all its query options included) plus a list of
-hosts as MongoDB's URIs have one: `redis://user:password@a:6379,b:6379/0`. No message quotes the URL: it holds secrets.
+The grammar is that of redis-py (`redis.asyncio.connection.parse_url`, with all its query options), extended by a list
+of hosts as in MongoDB's URIs: `redis://user:password@a:6379,b:6379/0`. No message quotes the URL, because it holds
+secrets.
 """
 
 import re
@@ -14,7 +15,7 @@ from redis.exceptions import RedisError
 
 SCHEMES = ("redis", "rediss", "unix")
 DEFAULTS: Mapping[str, Any] = {
-    "protocol": 2,  # RESP3 only adds pushes of the server (maintenance, invalidation), which nobody here listens to
+    "protocol": 2,  # RESP3 only adds push messages (maintenance, invalidation), which this store does not use
     "socket_timeout": 5.0,
     "socket_connect_timeout": 5.0,
     "max_connections": 32,
@@ -23,7 +24,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 @attrs.frozen(repr=False)
 class Address:
-    """The hosts of a URL, and redis-py's arguments for a connection to any of them.
+    """The hosts of a URL, and redis-py's arguments for a connection to one of them.
 
     `arguments` holds the secrets; `str()` names only the hosts.
     """
@@ -34,7 +35,15 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, option: str) -> Self:
-        """The address in a URL. Raises ValueError in words that never quote it; `option` is whose value it is."""
+        """Parse a URL.
+
+        Args:
+            url: The URL, with its secrets.
+            option: The name of the option that holds it, for messages.
+
+        Raises:
+            ValueError: The URL is invalid. The message never quotes it.
+        """
         scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES:
             found = f"begins with {scheme}://" if "://" in url else "has no scheme"
@@ -47,7 +56,7 @@ class Address:
         names = hosts.split(",") if scheme != "unix" else [hosts]
         parsed = [_parse(f"{scheme}://{user}{at}{name}{path}", option) for name in names]
         if scheme != "unix" and not re.fullmatch(r"/?|/\d+", path.partition("?")[0]):
-            raise ValueError(f"{option} names a database that is no number: write redis://host:6379/0")
+            raise ValueError(f"{option} has a database that is not a number: write redis://host:6379/0")
         places = tuple((one.get("host", one.get("path", "localhost")), one.get("port")) for one in parsed)
         arguments = {**DEFAULTS, **parsed[0]}
         kind = arguments.pop("connection_class", Connection)
@@ -62,19 +71,19 @@ class Address:
     __repr__ = __str__
 
     def at(self, default_port: int) -> list[tuple[str, int]]:
-        """The hosts, each with its port."""
+        """Return the hosts, each with its port."""
         return [(host, port or default_port) for host, port in self.hosts]
 
 
 def _check_options(kind: type[Any], arguments: Mapping[str, Any], option: str) -> None:
-    """Let redis-py look at the query options; nothing is connected by that."""
+    """Let redis-py check the query options. It creates a connection object, but does not connect."""
     try:
         kind(**{name: value for name, value in arguments.items() if name != "max_connections"})
     except TypeError as error:
         _, _, unknown = str(error).rpartition("keyword argument ")
-        raise ValueError(f"{option} has the query option {unknown}, which redis-py does not know") from None
+        raise ValueError(f"{option} has the query option {unknown}, which redis-py does not have") from None
     except (ValueError, RedisError) as error:
-        raise ValueError(f"{option} has a query option that redis-py refuses: {error}") from None
+        raise ValueError(f"{option} has a query option that redis-py rejects: {error}") from None
 
 
 def _parse(url: str, option: str) -> dict[str, Any]:

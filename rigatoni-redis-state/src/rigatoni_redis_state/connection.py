@@ -1,4 +1,4 @@
-"""A client of redis-py for what the options name: one server, the master that Sentinels name, or a cluster."""
+"""Creates a redis-py client from the options: for one server, for a master that Sentinels report, or for a cluster."""
 
 from contextlib import AsyncExitStack
 from typing import Any
@@ -17,7 +17,16 @@ Client = Redis | RedisCluster
 
 
 class Endpoint:
-    """What the options name. Raises ValueError where they contradict each other; connects to nothing."""
+    """The servers that the options name. Does not connect.
+
+    Args:
+        url: One server, the nodes of a cluster, or the Sentinels' service name as host.
+        sentinels: The Sentinels that report the master.
+        cluster: Whether `url` names nodes of a Redis Cluster.
+
+    Raises:
+        ValueError: The options contradict each other.
+    """
 
     def __init__(self, url: Secret, sentinels: Secret | None, cluster: bool) -> None:
         self._address = Address.parse(url.reveal(), "url")
@@ -32,14 +41,14 @@ class Endpoint:
 
     @property
     def max_connections(self) -> int:
-        """How many commands may be under way at once; redis-py refuses more than it has connections for."""
+        """The number of commands that may run at once. redis-py rejects more than it has connections for."""
         return int(self._address.arguments["max_connections"])
 
     def __str__(self) -> str:
         return f"{self._address} (by sentinels {self._sentinels})" if self._sentinels else str(self._address)
 
     async def open(self, stack: AsyncExitStack) -> Client:
-        """A client that never retries by itself: core does, and says so. `stack` closes it."""
+        """Return a client, which `stack` closes. It never retries, because core retries and reports it."""
         arguments = {**self._address.arguments, "retry": Retry(NoBackoff(), 0)}
         if self.cluster:
             return await self._open_cluster(stack, arguments)
@@ -67,7 +76,7 @@ class Endpoint:
         return client
 
     def _connection(self) -> dict[str, Any]:
-        """The class and place of a connection to the one server."""
+        """Return the connection class and address of a single server."""
         if "path" in self._address.arguments:
             return {"connection_class": UnixDomainSocketConnection}
         ((host, port),) = self._address.at(6379)

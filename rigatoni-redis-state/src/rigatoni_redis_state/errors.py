@@ -1,15 +1,15 @@
-"""What can go wrong at Redis, by what the reader can do about it, and the translation of redis-py's exceptions.
+"""Errors of Redis, classified by their remedy, and the translation of redis-py's exceptions.
 
 StateStoreError
-  RedisStateError               the server answered what trying again will not mend
+  RedisStateError               the server responded with an error that a retry does not fix
     RedisConfigurationError       the options do not fit the server
-    RedisCredentialsError         user name or password are wrong or missing
+    RedisCredentialsError         the user name or password is wrong or missing
     RedisRightsError              the ACL user lacks a right
-    RedisForeignKeyError          something that is not ours stands under our key
-    RedisUnavailableError         no answer, or not the one that is needed, for now (transient)
-      RedisReadOnlyError            the server is a replica (transient: a failover ends)
+    RedisForeignKeyError          one of Rigatoni's keys holds data that Rigatoni has not written
+    RedisUnavailableError         the server does not respond, or cannot serve the command now (transient)
+      RedisReadOnlyError            the server is a replica (transient: a failover may be in progress)
       RedisMemoryError              the server's memory is full (transient)
-      RedisReplicationError         too few replicas have the write (transient)
+      RedisReplicationError         too few replicas confirmed the write (transient)
 """
 
 import ssl
@@ -24,11 +24,11 @@ ACL = (
     "ACL SETUSER rigatoni on >PASSWORD ~rigatoni:* resetchannels -@all +eval +get +set +del +scan +exists +pexpire "
     "+rpush +zadd +zrem +zremrangebyscore +zcard +time +wait +info +config|get +select +ping +command +cluster|slots"
 )
-"""The rights that are needed, as a command; a test runs the store as this user."""
+"""The command that grants the necessary permissions. A test runs the store as this user."""
 
 
 class RedisStateError(StateStoreError):
-    """Redis refuses an operation for a reason that has no class of its own."""
+    """Redis rejects an operation for a reason that has no class of its own."""
 
     id = "redis-state"
 
@@ -43,28 +43,28 @@ class RedisCredentialsError(RedisStateError):
     """Redis rejects the user name or the password."""
 
     id = "redis-credentials"
-    default_remedy = "Check user name and password in the url; percent-encode / ? # : @ in them."
+    default_remedy = "Check the user name and password in url; percent-encode / ? # : @ in them."
 
 
 class RedisRightsError(RedisStateError):
     """The user has no permission for a command, a key or a channel."""
 
     id = "redis-rights"
-    default_remedy = f"Grant them, with your prefix: {ACL}"
+    default_remedy = f"Grant the permissions, with your prefix: {ACL}"
 
 
 class RedisForeignKeyError(RedisStateError):
     """A key of this pipeline holds something that Rigatoni has not written."""
 
     id = "redis-foreign-key"
-    default_remedy = "Nothing was changed. Give Rigatoni a prefix, or a database, of its own."
+    default_remedy = "Set prefix or the database number to one that only Rigatoni uses. Nothing was changed."
 
 
 class RedisUnavailableError(RedisStateError, Transient):
     """Redis does not respond, or its cluster is down."""
 
     id = "redis-unavailable"
-    default_remedy = "Check that Redis runs and can be reached from here; a running stream asks again by itself."
+    default_remedy = "Check that Redis runs and is reachable from this host. A running stream retries."
 
 
 class RedisReadOnlyError(RedisUnavailableError):
@@ -72,7 +72,7 @@ class RedisReadOnlyError(RedisUnavailableError):
 
     id = "redis-read-only"
     default_remedy = (
-        "A failover ends by itself. If it lasts, the url names a replica: name the master, or use sentinels."
+        "Wait for the failover to end. If the error persists, url names a replica: name the master, or set sentinels."
     )
 
 
@@ -80,14 +80,14 @@ class RedisMemoryError(RedisUnavailableError):
     """Redis has reached `maxmemory`."""
 
     id = "redis-memory"
-    default_remedy = "Raise maxmemory or remove other keys; nothing was changed, and it is tried again."
+    default_remedy = "Raise maxmemory or remove other keys. Nothing was changed; Rigatoni retries."
 
 
 class RedisReplicationError(RedisUnavailableError):
     """Fewer replicas than `wait_replicas` confirmed a write in time."""
 
     id = "redis-replication"
-    default_remedy = "Look at the replicas; it is tried again. Lower wait_replicas if there are not that many."
+    default_remedy = "Check the replicas, or lower wait_replicas to their number. Rigatoni retries."
 
 
 _TYPES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[RedisStateError], str], ...] = (
@@ -105,24 +105,32 @@ _TYPES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[RedisSta
     (
         MasterNotFoundError,
         RedisUnavailableError,
-        "Check the service's name (the url's host) and that the Sentinels can be reached; they are asked again.",
+        "Check the service name (the host in url) and that the Sentinels are reachable. Rigatoni retries.",
     ),
     ((redis.ConnectionError, redis.TimeoutError, redis.ClusterError), RedisUnavailableError, ""),
 )
-"""redis-py's types, the first that fits, with a remedy of their own."""
+"""redis-py's types and their translations; the first that matches applies. An empty remedy means the default."""
 
 _CODES: Mapping[str, tuple[type[RedisStateError], str]] = {
-    "MISCONF": (RedisUnavailableError, "Redis cannot save its data to disk: look at its log and its disk."),
-    "NOREPLICAS": (RedisReplicationError, "Fewer replicas than min-replicas-to-write: look at them."),
-    "BUSY": (RedisUnavailableError, "Somebody's script occupies the server: SCRIPT KILL ends it."),
+    "MISCONF": (RedisUnavailableError, "Check the server's log and disk: Redis cannot save its data."),
+    "NOREPLICAS": (RedisReplicationError, "Check the replicas: fewer than min-replicas-to-write are connected."),
+    "BUSY": (RedisUnavailableError, "End the script that blocks the server with SCRIPT KILL."),
     "WRONGTYPE": (RedisForeignKeyError, ""),
 }
-"""Error codes (the first word of the answer; Redis protocol specification, "Simple errors") that have no type."""
+"""Error codes without a type: the first word of the reply (Redis protocol specification, "Simple errors")."""
 
 
 @contextmanager
 def translated(what: str, where: str) -> Iterator[None]:
-    """Within this block redis-py's exceptions become ours; `what` says in words what was tried, `where` the hosts."""
+    """Translate redis-py's exceptions in this block.
+
+    Args:
+        what: The attempted operation, as a phrase that follows "cannot".
+        where: The hosts.
+
+    Raises:
+        RedisStateError: The operation failed.
+    """
     try:
         yield
     except (redis.RedisError, redis.RedisClusterException) as error:
@@ -130,28 +138,28 @@ def translated(what: str, where: str) -> Iterator[None]:
 
 
 def _translation(error: Exception, what: str) -> RedisStateError:
-    text = _sayable(error)
+    text = _message_of(error)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return RedisConfigurationError(
                 f"{what}: its certificate is not trusted: {cause.verify_message}",
-                remedy="Name the authority that signed it: rediss://…?ssl_ca_certs=/path/ca.pem",
+                remedy="Name the certificate authority: rediss://…?ssl_ca_certs=/path/ca.pem",
             )
     for types, kind, remedy in _TYPES:
         if isinstance(error, types):
             return kind(f"{what}: {text}", remedy=remedy)
     if isinstance(error, redis.RedisClusterException):
-        return _cluster(error, what, text)
+        return _cluster_translation(error, what, text)
     kind, remedy = _CODES.get(str(error).partition(" ")[0], (RedisStateError, ""))
     return kind(f"{what}: {text}", remedy=remedy)
 
 
-def _cluster(error: Exception, what: str, text: str) -> RedisStateError:
-    """redis-py's errors about a cluster as a whole; what kept it from finding the nodes is their cause."""
+def _cluster_translation(error: Exception, what: str, text: str) -> RedisStateError:
+    """Translate an error about a whole cluster. Its cause is the error that prevented the discovery of the nodes."""
     for cause in _causes(error):
         if type(cause) is redis.ResponseError:
-            remedy = "Leave cluster = true out, or name nodes of a cluster."
-            return RedisConfigurationError(f"{what}: {_sayable(cause)}", remedy=remedy)
+            remedy = "Remove cluster = true, or name nodes of a cluster."
+            return RedisConfigurationError(f"{what}: {_message_of(cause)}", remedy=remedy)
         if isinstance(cause, redis.RedisError):
             return _translation(cause, what)
     return RedisUnavailableError(f"{what}: {text}")
@@ -164,6 +172,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def _sayable(error: Exception) -> str:
-    """The text without redis-py's lists of clients."""
+def _message_of(error: Exception) -> str:
+    """Return the text without the clients that redis-py lists."""
     return (str(error) or type(error).__name__).partition(" : <")[0].rstrip(".")

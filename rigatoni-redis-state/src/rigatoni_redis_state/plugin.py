@@ -1,4 +1,4 @@
-"""The hook: what this distribution contributes."""
+"""The hook that registers the components of this distribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +16,4 @@ def load_redis() -> type[Any]:
 @hookimpl
 def rigatoni_states() -> Iterator[Component]:
     """Register the state store `redis`."""
-    yield Component(
-        "redis", load_redis, summary="Redis or Valkey; keeps leases, so several instances share the streams"
-    )
+    yield Component("redis", load_redis, summary="Checkpoints and leases in Redis or Valkey, for several instances")

@@ -1,10 +1,10 @@
-"""What must happen at once on the server, as Lua: saves that are fenced off, and leases.
+"""Atomic operations on the server, as Lua scripts: fenced saves, and leases.
 
-A stream has a few keys in one hash slot (`Keys`). The *fence* is the highest fencing token that was ever granted or
-saved; it never expires, and nothing but time on the server (PX) ends a lease. A server may lose the fence's key: by
-eviction, by a failover, by a restored backup. Therefore the lease and the record bear witness to the fence as well, and
-a grant is never below the server's clock. Scripts are sent whole (EVAL): a server that restarted or took over knows no
-scripts, and a save is hundreds of bytes anyway.
+A stream has several keys in one hash slot (`Keys`). The *fence* is the highest fencing token that was ever granted or
+saved. It never expires. A lease expires by the server's clock only (PX). A server may lose the fence's key by eviction,
+by a failover, or by restoring a backup. Therefore the lease and the record also contain their fencing token, and a new
+token is never below the server's clock. Scripts are sent in full (EVAL), because a server that restarted or took over
+has no cached scripts, and a save is hundreds of bytes anyway.
 """
 
 import re
@@ -15,7 +15,7 @@ from rigatoni_core.api.events import Stream, escaped
 
 @attrs.frozen
 class Keys:
-    """The keys of one stream. The braces are the hash tag that keeps them on one node of a cluster."""
+    """The keys of one stream. The braces are a hash tag, which keeps the keys on one node of a cluster."""
 
     checkpoint: str
     fence: str
@@ -25,31 +25,31 @@ class Keys:
 
     @classmethod
     def of(cls, prefix: str, stream: Stream) -> "Keys":
-        """`<prefix>{<pipeline>/<stream>}:checkpoint` and its sisters; `Stream.key` escapes braces."""
+        """Return `<prefix>{<pipeline>/<stream>}:checkpoint` and the other keys. `Stream.key` escapes braces."""
         return cls(
             *(f"{prefix}{{{stream.key}}}:{name}" for name in ("checkpoint", "fence", "lease", "wanted", "corrupt"))
         )
 
 
 def instances(prefix: str, pipeline: str) -> str:
-    """The key that says which instances of a pipeline are there."""
+    """Return the key that holds the running instances of a pipeline."""
     return f"{prefix}{{{escaped(pipeline)}}}:instances"
 
 
 def checkpoints(prefix: str, pipeline: str | None) -> str:
-    """The glob pattern of the checkpoints' keys: of one pipeline, or of all."""
+    """Return the glob pattern of the checkpoints' keys, of one pipeline or of all."""
     literal = f"{prefix}{{" + (f"{escaped(pipeline)}/" if pipeline is not None else "")
     literal = re.sub(r"([*?\[\]\\])", r"\\\1", literal)
     return f"{literal}*}}:checkpoint"
 
 
 def stream_key(prefix: str, key: str) -> str:
-    """The `Stream.key` within the key of a checkpoint."""
+    """Return the `Stream.key` in the key of a checkpoint."""
     return key.removeprefix(f"{prefix}{{").removesuffix("}:checkpoint")
 
 
 _FENCE = """
--- The highest fencing token that is known of a stream, nil where none is.
+-- Returns the highest known fencing token of a stream, or nil.
 local function fence(fence_key, checkpoint_key, lease_key)
   local highest = tonumber(redis.call('GET', fence_key) or '')
   local function witness(token)
@@ -69,7 +69,7 @@ end
 SAVE = (
     _FENCE
     + """
--- checkpoint, fence, lease, corrupt; token, record, '1' where the record that is there cannot be read
+-- KEYS: checkpoint, fence, lease, corrupt. ARGV: token, record, '1' if the stored record is corrupt.
 local known = fence(KEYS[2], KEYS[1], KEYS[3])
 if known and known ~= tonumber(ARGV[1]) then return known end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 1 then
@@ -80,12 +80,12 @@ if redis.call('GET', KEYS[2]) ~= ARGV[1] then redis.call('SET', KEYS[2], ARGV[1]
 return false
 """
 )
-"""Nothing where it was done, else the fence that refused it. What the server knows nothing of takes any token."""
+"""Returns nothing on success, else the fence that rejected the token. Without a fence any token is accepted."""
 
 ACQUIRE = (
     _FENCE
     + """
--- lease, fence, wanted, checkpoint; owner, milliseconds. A lease is the text '<fencing token> <owner>'.
+-- KEYS: lease, fence, wanted, checkpoint. ARGV: owner, milliseconds. A lease is the text '<fencing token> <owner>'.
 local held = redis.call('GET', KEYS[1])
 if held and string.match(held, '^%d+ (.*)$') ~= ARGV[1] then return 0 end
 local time = redis.call('TIME')
@@ -98,25 +98,25 @@ redis.call('DEL', KEYS[3])
 return token
 """
 )
-"""The fencing token of the grant, 0 where another owner holds the lease. An owner that asks again gets a new token."""
+"""Returns the granted fencing token, or 0 if another owner holds the lease. The current owner gets a new token."""
 
 RENEW = """
--- lease, fence; its text, milliseconds, its token. Who holds the lease restores a fence that the server has lost.
+-- KEYS: lease, fence. ARGV: the lease's text, milliseconds, its token. Restores a fence that the server has lost.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if (tonumber(redis.call('GET', KEYS[2]) or '') or 0) < tonumber(ARGV[3]) then redis.call('SET', KEYS[2], ARGV[3]) end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
-"""1 where the lease was held and is extended."""
+"""Returns 1 if the lease was held and is extended, else 0."""
 
 RELEASE = """
--- lease; its text
+-- KEYS: lease. ARGV: the lease's text.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
-"""1 where the lease was held and is given up."""
+"""Returns 1 if the lease was held and is released, else 0."""
 
 PRESENT = """
--- instances of the pipeline; owner, milliseconds (0: it leaves). Members are owners, scores are when they are gone.
+-- KEYS: instances. ARGV: owner, milliseconds (0: it leaves). Members are owners, scores are their expiry times.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -128,10 +128,10 @@ else
 end
 return redis.call('ZCARD', KEYS[1])
 """
-"""How many instances are there."""
+"""Returns the number of running instances."""
 
 PROBE = """
--- a key of its own: everything that the other scripts do
+-- KEYS: a key that only this script uses. It runs every command of the other scripts.
 redis.call('SET', KEYS[1], '0', 'PX', 1000)
 redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('EXISTS', KEYS[1])
@@ -147,4 +147,4 @@ redis.call('ZCARD', KEYS[1])
 redis.call('ZREM', KEYS[1], '')
 return redis.call('DEL', KEYS[1])
 """
-"""Fails where a right is missing, the server is a replica, or its memory is full."""
+"""Fails if a permission is missing, if the server is a replica, or if its memory is full."""

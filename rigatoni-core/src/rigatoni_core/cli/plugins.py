@@ -1,4 +1,4 @@
-"""`rigatoni plugins`: what is installed, and what a component takes."""
+"""`rigatoni plugins`: lists, checks and describes plugins."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def plugins() -> None:
 _file = click.option(
     "--file",
     type=click.Path(path_type=Path),
-    help="A pipeline's file or folder, whose table [plugins] says what may be used.",
+    help="A pipeline's file or folder, whose table [plugins] restricts the plugins.",
 )
 
 
@@ -30,7 +30,7 @@ _file = click.option(
 @_file
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def list_(file: Path | None, json_: bool) -> None:
-    """Lists every plugin with what it provides; those that cannot be used with the reason and the remedy."""
+    """Lists every plugin with its components, and broken plugins with the reason and the remedy."""
     import attrs
 
     found = installed.catalog(file).plugins
@@ -50,10 +50,10 @@ def list_(file: Path | None, json_: bool) -> None:
 @_file
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def check(name: str | None, file: Path | None, json_: bool) -> None:
-    """Loads every component of every plugin, or of the plugin NAME, and says what is wrong.
+    """Loads and checks every component of every plugin, or of the plugin NAME.
 
-    That a hook imports nothing heavy and that the README's table has every option as the class has it are checked, too.
-    Exits with 2 where something is wrong.
+    It also checks that hooks import nothing heavy, and that the README's option table matches the class. Exits with 2 if
+    a check fails.
     """
     from rigatoni_core.api.errors import BrokenPluginError
 
@@ -61,7 +61,7 @@ def check(name: str | None, file: Path | None, json_: bool) -> None:
     checked = [plugin for plugin in catalog.plugins if name in (None, plugin.name, plugin.distribution)]
     if not checked:
         raise BrokenPluginError(
-            f'there is no plugin "{name}"', remedy="`rigatoni plugins list` lists what is installed."
+            f'plugin "{name}" is not installed', remedy="Name a plugin that `rigatoni plugins list` prints."
         )
     results = [_checked(catalog, plugin) for plugin in checked]
     if json_:
@@ -76,7 +76,7 @@ def check(name: str | None, file: Path | None, json_: bool) -> None:
 
 
 def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
-    """What is wrong with one plugin."""
+    """Return the faults of one plugin."""
     import attrs
 
     from rigatoni_core.plugins.plugin_checks import unsound
@@ -89,7 +89,7 @@ def _checked(catalog: "Catalog", plugin: "Plugin") -> dict[str, Any]:
 @click.argument("name")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def show(name: str, json_: bool) -> None:
-    """Shows the component NAME ("s3", or "acme/s3" where the name clashes): guarantee and options."""
+    """Shows the guarantee and options of the component NAME ("s3", or "acme/s3" if several plugins provide it)."""
     import attrs
 
     from rigatoni_core.config import options_of
@@ -122,7 +122,9 @@ def _print(component: dict[str, Any]) -> None:
     title = bold(f"{component['kind']} {component['name']}")
     say(f"{title} of {component['distribution']}\n{component['summary']}")
     if component["guarantee"]:
-        say(f"guarantee, at best: {component['guarantee']}; `rigatoni validate` says which is in force, and when")
+        say(
+            f"best guarantee: {component['guarantee']}; `rigatoni validate` reports the one in force and its conditions"
+        )
     rows = [(o["name"], o["type"], o["default"] or "required", o["meaning"]) for o in component["options"]]
     say()
     if component["kind"] == "command":

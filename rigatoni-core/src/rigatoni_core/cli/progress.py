@@ -1,4 +1,4 @@
-"""What a running pipeline shows on a terminal: one line per stream, and all of them together."""
+"""The live display of running pipelines: one line per stream, and the total."""
 
 import time
 from collections import deque
@@ -14,12 +14,12 @@ from rigatoni_core.api.words import duration, error_in_words, is_current
 from rigatoni_core.cli.figures import plain
 from rigatoni_core.observe.statistics import Statistics, StreamStatistics
 
-_WINDOW = 5.0  # seconds that rates are averaged over
+_WINDOW = 5.0  # seconds over which rates are averaged
 STYLES = {"running": "green", "standby": "cyan", "retrying": "yellow", "failing": "red", "failed": "bold red"}
 
 
 class Progress:
-    """A context manager that shows the statistics, drawn by rich's own thread four times a second."""
+    """A context manager that displays the statistics. A thread of rich redraws it four times a second."""
 
     def __init__(self, statistics: Mapping[str, Statistics]) -> None:
         self._statistics = statistics  # by pipeline
@@ -34,7 +34,7 @@ class Progress:
         self._live.stop()
 
     def render(self) -> Group:
-        """What there is to see at this moment: the table, then what troubles a stream at present."""
+        """Return the present table, and the current error of each stream that has one."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("stream", "state", "events", "events/s", "read lag", "delivery lag", "retries"):
             left, is_name = name in ("stream", "state"), name == "stream"  # only names are folded
@@ -51,10 +51,11 @@ class Progress:
             if is_current(error := plain(figures)["last_error"]) and figures.state != "stopped"
         ]
         running = duration(time.monotonic() - self._started)
-        return Group(table, *troubles, Text(f"for {running}; Ctrl-C ends gracefully, twice at once", style="dim"))
+        hint = f"running for {running}; Ctrl-C stops gracefully, a second Ctrl-C immediately"
+        return Group(table, *troubles, Text(hint, style="dim"))
 
     def _streams(self) -> dict[str, StreamStatistics]:
-        """The figures by stream, with its pipeline's name where there are several."""
+        """Return the figures by stream name, with the pipeline's name if there are several."""
         if len(self._statistics) == 1:
             return {name: figures for each in self._statistics.values() for name, figures in each.streams.items()}
         return {

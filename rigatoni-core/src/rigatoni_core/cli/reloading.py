@@ -1,4 +1,4 @@
-"""A changed configuration while pipelines run (SIGHUP): opened and checked beside them, then it takes over."""
+"""Reloads a changed configuration (SIGHUP): opens and checks the new pipelines while the old ones run."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from rigatoni_core.api.errors import ConfigurationError, PipelineTimeoutError
 from rigatoni_core.engine.pipeline import Pipeline
 
 PREPARE_TIMEOUT = 60.0
-"""Seconds that the components of one pipeline get to open, and its streams to be read from where they stand."""
+"""Seconds to open the components of one pipeline, and to try to read its streams from their positions."""
 
 
 @attrs.frozen
 class Member:
-    """One pipeline of this process and the configuration that it was made from."""
+    """One pipeline of this process, and its configuration."""
 
     configuration: PipelineConfiguration
     pipeline: Pipeline
@@ -32,13 +32,18 @@ async def successors(
     wanted: Sequence[PipelineConfiguration],
     make: Callable[[PipelineConfiguration], Member],
 ) -> Sequence[Member]:
-    """Return pipelines that can take over as soon as those that run have ended.
+    """Return pipelines that can take over as soon as the running ones have ended.
 
-    Their sources and destinations are open, and every stream was tried. State stores, and listeners with the same
-    options, are handed over: their locks and ports are exclusive.
+    Their sources and destinations are open, and every stream was read once. State stores, and listeners with unchanged
+    options, are handed over, because their locks and ports are exclusive.
+
+    Args:
+        running: The running pipelines.
+        wanted: The new configuration.
+        make: Creates a pipeline.
 
     Raises:
-        RigatoniError: The running pipelines had better stay. Nothing is left open then.
+        RigatoniError: The running pipelines cannot be replaced. Everything that was opened is closed again.
     """
     if reason := _refusal(running, wanted):
         raise ConfigurationError(reason)
@@ -66,9 +71,9 @@ async def successors(
 
 
 def _refusal(running: Sequence[Member], wanted: Sequence[PipelineConfiguration]) -> str:
-    """Why the pipelines cannot be replaced by what is wanted; empty where they can.
+    """Return why the pipelines cannot be replaced, or an empty text if they can.
 
-    They resume from their checkpoints, whatever else has changed: so these must be found again.
+    The new pipelines resume from the checkpoints, so they must find them.
     """
     known = {each.name: each for each in running}
     for new in wanted:
@@ -76,19 +81,19 @@ def _refusal(running: Sequence[Member], wanted: Sequence[PipelineConfiguration])
         if old is None:
             continue
         if not old.configuration.state.durable and not old.pipeline.holds(old.configuration.state):
-            return f"{old.name}: it has ended, and its state store forgot every position"
+            return f"{old.name}: it has ended, and its state store has not kept the positions"
         if not _same(old.configuration.state, new.state):
             return (
-                f"{old.name}: its state store has changed, and the positions would stay behind: stop it, move them "
+                f"{old.name}: its state store has changed, but its positions are in the old one: stop it, move them "
                 "with `rigatoni state export` and `import`, and start it again"
             )
     if not known.keys() & {new.name for new in wanted}:
-        return f"none of the running pipelines ({', '.join(known)}) is in it: stop this process and start another one"
+        return f"it contains none of the running pipelines ({', '.join(known)}): stop this process and start another"
     return ""
 
 
 def _inheriting(configuration: PipelineConfiguration, old: Member) -> PipelineConfiguration:
-    """The configuration with those components of the running pipeline that it is going to take over."""
+    """Return the configuration with the components that it takes over from the running pipeline."""
     held = [each for each in old.configuration.listeners if old.pipeline.holds(each)]
     listeners = []
     for new in configuration.listeners:
@@ -100,7 +105,7 @@ def _inheriting(configuration: PipelineConfiguration, old: Member) -> PipelineCo
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether two components have the same class and the same options, secrets included."""
+    """Return whether two components have the same class and the same options, including secrets."""
     return type(one) is type(other) and all(
         getattr(one, field.name) == getattr(other, field.name) for field in fields_of(type(one))
     )

@@ -1,4 +1,4 @@
-"""`rigatoni run`: the pipelines until they are stopped."""
+"""`rigatoni run`: runs pipelines until they are stopped."""
 
 import sys
 from pathlib import Path
@@ -16,14 +16,14 @@ from rigatoni_core.cli.files import configurations_of
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="With --once: stop after this long, caught up or not. Exits with 6 then.",
+    help="With --once: stop after this time, even if streams have not caught up. Exits with 6 in that case.",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="The least important happenings to log. Beside the live display only errors are, or everything with debug.",
+    help="Lowest level to log. While the live display is on, only errors are logged; with debug, everything.",
 )
 @click.option(
     "--log-format",
@@ -32,7 +32,7 @@ from rigatoni_core.cli.files import configurations_of
     show_default=True,
     help="auto: a live display on a terminal, JSON lines otherwise.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but what went wrong, at the end.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors, at the end.")
 def run(
     file: Path,
     overrides: tuple[str, ...],
@@ -42,17 +42,17 @@ def run(
     log_format: str,
     quiet: bool,
 ) -> None:
-    """Runs the pipelines in FILE, a file or a folder of them, until Ctrl-C or SIGTERM.
+    """Runs the pipelines in FILE, a file or a folder of files, until Ctrl-C or SIGTERM.
 
-    Then the batch in work is finished, its checkpoint saved, and everything closed; a second Ctrl-C ends at once.
-    Either way the next run resumes where this one ended. What happens is logged on stderr.
+    Then it finishes the batch in flight, saves its checkpoint, and closes everything. A second Ctrl-C stops
+    immediately. In both cases the next run resumes where this one ended. Logs are written to stderr.
 
-    A server that is away is waited for, also at the start. With --once the retries are limited (on_failure = "stop",
-    unless FILE says otherwise), and the exit code tells the cause: see `rigatoni --help`.
+    It waits for unavailable servers, also at the start. With --once the retries are limited (on_failure = "stop",
+    unless FILE sets it), and the exit code reports the cause: see `rigatoni --help`.
 
-    SIGHUP reads FILE again: new sources and destinations are opened and checked while the pipelines run, then these
-    stop and resume from their checkpoints. If anything is wrong, the reload is refused with the reason, and everything
-    runs on as before.
+    SIGHUP reads FILE again. New sources and destinations are opened and checked while the pipelines run. Then the
+    pipelines stop, and resume from their checkpoints. If a check fails, the reload is rejected with the reason, and the
+    pipelines continue unchanged.
     """
     import asyncio
 

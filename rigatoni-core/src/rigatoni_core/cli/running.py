@@ -1,4 +1,4 @@
-"""What `rigatoni run` does once the file is named: run the pipelines, tell what happens, end with an exit code."""
+"""The work of `rigatoni run`: runs the pipelines, reports on them, and ends with an exit code."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from rigatoni_core.cli.figures import plain
 from rigatoni_core.cli.logs import LogListener, make_log
 from rigatoni_core.cli.output import complain, fail, redacted, warn
 from rigatoni_core.cli.reloading import Member, successors
-from rigatoni_core.cli.sockets import answering
+from rigatoni_core.cli.sockets import serving
 from rigatoni_core.cli.startup_notice import StartupNotice
 from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.group import PipelineGroup
@@ -30,16 +30,22 @@ from rigatoni_core.engine.pipeline import Pipeline, PipelineReport, signals
 from rigatoni_core.observe.statistics import StreamStatistics
 
 LOOK_TIMEOUT = 5.0
-"""Seconds to look at a state store before the start; a store that is away is waited for later."""
+"""Seconds to inspect a state store before the start. The run itself waits longer for an unavailable store."""
 
 Outcomes = Mapping[str, PipelineReport | Exception]
 
 
 class Run:
-    """One call of `rigatoni run`: all pipelines of a file or folder, until they end.
+    """One call of `rigatoni run`: runs all pipelines of a file or folder until they end.
 
-    `load` reads the configuration, again for each SIGHUP. `once` ends when all has caught up, at
-    the latest after `timeout` seconds.
+    Args:
+        file: The file or folder.
+        load: Reads the configuration. Called again at each SIGHUP.
+        once: Whether to end when every stream has caught up.
+        timeout: Seconds after which a run with `once` ends in any case.
+        quiet: Whether to print only errors, at the end.
+        log_level: The lowest level to log.
+        log_format: `auto`, `human` or `json`.
     """
 
     def __init__(
@@ -68,21 +74,21 @@ class Run:
         self._began = time.monotonic()
         self._members: Sequence[Member] = ()
         self._group = PipelineGroup(())
-        self._ending = False  # for good
+        self._ending = False  # without a successor
         self._timed_out = False
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
         self._next: Sequence[Member] = ()
 
     async def run(self) -> int:
-        """Run to the end; the exit code. Raises the error of a single pipeline that cannot be opened."""
+        """Run to the end, and return the exit code. Raises the error of a single pipeline that cannot be opened."""
         code = ExitCode.DONE
         async with AsyncExitStack() as stack:
             stack.enter_context(signals(self._stop))
             stack.enter_context(self._hangups())
             members: Sequence[Member] = [self._member(configuration) for configuration in self._load()]
             try:
-                await stack.enter_async_context(answering(self._status))
+                await stack.enter_async_context(serving(self._status))
             except RigatoniError as error:
                 self._warn(f"`rigatoni status` will not see this process: {error}")
             if self._timeout is not None:
@@ -92,14 +98,14 @@ class Run:
                 code = self._code(outcomes)
                 if any(isinstance(each, PipelineReport) and each.abandoned for each in outcomes.values()):
                     sys.stderr.flush()
-                    os._exit(code)  # a thread that hangs would keep the process, and no second start goes beside it
+                    os._exit(code)  # a hanging thread would keep the process alive, and its locks
                 members = await self._successors()
         return code
 
     async def _run(self, members: Sequence[Member]) -> Outcomes:
         self._members = members
         names = {member.name for member in members}
-        # before anything is awaited: a signal must find the group that it is to stop
+        # before the first await: a signal must find the group that it has to stop
         self._group = PipelineGroup(
             [member.pipeline for member in members], self._failed if len(members) > 1 else _nothing
         )
@@ -120,7 +126,7 @@ class Run:
         return Member(configuration, Pipeline.of(configuration, listeners=own))
 
     def _failed(self, name: str, error: Exception) -> None:
-        """One of several pipelines cannot be opened; the others run on."""
+        """Report that one of several pipelines cannot be opened. The others continue."""
         if isinstance(error, RigatoniError):
             fail(error, f"{name} does not run: ")
         else:
@@ -129,15 +135,15 @@ class Run:
     # --- the end
 
     def _stop(self) -> None:
-        """End for good; asked again, at once."""
+        """End without a successor: gracefully at the first call, immediately at the second."""
         first, self._ending = not self._ending, True
         if self._reloading is not None:
             self._reloading.cancel()
-        if not (first and self._group.stopping):  # else they end already, to be replaced: now they are not
+        if not (first and self._group.stopping):  # else they are already ending for a reload, which is now cancelled
             self._group.stop()
 
     def _time_out(self) -> None:
-        """End gracefully, and say what was not done in time."""
+        """End gracefully, and report the streams that have not caught up."""
         self._timed_out = True
         for member in self._members:
             for name, figures in member.pipeline.statistics.streams.items():
@@ -151,38 +157,38 @@ class Run:
     # --- a changed configuration
 
     def _hangups(self) -> Any:
-        """Within this block SIGHUP reads the configuration again; on a terminal, where it means its end, it stops."""
+        """Handle SIGHUP in this block: read the configuration again, or stop if it means that the terminal closed."""
         if self._once or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
             return nullcontext()
         return _hangup(self._stop if self._live else self._reload)
 
     def _reload(self) -> None:
-        """Take up what the files say now, once more if that is being done already."""
+        """Apply the changed files, once more after a reload in progress."""
         if self._reloading is not None:
             self._reload_again = True
         elif self._members and not self._ending:
-            self._reloading = asyncio.create_task(self._take_up())
+            self._reloading = asyncio.create_task(self._prepare_successors())
 
-    async def _take_up(self) -> None:
-        """Prepare what the files say now, beside what runs; then let that end. Or say why everything stays as it is."""
+    async def _prepare_successors(self) -> None:
+        """Prepare the new pipelines while the old ones run, then stop the old ones; or report why nothing changes."""
         try:
             self._next = await successors(self._members, self._load(), self._member)
         except Exception as error:
             text = str(error) if isinstance(error, RigatoniError) else "".join(traceback.format_exception(error))
-            self._log.error("reload refused, everything runs on as before", reason=redacted(text))
+            self._log.error("reload rejected, the running pipelines continue unchanged", reason=redacted(text))
             self._reloading = None
-            self._take_up_again()
+            self._repeat_reload()
         else:
             self._tell(f"{self._file}: read again; the pipelines stop and resume from their checkpoints")
             self._group.stop()
 
-    def _take_up_again(self) -> None:
+    def _repeat_reload(self) -> None:
         if self._reload_again:
             self._reload_again = False
             asyncio.get_running_loop().call_soon(self._reload)
 
     async def _successors(self) -> Sequence[Member]:
-        """What takes over from the pipelines that have ended, if anything; what is being prepared is waited for."""
+        """Return the pipelines that replace those that have ended, if any, and wait for a reload in progress."""
         if self._reloading is not None:
             await asyncio.wait([self._reloading])
         members, self._next, self._reloading = self._next, (), None
@@ -190,10 +196,10 @@ class Run:
             for member in members:
                 await member.pipeline.close()
             return ()
-        self._take_up_again()
+        self._repeat_reload()
         return members
 
-    # --- for people and programs
+    # --- status and exit code
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -212,7 +218,7 @@ class Run:
         }
 
     def _code(self, outcomes: Outcomes) -> ExitCode:
-        """The exit code. Where the log is JSON, it has said the workers' errors already."""
+        """Return the exit code, and report the workers' errors unless the log is JSON, which already contains them."""
         codes = [ExitCode.TIMED_OUT] if self._timed_out else []
         for name, outcome in outcomes.items():
             if isinstance(outcome, RigatoniError):
@@ -228,9 +234,8 @@ class Run:
             yield ExitCode.ABANDONED
         for name, outcome in report.workers.items():
             if outcome.abandoned:
-                reached = time_in_words(outcome.position.cluster_time) if outcome.position else "where it began"
-                lost = f"cut off before it had ended by itself; nothing is lost, it resumes from {reached}"
-                self._tell(f"{prefix}{name}: {lost}")
+                reached = time_in_words(outcome.position.cluster_time) if outcome.position else "its start"
+                self._tell(f"{prefix}{name}: aborted before its clean end; nothing is lost, it resumes from {reached}")
             if outcome.error is None:
                 continue
             yield _code_of(outcome.error)
@@ -241,14 +246,14 @@ class Run:
 
 
 def _code_of(error: BaseException) -> ExitCode:
-    """What the error of a worker counts as."""
+    """Return the exit code for a worker's error."""
     if not isinstance(error, RigatoniError):
         return ExitCode.BUG
     return ExitCode.RETRIES_USED_UP if error.transient else ExitCode.WORKER_FAILED
 
 
 async def _positions_advice(member: Member, names: Collection[str]) -> Sequence[str]:
-    """What `validate` would say about other positions in the state store, as far as it can be looked at soon."""
+    """Return the warnings of `validate` about other positions in the state store, if it can be inspected in time."""
     state = member.configuration.state
     if not isinstance(state, StateInspector):
         return ()
@@ -264,12 +269,12 @@ async def _positions_advice(member: Member, names: Collection[str]) -> Sequence[
 
 
 def _nothing(*_: object) -> None:
-    """Says nothing."""
+    """Ignore the call."""
 
 
 @contextmanager
 def _hangup(action: Callable[[], None]) -> Iterator[None]:
-    """Within this block SIGHUP calls `action`."""
+    """Call `action` on SIGHUP in this block."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, action)
     try:
@@ -287,6 +292,6 @@ def _progress(statistics: Mapping[str, Any]) -> Any:
 def _summary(name: str, total: StreamStatistics, seconds: float) -> str:
     found = f" and {total.found:,} that an earlier run had written" if total.found else ""
     return (
-        f"{name}: {total.events:,} events in {total.batches:,} batches{found} within {duration(seconds)}, "
+        f"{name}: {total.events:,} events in {total.batches:,} batches{found} in {duration(seconds)}, "
         f"{total.retries:,} retries, {total.rejected:,} rejected, {total.gaps:,} gaps"
     )

@@ -1,4 +1,4 @@
-"""Where running pipelines answer who asks for their status: one Unix socket for each process, for its user only."""
+"""The status of running processes over Unix sockets, one for each process, accessible to its user only."""
 
 import asyncio
 import json
@@ -14,17 +14,17 @@ from typing import Any
 from rigatoni_core.api.errors import ConfigurationError, NoAnswerError
 
 TIMEOUT = 5.0
-"""Seconds to wait for an answer: a healthy event loop answers at once."""
+"""Seconds to wait for a response. A healthy event loop responds immediately."""
 
 
 def folder() -> Path:
     """Return the folder of this user's sockets, created if missing.
 
-    It is `$RIGATONI_RUNTIME_DIR`, else `rigatoni` below `$XDG_RUNTIME_DIR`, else a folder of this user in the shared
-    temporary folder, where others may have put something under its name before.
+    It is `$RIGATONI_RUNTIME_DIR`, else `rigatoni` in `$XDG_RUNTIME_DIR`, else a folder of this user in the shared
+    temporary folder. There, another user may have created a file of that name.
 
     Raises:
-        ConfigurationError: It is not a folder of this user alone (owner, mode 0700, no symbolic link).
+        ConfigurationError: It is not a private folder of this user (owner, mode 0700, no symbolic link).
     """
     if own := os.environ.get("RIGATONI_RUNTIME_DIR"):
         path = Path(own)
@@ -39,18 +39,22 @@ def folder() -> Path:
             path.mkdir(mode=0o700)
         found = path.lstat()
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be used for the status: {error.strerror}", remedy=remedy) from None
+        raise ConfigurationError(f"{path} cannot hold the status sockets: {error.strerror}", remedy=remedy) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise ConfigurationError(f"{path} is not a folder that only this user may enter", remedy=remedy)
+        raise ConfigurationError(f"{path} is not a private folder of this user", remedy=remedy)
     return path
 
 
 @asynccontextmanager
-async def answering(status: Callable[[], dict[str, Any]]) -> AsyncIterator[None]:
-    """Within this block, whoever connects is told the status. Raises `ConfigurationError` where that is impossible."""
+async def serving(status: Callable[[], dict[str, Any]]) -> AsyncIterator[None]:
+    """Serve the status on this process's socket in this block.
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):  # whoever asked went away
+    Raises:
+        ConfigurationError: The socket cannot be created.
+    """
+
+    async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):  # the client has disconnected
             writer.write(json.dumps(status()).encode())
             await writer.drain()
             writer.close()
@@ -58,8 +62,8 @@ async def answering(status: Callable[[], dict[str, Any]]) -> AsyncIterator[None]
 
     path = folder() / f"{os.getpid()}.sock"
     try:
-        path.unlink(missing_ok=True)  # of a process that had our number before
-        server = await asyncio.start_unix_server(answer, path)
+        path.unlink(missing_ok=True)  # left by an earlier process with this process id
+        server = await asyncio.start_unix_server(respond, path)
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be created: {error.strerror or error}",
@@ -73,19 +77,19 @@ async def answering(status: Callable[[], dict[str, Any]]) -> AsyncIterator[None]
 
 
 def running() -> Iterator[tuple[int, dict[str, Any] | NoAnswerError]]:
-    """Yield the number of each running process and its status. Sockets of processes that ended are removed.
+    """Yield the id of each running process and its status, and remove the sockets of processes that ended.
 
-    Anything else in the folder is ignored and stays.
+    Other files in the folder are ignored.
     """
     for path in sorted(folder().glob("*.sock")):
         if not path.stem.isdecimal() or not _is_own_socket(path):
             continue
         try:
-            yield int(path.stem), _ask(path)
+            yield int(path.stem), _status_of(path)
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
         except ValueError:
-            continue  # another program's: it does not speak as we do
+            continue  # another program's socket: its reply is not a status
         except OSError as error:
             yield int(path.stem), NoAnswerError(f"process {path.stem} does not respond: {error}")
 
@@ -98,14 +102,14 @@ def _is_own_socket(path: Path) -> bool:
     return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
 
 
-def _ask(path: Path) -> dict[str, Any]:
+def _status_of(path: Path) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(TIMEOUT)
         client.connect(str(path))
         content = b""
         while chunk := client.recv(2**16):
             content += chunk
-    answer = json.loads(content)
-    if not isinstance(answer, dict) or not {"file", "pid", "started", "pipelines"} <= answer.keys():
-        raise ValueError("its answer is not a status")
-    return answer
+    status = json.loads(content)
+    if not isinstance(status, dict) or not {"file", "pid", "started", "pipelines"} <= status.keys():
+        raise ValueError("the reply is not a status")
+    return status

@@ -1,4 +1,4 @@
-"""What is said once when a pipeline starts."""
+"""The messages at the start of a pipeline."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,45 +14,45 @@ from rigatoni_core.cli.output import succession_in_words
 
 
 class StartupNotice(Listener):
-    """Says into what the pipeline writes and what is promised, and once per stream where it goes on.
+    """Reports the pipeline's destination and guarantee, and once per stream the position at which it starts.
 
-    Before that, what the components found unwise about their servers; `validate` says what the options alone show.
+    Before that, it reports warnings about servers, which components know only once they are entered.
     """
 
     def __init__(
-        self, configuration: PipelineConfiguration, tell: Callable[[str], Any], advise: Callable[[str], Any]
+        self, configuration: PipelineConfiguration, info: Callable[[str], Any], warn: Callable[[str], Any]
     ) -> None:
         self._configuration = configuration
-        self._tell = tell
-        self._advise = advise
+        self._info = info
+        self._warn = warn
         self._advice: list[str] | None = advice_of(configuration)
-        self._promise = ""
-        self._told: set[str] = set()
+        self._guarantee = ""
+        self._reported: set[str] = set()
 
     def notify(self, notice: Notice) -> None:
-        """See `Listener`. Prints the remaining advice when all components are open."""
-        if self._advice is not None and isinstance(notice, WorkerStarting):  # all components are entered
+        """Print the messages that belong to the notice. See `Listener`."""
+        if self._advice is not None and isinstance(notice, WorkerStarting):  # all components are entered now
             known, self._advice = self._advice, None
             for text in advice_of(self._configuration):
                 if text not in known:
-                    self._advise(text)
+                    self._warn(text)
         if isinstance(notice, StreamsSucceeded):
             former = [Stream(notice.stream.pipeline, name) for name in notice.former]
-            self._tell(f"{notice.stream}: {succession_in_words(former, notice.position)}")
+            self._info(f"{notice.stream}: {succession_in_words(former, notice.position)}")
             if not notice.leased:
-                self._advise(
-                    f"{notice.stream}: the state store keeps no leases, so stop every instance that still runs with "
-                    "the old `watch`"
+                self._warn(
+                    f"{notice.stream}: stop every instance that still runs with the old `watch`, because the state "
+                    "store keeps no leases"
                 )
-        if not isinstance(notice, WorkerStarted) or notice.stream.name in self._told:
+        if not isinstance(notice, WorkerStarted) or notice.stream.name in self._reported:
             return
-        self._told.add(notice.stream.name)
+        self._reported.add(notice.stream.name)
         destination = self._configuration.destination
         level, _ = guarantee(notice.stream, self._configuration.source, destination)
-        promise = f"{notice.stream.pipeline}: into {destination.metadata().description}; guarantee: {level}; "
-        promise += f"rejected events {rejections(self._configuration)}"
-        if promise != self._promise:
-            self._tell(promise)
-            self._promise = promise
-        how = "resumes from" if notice.resumed else "begins at"
-        self._tell(f"{notice.stream}: {how} {time_in_words(notice.position.cluster_time)}")
+        summary = f"{notice.stream.pipeline}: into {destination.metadata().description}; guarantee: {level}; "
+        summary += f"rejected events {rejections(self._configuration)}"
+        if summary != self._guarantee:
+            self._info(summary)
+            self._guarantee = summary
+        how = "resumes from" if notice.resumed else "starts at"
+        self._info(f"{notice.stream}: {how} {time_in_words(notice.position.cluster_time)}")

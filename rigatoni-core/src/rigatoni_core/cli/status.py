@@ -1,4 +1,4 @@
-"""`rigatoni status`: what the running pipelines of this machine do, asked of themselves."""
+"""`rigatoni status`: prints the status of the running pipelines on this host."""
 
 import sys
 from pathlib import Path
@@ -15,35 +15,35 @@ from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def status(file: Path | None, json_: bool) -> None:
-    """Shows what `rigatoni run` processes on this machine do: all of yours, or those that run FILE.
+    """Shows the status of `rigatoni run` processes on this host: all of this user, or those that run FILE.
 
-    Exits with 3 where none runs, or where one does not answer.
+    Exits with 3 if no process is running, or if one does not respond.
     """
     from rigatoni_core.api.errors import NoAnswerError
     from rigatoni_core.cli.sockets import running
 
     wanted = str(file.resolve()) if file else None
-    answers: list[dict[str, Any]] = []
+    statuses: list[dict[str, Any]] = []
     silent = False
-    for _, answer in running():
-        if isinstance(answer, NoAnswerError):
+    for _, reply in running():
+        if isinstance(reply, NoAnswerError):
             silent = True
-            fail(answer)
-        elif wanted in (None, answer["file"]):
-            answers.append(answer)
+            fail(reply)
+        elif wanted in (None, reply["file"]):
+            statuses.append(reply)
     if json_:
-        as_json(answers)
-    for answer in answers if not json_ else ():
-        _print(answer)
-    if not answers and not silent:
-        complain(f"nothing of yours runs here{f' with {file}' if file else ''}")
-    if silent or not answers:
+        as_json(statuses)
+    for each in statuses if not json_ else ():
+        _print(each)
+    if not statuses and not silent:
+        complain(f"no pipeline{f' from {file}' if file else ''} is running on this host")
+    if silent or not statuses:
         sys.exit(ExitCode.CANNOT_START)
 
 
-def _print(answer: dict[str, Any]) -> None:
-    say(bold(answer["file"]) + f", process {answer['pid']}, since {answer['started']}")
-    rows = [_row(pipeline["name"], stream) for pipeline in answer["pipelines"] for stream in pipeline["streams"]]
+def _print(process: dict[str, Any]) -> None:
+    say(bold(process["file"]) + f", process {process['pid']}, since {process['started']}")
+    rows = [_row(pipeline["name"], stream) for pipeline in process["pipelines"] for stream in pipeline["streams"]]
     columns = ("stream", "state", "events", "read lag", "delivery lag", "buffer", "checkpoint", "retries", "gaps")
     table((*columns, "last error"), rows)
 

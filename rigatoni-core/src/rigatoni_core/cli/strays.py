@@ -1,4 +1,4 @@
-"""Positions that a state store holds under another name than it is asked for."""
+"""Warnings about saved positions of other pipelines or of streams that are no longer watched."""
 
 from collections.abc import Collection, Sequence
 
@@ -10,9 +10,9 @@ from rigatoni_core.api.succession import ScopeReader
 
 
 async def renaming_advice(configuration: PipelineConfiguration, others: Collection[str]) -> Sequence[str]:
-    """Return a warning if the pipeline has no position yet and another name in the store looks like its former one.
+    """Return a warning if the pipeline has no position, and another pipeline in the store may be its former name.
 
-    The store has been entered, or can be looked at. `others` are the names of this process's other pipelines.
+    The store must be entered, or be open for inspection. `others` are the names of this process's other pipelines.
     """
     state, name = configuration.state, configuration.name
     if not isinstance(state, StreamLister):
@@ -24,7 +24,7 @@ async def renaming_advice(configuration: PipelineConfiguration, others: Collecti
     if any(stream.pipeline == name for stream in held):
         return ()
     watched = set(await configuration.source.streams())
-    alone = not isinstance(state, LeaseKeeper)  # else many pipelines share it, and only a common stream is a sign
+    alone = not isinstance(state, LeaseKeeper)  # pipelines may share a lease keeper: only a common stream is a sign
     former = sorted(
         {stream.pipeline for stream in held if stream.pipeline not in others and (alone or stream.name in watched)}
     )
@@ -32,15 +32,15 @@ async def renaming_advice(configuration: PipelineConfiguration, others: Collecti
         return ()
     names = " and ".join(f'"{each}"' for each in former)
     return (
-        f'no position of the pipeline "{name}" is saved, but the state store holds positions of {names}: if this is '
-        "that pipeline under a new name, stop it and run `rigatoni state rename FILE OLD NEW`; else it starts fresh",
+        f'the state store has no position of the pipeline "{name}", but positions of {names}. If the pipeline was '
+        "renamed, stop it and run `rigatoni state rename FILE OLD NEW`; otherwise it starts fresh",
     )
 
 
 async def unwatched_advice(configuration: PipelineConfiguration) -> Sequence[str]:
-    """Return a warning if streams have a position that are no longer watched, and that no stream continues.
+    """Return a warning if unwatched streams still have positions, and no watched stream continues them.
 
-    The store has been entered, or can be looked at.
+    The store must be entered, or be open for inspection.
     """
     watched, source = await configuration.source.streams(), configuration.source
     try:
@@ -48,18 +48,18 @@ async def unwatched_advice(configuration: PipelineConfiguration) -> Sequence[str
         if isinstance(source, ScopeReader) and left:
             left = left.difference(*(names for each in watched for names in source.shared(each, left)))
     except (CorruptCheckpointError, ValueError):
-        return ()  # the stream concerned reports it
+        return ()  # the affected stream reports it
     if not left:
         return ()
     names = ", ".join(sorted(left))
     return (
-        f"no stream of {configuration.name} captures the changes of {names} any more, although the state store holds a "
-        "position of it: add it to `watch` again, or forget it with `rigatoni state clear FILE STREAM`",
+        f"{configuration.name} no longer watches {names}, but the state store still has a position: add it to `watch` "
+        "again, or remove the position with `rigatoni state clear FILE STREAM`",
     )
 
 
 async def unwatched(state: StateStore, pipeline: str, watched: Collection[str]) -> Sequence[Stream]:
-    """Return the streams of a pipeline with a saved position that it does not watch any more."""
+    """Return the streams of a pipeline that have a saved position but are no longer watched."""
     if not isinstance(state, StreamLister):
         return ()
     return [stream for stream in await state.streams(pipeline) if stream.name not in watched]

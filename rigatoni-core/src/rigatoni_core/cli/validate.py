@@ -1,4 +1,4 @@
-"""`rigatoni validate`: every fault of the files at once, then whether everything can be reached and used."""
+"""`rigatoni validate`: checks the files (all errors together), connectivity, permissions and delivery guarantee."""
 
 import os
 import sys
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @takes_file
-@click.option("--offline", is_flag=True, help="Check only the file: connect to nothing.")
+@click.option("--offline", is_flag=True, help="Check only the file, without connecting.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each step."
 )
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: float, json_: bool) -> None:
-    """Checks the pipelines in FILE, a file or a folder of them, and changes nothing.
+    """Checks the pipelines in FILE, a file or a folder of files, and changes nothing.
 
-    First every fault of the file at once, and what is allowed but unwise. Then whether source, destination and state
-    store can be reached; whether each stream can be read with these rights and this filter from where it stands; and
-    what is guaranteed under which conditions. May be called while the pipelines run.
+    It checks the file first, and reports all errors together, and options that are not recommended. Then it connects to
+    source, destination and state store, reads each stream from its position, and reports the delivery guarantee and its
+    conditions. Works while the pipelines run.
     """
     import asyncio
 
@@ -40,17 +40,17 @@ def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: flo
     if not offline:
         asyncio.run(_connect(checked, timeout))
     for each in checked:
-        each.tell(quiet=json_)
+        each.report(quiet=json_)
     if json_:
         records = [each.record for each in checked]
         as_json({"file": str(file), "valid": True, "faults": [], "pipelines": records})
     elif not any(each.failed for each in checked):
-        say(f"{file} is valid; {'nothing was connected to' if offline else 'everything can be reached'}")
+        say(f"{file} is valid; {'connections were not checked' if offline else 'all connections work'}")
     code = ExitCode.CANNOT_START if any(each.failed for each in checked) else ExitCode.DONE
     if any(each.hanging for each in checked):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # a thread that hangs would keep the process
+        os._exit(code)  # a hanging thread would keep the process alive
     sys.exit(code)
 
 
@@ -73,7 +73,7 @@ def _load(file: Path, overrides: tuple[str, ...], json_: bool) -> "Sequence[Pipe
 
 
 class _Checked:
-    """One pipeline and what was found about it."""
+    """One pipeline and the findings about it."""
 
     def __init__(self, configuration: "PipelineConfiguration", *, several: bool) -> None:
         self.configuration = configuration
@@ -83,8 +83,8 @@ class _Checked:
         self.hanging = False
         self.found: Findings | None = None
 
-    def tell(self, *, quiet: bool) -> None:
-        """Say what was found: errors in any case, the rest unless `quiet`; all of it is in `record`."""
+    def report(self, *, quiet: bool) -> None:
+        """Print errors, and all other findings unless `quiet`. `record` contains everything."""
         import attrs
 
         from rigatoni_core.cli.advice import advice_of
@@ -113,7 +113,7 @@ class _Checked:
 
 
 async def _connect(checked: "Sequence[_Checked]", timeout: float) -> None:
-    """Connect to everything of all pipelines at once: what they cannot share is seen as `run` would see it."""
+    """Open all pipelines together, as `run` does: so conflicts over a lock or a port are found."""
     from rigatoni_core.cli.checks import Checks
 
     names = {each.configuration.name for each in checked}

@@ -1,8 +1,8 @@
-"""The events that a stream leaves out, since other streams delivered them before `watch` was changed.
+"""The events that a stream leaves out, because other streams delivered them before `watch` was changed.
 
-Batches are formed of events as they were read, so positions, names and ordinals stay what they are; only what is
-delivered of a batch lacks the events that are left out. A batch never begins with such an event: its name might be
-that of a batch which the stream wrote before it was closed.
+Batches contain all events that were read, so positions, names and ordinals do not change. The events are left out only
+on delivery. A batch never starts with such an event, because its name could be that of a batch which the stream wrote
+before it was closed.
 """
 
 from collections import deque
@@ -20,11 +20,11 @@ Key = tuple[int, int]
 
 
 class LeftOut:
-    """What to leave out of a stream; costs nothing per event once the stream is past all of it.
+    """Removes the events that a stream leaves out. Once the stream has passed them all, it costs nothing per event.
 
     Args:
-        source: Tells which events a scope includes.
-        coverage: What was delivered already, if anything.
+        source: Decides which events a scope includes.
+        coverage: The ranges that were delivered already.
     """
 
     def __init__(self, source: ScopeReader | None, coverage: Sequence[Coverage] = ()) -> None:
@@ -34,41 +34,41 @@ class LeftOut:
         self._recent: deque[tuple[EventBatch, EventBatch]] = deque(maxlen=2)  # the batch in flight, and the next one
 
     def kept(self, batch: EventBatch) -> EventBatch:
-        """Return what to deliver of a batch, perhaps nothing; of the last two batches, the same object each time."""
+        """Return the part of a batch to deliver, possibly empty. Repeated calls return the same object."""
         if self._is_past(batch):
             return batch
         for whole, kept in self._recent:
             if whole is batch:
                 return kept
-        held = self._held(batch)
-        kept = batch.without(held) if held else batch
+        delivered = self._delivered(batch)
+        kept = batch.without(delivered) if delivered else batch
         self._recent.append((batch, kept))
         return kept
 
     def splitting(self, split: Callable[[EventBatch], int]) -> Callable[[EventBatch], int]:
-        """Return how many leading events may share a batch: those that are left out are a batch of their own."""
+        """Wrap `split` so that leading events that are left out form a batch of their own."""
 
         def split_off(events: EventBatch) -> int:
             if self._is_past(events):
                 return split(events)
-            held = self._held(events)
-            leading = next((index for index in range(len(events)) if index not in held), len(events))
+            delivered = self._delivered(events)
+            leading = next((index for index in range(len(events)) if index not in delivered), len(events))
             return leading or split(events)
 
         return split_off
 
     def prefetching(self, destination: Prefetching | None) -> Prefetching | None:
-        """Return what prepares only what is kept of a batch."""
+        """Wrap `destination` so that it prepares only the events to deliver."""
         return _KeptOnly(self, destination) if destination is not None and self._until is not None else destination
 
     def _is_past(self, batch: EventBatch) -> bool:
         first = batch.first.cluster_time
         return self._until is None or (first is not None and first > self._until)
 
-    def _held(self, batch: EventBatch) -> set[int]:
-        """The indices of the events that were delivered already."""
+    def _delivered(self, batch: EventBatch) -> set[int]:
+        """Return the indices of the events that were delivered already."""
         assert self._source is not None
-        orders, held = batch.orders(), set[int]()
+        orders, delivered = batch.orders(), set[int]()
         times: Sequence[Key] = list(zip(orders.seconds, orders.increments, strict=True))
         for each in self._coverage:
             start, end = attrs.astuple(each.start), attrs.astuple(each.end)
@@ -76,8 +76,8 @@ class LeftOut:
                 continue
             for index in self._source.included(each.scope, batch):
                 if start <= times[index] < end or (times[index] == end and not self._is_of_rest(batch, index, each)):
-                    held.add(index)
-        return held
+                    delivered.add(index)
+        return delivered
 
     @staticmethod
     def _is_of_rest(batch: EventBatch, index: int, coverage: Coverage) -> bool:

@@ -1,4 +1,4 @@
-"""The pipeline: workers under one roof, each isolated from the others, and a bounded end."""
+"""The pipeline: runs the workers of all streams, isolated from each other, with a bounded shutdown."""
 
 import asyncio
 import os
@@ -33,15 +33,21 @@ from rigatoni_core.observe.statistics import Statistics
 T = TypeVar("T")
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds that cancelled tasks, and the components together, get to close what they opened."""
+"""Seconds to wait for cancelled tasks, and for all components together, to close."""
 
 CHECKED_AT_ONCE = 8
-"""Streams of a prepared pipeline that are tried at a time: each takes a connection beside those of the running one."""
+"""Streams of a prepared pipeline that are checked at once. Each needs a connection of its own."""
 
 
 @attrs.frozen
 class WorkerOutcome:
-    """How one worker ended: `error` is None where it ended as asked, `abandoned` where it had to be cut off."""
+    """The end of one worker.
+
+    Attributes:
+        position: The position of its checkpoint.
+        error: The error that ended it; None after a requested end.
+        abandoned: Whether it was cancelled, because it did not end in time.
+    """
 
     position: Position | None
     error: BaseException | None = None
@@ -50,7 +56,12 @@ class WorkerOutcome:
 
 @attrs.frozen
 class PipelineReport:
-    """How a run ended, by stream name; `hanging` where a component could not be closed within the limit."""
+    """The end of a run.
+
+    Attributes:
+        workers: The outcomes by stream name.
+        hanging: Whether a component could not be closed in `CLOSE_TIMEOUT` seconds.
+    """
 
     workers: Mapping[str, WorkerOutcome]
     hanging: bool = False
@@ -62,17 +73,30 @@ class PipelineReport:
 
     @property
     def abandoned(self) -> bool:
-        """Whether anything was cut off at the shutdown limit or by a second signal; nothing is lost by that."""
+        """Whether something was cancelled at the shutdown limit or by a second signal. Nothing is lost by that."""
         return self.hanging or any(outcome.abandoned for outcome in self.workers.values())
 
 
 class Pipeline:
-    """Runs every stream of a source, or `only` some of them, into a destination; use it once.
+    """Runs every stream of a source, or only some of them, into a destination. A pipeline runs once.
 
-    Events pass through `transforms` in order, those that apply to their stream. Rejected events go to `dead_letters`,
-    if there is one; `redact` takes secrets out of what is said about them. `owner` names this instance in leases.
-    `statistics` may be read at any time. A listener that is `Managed` is entered before everything else and closed
-    last.
+    `statistics` may be read at any time.
+
+    Args:
+        name: The pipeline's name, which positions and objects are stored under.
+        source: The source.
+        destination: The destination.
+        state: The state store.
+        transforms: Events pass through those that apply to their stream, in order.
+        dead_letters: The destination of rejected events, if any.
+        settings: The settings. Default: the defaults, with the destination's recommended limits.
+        listeners: Receive every notice. A listener that is `Managed` is entered first and closed last.
+        owner: The name of this instance in leases. Default: host, process id and a random part.
+        redact: Removes secrets from the descriptions of rejected events.
+        only: The streams to run; all of them if empty.
+
+    Raises:
+        ConfigurationError: The settings exceed the destination's limits, or the formats of the components do not match.
     """
 
     def __init__(
@@ -105,8 +129,8 @@ class Pipeline:
         self._budget = MemoryBudget(max(self.settings.max_total_buffered_bytes, self.settings.max_buffered_bytes))
         self._only = only
         self._listeners = tuple(listeners)
-        # Listeners first, so that they hear everything and are closed last; the source last: nothing is read before it
-        # can be kept.
+        # Listeners first, so that they receive every notice and are closed last. The source last, so that nothing is
+        # read before it can be stored.
         managed = [listener for listener in listeners if isinstance(listener, Managed)]
         stores = (state, destination, *((dead_letters,) if dead_letters else ()))
         self._components = ComponentStack((*managed, *stores, source))
@@ -139,7 +163,7 @@ class Pipeline:
         )
 
     def stop(self) -> None:
-        """Ask for a graceful end; asked again, end at once. Safe to call from the event loop only."""
+        """Request a graceful end; a second call ends the run immediately. Call it on the event loop only."""
         if self._stopping.is_set():
             self._aborting.set()
         self._stopping.set()
@@ -147,12 +171,18 @@ class Pipeline:
     async def run(self, *, once: bool = False, handle_signals: bool = False) -> PipelineReport:
         """Run until stopped, or with `once` until every stream has caught up with the server's time at start.
 
-        With `handle_signals`, SIGTERM and SIGINT call `stop`. A worker that fails leaves the others running. A
-        component that cannot be opened, for a cause that may pass, is opened again after the delays of
-        `settings.retry`, for as long as it takes or as `on_failure` allows.
+        A worker that fails does not affect the others. If a component cannot be opened for a transient cause, it is
+        opened again after the delays of `settings.retry`, as often as `on_failure` allows.
+
+        Args:
+            once: Whether to end when every stream has caught up.
+            handle_signals: Whether SIGTERM and SIGINT call `stop`.
+
+        Returns:
+            The outcome of each worker. Errors of workers are in it, not raised.
 
         Raises:
-            RigatoniError: A component cannot be opened. Whatever happens later is in the report.
+            RigatoniError: A component cannot be opened.
         """
         listeners = (self.statistics, *self._listeners, Incidents())
         with listening(listeners), signals(self.stop) if handle_signals else nullcontext():
@@ -170,10 +200,15 @@ class Pipeline:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[PipelineReport]"]:
-        """Run beside this block, whose end is a graceful stop: for programs that have something else to do.
+        """Run in the background of this block, and stop gracefully at its end.
 
-        The block begins when every component is entered. The task that it is given is `run`: wait for it to know of an
-        end before that of the block. Raises as `run` does.
+        The block starts when every component is entered.
+
+        Yields:
+            The task of `run`, which ends early if the pipeline does.
+
+        Raises:
+            RigatoniError: A component cannot be opened.
         """
         run, entered = asyncio.create_task(self.run()), asyncio.create_task(self._entered.wait())
         try:
@@ -203,14 +238,17 @@ class Pipeline:
         )
 
     async def prepare(self, running: "Pipeline | None" = None) -> None:
-        """Open and check everything before `run`, beside a pipeline that this one is going to replace.
+        """Open and check everything before `run`, while the pipeline that this one replaces still runs.
 
-        Components that both have and `running` holds open are handed over when `running` ends: a lock or a port
-        cannot be taken twice. So are its statistics: counters continue. Nothing is retried, and nothing is written.
-        Call `close` if `run` is not going to follow.
+        Open components that both pipelines share are handed over when `running` ends, because a lock or a port cannot
+        be acquired twice. Its statistics are handed over as well, so counters continue. Nothing is retried or written.
+        Call `close` if `run` does not follow.
+
+        Args:
+            running: The pipeline to replace, if any.
 
         Raises:
-            RigatoniError: A component cannot be opened, or a stream cannot be read from where it stands.
+            RigatoniError: A component cannot be opened, or a stream cannot be read from its position.
         """
         if running is None:
             await self._components.open()
@@ -221,15 +259,15 @@ class Pipeline:
         await asyncio.gather(*(self._check(Stream(self.name, name), free) for name in await self._names()))
 
     def holds(self, component: object) -> bool:
-        """Return whether this very component is open here."""
+        """Return whether this pipeline has opened `component` (the same object)."""
         return component in self._components
 
     def keep(self) -> None:
-        """Hand nothing over after all: the pipeline that was prepared beside this one is given up."""
+        """Keep all components: the pipeline that was prepared to replace this one is discarded."""
         self._components.keep()
 
     async def _check(self, stream: Stream, free: asyncio.Semaphore) -> None:
-        """Raise what would stop the stream's worker."""
+        """Raise the error that would stop the stream's worker, if any."""
         async with free:
             checkpoint = await self.state.load_resume_token(stream)
             watched = await self.source.streams()
@@ -241,7 +279,7 @@ class Pipeline:
                     raise error
 
     async def _open(self, once: bool) -> Sequence[str]:
-        """Open what is not open yet, again and again while the cause may pass; the names of the streams to run."""
+        """Open all components, with retries after transient errors, and return the names of the streams to run."""
         names, attempt = await self._names(), 1
         while True:
             try:
@@ -263,7 +301,7 @@ class Pipeline:
         return [name for name in names if not self._only or name in self._only]
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:
-        """The result, or None where the wish to stop came first."""
+        """Return the result, or None if a stop is requested first."""
         task, stopping = asyncio.create_task(opening), asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -272,7 +310,7 @@ class Pipeline:
             await _cancel([task, stopping])
 
     async def _supervise(self, workers: Sequence[Worker]) -> dict[str, WorkerOutcome]:
-        """Run the workers side by side; on the wish to stop, stop them all, within the limit."""
+        """Run all workers concurrently. When a stop is requested, stop them within the time limit."""
         for worker in workers:
             publish(WorkerStarting(stream=worker.stream))
         tasks = {asyncio.create_task(self._guard(worker)): worker for worker in workers}
@@ -294,7 +332,7 @@ class Pipeline:
         }
 
     async def _guard(self, worker: Worker) -> WorkerOutcome:
-        """One worker's run; whatever it raises concerns this worker alone."""
+        """Run one worker. Its error does not affect the others."""
         error = None
         try:
             await worker.run()
@@ -305,7 +343,11 @@ class Pipeline:
         return WorkerOutcome(worker.checkpoint.position, error)
 
     async def close(self) -> bool:
-        """Close what is open; False where that took longer than `CLOSE_TIMEOUT`. `run` does so at its end."""
+        """Close all components. `run` calls this at its end.
+
+        Returns:
+            Whether they closed in `CLOSE_TIMEOUT` seconds.
+        """
         closing = asyncio.create_task(self._components.close())
         done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
         if not done:
@@ -317,7 +359,11 @@ class Pipeline:
 
 @contextmanager
 def signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Within this block SIGINT and SIGTERM call `stop`."""
+    """Call `stop` on SIGINT and SIGTERM in this block.
+
+    Args:
+        stop: Called on the event loop.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
@@ -329,7 +375,7 @@ def signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 async def _all_or(tasks: Iterable[asyncio.Task[Any]], event: asyncio.Task[Any], timeout: float | None = None) -> None:
-    """Wait until all tasks are done, or the event happens, or the time is over; they run on whatever comes first."""
+    """Wait for the end of all tasks, for the event, or for the timeout in seconds. It cancels no task."""
     if not (running := list(tasks)):
         return
     everyone = asyncio.create_task(asyncio.wait(running))
@@ -338,7 +384,7 @@ async def _all_or(tasks: Iterable[asyncio.Task[Any]], event: asyncio.Task[Any], 
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs; a task that does not let go is left behind after `CLOSE_TIMEOUT`."""
+    """Cancel the tasks, and wait up to `CLOSE_TIMEOUT` seconds for their end."""
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)

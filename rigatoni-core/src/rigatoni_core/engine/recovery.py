@@ -1,6 +1,6 @@
-"""Where a stream resumes: its checkpoint, the destination's own position, an anchor; or past a position that is lost.
+"""Finds the position at which a stream resumes: its checkpoint, the destination's position, a new anchor, or a gap.
 
-Every entry of a worker begins here, whatever ended the one before.
+Every entry of a worker starts here, for whatever reason the previous one ended.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_RECOVERIES = 3
-"""How often a lost position may be abandoned in a row without a single event delivered in between."""
+"""Maximum number of consecutive recoveries from a lost position without a delivered event."""
 
 
 class Recovery:
@@ -37,14 +37,14 @@ class Recovery:
 
     Args:
         stream: The stream.
-        source: What reads it; it makes the anchor of a fresh stream.
-        keeper: The destination, if it keeps positions of its own.
+        source: Reads the stream, and creates the anchor of a fresh stream.
+        keeper: The destination, if it keeps positions.
         checkpoint: The stream's checkpoint.
-        settings: `on_lost_position`, and `write_timeout` for each question to the destination.
-        retry: Repeats a question that failed with a `Transient` error.
-        check: Raises `LeaseLostError` once the lease is no longer held; called before the destination is asked.
-        transforms: What changes the stream's events: part of the definition that the destination records.
-        progress: Returns how far the destination got with a question; `write_timeout` bounds the time without progress.
+        settings: `on_lost_position`, and `write_timeout` for each call of the destination.
+        retry: Repeats calls that fail with a `Transient` error.
+        check: Raises `LeaseLostError` once the lease is lost. Called before each call of the destination.
+        transforms: The stream's transforms, which are part of the definition that the destination records.
+        progress: Returns the destination's count of progress. `write_timeout` limits the time without progress.
         succession: Continues streams that are no longer watched.
     """
 
@@ -73,47 +73,47 @@ class Recovery:
         self._progress = progress
         self._transforms = transforms
         self._abandoned = 0
-        self._saved = Identity()  # what the checkpoint recorded of this deployment
-        self._kept = Identity()  # what the destination recorded of it, or is given to record
-        self._recognized = False  # some record proves that it is this deployment
-        self._refused: Position | None = None  # the position whose token was refused
-        self._by_time = False  # resume from it by time
+        self._saved = Identity()  # recorded in the checkpoint
+        self._kept = Identity()  # recorded at the destination, now or by the next `begin`
+        self._recognized = False  # a record proves that this is the recorded deployment
+        self._refused: Position | None = None  # the position whose token the server refused
+        self._by_time = False  # resume from that position by time
         self._committed_at = Timestamp(0, 0)  # the source's time of the destination's position
 
     @property
     def identity(self) -> Identity:
-        """What to record of the deployment: what the source sees, and what vouches for the destination's record."""
+        """The deployment's identity to record: from the source, with the ids that the destination's record needs."""
         present = self._source.definition(self._stream).identity.bounded()
-        if present.collections is None:  # the source may not list them at present
+        if present.collections is None:  # the source is not permitted to list them now
             present = attrs.evolve(present, collections=self._saved.collections)
         former = (id_ for id_ in self._kept.former if id_ not in (present.collections or ()))
         return attrs.evolve(present, id=present.id or self._saved.id, former=tuple(former))
 
     def delivered(self) -> None:
-        """Events were delivered: positions that are lost from now on are counted afresh."""
+        """Reset the count of consecutive recoveries, because events were delivered."""
         self._abandoned = 0
 
     async def position(self) -> Position:
-        """The position to resume from, saved before anything is written: a crash in the first second loses nothing.
+        """Return the position to resume from. It is saved before anything is written, so an early crash loses nothing.
 
         Raises:
-            OtherDeploymentError: The source reads another deployment than before, or may do; nothing was changed.
+            OtherDeploymentError: The source reads another deployment than before, or may do so. Nothing was changed.
         """
         await self._retry(self._checkpoint.load)
         definition = await self._recognize()
         if plan := await self._succession.plan(self._checkpoint.position):
             return await self._succeed(definition, plan)
-        if (gap := self._checkpoint.open_gap) and not await self._takes_committed():
+        if (gap := self._checkpoint.open_gap) and not await self._takes_over_committed():
             await self._skip(definition, gap)
         position = self._checkpoint.position
         if position is None and self._keeper:
-            position = await self._ask(self._keeper.last_committed, self._stream)
+            position = await self._call(self._keeper.last_committed, self._stream)
         resumed = position is not None
         if position is None:
             position = await first_position(self._source.read(self._stream, after=None))
         held = position
         if self._keeper:
-            held = await self._ask(self._keeper.begin, self._stream, definition, position)
+            held = await self._call(self._keeper.begin, self._stream, definition, position)
             position = self._in_force(held)
         await self._anchor(position, held)
         publish(WorkerStarted(stream=self._stream, position=position, resumed=resumed))
@@ -134,14 +134,14 @@ class Recovery:
         is_new = beat.end != committed and beat.end.order >= committed.order
         if not is_new or now.seconds < since + self._settings.idle_commit_interval:
             return False
-        await self._ask(self._keeper.commit_idle, self._stream, beat.end)
+        await self._call(self._keeper.commit_idle, self._stream, beat.end)
         self._committed_at = now
         return True
 
     def _in_force(self, held: Position) -> Position:
-        """The position that the destination returned; or the checkpoint's, if only idle time lies between them.
+        """Return the destination's position, or the checkpoint's if only idle time lies between them.
 
-        Only a transactional destination returns an earlier position than it was given.
+        Only a transactional destination may have an earlier position than the checkpoint.
         """
         saved, committed = self._checkpoint.position, self._checkpoint.committed
         if not isinstance(self._keeper, TransactionalKeeper) or saved is None:
@@ -157,28 +157,28 @@ class Recovery:
         await self._retry(self._checkpoint.anchor, position, committed)
 
     async def _succeed(self, definition: Definition, plan: Plan) -> Position:
-        """Begin as planned. If the stream was closed, its end is on record, and its checkpoint is void."""
+        """Begin as planned. If the stream was closed, its recorded end replaces its checkpoint."""
         assert isinstance(self._keeper, SuccessionKeeper)
         if self._checkpoint.position is not None:
             await self._retry(self._checkpoint.anchor, plan.position)
-        position = await self._ask(self._keeper.succeed, self._stream, definition, plan.position, plan.left_out)
+        position = await self._call(self._keeper.succeed, self._stream, definition, plan.position, plan.left_out)
         await self._anchor(position, position)
         publish(WorkerStarted(stream=self._stream, position=position, resumed=True))
         return position
 
     def left_out(self) -> LeftOut:
-        """What the stream leaves out from `position` on, since other streams delivered it."""
+        """Return the events after `position` that the stream leaves out, because other streams delivered them."""
         coverage = self._keeper.left_out(self._stream) if isinstance(self._keeper, SuccessionKeeper) else ()
         return LeftOut(self._source if isinstance(self._source, ScopeReader) else None, coverage)
 
     def read(self, position: Position) -> AsyncIterator[EventBatch | Heartbeat]:
-        """The stream from `position`, as `Source.read` promises it: by token, or by time if the token was refused."""
+        """Read the stream from `position` by token, or by time if the token was refused. See `Source.read`."""
         if self._by_time and position == self._refused:
             return self._read_by_time(position)
         return self._source.read(self._stream, after=position)
 
     async def abandon_position(self, error: RigatoniError) -> None:
-        """Find another way to resume from a lost position, or replace it by a newer one, at worst by now with a gap.
+        """Find another way to resume from a lost position, or a newer position, at worst now with a gap.
 
         Raises:
             RigatoniError: `error`, if the policy is to stop, or after `MAX_RECOVERIES` in a row.
@@ -186,7 +186,7 @@ class Recovery:
         refused = isinstance(error, TokenRefusedError) and self._checkpoint.position is not None
         if refused and self._refused != self._checkpoint.position:
             self._refused, self._by_time = self._checkpoint.position, False
-            return  # a server may refuse a token once: the same is tried again
+            return  # a server may refuse a token only once: retry the same
         self._abandoned += 1
         if self._abandoned > MAX_RECOVERIES:
             raise error
@@ -194,7 +194,7 @@ class Recovery:
             self._by_time = True
             return
         definition = await self._recognize()
-        if await self._takes_committed():
+        if await self._takes_over_committed():
             return
         if self._settings.on_lost_position == "stop":
             raise error
@@ -204,18 +204,18 @@ class Recovery:
         await self._skip(definition, gap)
 
     async def _recognize(self) -> Definition:
-        """Compare the deployment that the source reads with what checkpoint and destination recorded."""
+        """Compare the source's deployment with the identities recorded in the checkpoint and at the destination."""
         saved = self._checkpoint.identity
-        kept = await self._ask(self._keeper.recorded_identity, self._stream) if self._keeper else Identity()
-        expected = kept if not self._checkpoint.open_gap else Identity()  # else the destination is told with the gap
+        kept = await self._call(self._keeper.recorded_identity, self._stream) if self._keeper else Identity()
+        expected = kept if not self._checkpoint.open_gap else Identity()  # `_skip` passes the new one with the gap
         definition, self._recognized = await recognize_now(self._source, self._stream, saved=saved, kept=expected)
         given = definition.identity.bounded()
         self._saved, self._kept = saved, Identity().knowing(attrs.evolve(kept, former=()), given)
         return defined_with(attrs.evolve(definition, identity=given), self._transforms)
 
-    async def _takes_committed(self) -> bool:
-        """Whether the destination's own position is later than the checkpoint's and was taken for it."""
-        committed = await self._ask(self._keeper.last_committed, self._stream) if self._keeper else None
+    async def _takes_over_committed(self) -> bool:
+        """Move the checkpoint to the destination's position if that is later, and return whether it was."""
+        committed = await self._call(self._keeper.last_committed, self._stream) if self._keeper else None
         lost = self._checkpoint.position
         if committed is None or (lost is not None and committed.order <= lost.order):
             return False
@@ -223,17 +223,17 @@ class Recovery:
         return True
 
     async def _skip(self, definition: Definition, gap: Gap) -> None:
-        """Resume behind the gap, which is put on record first."""
+        """Resume after the gap, which is recorded first."""
         if self._keeper:
-            await self._checkpoint.note_gap(gap)  # else a crash in between leaves it on record at the destination only
-            await self._ask(self._keeper.begin, self._stream, definition, gap.resumed, gap=gap)
+            await self._checkpoint.note_gap(gap)  # or a crash in between would leave the gap only at the destination
+            await self._call(self._keeper.begin, self._stream, definition, gap.resumed, gap=gap)
         await self._checkpoint.record_gap(gap)
         publish(GapRecorded(stream=self._stream, gap=gap))
 
     def _is_provable(self) -> bool:
-        """Whether the source can find the position by time and prove that the history is the same as before.
+        """Return whether the source can find the position by time and prove that the history is unchanged.
 
-        The last delivered event proves it, or the deployment, for a stream that has delivered nothing.
+        The last delivered event proves it. For a stream that has delivered nothing, the deployment's identity does.
         """
         position, delivered = self._checkpoint.position, self._checkpoint.delivered
         at = delivered if delivered is not None else position if self._recognized else None
@@ -247,22 +247,22 @@ class Recovery:
                 if self._by_time:
                     reason = "the source refused the token of the saved position, and its history holds the place"
                     publish(PositionTakenByTime(stream=self._stream, position=position, reason=reason))
-                    self._by_time = False  # should the token be refused again, before the stream moves on
+                    self._by_time = False  # the token may be refused again before the stream has moved
                 yield item
 
-    async def _ask(self, question: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask the destination; each attempt under the lease and within `write_timeout`."""
+    async def _call(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the destination, each attempt under the lease and limited by `write_timeout`."""
 
-        async def ask() -> T:
+        async def attempt() -> T:
             self._check()
-            who = f"the destination, asked where {self._stream} resumes,"
-            async with time_limit(self._settings.write_timeout, who, self._progress):
-                return await question(*args, **kwargs)
+            what = f"the destination's lookup of the position of {self._stream}"
+            async with time_limit(self._settings.write_timeout, what, self._progress):
+                return await call(*args, **kwargs)
 
-        return await self._retry(ask)
+        return await self._retry(attempt)
 
 
 async def first_position(items: AsyncIterator[EventBatch | Heartbeat]) -> Position:
-    """The position at which this reading of a source begins."""
+    """Return the position at which this read of a source starts."""
     async with aclosing(cast("AsyncGenerator[EventBatch | Heartbeat]", items)) as reading:
         return (await anext(reading)).end

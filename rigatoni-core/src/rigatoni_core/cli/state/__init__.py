@@ -1,4 +1,4 @@
-"""`rigatoni state`: the saved positions, for looking and for repairs."""
+"""`rigatoni state`: inspects and repairs saved positions."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`rigatoni state set | clear | rebuild`: repairs of saved positions."""
+"""`rigatoni state set | clear | rebuild | confirm-deployment | rename`: changes saved positions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def changes_state(function: Function) -> Function:
-    """The options of every command that changes a saved position."""
+    """Add the options of every command that changes a saved position."""
     history = click.option(
-        "--history", type=click.Path(path_type=Path), help="Where the change and the old record are noted."
+        "--history", type=click.Path(path_type=Path), help="File that records the change and the old record."
     )
-    yes = click.option("--yes", is_flag=True, help="Do it without asking.")
+    yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
     return takes_file(yes(history(function)))
 
 
@@ -27,9 +27,9 @@ def changes_state(function: Function) -> Function:
     "--at",
     "time",
     metavar="TIME",
-    help="Go on with the first change at this time or later, such as 2026-11-23T14:00:00Z.",
+    help="Resume at the first change at this time or later, such as 2026-11-23T14:00:00Z.",
 )
-@click.option("--token", help="Go on after this resume token, as the server or `state show --tokens` prints it.")
+@click.option("--token", help="Resume after this resume token, as printed by the server or `state show --tokens`.")
 def set_(
     file: Path,
     overrides: tuple[str, ...],
@@ -39,11 +39,11 @@ def set_(
     history: Path | None,
     yes: bool,
 ) -> None:
-    """Sets where STREAM of the pipeline in FILE goes on.
+    """Sets the position at which STREAM of the pipeline in FILE resumes.
 
-    A later position skips changes: the gap is recorded. An earlier one delivers changes again, and is refused where the
-    destination keeps a record of what it holds, since it would not write them again. The pipeline must not run
-    meanwhile. The old record is kept in the history, a file beside FILE.
+    A later position skips changes, and the gap is recorded. An earlier position delivers changes again. It is rejected
+    if the destination records its own position, because such a destination would not write the changes again. The
+    pipeline must not be running. The old record is kept in the history, a file next to FILE.
     """
     from rigatoni_core.cli.state.position_changes import set_position
     from rigatoni_core.cli.state.repairs import Repair
@@ -55,10 +55,10 @@ def set_(
 @changes_state
 @click.argument("stream")
 def clear(file: Path, overrides: tuple[str, ...], stream: str, history: Path | None, yes: bool) -> None:
-    """Forgets where STREAM of the pipeline in FILE stands.
+    """Clears the position of STREAM of the pipeline in FILE.
 
-    The next run begins where the destination knows, else where the source's start_at says. The old record is kept in
-    the history, a file beside FILE.
+    The next run resumes at the position that the destination records, else it starts at the source's start_at. The old
+    record is kept in the history, a file next to FILE.
     """
     from rigatoni_core.cli.state.position_changes import forget
     from rigatoni_core.cli.state.repairs import Repair
@@ -72,11 +72,11 @@ def clear(file: Path, overrides: tuple[str, ...], stream: str, history: Path | N
 def confirm_deployment(
     file: Path, overrides: tuple[str, ...], stream: str | None, history: Path | None, yes: bool
 ) -> None:
-    """Confirms that the pipeline in FILE is to read the deployment that its source names now.
+    """Confirms that the pipeline in FILE should read the deployment that its source names now.
 
-    For STREAM, or for every stream. If only the collections were replaced, the stream resumes at its position. If the
-    deployment has another id, its history is another one: the stream resumes at now, with a gap on record. The old
-    records are kept in the history, a file beside FILE.
+    Applies to STREAM, or to every stream. If only the collections were replaced, the stream resumes at its position. If
+    the deployment has another id, its history differs: the stream resumes at now, and the gap is recorded. The old
+    records are kept in the history, a file next to FILE.
     """
     from rigatoni_core.cli.state.position_changes import confirmed_deployment
     from rigatoni_core.cli.state.repairs import Repair
@@ -89,11 +89,10 @@ def confirm_deployment(
 @click.argument("old")
 @click.argument("new")
 def rename(file: Path, overrides: tuple[str, ...], old: str, new: str, history: Path | None, yes: bool) -> None:
-    """Moves the positions of the pipeline OLD to NEW, which FILE describes by now.
+    """Moves the positions of the pipeline OLD to its new name NEW, which FILE already contains.
 
-    For a pipeline that got another name. What OLD has written stays at the destination under that name; NEW continues
-    right behind it, in a folder of its own, without loss or repeats. OLD must not run any more. The old records are
-    kept in the history, a file beside FILE.
+    Files that OLD has written stay at the destination under that name. NEW continues after them in its own folder,
+    without loss or repeats. OLD must not be running. The old records are kept in the history, a file next to FILE.
     """
     from rigatoni_core.cli.state.rename import rename_positions
 
@@ -104,10 +103,10 @@ def rename(file: Path, overrides: tuple[str, ...], old: str, new: str, history: 
 @changes_state
 @click.argument("stream", required=False)
 def rebuild(file: Path, overrides: tuple[str, ...], stream: str | None, history: Path | None, yes: bool) -> None:
-    """Takes positions from the destination: of STREAM, or of every stream of the pipeline in FILE.
+    """Restores positions from the destination: of STREAM, or of every stream of the pipeline in FILE.
 
-    For a lost or damaged state store: the destination knows by itself how far each stream has come. The old records
-    are kept in the history, a file beside FILE.
+    Use it for a lost or damaged state store, if the destination records the position of each stream. The old records
+    are kept in the history, a file next to FILE.
     """
     from rigatoni_core.cli.state.position_changes import from_destination
     from rigatoni_core.cli.state.repairs import Repair

@@ -1,4 +1,4 @@
-"""A pipeline's components, opened as far as a repair needs them."""
+"""Opens the components of a pipeline that a repair needs."""
 
 import getpass
 import os
@@ -13,20 +13,25 @@ from rigatoni_core.api.events import Stream
 
 
 def looking(state: StateStore) -> AbstractAsyncContextManager[object]:
-    """To be entered before `load_resume_token` is called; where the store can, without disturbing its user."""
+    """Return the context in which `load_resume_token` works: without disturbing a running pipeline if possible."""
     return state.looking() if isinstance(state, StateInspector) else state
 
 
 async def streams_of(
     configuration: PipelineConfiguration, stream: str | None, *, recorded: bool = False
 ) -> Sequence[Stream]:
-    """Return the one stream that was named, or all that the source watches.
+    """Return the named stream, or all streams that the source watches.
 
-    The source need not be connected. With `recorded`, for which the state store has been entered, a stream may also be
-    one that is not watched any more but has a record.
+    The source need not be connected.
+
+    Args:
+        configuration: The pipeline.
+        stream: The name of the stream, or None for all.
+        recorded: Whether the stream may also be one that is no longer watched but has a record. The state store must
+            be entered.
 
     Raises:
-        ConfigurationError: The stream that was named is not watched.
+        ConfigurationError: The named stream is not watched.
     """
     names = await configuration.source.streams()
     if stream is None:
@@ -38,12 +43,12 @@ async def streams_of(
 
 
 def not_watched(pipeline: str, names: Sequence[str], watched: Sequence[str]) -> ConfigurationError:
-    """The error for streams that were named and are not watched."""
+    """Return the error for named streams that are not watched."""
     from rigatoni_core.config.faults import nearest
 
     return ConfigurationError(
         f"{pipeline} does not watch {', '.join(names)}{nearest(names[0], watched)}",
-        remedy=f"Name a stream that it watches: {', '.join(watched)}.",
+        remedy=f"Name a watched stream: {', '.join(watched)}.",
     )
 
 
@@ -56,9 +61,12 @@ async def _has_record(state: StateStore, stream: Stream) -> bool:
 
 @asynccontextmanager
 async def holding(configuration: PipelineConfiguration, stream: Stream) -> AsyncIterator[int]:
-    """The fencing token to save the stream's checkpoint with; nobody runs the stream meanwhile.
+    """Hold the stream's lease in this block, and yield the fencing token for its checkpoint.
 
-    The state store has been entered. Raises `StateStoreError` where a running pipeline holds the stream.
+    The state store must be entered.
+
+    Raises:
+        StateStoreError: A running pipeline holds the lease.
     """
     state = configuration.state
     if not isinstance(state, LeaseKeeper):
@@ -68,8 +76,8 @@ async def holding(configuration: PipelineConfiguration, stream: Stream) -> Async
     if lease is None:
         holder = await state.holder(stream) if isinstance(state, StateInspector) else None
         raise StateStoreError(
-            f"{stream} is run by {holder or 'another instance'}: nothing was changed",
-            remedy="Stop that instance first; its lease ends by itself at the latest after lease_ttl seconds.",
+            f"{holder or 'another instance'} holds the lease of {stream}: nothing was changed",
+            remedy="Stop that instance first. If it has died, its lease expires after at most lease_ttl seconds.",
         )
     try:
         yield lease.fencing_token
@@ -78,17 +86,17 @@ async def holding(configuration: PipelineConfiguration, stream: Stream) -> Async
 
 
 async def _stored_fencing_token(state: StateStore, stream: Stream) -> int:
-    """The token to save with if the store grants none: that of the stored record."""
+    """Return the fencing token of the stored record, for a store without leases."""
     try:
         if (stored := await state.load_resume_token(stream)) is not None:
             return stored.fencing_token
     except CorruptCheckpointError:
-        return 0  # a record that nobody can read fences nothing off
+        return 0  # an unreadable record has no fence
     return await state.cleared_under(stream) or 0
 
 
 def whoami() -> str:
-    """Who calls the command, for leases and for the history: user, host and process."""
+    """Return the user, host and process that call the command, for leases and for the history."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container without a user database

@@ -1,4 +1,4 @@
-"""The history of what people changed by hand: one JSON line for each change, with the whole old record."""
+"""The history of manual changes: one JSON line for each change, with the complete old record."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from rigatoni_core.cli.state.components import whoami
 
 
 def history_of(file: Path) -> Path:
-    """Where the history of a configuration's file or folder is kept, unless the caller says otherwise."""
+    """Return the default path of the history for a configuration file or folder."""
     return file / "rigatoni.history.jsonl" if file.is_dir() else file.with_suffix(".history.jsonl")
 
 
 def record_of(stream: Stream, checkpoint: Checkpoint | None) -> dict[str, Any] | None:
-    """A checkpoint's record as plain JSON values, as `rigatoni state import` takes it."""
+    """Return a checkpoint's record as plain JSON values, as `rigatoni state import` reads it."""
     if checkpoint is None:
         return None
     record: dict[str, Any] = json.loads(dump_checkpoint(stream, checkpoint))
@@ -29,12 +29,16 @@ def record_of(stream: Stream, checkpoint: Checkpoint | None) -> dict[str, Any] |
 
 @attrs.frozen
 class History:
-    """Appends to a file that only its owner may read: resume tokens can hold a document's _id."""
+    """Appends to a file that only its owner may read, because resume tokens can contain a document's _id."""
 
     path: Path
 
     def add(self, stream: Stream, action: str, before: object, after: object) -> None:
-        """Note a change, durably, before it is made. Raises `ConfigurationError` where that is impossible."""
+        """Record a change durably, before it is made.
+
+        Raises:
+            ConfigurationError: The file cannot be written.
+        """
         line = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "who": whoami(),
@@ -54,5 +58,5 @@ class History:
         except OSError as error:
             raise ConfigurationError(
                 f"the history {self.path} cannot be written, so nothing was changed: {error.strerror}",
-                remedy="Name a file that can be written with --history.",
+                remedy="Name a writable file with --history.",
             ) from None

@@ -1,4 +1,4 @@
-"""What a repair puts in the place of a saved position."""
+"""The changes that a repair can make to a saved position."""
 
 import json
 from datetime import UTC, datetime
@@ -22,50 +22,50 @@ from rigatoni_core.engine.recognition import recognize
 from rigatoni_core.engine.recovery import first_position
 
 FORMAT = 1
-"""The format of an export."""
+"""The version of the export format."""
 
 
 def set_position(time: str | None, token: str | None) -> Plan:
-    """Go on at a time, or after a token (then the time is the token's, for tokens that do not tell theirs)."""
+    """Resume at a time, or after a token. With a token, the time is the token's, if the token does not contain it."""
     at = parse_time("--at", time) if time is not None else None
     if at is None and token is None:
-        raise ConfigurationError("nobody said where to go on", remedy="Say --at TIME or --token TOKEN.")
+        raise ConfigurationError("the new position is missing", remedy="Pass --at TIME or --token TOKEN.")
 
     async def make(look: Look) -> Checkpoint:
         source = look.configuration.source
         if not isinstance(source, Positioner):
-            raise ConfigurationError("this source cannot make positions by hand", remedy="Use `rigatoni state import`.")
+            raise ConfigurationError("this source cannot create positions", remedy="Use `rigatoni state import`.")
         if token is not None:
             position = source.position_after(look.stream, token, at)
         else:
             assert at is not None
             position = source.position_at(look.stream, at)
-        await _refuse_before_what_is_kept(look, position)
+        await _reject_before_committed(look, position)
         return await _skipped(look, position) or _moved(look, position)
 
     return Plan(make, ("source", "destination"))
 
 
-async def _refuse_before_what_is_kept(look: Look, position: Position) -> None:
-    """Refuse to promise that changes are delivered again where the destination would not write them again."""
+async def _reject_before_committed(look: Look, position: Position) -> None:
+    """Reject a position from which the destination would not write changes again."""
     destination = look.configuration.destination
     if isinstance(destination, SuccessionKeeper) and (await destination.history(look.stream)).closed:
         raise ConfigurationError(
-            f"{look.stream} was closed when other streams continued it; when it is watched again, it continues these",
+            f"{look.stream} is closed, because other streams continued it; once watched again, it continues those",
             remedy="Run the pipeline once, then set the position.",
         )
     committed = await destination.last_committed(look.stream) if isinstance(destination, PositionKeeper) else None
     if committed is not None and position.order < committed.order:
         raise ConfigurationError(
-            f"{look.stream}: the destination keeps a record of what it holds, up to "
-            f"{time_in_words(committed.cluster_time)}; changes before that would be read, but not written again",
-            remedy="To deliver them again, give the pipeline another name, or the destination another path or prefix, "
-            "and set the position there.",
+            f"{look.stream}: the destination records that it holds everything up to "
+            f"{time_in_words(committed.cluster_time)}; earlier changes would be read, but not written again",
+            remedy="Give the pipeline another name, or the destination another path or prefix, and set the position "
+            "there to deliver them again.",
         )
 
 
 def forget() -> Plan:
-    """No checkpoint at all."""
+    """Clear the checkpoint."""
 
     async def make(look: Look) -> None:
         return None
@@ -74,7 +74,7 @@ def forget() -> Plan:
 
 
 def from_destination() -> Plan:
-    """The position that the destination knows."""
+    """Restore the position that the destination records."""
     return Plan(_committed, ("destination",))
 
 
@@ -82,19 +82,19 @@ async def _committed(look: Look) -> Checkpoint | None:
     destination = look.configuration.destination
     if not isinstance(destination, PositionKeeper):
         raise ConfigurationError(
-            "this destination does not know how far a stream has come",
+            "this destination does not record the positions of streams",
             remedy="Set positions with `rigatoni state set --at TIME`, or from a backup with `rigatoni state import`.",
         )
     position = await destination.last_committed(look.stream)
     if position is None:
-        complain(f"{look.stream}: the destination holds nothing of it")
+        complain(f"{look.stream}: the destination has no position of this stream")
         return look.before
     before = look.before or Checkpoint(position)
     return attrs.evolve(before, position=position, delivered=position.of_event)
 
 
 def confirmed_deployment() -> Plan:
-    """The deployment that the source reads now is the one to read: at the same position, or behind a gap."""
+    """Accept the deployment that the source reads now, at the same position or after a gap."""
 
     async def make(look: Look) -> Checkpoint | None:
         source, destination, stream = look.configuration.source, look.configuration.destination, look.stream
@@ -121,16 +121,18 @@ def confirmed_deployment() -> Plan:
 
 
 def imported(content: bytes, where: str) -> Plan:
-    """The checkpoints of an export; a stream that it does not hold keeps its own."""
+    """Restore the checkpoints of an export. A stream that it does not contain keeps its checkpoint."""
     try:
         document = json.loads(content)
         version, records = document["format"], {record["stream"]: record for record in document["checkpoints"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{where} is no export of positions: {error!r}", remedy="Name a file that `rigatoni state export` printed."
+            f"{where} is not an export of positions: {error!r}", remedy="Name the output of `rigatoni state export`."
         ) from None
     if version > FORMAT:
-        raise ConfigurationError(f"{where} has format {version}", remedy="Upgrade rigatoni-core: a newer one wrote it.")
+        raise ConfigurationError(
+            f"{where} has format {version}", remedy="Upgrade rigatoni-core: a newer version wrote it."
+        )
 
     async def make(look: Look) -> Checkpoint | None:
         record = records.get(look.stream.name)
@@ -140,7 +142,7 @@ def imported(content: bytes, where: str) -> Plan:
 
 
 async def exported(configuration: PipelineConfiguration) -> dict[str, Any]:
-    """All checkpoints of a pipeline as plain JSON values."""
+    """Return all checkpoints of a pipeline as plain JSON values."""
     state, streams = configuration.state, await streams_of(configuration, None)
     async with looking(state):
         checkpoints = [record_of(stream, await state.load_resume_token(stream)) for stream in streams]
@@ -154,9 +156,10 @@ async def exported(configuration: PipelineConfiguration) -> dict[str, Any]:
 
 
 async def _skipped(look: Look, position: Position) -> Checkpoint | None:
-    """The checkpoint with a gap up to `position`, which the worker commits to a transactional destination.
+    """Return the checkpoint with a gap up to `position`, which the worker commits to a transactional destination.
 
-    Its position is in force, so the checkpoint's alone moves nothing. None for other destinations, or without a gap.
+    A new position in the checkpoint alone would not apply, because the destination's own position is in force. Returns
+    None for other destinations, or without a gap.
     """
     destination = look.configuration.destination
     committed = await destination.last_committed(look.stream) if isinstance(destination, TransactionalKeeper) else None
@@ -169,15 +172,15 @@ async def _skipped(look: Look, position: Position) -> Checkpoint | None:
 
 
 def _gap(before: Checkpoint, position: Position) -> Gap:
-    return Gap(f"set by hand by {whoami()}", before.position, position)
+    return Gap(f"set manually by {whoami()}", before.position, position)
 
 
 def _moved(look: Look, position: Position) -> Checkpoint:
-    """The checkpoint at another position; what a later one skips is a gap, for good."""
+    """Return the checkpoint at another position, with a permanent gap if it is later."""
     if look.before is None:
         return Checkpoint(position, delivered=position.of_event)
     gaps = look.before.gaps
     if position.order > look.before.position.order:
         gaps = (*gaps, _gap(look.before, position))
     moved = attrs.evolve(look.before, position=position, delivered=position.of_event, gaps=gaps)
-    return attrs.evolve(moved, gaps=gaps[:-1]) if moved.open_gap else moved  # back to before it: nothing is missing
+    return attrs.evolve(moved, gaps=gaps[:-1]) if moved.open_gap else moved  # moved to before the gap: none remains

@@ -1,4 +1,4 @@
-"""`rigatoni state rename`: the positions of a pipeline that got another name."""
+"""`rigatoni state rename`: moves the positions of a renamed pipeline."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from rigatoni_core.cli.state.repairs import agreed, caller, require_durable
 
 @attrs.frozen
 class _Move:
-    """One stream's position on its way to another name, and the fencing tokens for both."""
+    """The move of one stream's position to another name, with the fencing tokens of both."""
 
     old: Stream
     new: Stream
@@ -36,10 +36,11 @@ class _Move:
 class Renaming:
     """One call of the command.
 
-    A destination that keeps positions names its objects by the pipeline: those of the old name stay where they are,
-    and the new name starts a chain right behind them. So the old chain is closed first, and its end counts where it is
-    later than the checkpoint: nothing is lost or repeated. The new record is saved before the old one is cleared; a
-    call that was interrupted is repeated.
+    A destination that keeps positions names its objects by the pipeline. Objects of the old name stay, and the new name
+    starts a chain after them. So the command first closes the old chain, and uses its end if it is later than the
+    checkpoint: nothing is lost or repeated. It saves the new record before it clears the old one, so an interrupted
+    call can be repeated.
+
     """
 
     file: Path
@@ -50,7 +51,7 @@ class Renaming:
     new: str
 
     def run(self) -> None:
-        """Rename the streams of the pipeline and print what happened to each."""
+        """Rename the streams of the pipeline, and print the result for each."""
         configuration = self._configuration()
         require_durable(configuration)
         asyncio.run(self._run(configuration))
@@ -77,12 +78,12 @@ class Renaming:
             streams = await _open_streams(destination, await self._streams(configuration))
             moves = [await self._move(stack, configuration, old) for old in streams]
             for move in moves:
-                complain(f"{move.old} stands after {time_in_words(move.checkpoint.position.cluster_time)}")
-            complain(f'and will be continued as "{self.new}"')
+                complain(f"{move.old} is at {time_in_words(move.checkpoint.position.cluster_time)}")
+            complain(f'and will continue as "{self.new}"')
             if isinstance(destination, PositionKeeper):
                 complain(
-                    f'what "{self.old}" has written stays in {destination.metadata().description} under that name; '
-                    f'"{self.new}" starts a folder of its own right behind it'
+                    f'files of "{self.old}" stay in {destination.metadata().description} under that name; '
+                    f'"{self.new}" continues after them in its own folder'
                 )
             if not agreed(self.yes):
                 return
@@ -92,10 +93,10 @@ class Renaming:
                 history.add(move.new, caller(), record_of(move.old, move.checkpoint), record_of(move.new, after))
                 await state.save_resume_token(move.new, after)
                 await state.clear_resume_token(move.old, fencing_token=move.old_token)
-                say(f"{move.old} is {move.new} now; the old record is kept in {history.path}")
+                say(f"{move.old} is now {move.new}; the old record is kept in {history.path}")
 
     async def _streams(self, configuration: PipelineConfiguration) -> Sequence[Stream]:
-        """Every stream of the old name with a position; where the store lists none, those that are watched."""
+        """Return every stream of the old name with a position. If the store cannot list, check the watched ones."""
         state = configuration.state
         if not isinstance(state, StreamLister):
             named = [Stream(self.old, name) for name in await configuration.source.streams()]
@@ -106,59 +107,62 @@ class Renaming:
             others = sorted({stream.pipeline for stream in await state.streams()} - {self.new})
         if found:
             return found
-        holds = f"It holds positions of {', '.join(others)}." if others else "Write OLD as it was in the file."
-        raise ConfigurationError(f"the state store holds no position of the pipeline {self.old}", remedy=holds)
+        remedy = (
+            f"Name one of the pipelines with positions: {', '.join(others)}."
+            if others
+            else "Write OLD exactly as it was in the file."
+        )
+        raise ConfigurationError(f"the state store has no position of the pipeline {self.old}", remedy=remedy)
 
     async def _move(self, stack: AsyncExitStack, configuration: PipelineConfiguration, old: Stream) -> _Move:
-        """Take both streams' leases, and make sure that nothing of the new name is overwritten."""
+        """Acquire the leases of both streams, and check that no position of the new name would be overwritten."""
         state, destination, new = configuration.state, configuration.destination, Stream(self.new, old.name)
         old_token = await stack.enter_async_context(holding(configuration, old))
         new_token = await stack.enter_async_context(holding(configuration, new))
         checkpoint = await state.load_resume_token(old)
         if checkpoint is None:
-            raise ConfigurationError(f"{old} has no position any more", remedy="Call the command again.")
-        await _refuse_while_events_are_left_out(destination, old, checkpoint)
+            raise ConfigurationError(f"{old} no longer has a position", remedy="Call the command again.")
+        await _reject_while_events_are_left_out(destination, old, checkpoint)
         if isinstance(destination, PositionKeeper) and await destination.last_committed(new) is not None:
             raise ConfigurationError(
-                f"{new} has been run under the new name: the destination keeps a record of that, which cannot start at "
-                "another place",
-                remedy="Write a new name into the file that was never run, and rename to that.",
+                f"{new} has already run under the new name, so the destination has another position of it",
+                remedy="Write a name into the file that has never run, and rename to that.",
             )
         present = await state.load_resume_token(new)
         if present is not None and not _interrupted(present, checkpoint):
             raise ConfigurationError(
-                f"{new} has a position of its own, after {time_in_words(present.position.cluster_time)}",
-                remedy=f"Forget it first if it may be replaced: rigatoni state clear {self.file} {new.name}",
+                f"{new} already has a position: {time_in_words(present.position.cluster_time)}",
+                remedy=f"Clear it first if it may be replaced: rigatoni state clear {self.file} {new.name}",
             )
         return _Move(old, new, checkpoint, old_token, new_token)
 
 
 async def _open_streams(destination: Destination, streams: Sequence[Stream]) -> Sequence[Stream]:
-    """The streams without those that others continued: these keep their old name, so they are never resumed."""
+    """Return the streams that no other stream continues. The others keep their old name and are never resumed."""
     if not isinstance(destination, SuccessionKeeper):
         return streams
     return [stream for stream in streams if not (await destination.history(stream)).ended]
 
 
-async def _refuse_while_events_are_left_out(destination: Destination, old: Stream, checkpoint: Checkpoint) -> None:
-    """What a stream leaves out is on record under its name: under another one, it would be delivered again."""
+async def _reject_while_events_are_left_out(destination: Destination, old: Stream, checkpoint: Checkpoint) -> None:
+    """Reject a stream that still leaves out events. They are recorded by its name, so a new name would repeat them."""
     left_out = (await destination.history(old)).left_out if isinstance(destination, SuccessionKeeper) else ()
     time = checkpoint.position.cluster_time
     if time is not None and any(each.end >= time for each in left_out):
         raise ConfigurationError(
-            f"{old} has not passed yet what former streams delivered before `watch` was changed",
+            f"{old} still has to pass events that other streams delivered before `watch` was changed",
             remedy="Run the pipeline under the old name until it has caught up, then rename it.",
         )
 
 
 def _interrupted(present: Checkpoint, old: Checkpoint) -> bool:
-    """Whether the new record was saved by a call that was interrupted, and nothing was delivered since."""
+    """Return whether an interrupted call saved the new record, and nothing was delivered since."""
     same = (present.events, present.gaps, present.identity) == (old.events, old.gaps, old.identity)
     return same and present.position.order >= old.position.order
 
 
 async def _closed(configuration: PipelineConfiguration, stream: Stream) -> Position | None:
-    """Let nothing more be written under the old name; where that ended, as far as the destination knows."""
+    """Close the stream at the destination, and return its end, if known."""
     destination = configuration.destination
     if not isinstance(destination, StreamCloser):
         return await destination.last_committed(stream) if isinstance(destination, PositionKeeper) else None
@@ -173,7 +177,7 @@ async def _closed(configuration: PipelineConfiguration, stream: Stream) -> Posit
 
 
 def _later(checkpoint: Checkpoint, end: Position | None) -> Checkpoint:
-    """The checkpoint at the destination's end, where that is later: a crash may have come before the last save."""
+    """Return the checkpoint at the destination's end, if that is later: the last save may be missing after a crash."""
     if end is None or end.order <= checkpoint.position.order:
         return checkpoint
     return attrs.evolve(checkpoint, position=end, delivered=end.of_event)
@@ -182,7 +186,7 @@ def _later(checkpoint: Checkpoint, end: Position | None) -> Checkpoint:
 def rename_positions(
     file: Path, overrides: tuple[str, ...], old: str, new: str, history: Path | None, yes: bool
 ) -> None:
-    """Move every position of the pipeline `old` to `new`, which the file describes."""
+    """Move every position of the pipeline `old` to `new`, which the file contains."""
     if old == new:
         raise click.UsageError("OLD and NEW are the same name")
     Renaming(file, overrides, history, yes, old, new).run()

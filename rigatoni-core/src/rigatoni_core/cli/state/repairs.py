@@ -1,4 +1,4 @@
-"""Repairs of saved positions: what would change is said first, kept, and done under the stream's lease."""
+"""Repairs of saved positions: show the change, ask, record it in the history, and make it under the stream's lease."""
 
 import asyncio
 import sys
@@ -23,7 +23,7 @@ from rigatoni_core.cli.state.history import History, history_of, record_of
 
 @attrs.frozen
 class Look:
-    """What a repair sees of one stream. `damaged` says what is wrong with the stored record, if it cannot be read."""
+    """The present state of one stream. `damaged` describes an unreadable record."""
 
     configuration: PipelineConfiguration
     stream: Stream
@@ -33,12 +33,12 @@ class Look:
 
 @attrs.frozen
 class Plan:
-    """What should be stored instead.
+    """A change of a stored record.
 
     Attributes:
-        make: Returns it; None for no record at all.
-        needs: The components that `make` expects to be entered.
-        unwatched: Whether a stream may be named that is not watched any more but has a record.
+        make: Returns the new checkpoint; None to clear the record.
+        needs: The components that must be entered for `make`.
+        unwatched: Whether the stream may be one that is no longer watched but has a record.
     """
 
     make: Callable[[Look], Awaitable[Checkpoint | None]]
@@ -56,7 +56,7 @@ class Repair:
     yes: bool
 
     def run(self, stream: str | None, plan: Plan) -> None:
-        """Plan the change of one stream or of all, ask, and make it."""
+        """Plan the change of one stream or of all, ask for confirmation, and make it."""
         configuration = configuration_of(self.file, self.overrides)
         require_durable(configuration)
         asyncio.run(self._run(configuration, stream, plan))
@@ -84,35 +84,37 @@ class Repair:
                     say(f"{stream}: done; the old record is kept in {history.path}")
 
     def _agreed(self, look: Look, after: Checkpoint | None) -> bool:
-        """Say what will happen, and whether the person who called agrees."""
-        if not look.damaged and _essence(look.before) == _essence(after):
-            say(f"{look.stream}: nothing to change, it stands {_words(look, look.before)}")
+        """Show the change, and return whether the user confirms it."""
+        if not look.damaged and _changeable(look.before) == _changeable(after):
+            say(f"{look.stream}: nothing to change, the position is {_in_words(look, look.before)}")
             return False
-        complain(f"{look.stream} stands {_words(look, look.before)}")
-        complain(f"and will go on {_words(look, after)}")
+        complain(f"{look.stream}: old position: {_in_words(look, look.before)}")
+        complain(f"{look.stream}: new position: {_in_words(look, after)}")
         for text in _consequences(look, after):
             warn(text)
         return agreed(self.yes)
 
 
 def require_durable(configuration: PipelineConfiguration) -> None:
-    """Raise `ConfigurationError` for a state store whose records end with the process."""
+    """Raise `ConfigurationError` for a state store whose records do not outlive the process."""
     if not configuration.state.durable:
         raise ConfigurationError(
-            "this pipeline's state store forgets everything when its process ends: there is nothing to change",
-            remedy='Use a state store that keeps positions, such as type = "file".',
+            "the state store of this pipeline keeps positions only in memory, so no position can be changed",
+            remedy='Use a durable state store, such as type = "file".',
         )
 
 
 def agreed(yes: bool) -> bool:
-    """Return whether the person who called agrees to what was said. Raises `ConfigurationError` without a terminal."""
+    """Return whether the user confirms the change.
+
+    Raises:
+        ConfigurationError: There is no terminal to ask on.
+    """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise ConfigurationError(
-            "nothing was changed: confirmation needs a terminal", remedy="Pass --yes if it is right."
-        )
-    return bool(click.confirm("Do it?", err=True))
+        raise ConfigurationError("nothing was changed: confirmation needs a terminal", remedy="Pass --yes to confirm.")
+    return bool(click.confirm("Continue?", err=True))
 
 
 async def _look(configuration: PipelineConfiguration, stream: Stream) -> Look:
@@ -123,40 +125,39 @@ async def _look(configuration: PipelineConfiguration, stream: Stream) -> Look:
 
 
 def _consequences(look: Look, after: Checkpoint | None) -> list[str]:
-    """What a person should know before agreeing."""
+    """Return the consequences that a user should know before confirming."""
     before, keeps = look.before, isinstance(look.configuration.destination, PositionKeeper)
     if after is None and keeps:
-        return ["the next run goes on where the destination's own records end"]
+        return ["the next run resumes at the destination's own position"]
     if after is None:
-        return ["the next run begins where the source's start_at says; what changed until then may never be delivered"]
+        return ["the next run starts at the source's start_at; earlier changes may never be delivered"]
     if before and after.identity != before.identity and after.position == before.position:
-        return [f"it is taken for a position of the deployment that the source reads now, {after.identity.name!r}"]
+        return [f"the position will belong to the deployment that the source reads now, {after.identity.name!r}"]
     texts = [f"the stored record cannot be read and is replaced: {look.damaged}"] if look.damaged else []
     if before and after.position.order > before.position.order and len(after.gaps) > len(before.gaps):
         texts.append("changes between the two are never delivered: this is recorded as a gap")
     if before and after.position.order < before.position.order:
         texts.append(
-            "changes between the two are read again; the destination keeps a record of what it holds and does not "
-            "write those again"
+            "changes between the two are read again, but the destination records its position and does not write them"
             if keeps
-            else "changes between the two are delivered again, beside what is there already"
+            else "changes between the two are delivered again, so the destination will hold them twice"
         )
     return texts
 
 
-def _words(look: Look, checkpoint: Checkpoint | None) -> str:
+def _in_words(look: Look, checkpoint: Checkpoint | None) -> str:
     if checkpoint is None:
-        return "at an unreadable record" if look.damaged else "at no position"
+        return "unreadable" if look.damaged else "none"
     if gap := checkpoint.open_gap:
-        return f"behind a gap, after {time_in_words(gap.resumed.cluster_time)}"
-    return f"after {time_in_words(checkpoint.position.cluster_time)}"
+        return f"after a gap, {time_in_words(gap.resumed.cluster_time)}"
+    return time_in_words(checkpoint.position.cluster_time)
 
 
-def _essence(checkpoint: Checkpoint | None) -> object:
-    """What a repair may change."""
+def _changeable(checkpoint: Checkpoint | None) -> object:
+    """Return the part of a checkpoint that a repair may change."""
     return checkpoint and (checkpoint.position, checkpoint.identity, checkpoint.gaps)
 
 
 def caller() -> str:
-    """The command as it was typed, without what `--set` may have given."""
+    """Return the command's first words, without arguments, which may contain secrets."""
     return " ".join(("rigatoni", *(word for word in sys.argv[1:3])))

@@ -1,4 +1,4 @@
-"""`rigatoni state show`: where each stream stands, in words."""
+"""`rigatoni state show`: prints the position of each stream."""
 
 import sys
 from pathlib import Path
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Stream
 
 SOURCE_TIMEOUT = 10.0
-"""Seconds to ask the source how the stream is defined now; without an answer the rest is shown."""
+"""Seconds to wait for the present definition of the streams. Without a response the rest is shown."""
 
 
 @click.command()
 @takes_file
 @click.argument("stream", required=False)
 @click.option("--offline", is_flag=True, help="Do not connect to the source.")
-@click.option("--tokens", is_flag=True, help="Also the raw resume tokens; they can hold a document's _id.")
+@click.option("--tokens", is_flag=True, help="Also print raw resume tokens, which may contain a document's _id.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def show(file: Path, overrides: tuple[str, ...], stream: str | None, offline: bool, tokens: bool, json_: bool) -> None:
     """Shows the checkpoint of every stream of the pipelines in FILE, or of one STREAM.
 
-    Changes nothing, and may be called while a pipeline runs.
+    It changes nothing, and works while a pipeline runs.
     """
     import asyncio
 
@@ -75,7 +75,7 @@ async def _load(
 async def _shown(
     configuration: "PipelineConfiguration", watched: "Sequence[Stream]", stream: str | None
 ) -> "Sequence[Stream]":
-    """The stream that was named; else all that are watched, then those that are not any more and have a position."""
+    """Return the named stream; by default all watched streams, then those that only have a position."""
     from rigatoni_core.cli.state.components import streams_of
     from rigatoni_core.cli.strays import unwatched
 
@@ -90,7 +90,7 @@ async def _shown(
 
 
 async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -> "dict[Stream, Definition]":
-    """How each stream is defined now; nothing where the source does not answer in time."""
+    """Return the present definition of each stream; nothing if the source does not respond in time."""
     import asyncio
 
     try:
@@ -101,7 +101,7 @@ async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -
 
 
 def _described(checkpoint: "Checkpoint | None", now: "Definition | None", tokens: bool) -> dict[str, Any]:
-    """A checkpoint as plain values. A token may hold a document's _id: unasked, only its hash is shown."""
+    """Return a checkpoint as plain values, with hashes instead of tokens, which may contain a document's _id."""
     from rigatoni_core.api.events import same_deployment, token_hash
 
     if checkpoint is None:
@@ -142,20 +142,20 @@ def _gap(gap: "Gap") -> dict[str, Any]:
 def _print(record: dict[str, Any]) -> None:
     say(bold(f"{record['pipeline']}/{record['stream']}"))
     if not record["watched"]:
-        say("  not watched    by this pipeline any more; `rigatoni state clear` forgets its position")
-    say(f"  held by        {record['holder'] or 'nobody that this state store knows of'}")
+        say("  not watched    by this pipeline any more; `rigatoni state clear` removes its position")
+    say(f"  lease          {'held by ' + record['holder'] if record['holder'] else 'not held'}")
     if record["position"] is None:
-        say("  no position yet: it begins where the destination knows, else where the source's start_at says")
+        say("  no position yet: it starts at the destination's position, else at the source's start_at")
         return
     time = record["cluster_time"]
-    exact = f", cluster time {time[0]}.{time[1]}, {record['ordinal']} of its events" if time else ""
-    say(f"  everything up to {record['position']} is delivered{exact}")
-    say(f"  events         {record['events']:,} delivered since the stream began")
+    exact = f", cluster time {time[0]}.{time[1]}, ordinal {record['ordinal']}" if time else ""
+    say(f"  position       everything up to {record['position']} is delivered{exact}")
+    say(f"  events         {record['events']:,} delivered since the stream started")
     say(f"  resume token   {record.get('resume_token', '#' + record['token_hash'])}")
     if not record["delivered_up_to_position"]:
         say(f"  last delivered {record['delivered'] or 'nothing yet'}; the position was reached without an event")
     say(f"  deployment     {_recognized(record)}")
-    say(f"  definition     {record['fingerprint']} of what is watched, filtered and looked up: {_compared(record)}")
+    say(f"  definition     {record['fingerprint']}: {_compared(record)}")
     say(f"  fencing token  {record['fencing_token'] or 'none'}")
     for gap in record["gaps"]:
         if gap["collection"]:
@@ -169,17 +169,17 @@ def _recognized(record: dict[str, Any]) -> str:
     deployment, same = record["deployment"], record["same_deployment"]
     name = (deployment["name"] or "unknown") + (f" ({deployment['id']})" if deployment["id"] else "")
     if record["deployment_now"] is None:
-        return f"{name}; whether it is the one that the source reads is not known"
+        return f"{name}; not compared with the source"
     if same is None:
-        return f"{name}; nothing was recorded that it could be recognized by"
+        return f"{name}; the record does not identify it"
     if same:
-        return f"{name}, recognized"
-    return f"{name}, and the source reads another one or may do: the next run refuses to start"
+        return f"{name}; the source reads the same one"
+    return f"{name}; the source reads another one, or may do so: the next run refuses to start"
 
 
 def _compared(record: dict[str, Any]) -> str:
     if record["fingerprint_now"] is None:
-        return "whether it is still in force is not known, the source was not asked or did not answer"
+        return "not compared with the source"
     if record["fingerprint_now"] == record["fingerprint"]:
-        return "in force"
-    return f"changed since, now {record['fingerprint_now']}; the next run goes on at the time above, not by the token"
+        return "unchanged"
+    return f"changed to {record['fingerprint_now']}; the next run resumes by the time above, not by the token"
