@@ -28,7 +28,7 @@ def asked():
     """What `rigatoni status` finds while this process has a socket."""
 
     async def run():
-        async with sockets.answering(lambda: STATUS):
+        async with sockets.serving(lambda: STATUS):
             return await asyncio.to_thread(lambda: list(sockets.running()))
 
     return asyncio.run(run())
@@ -63,7 +63,7 @@ def _link(path, shared):
 )
 def test_what_others_may_have_planted_under_the_folders_name_is_refused(shared, plant):
     plant(shared / f"rigatoni-{os.getuid()}", shared)
-    with pytest.raises(ConfigurationError, match="only this user may enter") as caught:
+    with pytest.raises(ConfigurationError, match="not a private folder") as caught:
         sockets.folder()
     assert "RIGATONI_RUNTIME_DIR" in caught.value.remedy
 
@@ -73,7 +73,7 @@ def test_a_folder_of_another_user_is_refused(shared):
     folder = shared / f"rigatoni-{os.getuid()}"
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
-    with pytest.raises(ConfigurationError, match="only this user may enter"):
+    with pytest.raises(ConfigurationError, match="not a private folder"):
         sockets.folder()
 
 
