@@ -52,8 +52,8 @@ def list_(file: Path | None, json_: bool) -> None:
 def check(name: str | None, file: Path | None, json_: bool) -> None:
     """Loads and checks every component of every plugin, or of the plugin NAME.
 
-    It also checks that hooks import nothing heavy, and that the README's option table matches the class. Exits with 2 if
-    a check fails.
+    It also checks that hooks import nothing heavy, and that the README's option table matches the class. Exits with 2
+    if a check fails.
     """
     from rigatoni_core.api.errors import BrokenPluginError
 
