@@ -23,6 +23,7 @@ MODULES = {
         f"rigatoni_core.api.contracts.{path.stem}": path
         for path in sorted((SOURCE / "api/contracts").glob("[a-z]*.py"))
     },
+    "rigatoni_core.config": SOURCE / "config" / "__init__.py",
     **{f"rigatoni_core.engine.{name}": SOURCE / "engine" / f"{name}.py" for name in ("group", "pipeline")},
     **{
         f"rigatoni_testing.{name.replace('/', '.')}": TESTING / f"{name}.py"
@@ -70,6 +71,8 @@ def _names(body: list[ast.stmt], indent: str) -> Iterator[str]:
                 marks = "".join(f"@{ast.unparse(mark)} " for mark in node.decorator_list)
                 answer = f" -> {ast.unparse(node.returns)}" if node.returns else ""
                 yield f"{indent}{marks}{kind} {node.name}({ast.unparse(node.args)}){answer}"
+            case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=names)):
+                yield from (f"{indent}{ast.literal_eval(name)}" for name in names)
             case ast.AnnAssign(target=ast.Name(id=name)) if _public(name):
                 yield f"{indent}{ast.unparse(node)}"
             case ast.Assign(targets=[ast.Name(id=name)]) if _public(name):

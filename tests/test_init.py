@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 from rigatoni_core.config import load, options_of
-from rigatoni_core.config.writing import Writer
 from rigatoni_core.plugins.catalog import Catalog
+from rigatoni_ops.file_writer import Writer
 
 CATALOG = Catalog.discover()
 VALUES: dict[str | int, Any] = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}

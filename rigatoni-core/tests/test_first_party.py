@@ -45,6 +45,8 @@ EMPTY = Catalog(())
         ("serializer", "gzip", "rigatoni-compression"),
         ("serializer", "parket", "rigatoni-parquet"),
         (None, "prometeus", "rigatoni-prometheus"),
+        ("command", "init", "rigatoni-ops"),
+        ("command", "shema", "rigatoni-ops"),
     ],
 )
 def test_a_component_of_ours_names_its_distribution(kind, name, suggested):

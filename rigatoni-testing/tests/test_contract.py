@@ -1,4 +1,4 @@
-"""The testing kit's command keeps the contract that the kit checks."""
+"""The command of the testing kit keeps the contract that the kit checks."""
 
 from rigatoni_testing.contracts import PluginContract
 

@@ -14,6 +14,7 @@ from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli import installed
 from rigatoni_core.cli.output import as_json, complain, error_record, error_word, fail, say
 from rigatoni_core.plugins.commands import BUILT_IN, Entry, entries
+from rigatoni_core.plugins.installed import is_allowed
 
 if TYPE_CHECKING:
     from rigatoni_core.api.errors import RigatoniError
@@ -26,7 +27,7 @@ A pipeline is one TOML file: a source, a destination, and a state store that kee
 First steps:
   rigatoni plugins list              what is installed
   rigatoni plugins show mongodb      the options of a component
-  rigatoni init                      write a first pipeline.toml
+  rigatoni init                      write a first pipeline.toml (pip install rigatoni-ops)
   rigatoni validate pipeline.toml    check the file and the connections
   rigatoni run pipeline.toml         run until Ctrl-C
   rigatoni state show pipeline.toml  where each stream stands
@@ -82,7 +83,7 @@ def _built_in(name: str) -> click.Command:
 
 def _of_plugins() -> dict[str, Entry]:
     """Return the commands of plugins by name, less those that the environment denies and those named like core's."""
-    found = {entry.name: entry for entry in entries() if installed.is_allowed(entry.distribution)}
+    found = {entry.name: entry for entry in entries() if is_allowed(entry.distribution)}
     return {name: found[name] for name in sorted(found.keys() - set(BUILT_IN))}
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 GROUP = "rigatoni.commands"
 """The entry-point group: the name is the command's, the value says where its click command is."""
 
-BUILT_IN = ("init", "run", "validate", "schema", "plugins", "state", "status", "completion")
+BUILT_IN = ("run", "validate", "plugins", "state", "status", "completion")
 """The commands of rigatoni-core, in the order of the help. A plugin cannot replace them."""
 
 

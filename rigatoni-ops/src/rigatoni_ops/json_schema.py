@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
-
 from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.options import ByteSize, Secret
-from rigatoni_core.config.file import PipelineTable
-from rigatoni_core.config.plugins import KEYS
-from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
-from rigatoni_core.plugins.component_options import CONTRACTS, bare, help_of
+from rigatoni_core.config import CONTRACTS, Catalog, PipelineTable, Plugin, PluginLists, Provided, bare, help_of
 
 _TEXT = {"type": "string"}
 _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
@@ -46,7 +42,11 @@ _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
     },
 }
 _NAMES = {"type": "array", "items": _TEXT}
-_PLUGINS = {"type": "object", "properties": dict.fromkeys(KEYS, _NAMES), "additionalProperties": False}
+_PLUGINS = {
+    "type": "object",
+    "properties": {key_of(each): _NAMES for each in fields_of(PluginLists)},
+    "additionalProperties": False,
+}
 
 
 def schema(catalog: Catalog) -> dict[str, Any]:

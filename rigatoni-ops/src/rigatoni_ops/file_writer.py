@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import attrs
-
 from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.options import RECOMMENDED, Secret
-from rigatoni_core.config.cli_values import CliValue
-from rigatoni_core.config.faults import KeyPath, spelled
-from rigatoni_core.config.file import PipelineTable
-from rigatoni_core.plugins.catalog import CORE, Catalog
-from rigatoni_core.plugins.component_options import (
+from rigatoni_core.config import (
     CONTRACTS,
+    CORE,
+    Catalog,
+    CliValue,
+    KeyPath,
+    PipelineTable,
     bare,
     help_of,
     options_of,
+    spelled,
     spelled_value,
     words_of,
 )

@@ -9,8 +9,8 @@ import pytest
 from jsonschema import Draft7Validator
 from rigatoni_core.api.components import Component
 from rigatoni_core.config import InvalidConfigurationError, structure
-from rigatoni_core.config.schema import schema
 from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
+from rigatoni_ops.json_schema import schema
 
 ROOT = Path(__file__).parent.parent.parent
 (README,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)

@@ -6,19 +6,16 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
+from rigatoni_core.api.commands import Application
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import ConfigLinter
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
-from rigatoni_core.cli.output import complain, warn
-from rigatoni_core.config import Fault, InvalidConfigurationError, KeyPath, structure
-from rigatoni_core.config.writing import Missing, Writer
+from rigatoni_core.config import Fault, InvalidConfigurationError, KeyPath, installed_plugins, structure
 
-if TYPE_CHECKING:
-    from rigatoni_core.plugins.catalog import Catalog
+from rigatoni_ops.file_writer import Missing, Writer
 
 COMPONENTS: dict[str, KeyPath] = {
     "source": ("source",),
@@ -43,8 +40,9 @@ class Interview:
     `types` maps a key path to its component, `values` holds the options that are given.
     """
 
-    def __init__(self, catalog: "Catalog") -> None:
-        self._catalog = catalog
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._catalog = installed_plugins()
         self.types: dict[KeyPath, str] = {}
         self.values: dict[KeyPath, Any] = {}
         self._asked: dict[KeyPath, Missing] = {}
@@ -79,7 +77,7 @@ class Interview:
 
     def _ask(self, missing: Missing) -> None:
         """Ask for one value and store it; the previous value is the suggestion."""
-        complain(f"\n{missing.meaning}" if missing.meaning else "")
+        self._app.complain(f"\n{missing.meaning}" if missing.meaning else "")
         path, before = missing.path, self._answers.get(missing.path)
         self._asked[path] = missing
         if choices := missing.choices(self._catalog):
@@ -99,8 +97,8 @@ class Interview:
             about = self._about(fault.path[1:])  # below the table [pipeline]
             if not about:
                 return False
-            complain("")
-            warn(f"{fault.key}: {fault.message}")
+            self._app.complain("")
+            self._app.warn(f"{fault.key}: {fault.message}")
             again |= dict.fromkeys(about)
         for path in again:
             self._ask(self._asked[path])
@@ -116,9 +114,9 @@ class Interview:
 
     def _is_kept(self, configuration: PipelineConfiguration) -> bool:
         """Show the source's warnings about its options, and ask for them again unless the user keeps them."""
-        advice = asyncio.run(_advice_of_server(configuration))
+        advice = asyncio.run(_advice_of_server(self._app, configuration))
         for text in advice:
-            warn(text)
+            self._app.warn(text)
         asked = [path for path in self._asked if path[:1] == ("source",) and path in self.values]
         if not advice or not asked or not has_terminal() or click.confirm("Keep it anyway?", err=True):
             return True
@@ -139,7 +137,7 @@ class Interview:
                 words += ["--name", answer]
             else:
                 words += ["--set", f"{self._asked[path].key}={answer}"]
-        complain(f"your values so far: {shlex.join(words)}")
+        self._app.complain(f"your values so far: {shlex.join(words)}")
 
     def _incomplete(self, missing: Sequence[Missing]) -> ConfigurationError:
         lines = []
@@ -153,7 +151,7 @@ class Interview:
         )
 
 
-async def _advice_of_server(configuration: PipelineConfiguration) -> Sequence[str]:
+async def _advice_of_server(app: Application, configuration: PipelineConfiguration) -> Sequence[str]:
     """Return the connected source's warnings about its options; none if it does not respond soon."""
     source = configuration.source
     if not isinstance(source, ConfigLinter):
@@ -163,5 +161,5 @@ async def _advice_of_server(configuration: PipelineConfiguration) -> Sequence[st
         async with asyncio.timeout(SOURCE_TIMEOUT), source:
             return [text for text in source.advice(configuration.settings) if text not in known]
     except (RigatoniError, TimeoutError) as error:
-        complain(f"note: the source cannot be checked now: {error or 'it does not respond'}")
+        app.complain(f"note: the source cannot be checked now: {error or 'it does not respond'}")
         return ()

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import click
-
-from rigatoni_core.cli import installed
-from rigatoni_core.cli.output import say
+from rigatoni_core.api.commands import Application, pass_application
 
 
 @click.command()
@@ -16,19 +14,21 @@ from rigatoni_core.cli.output import say
 @click.option("--serializer", metavar="TYPE", help="How they are serialized, such as json.")
 @click.option("--state", metavar="TYPE", help="Where positions are kept, such as file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help='An option, such as source.watch=["a.b"].')
-def init(file: Path, name: str | None, given: tuple[str, ...], **chosen: str | None) -> None:
+@pass_application
+def init(app: Application, /, file: Path, name: str | None, given: tuple[str, ...], **chosen: str | None) -> None:
     """Writes a commented FILE (pipeline.toml) for the installed components. Never overwrites one.
 
     On a terminal it asks for missing options, and again for wrong ones. If the source is reachable, it reports names
     that do not exist there. Secrets are not written: the file names environment variables.
     """
     from rigatoni_core.api.errors import ConfigurationError
-    from rigatoni_core.cli.interview import COMPONENTS, Interview, has_terminal
     from rigatoni_core.config import parse_override
+
+    from rigatoni_ops.interview import COMPONENTS, Interview, has_terminal
 
     if file.exists():
         raise ConfigurationError(f"{file} already exists; nothing was changed", remedy="Name another file.")
-    interview = Interview(installed.catalog())
+    interview = Interview(app)
     interview.types |= {COMPONENTS[kind]: type_ for kind, type_ in chosen.items() if type_ is not None}
     if name or not has_terminal():
         interview.values[("name",)] = name or file.resolve().parent.name
@@ -39,9 +39,9 @@ def init(file: Path, name: str | None, given: tuple[str, ...], **chosen: str | N
             interview.values[path] = value
     text, notes = interview.text_for(file)
     _write(file, text)
-    say(f"{file} is written. Next:")
+    app.say(f"{file} is written. Next:")
     for step in (*notes, f"rigatoni validate {file}", f"rigatoni run {file}"):
-        say(f"  {step}")
+        app.say(f"  {step}")
 
 
 def _write(file: Path, text: str) -> None:
