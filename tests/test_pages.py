@@ -31,6 +31,7 @@ def test_what_a_page_says_is_true(page, tmp_path, mongodb_uri):
         "MONGODB_URI": mongodb_uri,
         "REDIS_URL": "redis://localhost/0",
         "REDIS_TLS_URL": "rediss://localhost/0",
+        "MASK_KEY": "a key for examples, of no secret",
         "NO_COLOR": "1",
     }
     with MongoClient(mongodb_uri) as client:

@@ -19,6 +19,7 @@ from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
+from rigatoni_core.engine.transforming import Transformed
 from rigatoni_testing.batches import batch_of, event_document, event_format
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import (
@@ -150,10 +151,10 @@ def test_letters_are_remembered_until_their_batch_is_delivered_and_no_longer():
         policy = RejectionPolicy(batch.stream, Settings(), letters, plugin="p", check=lambda: None, redact=str)
         rejected = {1: PoisonError("no")}
         for attempt in (1, 2):
-            await policy.settle(batch, rejected, attempt)
+            await policy.settle(Transformed(batch), rejected, attempt)
         assert len(letters.letters) == 1
         policy.delivered(batch, rejected)
-        await policy.settle(batch, rejected, 1)
+        await policy.settle(Transformed(batch), rejected, 1)
         assert len(letters.letters) == 2
 
     run_virtual(main())

@@ -11,6 +11,7 @@ from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_ops.tail import tail
 from rigatoni_testing.commands import RecordingApplication
 from rigatoni_testing.scripted import Log, RecordingDestination, ScriptedSource
+from rigatoni_transforms.select import SelectTransform
 
 
 class ShakyError(SourceError, Transient):
@@ -19,7 +20,7 @@ class ShakyError(SourceError, Transient):
 
 @pytest.fixture
 def application():
-    def application(**options):
+    def application(*transforms, **options):
         log = Log()
         log.grow(5)
         return RecordingApplication(
@@ -28,7 +29,9 @@ def application():
                 source=ScriptedSource(logs={"shop.orders": log, "shop.users": Log()}, start=0, **options),
                 destination=RecordingDestination(),
                 state=MemoryStateStore(),
-                settings=Settings(retry=RetrySettings(retry_delay=0.01)),
+                dead_letters=RecordingDestination(),
+                transforms=transforms,
+                settings=Settings(retry=RetrySettings(retry_delay=0.01), on_rejected="dead_letter"),
             )
         )
 
@@ -43,6 +46,14 @@ def test_each_event_is_a_line_until_there_are_enough(application):
     assert app.call(tail, "pipeline.toml", "shop.orders", "--limit", "2") == ExitCode.DONE
     assert len(app.said) == 2
     assert "  insert    shop.orders  key=" in app.said[0]
+
+
+def test_events_are_shown_as_they_would_be_delivered_and_as_read_only_with_raw(application):
+    hiding = SelectTransform(exclude=["value"])
+    for arguments, shown in (((), False), (("--raw",), True)):
+        app = application(hiding)
+        assert app.call(tail, "pipeline.toml", "--limit", "1", "--json", *arguments) == ExitCode.DONE
+        assert ("value 0" in app.said[0]) == shown
 
 
 def test_redacted_values_are_their_types(application):

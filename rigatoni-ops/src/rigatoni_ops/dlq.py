@@ -89,7 +89,8 @@ def show(
     app.say(click.style(f"{found.id} of {record['stream']}", bold=True))
     for title, text in described(found, record):
         app.say(f"  {title:<14} {text}")
-    app.say(f"  the raw event  rigatoni dlq show {file} {found.id} --raw > event.bson")
+    if found.event:
+        app.say(f"  the raw event  rigatoni dlq show {file} {found.id} --raw > event.bson")
 
 
 @dlq.command()

@@ -97,7 +97,10 @@ def described(letter: DeadLetter, record: dict[str, Any]) -> Iterator[tuple[str,
     """Yield what a person wants to know of a letter, title by title."""
     seconds, increment = record["cluster_time"] or ("?", "?")
     operation, namespace = record["operation"] or "undecodable", record["namespace"] or "?"
-    yield "event", f"{operation} of {namespace}, {record['bytes']} bytes"
+    if letter.event:
+        yield "event", f"{operation} of {namespace}, {record['bytes']} bytes"
+    else:
+        yield "event", f"content not kept, since a mask failed on it; hash of the document key {letter.key_hash or '?'}"
     yield "time", f"{record['time']}, cluster time {seconds}.{increment}, ordinal {record['ordinal']}"
     yield "rejected by", f"{letter.plugin}, at attempt {letter.attempt}"
     yield "error", printable(letter.error, len(letter.error))

@@ -8,6 +8,7 @@ from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Stream
 
+from rigatoni_ops.errors import NotKeptError
 from rigatoni_ops.letters import place_of
 
 
@@ -28,11 +29,11 @@ class Replayer:
 
     async def replay(
         self, letters: Iterable[DeadLetter]
-    ) -> AsyncIterator[tuple[DeadLetter, RejectedEventsError | None]]:
+    ) -> AsyncIterator[tuple[DeadLetter, RejectedEventsError | NotKeptError | None]]:
         """Write the event of each letter, then its mark.
 
         Yields:
-            Each letter when it is done, with the error if its event is rejected again.
+            Each letter when it is done, with the error if its event is rejected again, or was not kept.
 
         Raises:
             RigatoniError: Any other error of a destination; a transient one after the last retry.
@@ -40,8 +41,11 @@ class Replayer:
         decoder = self._configuration.source.decoder
         for letter in letters:
             events, marks = self._of(letter.stream)
+            if not letter.event:
+                yield letter, NotKeptError(f"the content of event #{letter.id} was not kept, since a mask failed on it")
+                continue
             try:
-                await events.write(letter.position, letter.event)
+                await events.write(letter.position, letter.event, letter.protected_by)
             except RejectedEventsError as error:
                 yield letter, error
                 continue

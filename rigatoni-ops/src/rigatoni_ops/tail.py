@@ -12,6 +12,7 @@ from rigatoni_core.api.commands import Application, pass_application, takes_file
 @click.option("--since", metavar="TIME", help="Begin at this time, such as 2026-11-23T14:00:00Z.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this many events.")
 @click.option("--redact", is_flag=True, help="Show the names of fields and the types of their values, not the values.")
+@click.option("--raw", is_flag=True, help="Show events as they are read, before the pipeline's transforms.")
 @click.option("--json", "json_", is_flag=True, help="One JSON object for each event, whole. Values are for reading.")
 @pass_application
 def tail(
@@ -22,9 +23,12 @@ def tail(
     since: str | None,
     limit: int | None,
     redact: bool,
+    raw: bool,
     json_: bool,
 ) -> None:
     """Shows the events of the pipeline in FILE as they happen: of all its streams, or of STREAMS. Ctrl-C ends it.
+
+    Shows what would be delivered: events pass through the transforms of the pipeline first.
 
     Reads the source with a connection of its own. It writes no state and no event anywhere, so a running pipeline is
     not disturbed. Begins where a fresh stream would.
@@ -34,4 +38,4 @@ def tail(
     from rigatoni_ops.view import watch
 
     configuration = app.configuration(file, overrides)
-    asyncio.run(watch(app, configuration, streams, since=since, limit=limit, redact=redact, json_=json_))
+    asyncio.run(watch(app, configuration, streams, since=since, limit=limit, redact=redact, raw=raw, json_=json_))

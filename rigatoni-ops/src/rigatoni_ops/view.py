@@ -22,7 +22,7 @@ from rigatoni_core.api.contracts import (
 )
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import ChangeEvent, Checkpoint, Stream, Timestamp
-from rigatoni_core.api.notices import Invalidated, Notice, Retrying, WorkerFailing
+from rigatoni_core.api.notices import EventsRejected, Invalidated, Notice, Retrying, WorkerFailing
 from rigatoni_core.api.times import parse_time
 
 
@@ -34,9 +34,13 @@ async def watch(
     since: str | None,
     limit: int | None,
     redact: bool,
+    raw: bool,
     json_: bool,
 ) -> None:
-    """Show events until Ctrl-C, or until `limit` of them were shown. Raises what stops the first stream."""
+    """Show events until Ctrl-C, or until `limit` of them were shown. Raises what stops the first stream.
+
+    They are shown after the pipeline's transforms, unless `raw`.
+    """
     source = configuration.source
     watched = await source.streams()
     if unknown := sorted(set(streams) - set(watched)):
@@ -49,9 +53,10 @@ async def watch(
         attrs.evolve(
             configuration,
             destination=view,
+            transforms=() if raw else configuration.transforms,
             dead_letters=None,
             state=_Beginning(source=source, time=parse_time("--since", since) if since else None),
-            settings=attrs.evolve(configuration.settings, batch_timeout=0.1),
+            settings=attrs.evolve(configuration.settings, batch_timeout=0.1, on_rejected="skip", on_mask_error="stop"),
             listeners=(_Troubles(app),),
         ),
         streams,
@@ -122,7 +127,7 @@ class _Troubles(Listener):
 
     def notify(self, notice: Notice) -> None:
         match notice:
-            case Retrying() | WorkerFailing():
+            case Retrying() | WorkerFailing() | EventsRejected():
                 self.app.warn(f"{notice.stream.name}: {notice.error}")
             case Invalidated():
                 self.app.warn(f"{notice.stream.name}: {notice.reason}")

@@ -58,12 +58,14 @@ class EventWriter(Protocol):
     On a destination that creates objects only if absent, a repeated write changes nothing.
     """
 
-    async def write(self, position: "Position", raw: bytes) -> None:
+    async def write(self, position: "Position", raw: bytes, protected_by: "Sequence[str]" = ()) -> None:
         """Make one event durable. Transient errors are retried as often as the pipeline does.
 
         Args:
             position: The event's own position.
-            raw: Its raw document, as the source received it.
+            raw: Its raw document.
+            protected_by: The fingerprints of the transforms that keep data from leaving and were applied to it. They
+                are not applied again.
 
         Raises:
             RejectedEventsError: The event cannot be written by any number of attempts.

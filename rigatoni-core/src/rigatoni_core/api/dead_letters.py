@@ -1,7 +1,9 @@
 """Dead letters: rejected events, with everything that is needed to inspect them and to write them again."""
 
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import EllipsisType
 from typing import Any, Self, TypeVar
 
 import attrs
@@ -9,12 +11,18 @@ import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Destination, ReadBack
 from rigatoni_core.api.decoder import Decoder
-from rigatoni_core.api.errors import ConfigurationError, RigatoniError, UnreadableError
+from rigatoni_core.api.errors import ConfigurationError, RigatoniError, UnreadableError, public
 from rigatoni_core.api.events import Position, ResumeToken, Stream, token_hash
 from rigatoni_core.api.records import position_record, read_position
 
-FORMAT = 2
-"""The format version of letters that are written now. In 1 a position names its deployment; a newer one is refused."""
+FORMAT = 3
+"""The newest format version of letters. In 1 a position names its deployment; a newer one is refused.
+
+Letters of events that passed transforms which keep data from leaving have version 3, so that an older version does not
+replay them through these transforms again. All others have version 2.
+"""
+
+_WITHOUT_PROTECTION = 2
 
 _LONGEST = 10_000
 """The largest number of characters of an error's text; some quote a whole document."""
@@ -33,11 +41,14 @@ class DeadLetter:
     Args:
         stream: The stream of the event.
         position: Its own token, cluster time and ordinal.
-        event: The raw document, as the source received it.
+        event: The raw document, as the source received it, or after the transforms that keep data from leaving. Empty
+            if one of them rejected the event: then nothing of its content is kept.
         plugin: The import package that rejected it.
         error: The text of the error, without secrets; it may quote the document.
         error_id: The stable ID of the error; of a foreign exception, its type.
         attempt: The number of the attempt to write its batch in that run, from 1.
+        protected_by: The fingerprints of the transforms that keep data from leaving and were applied to the event.
+        key_hash: A hash of the document key of an event whose content is not kept; empty if unknown.
     """
 
     stream: Stream
@@ -47,6 +58,8 @@ class DeadLetter:
     error: str
     error_id: str
     attempt: int
+    protected_by: tuple[str, ...] = ()
+    key_hash: str = ""
 
     @classmethod
     def of(
@@ -58,6 +71,8 @@ class DeadLetter:
         plugin: str,
         attempt: int,
         redact: Callable[[str], str],
+        content: bytes | EllipsisType | None = ...,
+        protected_by: Sequence[str] = (),
     ) -> Self:
         """Return the letter for one event of a batch.
 
@@ -68,16 +83,21 @@ class DeadLetter:
             plugin: The import package of the destination; counts if the reason comes from no other plugin.
             attempt: The number of the attempt.
             redact: Removes secrets from the text of the reason.
+            content: The raw document that may be kept; that of the batch unless given, None for none.
+            protected_by: The fingerprints of the transforms that were applied to it.
         """
+        hidden = content is None
         package = type(reason).__module__.partition(".")[0]
         return cls(
             stream=batch.stream,
             position=batch.position_at(index),
-            event=bytes(batch.raw(index)),
+            event=bytes(batch.raw(index)) if content is ... else content or b"",
             plugin=plugin if package in ("builtins", "rigatoni_core") else package,
-            error=redact(_text(reason)),
+            error=redact(public(reason) if hidden else _text(reason)),
             error_id=reason.id if isinstance(reason, RigatoniError) else type(reason).__name__,
             attempt=attempt,
+            protected_by=tuple(protected_by),
+            key_hash=_key_hash(batch, index) if hidden else "",
         )
 
     @property
@@ -90,8 +110,13 @@ class DeadLetter:
         """Identifies the event. Sources promise distinct tokens within a stream, and no more."""
         return self.stream, self.position.resume_token
 
-    def document(self, decoder: Decoder) -> bytes:
-        """Return the letter as a raw document in the form of a change event, which every serializer can write."""
+    def document(self, decoder: Decoder, event: memoryview | None = None) -> bytes:
+        """Return the letter as a raw document in the form of a change event, which every serializer can write.
+
+        Args:
+            decoder: Makes the document.
+            event: The event as it was read, which only names the place; that of the letter unless given.
+        """
         record = self._place() | {
             "plugin": self.plugin,
             "error": self.error,
@@ -99,7 +124,11 @@ class DeadLetter:
             "attempt": self.attempt,
             "event": self.event,
         }
-        return decoder.synthesize(memoryview(self.event), "deadLetter", {"deadLetter": record})
+        if self.protected_by or not self.event:
+            record |= {"format": FORMAT, "protected_by": list(self.protected_by), "key_hash": self.key_hash}
+        return decoder.synthesize(
+            memoryview(self.event) if event is None else event, "deadLetter", {"deadLetter": record}
+        )
 
     def replay_mark(self, decoder: Decoder) -> bytes:
         """Return a raw document that records that the event of this letter was replayed."""
@@ -107,7 +136,7 @@ class DeadLetter:
 
     def _place(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
+            "format": _WITHOUT_PROTECTION,
             "pipeline": self.stream.pipeline,
             "stream": self.stream.name,
             "position": position_record(self.position),
@@ -133,6 +162,8 @@ class DeadLetter:
                 error=str(record["error"]),
                 error_id=str(record["error_id"]),
                 attempt=int(record["attempt"]),
+                protected_by=tuple(map(str, record.get("protected_by", ()))),
+                key_hash=str(record.get("key_hash", "")),
             )
         except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
             raise ValueError(f"not a dead letter: {error!r}") from None
@@ -197,6 +228,15 @@ async def _read(
                 faults.append(str(error))
     except UnreadableError as error:
         faults.append(str(error))
+
+
+def _key_hash(batch: EventBatch, index: int) -> str:
+    """Return a hash of the document key, by which letters of one document can be found; empty if it is not readable."""
+    try:
+        key = batch[index].document_key
+    except ValueError:
+        return ""
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:16] if key else ""
 
 
 def _text(reason: Exception) -> str:

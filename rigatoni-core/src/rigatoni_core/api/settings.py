@@ -82,6 +82,11 @@ class Settings:
         "Events that cannot be written go into [pipeline.dead_letters] (the default if it is set), are left "
         "out, or stop the worker (the default otherwise)",
     ] = attrs.field(default=None, validator=validators.in_((None, "dead_letter", "skip", "stop")))
+    on_mask_error: Annotated[
+        Literal["stop", "redact"],
+        "When a transform such as `mask` fails on an event: stop the worker, or put the place of the event into "
+        "[pipeline.dead_letters], without its content",
+    ] = attrs.field(default="stop", validator=validators.in_(("stop", "redact")))
     max_rejected: Annotated[int, "The worker stops when more of its last `rejected_window` events were rejected"] = (
         attrs.field(default=100, validator=_not_negative)
     )
@@ -138,4 +143,9 @@ class Settings:
         """
         if self.on_rejected == "dead_letter" and not dead_letters:
             raise ValueError('on_rejected is "dead_letter", but [pipeline.dead_letters] is not configured')
-        return self.on_rejected or ("dead_letter" if dead_letters else "stop")
+        policy = self.on_rejected or ("dead_letter" if dead_letters else "stop")
+        if self.on_mask_error == "redact" and policy != "dead_letter":
+            raise ValueError(
+                'on_mask_error is "redact", which needs [pipeline.dead_letters], and on_rejected = "dead_letter"'
+            )
+        return policy

@@ -12,6 +12,7 @@ from rigatoni_core.api.contracts import Destination, Listener, Source, StateStor
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import SIDES
 from rigatoni_core.api.formats import REMEDY, format_mismatches
+from rigatoni_core.api.protection import ORDER_REMEDY, misplaced
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.config import plugins
 from rigatoni_core.config.cli_values import Override
@@ -59,6 +60,8 @@ class PipelineTable(Settings):
             parts = {key: built[key] for key in ("transforms", "destination", "dead_letters") if key in built}
             for mismatch in format_mismatches(built["source"], parts):
                 yield Refused(f"{mismatch.message}. {REMEDY}", *mismatch.path)
+        for index, why in misplaced(built.get("transforms", ())):
+            yield Refused(f"{why}. {ORDER_REMEDY}", "transforms", index)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

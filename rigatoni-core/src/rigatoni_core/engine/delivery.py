@@ -59,14 +59,15 @@ class Delivery:
         self._attempt += 1
         stream, found = self._batch.stream, self._destination.found_count(self._batch.stream)
         started = asyncio.get_running_loop().time()
-        rest, rejected = await self._transform()
+        made, rejected = await self._transform()
+        rest = made.batch
         while True:
             try:
                 end = await self._write(rest)
                 break
             except RejectedEventsError as error:
                 rejected |= {rest.indices[index]: reason for index, reason in error.events.items()}
-                await self._rejections.settle(rest.as_read, rejected, self._attempt)
+                await self._rejections.settle(made, rejected, self._attempt)
                 rest = rest.without(error.events)
         if end is None:
             self._rejections.delivered(rest.as_read, rejected)
@@ -82,16 +83,16 @@ class Delivery:
             )
         return end
 
-    async def _transform(self) -> tuple[EventBatch, dict[int, Exception]]:
-        """The batch that the destination gets, and what was rejected on the way there."""
+    async def _transform(self) -> tuple[Transformed, dict[int, Exception]]:
+        """What the destination gets, and what was rejected on the way there."""
         if self._transformed is None and self._transforming is not None:
             self._transformed = await self._transforming(self._batch)
         made, rejected = self._transformed, dict[int, Exception]()
         assert made is not None
         for rejections in made.rejections:
             rejected |= rejections.events
-            await self._rejections.settle(made.batch.as_read, rejected, self._attempt, plugin=rejections.plugin)
-        return made.batch, rejected
+            await self._rejections.settle(made, rejected, self._attempt, plugin=rejections.plugin)
+        return made, rejected
 
     async def _write(self, batch: EventBatch) -> Position | None:
         self._check()

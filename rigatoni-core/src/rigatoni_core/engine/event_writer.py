@@ -1,6 +1,7 @@
 """Single events written for a command, as a running pipeline writes them: with its retries and its time limit."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 
 from rigatoni_core.api.batch import EventBatch
@@ -9,6 +10,7 @@ from rigatoni_core.api.contracts import Destination, Transform
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.protection import fingerprint
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.shutdown import Shutdown
@@ -36,8 +38,10 @@ class RetryingEventWriter:
         settings: Settings,
         transforms: Sequence[Transform] = (),
     ) -> None:
-        self._transforming = Transforming(stream, transforms, destination, settings.write_timeout)
-        self._writer = SingleEventWriter(stream, destination, self._transform if transforms else None)
+        self._transforms = transforms
+        self._transforming: dict[tuple[int, ...], Transforming] = {}
+        self._begin = partial(Transforming, stream, destination=destination, limit=settings.write_timeout)
+        self._writer = SingleEventWriter(stream, destination)
         self._decoder = decoder
         self._timeout = settings.write_timeout
         self._retry = Retry(stream, settings.retry, Shutdown(stream))
@@ -48,17 +52,25 @@ class RetryingEventWriter:
         transforms = transforms_of(configuration.transforms, stream) if destination is configuration.destination else ()
         return cls(stream, destination, configuration.source.decoder, configuration.settings, transforms)
 
-    async def write(self, position: Position, raw: bytes) -> None:
+    async def write(self, position: Position, raw: bytes, protected_by: Sequence[str] = ()) -> None:
         """Make one event durable. See `EventWriter.write`."""
-        await self._retry(self._attempt, position, raw)
+        await self._retry(self._attempt, position, raw, protected_by)
 
-    async def _attempt(self, position: Position, raw: bytes) -> None:
+    async def _attempt(self, position: Position, raw: bytes, protected_by: Sequence[str]) -> None:
         writer = self._writer
+        rest = tuple(
+            place
+            for place, each in enumerate(self._transforms)
+            if not each.protects or fingerprint(each) not in protected_by
+        )
         async with time_limit(self._timeout, f"the destination of {writer.stream}", writer.progress):
-            await writer.write(position, raw, self._decoder)
+            await writer.write(position, raw, self._decoder, partial(self._transform, rest) if rest else None)
 
-    async def _transform(self, events: EventBatch) -> EventBatch:
-        made = await self._transforming(events)
+    async def _transform(self, places: tuple[int, ...], events: EventBatch) -> EventBatch:
+        """Apply the transforms at these places."""
+        if places not in self._transforming:
+            self._transforming[places] = self._begin([self._transforms[place] for place in places])
+        made = await self._transforming[places](events)
         for rejections in made.rejections:
             raise RejectedEventsError(rejections.events)
         return made.batch

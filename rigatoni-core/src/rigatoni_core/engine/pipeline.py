@@ -18,6 +18,7 @@ from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.formats import check_formats
 from rigatoni_core.api.notices import WorkerFailed, WorkerFailing, WorkerStarting, WorkerStopped
+from rigatoni_core.api.protection import check_order
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.component_stack import ComponentStack
@@ -122,6 +123,7 @@ class Pipeline:
         self.settings = settings or Settings.suiting(destination.limits)
         self.settings.check_maximums(destination.maximums)
         self.transforms = tuple(transforms)
+        check_order(self.transforms)
         check_formats(source, {"transforms": self.transforms, "destination": destination, "dead_letters": dead_letters})
         self.statistics = Statistics()
         self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

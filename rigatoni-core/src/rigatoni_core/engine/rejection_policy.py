@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.bus import publish
@@ -21,8 +22,13 @@ from rigatoni_core.api.notices import EventsRejected
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.single_event_writer import SingleEventWriter
 from rigatoni_core.engine.time_limit import time_limit
+from rigatoni_core.engine.transforming import Transformed
 
 _GO_ON = 'Configure [pipeline.dead_letters] to keep such events, or set on_rejected = "skip" to skip them.'
+
+_MASKED = (
+    'Fix the transform, or set on_mask_error = "redact" to quarantine the place of such events without their content.'
+)
 
 
 class RejectionPolicy:
@@ -62,13 +68,13 @@ class RejectionPolicy:
         self._kept: set[ResumeToken] = set()  # durable letters of a batch that is not delivered yet
 
     async def settle(
-        self, batch: EventBatch, rejected: Mapping[int, Exception], attempt: int, *, plugin: str | None = None
+        self, made: Transformed, rejected: Mapping[int, Exception], attempt: int, *, plugin: str | None = None
     ) -> None:
         """Apply the policy to rejected events, before the rest of their batch is written.
 
         Args:
-            batch: The batch as it was read.
-            rejected: Why each event was rejected, by its index in the batch.
+            made: The batch, and what of its events may be quarantined.
+            rejected: Why each event was rejected, by its index in the batch as it was read.
             attempt: Which attempt to write the batch this is, from 1.
             plugin: The package that rejected those which this call adds, if it was not the destination.
 
@@ -78,13 +84,20 @@ class RejectionPolicy:
             DeadLetterError: A dead letter cannot be written.
         """
         if self.policy == "stop":
-            error = RejectedEventsError(rejected, remedy=_GO_ON)
-            publish(EventsRejected(stream=self._stream, events=len(rejected), error=error, action="stop"))
-            raise error
+            self._stop(rejected, _GO_ON)
+        if made.unprotected and self._settings.on_mask_error == "stop":
+            failed = {index: reason for index, reason in rejected.items() if index in made.unprotected}
+            self._stop(failed, _MASKED)
+        batch = made.batch.as_read
         self._refuse_too_many(batch, rejected)
         if self.policy == "dead_letter":
             for index, reason in sorted(rejected.items()):
-                await self._keep(batch, index, reason, attempt, plugin or self._plugin)
+                await self._keep(made, index, reason, attempt, plugin or self._plugin)
+
+    def _stop(self, rejected: Mapping[int, Exception], remedy: str) -> NoReturn:
+        error = RejectedEventsError(rejected, remedy=remedy)
+        publish(EventsRejected(stream=self._stream, events=len(rejected), error=error, action="stop"))
+        raise error
 
     def delivered(self, batch: EventBatch, rejected: Mapping[int, Exception]) -> None:
         """Count the rejected events: the rest of the batch is durable."""
@@ -114,17 +127,29 @@ class RejectionPolicy:
                 f"max_rejected = {self._settings.max_rejected}; the newest: {public(rejected[max(rejected)])}"
             )
 
-    async def _keep(self, batch: EventBatch, index: int, reason: Exception, attempt: int, plugin: str) -> None:
+    async def _keep(self, made: Transformed, index: int, reason: Exception, attempt: int, plugin: str) -> None:
         """Write the dead letter of one event, unless an earlier attempt has written it."""
         assert self._letters is not None
-        letter = DeadLetter.of(batch, index, reason, plugin=plugin, attempt=attempt, redact=self._redact)
+        batch = made.batch.as_read
+        letter = DeadLetter.of(
+            batch,
+            index,
+            reason,
+            plugin=plugin,
+            attempt=attempt,
+            redact=self._redact,
+            content=made.content(index),
+            protected_by=made.protected_by,
+        )
         if letter.position.resume_token in self._kept:
             return
         self._check()
         who = f"the destination of the dead letters of {self._stream}"
         try:
             async with time_limit(self._settings.write_timeout, who, self._letters.progress):
-                await self._letters.write(letter.position, letter.document(batch.decoder), batch.decoder)
+                await self._letters.write(
+                    letter.position, letter.document(batch.decoder, batch.raw(index)), batch.decoder
+                )
         except RejectedEventsError as error:
             raise DeadLetterError(f"a dead letter of {self._stream} is rejected as well: {error}") from error
         except RigatoniError as error:

@@ -18,39 +18,39 @@ class SingleEventWriter:
     Args:
         stream: The stream that the events are written to, next to the one that they come from.
         destination: Where they are written.
-        transform: What is done with each batch before it is written, if anything.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        destination: Destination,
-        transform: Callable[[EventBatch], Awaitable[EventBatch]] | None = None,
-    ) -> None:
+    def __init__(self, stream: Stream, destination: Destination) -> None:
         self.stream = stream
         self._destination = destination
-        self._transform = transform
         self._begun = not isinstance(destination, PositionKeeper)
 
     def progress(self) -> int:
         """Return `Destination.progress` of this stream."""
         return self._destination.progress(self.stream)
 
-    async def write(self, position: Position, raw: bytes, decoder: Decoder) -> None:
+    async def write(
+        self,
+        position: Position,
+        raw: bytes,
+        decoder: Decoder,
+        transform: Callable[[EventBatch], Awaitable[EventBatch]] | None = None,
+    ) -> None:
         """Make the event durable.
 
         Args:
             position: The event's own position.
             raw: Its raw document.
             decoder: Reads that document.
+            transform: What is done with it before it is written, if anything.
 
         Raises:
             ChainError: The destination holds a batch of several events at this position.
             RigatoniError: What the destination raises.
         """
         event = EventBatch.from_reply(position, self.stream, memoryview(raw), (0, len(raw)), decoder)
-        if self._transform is not None:
-            event = await self._transform(event)
+        if transform is not None:
+            event = await transform(event)
         if not self._begun and isinstance(self._destination, PositionKeeper):
             await self._destination.begin(self.stream, _DEFINITION, position)
             self._begun = True

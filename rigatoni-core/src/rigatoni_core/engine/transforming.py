@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -11,11 +12,12 @@ from itertools import pairwise
 import attrs
 
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.components import component_name, described
+from rigatoni_core.api.components import component_name
 from rigatoni_core.api.contracts import Destination, Prefetching, Transform
 from rigatoni_core.api.errors import BrokenPluginError, ConfigurationError, PipelineTimeoutError, RejectedEventsError
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_core.api.executor import SerialExecutor
+from rigatoni_core.api.protection import fingerprint, transform_record
 from rigatoni_core.api.records import canonical
 from rigatoni_core.engine.time_limit import time_limit
 
@@ -30,10 +32,28 @@ class Rejections:
 
 @attrs.frozen
 class Transformed:
-    """What the destination gets of a batch, and what was rejected on the way, in order."""
+    """What the destination gets of a batch, and what was rejected on the way, in order.
+
+    Attributes:
+        batch: The batch for the destination.
+        rejections: What was rejected, by each transform.
+        protected: The batch after the transforms that keep data from leaving: all that may be quarantined.
+        protected_by: The fingerprints of these transforms.
+        unprotected: The events that one of them rejected, by index in the batch as it was read: their content must not
+            leave.
+    """
 
     batch: EventBatch
     rejections: tuple[Rejections, ...] = ()
+    protected: EventBatch = attrs.field(default=attrs.Factory(lambda self: self.batch.as_read, takes_self=True))
+    protected_by: tuple[str, ...] = ()
+    unprotected: frozenset[int] = frozenset()
+
+    def content(self, index: int) -> bytes | None:
+        """Return what may be quarantined of an event, by its index in the batch as it was read; None for nothing."""
+        if index in self.unprotected:
+            return None
+        return bytes(self.protected.raw(bisect_left(self.protected.indices, index)))
 
 
 def transformed(batch: EventBatch, transforms: Sequence[Transform]) -> Transformed:
@@ -43,6 +63,7 @@ def transformed(batch: EventBatch, transforms: Sequence[Transform]) -> Transform
         BrokenPluginError: A transform returned other events than it was given.
     """
     rejections = []
+    protected, protected_by, unprotected = batch.as_read, list[str](), set[int]()
     for transform in transforms:
         while True:
             try:
@@ -51,10 +72,14 @@ def transformed(batch: EventBatch, transforms: Sequence[Transform]) -> Transform
             except RejectedEventsError as error:
                 events = {batch.indices[index]: reason for index, reason in error.events.items()}
                 rejections.append(Rejections(type(transform).__module__.partition(".")[0], events))
+                unprotected |= events.keys() if transform.protects else set()
                 batch = batch.without(error.events)
         _check(transform, batch, after)
         batch = after
-    return Transformed(batch, tuple(rejections))
+        if transform.protects:
+            protected = batch
+            protected_by.append(fingerprint(transform))
+    return Transformed(batch, tuple(rejections), protected, tuple(protected_by), frozenset(unprotected))
 
 
 def _check(transform: Transform, before: EventBatch, after: EventBatch) -> None:
@@ -80,16 +105,13 @@ def defined_with(definition: Definition, transforms: Sequence[Transform]) -> Def
     """
     if not transforms:
         return definition
-    short = [_record(transform, defaults=False) for transform in transforms]
-    fingerprint = hashlib.sha256(canonical({"of": definition.fingerprint, "transforms": short})).hexdigest()[:16]
-    details = {**definition.details, "transforms": [_record(transform, defaults=True) for transform in transforms]}
-    return attrs.evolve(definition, fingerprint=fingerprint, details=details)
-
-
-def _record(transform: Transform, *, defaults: bool) -> dict[str, object]:
-    """The transform without its scope: what it does to a stream does not depend on which others it transforms."""
-    record = described(transform, defaults=defaults) | {"version": transform.version}
-    return {key: value for key, value in record.items() if key != "streams"}
+    short = [transform_record(transform, defaults=False) for transform in transforms]
+    changed = hashlib.sha256(canonical({"of": definition.fingerprint, "transforms": short})).hexdigest()[:16]
+    details = {
+        **definition.details,
+        "transforms": [transform_record(transform, defaults=True) for transform in transforms],
+    }
+    return attrs.evolve(definition, fingerprint=changed, details=details)
 
 
 def transforms_of(transforms: Sequence[Transform], stream: Stream) -> tuple[Transform, ...]:
