@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import attrs
 from attrs import validators
 
-from rigatoni_core.api.options import ByteSize
+from rigatoni_core.api.options import ByteSize, texts
 
 
 def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -36,6 +36,33 @@ class RetrySettings:
             raise ValueError(
                 f"max_retry_delay ({self.max_retry_delay}) is shorter than retry_delay ({self.retry_delay})"
             )
+
+
+@attrs.frozen(kw_only=True)
+class SnapshotSettings:
+    """How the documents are read that exist before a stream begins."""
+
+    mode: Annotated[
+        Literal["never", "initial", "only"],
+        "`initial`: a new stream begins with a snapshot of what exists; `only`: the same, and the worker ends when "
+        "it is done; `never`: no snapshot. A stream that already runs never starts one",
+    ] = attrs.field(default="never", validator=validators.in_(("never", "initial", "only")))
+    collections: Annotated[
+        tuple[str, ...], "The collections to read, such as `shop.orders`; all that are watched unless given"
+    ] = attrs.field(default=(), converter=texts)
+    operation: Annotated[
+        Literal["read", "insert"], "The operation of a row; `insert` for readers that know no other"
+    ] = attrs.field(default="read", validator=validators.in_(("read", "insert")))
+    concurrency: Annotated[int, "Ranges of a stream that are read at the same time, at most"] = attrs.field(
+        default=4, validator=(validators.ge(1), validators.le(64))
+    )
+    max_rate: Annotated[ByteSize | None, "Bytes of rows that a stream reads per second, at most"] = attrs.field(
+        default=None,
+        validator=validators.optional(_positive),
+    )
+    pause_when_lag: Annotated[
+        float, "The snapshot pauses while the stream has not read this many seconds of changes"
+    ] = attrs.field(default=60.0, validator=(_positive, validators.le(240.0)))
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +133,9 @@ class Settings:
         attrs.field(default=5.0, validator=_positive)
     )
     retry: Annotated[RetrySettings, "How failed writes are retried"] = attrs.field(factory=RetrySettings)
+    snapshot: Annotated[SnapshotSettings, "How the documents are read that exist before a stream begins"] = attrs.field(
+        factory=SnapshotSettings
+    )
 
     @classmethod
     def suiting(cls, limits: Mapping[str, float], **chosen: Any) -> "Settings":

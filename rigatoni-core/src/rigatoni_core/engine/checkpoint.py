@@ -12,7 +12,7 @@ import attrs
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import StateStore
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, SnapshotProgress, Stream
 from rigatoni_core.api.notices import CheckpointFailed, CheckpointSaved, RepeatsPossible
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.time_limit import time_limit
@@ -46,10 +46,12 @@ class CheckpointKeeper:
         self._fencing_token = fencing_token
         self._identity = identity
         self._memory: Checkpoint | None = None
+        self._first_snapshot: SnapshotProgress | None = None  # of a stream without a position yet
         self._saved: Checkpoint | None = None
         self._tokens: set[int] = set()  # of the record that was loaded last, and of the saves tried since
         self._saved_at = float("-inf")
         self._unsaved = 0
+        self._saving = asyncio.Lock()  # the worker and the stream's snapshot both save
 
     @property
     def position(self) -> Position | None:
@@ -97,7 +99,7 @@ class CheckpointKeeper:
 
         `committed` is what a transactional destination holds; nothing of the stream lies between it and `position`.
         """
-        memory = self._memory or Checkpoint(position, delivered=position.of_event)
+        memory = self._memory or Checkpoint(position, delivered=position.of_event, snapshot=self._first_snapshot)
         if memory.position != position:
             memory = attrs.evolve(memory, position=position, delivered=position.of_event)
         self._memory = attrs.evolve(memory, identity=self._identity(), committed=committed)
@@ -156,8 +158,25 @@ class CheckpointKeeper:
         """Save an idle advance that was not saved yet."""
         await self._try_to_save()
 
+    @property
+    def snapshot(self) -> SnapshotProgress | None:
+        """The newest snapshot on record here."""
+        return self._memory.snapshot if self._memory else self._first_snapshot
+
+    def note_snapshot(self, progress: SnapshotProgress) -> None:
+        """Note how far a snapshot is: saved with the next position, or by `save`."""
+        if self._memory is None:
+            self._first_snapshot = progress
+        else:
+            self._memory = attrs.evolve(self._memory, snapshot=progress)
+
+    async def save(self) -> None:
+        """Save what was noted; if this fails, nothing that depends on it may be written."""
+        await self._save()
+
     async def _try_to_save(self) -> None:
-        if self._memory is None or (self._saved and self._memory.position == self._saved.position):
+        memory, saved = self._memory, self._saved
+        if memory is None or (saved and (memory.position, memory.snapshot) == (saved.position, saved.snapshot)):
             return
         started = self._now()
         try:
@@ -172,15 +191,20 @@ class CheckpointKeeper:
             publish(CheckpointFailed(stream=self._stream, error=error, unsaved=self._unsaved, seconds=seconds))
 
     async def _save(self) -> None:
+        async with self._saving:
+            await self._save_now()
+
+    async def _save_now(self) -> None:
         assert self._memory is not None
         self._memory = attrs.evolve(self._memory, identity=self._identity())
         granted = self._fencing_token()
         token = max(self._tokens, default=0) if granted is None else granted
         self._tokens.add(token)  # also if the response is lost
-        checkpoint = attrs.evolve(self._memory, fencing_token=token)
+        saving = self._memory
+        checkpoint = attrs.evolve(saving, fencing_token=token)
         started = self._now()
         await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))
-        self._saved = self._memory
+        self._saved = saving
         self._saved_at = self._now()
         self._unsaved = 0
         publish(

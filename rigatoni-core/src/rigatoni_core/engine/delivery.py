@@ -12,7 +12,7 @@ from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import Destination
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Position
-from rigatoni_core.api.notices import BatchWritten
+from rigatoni_core.api.notices import BatchWritten, Notice
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.time_limit import time_limit
@@ -29,6 +29,7 @@ class Delivery:
         transforming: Applies the stream's transforms first, if it has any.
         settings: `write_timeout` bounds the time without progress.
         check: Raises `LeaseLostError` once the lease is no longer held; called right before each write.
+        written: Makes the notice that the batch is durable.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Delivery:
         settings: Settings,
         check: Callable[[], None],
         transforming: Transforming | None = None,
+        written: Callable[..., Notice] = BatchWritten,
     ) -> None:
         self._batch = batch
+        self._written = written
         self._transforming = transforming
         self._transformed = None if transforming is not None else Transformed(batch)
         self._destination = destination
@@ -72,7 +75,7 @@ class Delivery:
         if end is None:
             self._rejections.delivered(rest.as_read, rejected)
             publish(
-                BatchWritten(
+                self._written(
                     stream=stream,
                     events=len(rest),
                     bytes=rest.nbytes,

@@ -26,6 +26,7 @@ from rigatoni_core.engine.incidents import Incidents
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.retry import delay_before
+from rigatoni_core.engine.snapshots.requests import check_requests
 from rigatoni_core.engine.succession import preview
 from rigatoni_core.engine.transforming import check_scopes, transforms_of
 from rigatoni_core.engine.worker import Worker
@@ -300,6 +301,7 @@ class Pipeline:
     async def _names(self) -> Sequence[str]:
         names = await self.source.streams()
         check_scopes(self.transforms, self.name, names)
+        check_requests(self.settings.snapshot, self.source, self.name, names)
         return [name for name in names if not self._only or name in self._only]
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:

@@ -46,7 +46,11 @@ class Recovery:
         transforms: The stream's transforms, which are part of the definition that the destination records.
         progress: Returns the destination's count of progress. `write_timeout` limits the time without progress.
         succession: Continues streams that are no longer watched.
+        before_first: Called before the first position of a stream is recorded that nothing is known of.
     """
+
+    definition: Definition
+    """The definition of the stream, known after `position`."""
 
     def __init__(
         self,
@@ -61,7 +65,9 @@ class Recovery:
         progress: Callable[[], int],
         succession: Succession,
         transforms: Sequence[Transform] = (),
+        before_first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._before_first = before_first
         self._succession = succession
         self._stream = stream
         self._source = source
@@ -111,6 +117,8 @@ class Recovery:
         resumed = position is not None
         if position is None:
             position = await first_position(self._source.read(self._stream, after=None))
+            if self._before_first is not None:
+                await self._before_first()
         held = position
         if self._keeper:
             held = await self._call(self._keeper.begin, self._stream, definition, position)
@@ -211,7 +219,8 @@ class Recovery:
         definition, self._recognized = await recognize_now(self._source, self._stream, saved=saved, kept=expected)
         given = definition.identity.bounded()
         self._saved, self._kept = saved, Identity().knowing(attrs.evolve(kept, former=()), given)
-        return defined_with(attrs.evolve(definition, identity=given), self._transforms)
+        self.definition = defined_with(attrs.evolve(definition, identity=given), self._transforms)
+        return self.definition
 
     async def _takes_over_committed(self) -> bool:
         """Move the checkpoint to the destination's position if that is later, and return whether it was."""

@@ -41,6 +41,8 @@ from rigatoni_core.engine.recovery import Recovery
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.retry import Retry, delay_before
 from rigatoni_core.engine.shutdown import Shutdown
+from rigatoni_core.engine.snapshots.runner import NoSnapshots, SnapshotRunner
+from rigatoni_core.engine.snapshots.taking import Snapshots
 from rigatoni_core.engine.succession import Succession
 from rigatoni_core.engine.transforming import Transforming
 
@@ -123,6 +125,22 @@ class Worker:
                 check=self._check,
             ),
             transforms=transforms,
+            before_first=self._request_snapshot,
+        )
+        self.snapshots = Snapshots(
+            stream,
+            source=source,
+            destination=destination,
+            settings=settings,
+            checkpoint=self.checkpoint,
+            retry=self.retry,
+            shutdown=self.shutdown,
+            check=self._check,
+            transforms=transforms,
+            dead_letters=dead_letters,
+            redact=redact,
+            budget=budget,
+            once=once,
         )
         self.transforming = (
             Transforming(stream, transforms, destination, settings.write_timeout) if transforms else None
@@ -169,12 +187,13 @@ class Worker:
         position = await self.recovery.position()
         left_out = self.recovery.left_out()
         done = False
-        async with self._read_after(position, left_out) as batches:
+        async with self._snapshot_runner() as snapshots, self._read_after(position, left_out, snapshots) as batches:
             async for item in batches:
                 self._opened = True
                 self.lease.check()  # an idle stream writes nothing, but must notice too
                 await self.gaps.record()  # before the checkpoint passes them
                 if isinstance(item, EventBatch) and len(left_out.kept(item)):
+                    await snapshots.before_batch()
                     while end := await self.retry(self._delivery(left_out.kept(item))):  # write_batch, then flush
                         item = await batches.realign(item, end)
                     self._note_delivery()
@@ -183,7 +202,8 @@ class Worker:
                     committed = isinstance(item, Heartbeat) and await self.recovery.note_idle(item)
                     # never before an undelivered event: see EventBuffer
                     await self.checkpoint.advance(item.end, 0, committed=committed)
-                if (done := self._has_caught_up(item)) or self.lease.yielded:
+                snapshots.reached(item)
+                if (done := snapshots.finished and self._has_caught_up(item)) or self.lease.yielded:
                     break
         await self.checkpoint.close()
         if not (done or self.shutdown.requested or self.lease.yielded):
@@ -195,11 +215,18 @@ class Worker:
         self.shutdown.check()
         self.lease.check()
 
-    def _read_after(self, position: Position, left_out: LeftOut) -> Batcher:
+    async def _request_snapshot(self) -> None:
+        """Record that a new stream begins with a snapshot, if it is configured to."""
+        await self.snapshots.request_initial()
+
+    def _snapshot_runner(self) -> SnapshotRunner | NoSnapshots:
+        return self.snapshots.runner(self.recovery.definition)
+
+    def _read_after(self, position: Position, left_out: LeftOut, snapshots: SnapshotRunner | NoSnapshots) -> Batcher:
         self.shutdown.check()
         self._batches = Batcher(
             self.stream,
-            self.gaps.sifted(self.recovery.read(position)),
+            snapshots.watched(self.gaps.sifted(self.recovery.read(position))),
             self.settings,
             split=left_out.splitting(self.destination.split if isinstance(self.destination, BatchSplitter) else len),
             eager=self._once,
@@ -227,7 +254,12 @@ class Worker:
         self.recovery.delivered()
 
     def _has_caught_up(self, item: EventBatch | Heartbeat) -> bool:
-        """Return whether, with `once`, the stream has reached the server's time at this worker's start."""
+        """Return whether, with `once`, the stream has reached the server's time at this worker's start.
+
+        With the snapshot mode `only`, whether there is nothing but the snapshot to do.
+        """
+        if self.settings.snapshot.mode == "only":
+            return True
         if not self._once:
             return False
         self._target = self._target or item.source_time

@@ -1,0 +1,146 @@
+"""The records of a snapshot: what is requested, its plan, and how it ended. Checksummed JSON that people can read."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import attrs
+
+from rigatoni_core.api.errors import ChainError, DestinationError
+from rigatoni_core.api.events import Namespace, Position, Timestamp
+from rigatoni_core.api.records import position_record, read_position, sealed, unseal
+from rigatoni_core.api.snapshots import Bound, SnapshotPlan, SnapshotRange, SnapshotRequest
+
+FORMAT = 1
+"""The format version of these records. Newer ones are refused."""
+
+
+def dump_request(request: SnapshotRequest) -> bytes:
+    """Return the record of a request."""
+    return _dump("request", {**attrs.asdict(request), "collections": list(request.collections)})
+
+
+def load_request(content: bytes, where: str) -> SnapshotRequest:
+    """Read the record of a request. Raises like `load_plan`."""
+    record = _load(content, "request", where)
+    record["collections"] = tuple(record["collections"])
+    return SnapshotRequest(**record)
+
+
+@attrs.frozen(kw_only=True)
+class PlanRecord:
+    """A plan as it is kept, with the position before anything of the snapshot was read."""
+
+    plan: SnapshotPlan
+    anchor: Position
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this plan from another one of the same snapshot."""
+        return hashlib.sha256(self.dump()).hexdigest()[:16]
+
+    def dump(self) -> bytes:
+        """Return the record."""
+        plan = self.plan
+        ranges = [
+            {
+                "namespace": [each.namespace.database, each.namespace.collection],
+                "collection": each.collection,
+                "low": each.low,
+                "high": each.high,
+                "nbytes": each.nbytes,
+            }
+            for each in plan.ranges
+        ]
+        at = [plan.at.seconds, plan.at.increment] if plan.at else None
+        record = {"anchor": position_record(self.anchor), "at": at, "details": dict(plan.details), "ranges": ranges}
+        return _dump("plan", record)
+
+    @classmethod
+    def load(cls, content: bytes, where: str) -> Self:
+        """Read the record found at `where`.
+
+        Raises:
+            ChainError: It is damaged.
+            DestinationError: A newer version wrote it.
+        """
+        record = _load(content, "plan", where)
+        ranges = tuple(
+            SnapshotRange(
+                namespace=Namespace(*each["namespace"]),
+                collection=each["collection"],
+                low=None if each["low"] is None else Bound(each["low"]),
+                high=None if each["high"] is None else Bound(each["high"]),
+                nbytes=each["nbytes"],
+            )
+            for each in record["ranges"]
+        )
+        at = Timestamp(*record["at"]) if record["at"] else None
+        plan = SnapshotPlan(ranges=ranges, at=at, details=record["details"])
+        return cls(plan=plan, anchor=read_position(record["anchor"]))
+
+
+@attrs.frozen(kw_only=True)
+class EndRecord:
+    """How a snapshot ended. A reader may ignore events before `anchor` of the collections if it is done, not filtered.
+
+    Attributes:
+        state: `done` if every row is durable.
+        reason: Why it ended, unless it is done.
+        anchor: The cluster time of the stream before anything was read.
+        latest: The latest cluster time of a row: from then on, rows and later events give the collections.
+        rows: The rows of all ranges.
+        ranges: The number of ranges.
+        filtered: Whether documents may have been left out.
+        collections: The collections that were read.
+    """
+
+    state: Literal["done", "ended", "cancelled"]
+    reason: str = ""
+    anchor: Timestamp | None = None
+    latest: Timestamp | None = None
+    rows: int = 0
+    ranges: int = 0
+    filtered: bool = False
+    collections: tuple[str, ...] = ()
+
+    def dump(self) -> bytes:
+        """Return the record."""
+        record = attrs.asdict(self, recurse=False) | {"collections": list(self.collections)}
+        for name in ("anchor", "latest"):
+            time = record[name]
+            record[name] = [time.seconds, time.increment] if time else None
+        return _dump("end", record)
+
+    @classmethod
+    def load(cls, content: bytes, where: str) -> Self:
+        """Read the record. Raises like `PlanRecord.load`."""
+        record = _load(content, "end", where)
+        for name in ("anchor", "latest"):
+            record[name] = Timestamp(*record[name]) if record[name] else None
+        record["collections"] = tuple(record["collections"])
+        return cls(**record)
+
+
+def _dump(kind: str, content: Mapping[str, Any]) -> bytes:
+    return json.dumps(sealed({"format": FORMAT, "kind": kind, **content}), indent=2).encode() + b"\n"
+
+
+def _load(content: bytes, kind: str, where: str) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(content)
+        intact, version, found = unseal(record), int(record.pop("format")), record.pop("kind")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ChainError(f"{where} is not a record of a snapshot: {type(error).__name__}", remedy=_RESTORE) from None
+    if version > FORMAT:
+        raise DestinationError(
+            f"{where} has format {version}; this rigatoni-core reads up to {FORMAT}",
+            remedy="Upgrade rigatoni-core: a newer one wrote the record.",
+        )
+    if not intact or found != kind:
+        raise ChainError(f"{where} is damaged: its checksum does not match its content", remedy=_RESTORE)
+    return record
+
+
+_RESTORE = "Restore the record from a backup or an earlier version. Nothing was overwritten."

@@ -1,0 +1,55 @@
+"""What the configuration requests: the first snapshot of a new stream, and whether it is possible at all."""
+
+import re
+from collections.abc import Sequence
+
+from rigatoni_core.api.contracts import Source
+from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.settings import SnapshotSettings
+from rigatoni_core.api.snapshots import SnapshotRequest, Snapshotter
+
+
+def initial_request(settings: SnapshotSettings, stream: Stream) -> SnapshotRequest | None:
+    """Return the request for a new stream; None if nothing of it is to be read."""
+    if settings.mode == "never":
+        return None
+    collections = tuple(name for name in settings.collections if _covers(stream.name, name))
+    if settings.collections and not collections:
+        return None
+    return SnapshotRequest(collections=collections, operation=settings.operation)
+
+
+def check_requests(settings: SnapshotSettings, source: Source, pipeline: str, names: Sequence[str]) -> None:
+    """Refuse snapshots that can never be taken.
+
+    Args:
+        settings: The table `[pipeline.snapshot]`.
+        source: The source.
+        pipeline: The pipeline's name.
+        names: The names of its streams.
+
+    Raises:
+        ConfigurationError: The source reads no snapshots, a collection belongs to no stream, or the source refuses.
+    """
+    if settings.mode == "never":
+        return
+    if not isinstance(source, Snapshotter):
+        raise ConfigurationError(
+            f'snapshot.mode is "{settings.mode}", but the source reads no snapshots',
+            remedy='Set snapshot.mode = "never", or use a source that does.',
+        )
+    for name in settings.collections:
+        if not any(_covers(stream, name) for stream in names):
+            raise ConfigurationError(
+                f'snapshot.collections: no stream of the pipeline watches "{name}", only {", ".join(names)}',
+                remedy="Name collections as database.collection, of those that the source watches.",
+            )
+    for stream in (Stream(pipeline, name) for name in names):
+        if (request := initial_request(settings, stream)) is not None:
+            source.check_snapshot(stream, request)
+
+
+def _covers(stream: str, collection: str) -> bool:
+    """Return whether a stream watches this collection. A `*` in its name stands for any text."""
+    return re.fullmatch(".*".join(map(re.escape, stream.split("*"))), collection, re.DOTALL) is not None

@@ -1,0 +1,409 @@
+"""Snapshots through the shipping loop and chain, under a virtual clock: every row once, true at its time."""
+
+import asyncio
+
+import pytest
+from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.api.errors import ConfigurationError, SourceError, Transient
+from rigatoni_core.api.events import Stream, Timestamp
+from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned, WorkerFailing
+from rigatoni_core.api.settings import Settings, SnapshotSettings
+from rigatoni_core.api.snapshots import SnapshotTimeError
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_testing.clock import run_virtual
+from rigatoni_testing.model_objects import ModelBucket, ModelDestination, ModelProcess, RawDocuments
+from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_testing.versioned import VersionedCollection, VersionedSource, row_token
+
+STREAM = Stream("p", "shop.orders")
+
+
+class DownError(SourceError, Transient):
+    pass
+
+
+class Heard:
+    def __init__(self):
+        self.notices = []
+
+    def notify(self, notice):
+        self.notices.append(notice)
+
+    def of(self, kind):
+        return [notice for notice in self.notices if isinstance(notice, kind)]
+
+
+async def soon(_what):
+    await asyncio.sleep(0.001)
+
+
+def destination_of(bucket, **options):
+    return ModelDestination(bucket=bucket, process=ModelProcess(soon), serializer=RawDocuments(), **options)
+
+
+def pipeline(source, destination, state, *, heard=None, snapshot=None, **settings):
+    return Pipeline(
+        name="p",
+        source=source,
+        destination=destination,
+        state=state,
+        settings=Settings(
+            **{"batch_bytes": 2000, "max_buffered_bytes": 8000, **settings},
+            snapshot=SnapshotSettings(**{"mode": "initial", **(snapshot or {})}),
+        ),
+        listeners=[heard] if heard else [],
+    )
+
+
+def rows_of(bucket):
+    """Every row of every range, in order."""
+    return [row for folder in bucket.ranges() for row in bucket.documents(Stream(*folder.split("/")))]
+
+
+def time_of(document):
+    time = document["clusterTime"]
+    assert isinstance(time, BsonTimestamp)
+    return Timestamp(time.time, time.inc)
+
+
+def check(bucket, collection, *, filtered=False):
+    """Each document once; each row true at its time; replay by time is the collection at every moment since."""
+    rows = rows_of(bucket)
+    keys = [row["documentKey"]["_id"] for row in rows]
+    assert len(keys) == len(set(keys)), "a document is there twice"
+    for row in rows:
+        expected = collection.state(time_of(row)).get(row["documentKey"]["_id"])
+        assert expected == {key: value for key, value in row["fullDocument"].items() if key != "_id"}
+    changes = bucket.documents(STREAM)
+    last = max(map(time_of, rows), default=collection.now)
+    for moment in {last, *(time_of(change) for change in changes if time_of(change) > last)}:
+        assert replayed(rows, changes, moment) == collection.state(moment)
+    return rows
+
+
+def replayed(rows, changes, moment):
+    """The collection as a reader of the destination sees it: rows after the events of their time."""
+    state, times = {}, {}
+    for row in rows:
+        key = row["documentKey"]["_id"]
+        state[key] = {name: value for name, value in row["fullDocument"].items() if name != "_id"}
+        times[key] = time_of(row)
+    for change in changes:
+        key, time = change["documentKey"]["_id"], time_of(change)
+        if time > moment or (key in times and time <= times[key]):
+            continue
+        match change["operationType"]:
+            case "delete":
+                state.pop(key, None)
+            case "update":
+                if key in state:
+                    state[key] = {**state[key], **change["updateDescription"]["updatedFields"]}
+            case _:
+                state[key] = {name: value for name, value in change["fullDocument"].items() if name != "_id"}
+    return state
+
+
+DOCUMENTS = {key: {"value": key, "padding": "x" * 100} for key in range(40)}
+
+
+@pytest.mark.parametrize("at_a_time", [True, False])
+def test_S1_what_exists_is_read_once_then_the_stream_goes_on(at_a_time):
+    async def main():
+        collection, bucket, heard = VersionedCollection(DOCUMENTS), ModelBucket(), Heard()
+        source = VersionedSource(collection=collection, reads_at_a_time=at_a_time, borders=(10, 20))
+        report = await pipeline(source, destination_of(bucket), FlakyStateStore(), heard=heard).run(once=True)
+        assert report.ok, report
+        rows = check(bucket, collection)
+        assert len(rows) == 40
+        assert {row["operationType"] for row in rows} == {"read"}
+        assert rows[0]["_id"] == {"snapshot": "shop.orders#1", "document": 0}
+        assert [done.rows for done in heard.of(SnapshotDone)] == [40]
+        assert [(it.ranges, it.resumed) for it in heard.of(SnapshotPlanned)] == [(3, False)]
+        assert "p.snapshots/shop.orders" in bucket.folders
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("at_a_time", [True, False])
+def test_S2_documents_that_change_meanwhile(at_a_time):
+    async def main():
+        collection, bucket = VersionedCollection(DOCUMENTS), ModelBucket()
+        source = VersionedSource(collection=collection, reads_at_a_time=at_a_time, borders=(10, 20), reply_events=3)
+
+        async def change(what):
+            await asyncio.sleep(0.001)
+            if what in ("read", "read more") and len(collection.changes) < 60:
+                key = (len(collection.changes) * 7) % 45
+                if key not in collection.state():
+                    collection.put(key, {"value": "new"})
+                elif len(collection.changes) % 3 == 0:
+                    collection.remove(key)
+                else:
+                    collection.update(key, {"value": len(collection.changes)})
+
+        source.pause = change
+        pipe = pipeline(source, destination_of(bucket), FlakyStateStore(), batch_timeout=0.05)
+        report = await pipe.run(once=True)
+        assert report.ok, report
+        check(bucket, collection)
+        assert len(collection.changes) >= 10
+
+    run_virtual(main())
+
+
+class Mortal:
+    """Lives for so many requests; `then` happens with each one."""
+
+    def __init__(self, lives=None, then=None):
+        self.lives, self.then, self.requests, self.died = lives, then, [], asyncio.Event()
+
+    async def __call__(self, what):
+        await asyncio.sleep(0.001)
+        self.requests.append(what)
+        if self.then:
+            self.then(what)
+        if len(self.requests) == self.lives:
+            self.died.set()
+        if self.died.is_set():
+            await asyncio.Event().wait()
+
+
+async def live(collection, bucket, state, mortal, *, limit=1900, **options):
+    """One process: runs until everything is read, or until it dies. Returns whether it ended by itself."""
+    process = ModelProcess(mortal)
+    source = VersionedSource(collection=collection, borders=(10, 20), pause=mortal)
+    layout = options.pop("layout", {})
+    destination = ModelDestination(
+        bucket=bucket, process=process, serializer=RawDocuments(), metadata_limit=limit, **layout
+    )
+    pipe = pipeline(source, destination, state, batch_timeout=0.05, **options)
+    running = asyncio.create_task(pipe.run(once=True))
+    died = asyncio.create_task(mortal.died.wait())
+    await asyncio.wait([running, died], return_when=asyncio.FIRST_COMPLETED)
+    ended = running.done()
+    process.dead = True
+    for task in (running, died):
+        task.cancel()
+    await asyncio.wait([running, died])
+    if ended:
+        assert running.result().ok, running.result()
+    return ended
+
+
+def changing(collection):
+    """Changes a document with every third request."""
+    count = 0
+
+    def change(_what):
+        nonlocal count
+        count += 1
+        if count % 3 == 0 and len(collection.changes) < 400:
+            key = (count * 7) % 45
+            if key not in collection.state():
+                collection.put(key, {"value": "new", "country": "it"})
+            elif count % 4 == 0:
+                collection.remove(key)
+            else:
+                collection.update(key, {"value": count, "country": "ab"[count % 2]})
+
+    return change
+
+
+STORES = [
+    pytest.param(1900, {}, id="own lead"),
+    pytest.param(0, {}, id="record before file"),
+    pytest.param(1900, {"partition_by": ("field:country",)}, id="several objects"),
+    pytest.param(0, {"partition_by": ("field:country",)}, id="record before several files"),
+]
+
+
+@pytest.mark.parametrize(("limit", "layout"), STORES)
+@pytest.mark.parametrize("keeps_state", [True, False])
+def test_S5_S6_S9_killed_at_each_request_in_turn(limit, layout, keeps_state):
+    async def main():
+        lives, ended = 5, False
+        while not ended:
+            collection = VersionedCollection({key: {"country": "it", **DOCUMENTS[key]} for key in DOCUMENTS})
+            bucket, state, change = ModelBucket(), FlakyStateStore(), changing(collection)
+            ended = await live(collection, bucket, state, Mortal(lives, change), limit=limit, layout=layout)
+            state = state if keeps_state else FlakyStateStore()
+            assert await live(collection, bucket, state, Mortal(None, change), limit=limit, layout=layout)
+            check(bucket, collection)
+            lives += 23
+        assert lives > 60
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("limit", "layout"), STORES)
+def test_S7_two_owners_without_a_lease_make_one_chain(limit, layout):
+    async def main():
+        for delay in (0, 3, 20, 40):
+            collection = VersionedCollection({key: {"country": "it", **DOCUMENTS[key]} for key in DOCUMENTS})
+            bucket, change = ModelBucket(), changing(collection)
+
+            async def owner(delay, collection=collection, bucket=bucket, change=change):
+                await asyncio.sleep(delay / 1000)
+                return await live(
+                    collection, bucket, FlakyStateStore(), Mortal(None, change), limit=limit, layout=layout
+                )
+
+            assert await asyncio.gather(owner(0), owner(delay)) == [True, True]
+            check(bucket, collection)
+
+    run_virtual(main())
+
+
+def test_S11_a_stream_that_exists_is_never_surprised_by_a_snapshot():
+    async def main():
+        collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+        source = VersionedSource(collection=collection)
+        never = pipeline(source, destination_of(bucket), state, snapshot={"mode": "never"})
+        assert (await never.run(once=True)).ok
+        collection.put(50, {"value": 1})
+        assert (await pipeline(source, destination_of(bucket), state).run(once=True)).ok
+        lost = FlakyStateStore()  # nor if its checkpoint is lost
+        assert (await pipeline(source, destination_of(bucket), lost).run(once=True)).ok
+        assert rows_of(bucket) == []
+        assert source.planned == 0
+
+    run_virtual(main())
+
+
+def test_a_snapshot_that_is_done_is_not_taken_again():
+    async def main():
+        collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+        source = VersionedSource(collection=collection)
+        for kept in (state, state, FlakyStateStore()):
+            assert (await pipeline(source, destination_of(bucket), kept).run(once=True)).ok
+        check(bucket, collection)
+        assert source.planned == 1
+
+    run_virtual(main())
+
+
+def test_S12_a_time_that_the_server_refuses_is_followed_by_a_later_one():
+    async def main():
+        collection, bucket = VersionedCollection(DOCUMENTS), ModelBucket()
+        refused = []
+
+        async def pause(what):
+            await asyncio.sleep(0.001)
+            if what == "read more" and len(refused) < 7:
+                refused.append(collection.now)
+                raise SnapshotTimeError("the history is gone")
+
+        source = VersionedSource(collection=collection, pause=pause)
+        heard = Heard()
+        assert (await pipeline(source, destination_of(bucket), FlakyStateStore(), heard=heard).run(once=True)).ok
+        check(bucket, collection)
+        assert len(set(refused)) == 7
+        assert [it.reason for it in heard.of(SnapshotPaused)] == ["the history is gone"]
+
+    run_virtual(main())
+
+
+def test_a_source_that_fails_pauses_the_snapshot_and_not_the_stream():
+    async def main():
+        collection, bucket = VersionedCollection(DOCUMENTS), ModelBucket()
+
+        async def pause(what):
+            await asyncio.sleep(0.001)
+            if what == "read" and len(collection.changes) < 20:
+                collection.put(len(collection.changes), {"value": "changed"})
+                raise DownError("the server is busy")
+
+        source = VersionedSource(collection=collection, pause=pause)
+        heard = Heard()
+        pipe = pipeline(
+            source, destination_of(bucket), FlakyStateStore(), heard=heard, on_failure="restart", batch_timeout=0.1
+        )
+        assert (await pipe.run(once=True)).ok
+        check(bucket, collection)
+        assert len(heard.of(SnapshotPaused)) == 20
+        assert not heard.of(WorkerFailing)
+
+    run_virtual(main())
+
+
+def test_a_destination_without_records_gets_every_row_at_least_once_and_the_checkpoint_knows_how_far():
+    async def main():
+        collection, state = VersionedCollection(DOCUMENTS), FlakyStateStore()
+        source, destination = VersionedSource(collection=collection, borders=(10, 20)), RecordingDestination()
+        mortal = Mortal(12)
+        source.pause = mortal
+        running = asyncio.create_task(pipeline(source, destination, state).run(once=True))
+        await mortal.died.wait()
+        running.cancel()
+        source.pause = None
+        assert (await pipeline(source, destination, state).run(once=True)).ok
+        assert set(destination.tokens) >= {row_token("shop.orders#1", key) for key in DOCUMENTS}
+        assert source.planned <= 2
+        written = len(destination.tokens)
+        assert (await pipeline(source, destination, state).run(once=True)).ok
+        assert len(destination.tokens) == written
+        assert state.saves[-1].snapshot.state == "done"
+
+    run_virtual(main())
+
+
+def test_mode_only_ends_when_the_snapshot_is_done():
+    async def main():
+        collection, bucket = VersionedCollection(DOCUMENTS), ModelBucket()
+        source = VersionedSource(collection=collection)
+        pipe = pipeline(source, destination_of(bucket), FlakyStateStore(), snapshot={"mode": "only"})
+        assert (await pipe.run()).ok
+        check(bucket, collection)
+        assert len(rows_of(bucket)) == 40
+
+    run_virtual(main())
+
+
+def test_max_rate_bounds_the_bytes_of_a_second():
+    async def main():
+        collection, bucket = VersionedCollection(DOCUMENTS), ModelBucket()
+        source = VersionedSource(collection=collection, borders=(10, 20))
+        pipe = pipeline(source, destination_of(bucket), FlakyStateStore(), snapshot={"max_rate": 500})
+        started = asyncio.get_running_loop().time()
+        assert (await pipe.run(once=True)).ok
+        nbytes = sum(
+            len(collection.row("shop.orders#1", key, DOCUMENTS[key], collection.now, "read")) for key in range(40)
+        )
+        assert asyncio.get_running_loop().time() - started >= (nbytes - 3 * 2500) / 500
+        check(bucket, collection)
+
+    run_virtual(main())
+
+
+def test_a_source_without_snapshots_is_refused_before_anything_runs():
+    async def main():
+        source = ScriptedSource(logs={"shop.orders": Log()})
+        with pytest.raises(ConfigurationError, match="reads no snapshots"):
+            await pipeline(source, RecordingDestination(), FlakyStateStore()).run(once=True)
+        source = VersionedSource(collection=VersionedCollection())
+        pipe = pipeline(source, RecordingDestination(), FlakyStateStore(), snapshot={"collections": ("shop.nothing",)})
+        with pytest.raises(ConfigurationError, match="no stream of the pipeline watches"):
+            await pipe.run(once=True)
+
+    run_virtual(main())
+
+
+def test_S24_a_position_that_is_lost_meanwhile_ends_the_snapshot():
+    async def main():
+        collection, bucket, state, heard = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore(), Heard()
+        source = VersionedSource(collection=collection, borders=(10, 20))
+        mortal = Mortal(12)
+        source.pause = mortal
+        destination = destination_of(bucket)
+        running = asyncio.create_task(pipeline(source, destination, state).run(once=True))
+        await mortal.died.wait()
+        running.cancel()
+        source.pause = None
+        collection.put(1, {"value": "lost"})
+        source.lost_before = len(collection.changes)
+        pipe = pipeline(source, destination_of(bucket), state, heard=heard, on_lost_position="restart_from_now")
+        assert (await pipe.run(once=True)).ok
+        assert len(heard.of(SnapshotEnded)) == 1
+        assert not heard.of(SnapshotDone)
+
+    run_virtual(main())
