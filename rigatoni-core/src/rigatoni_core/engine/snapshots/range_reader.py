@@ -1,7 +1,7 @@
 """Reads one range of a snapshot, chunk by chunk, and makes each chunk durable before the next one is read.
 
 A chunk that exists at the destination already is adopted: what was read is discarded, and reading continues at the end
-that its record names. So the chunks of a range form one chain, whichever instance writes them.
+that its record names. So the chunks of a range form one chain, even if several instances write them.
 """
 
 import asyncio
