@@ -30,10 +30,18 @@ class EventFormat(Decoder, Protocol):
     """A decoder that also makes raw documents of its format: tests write their events in it."""
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
-        """Return the raw document of a change event in the shape of `event_document`."""
+        """Return the raw document of a change event in the shape of `event_document`.
+
+        Args:
+            document: A document like those of `event_document`.
+        """
 
     def document(self, raw: memoryview | bytes) -> dict[str, Any]:
-        """Return the document that `encode` was given."""
+        """Return the document that was encoded.
+
+        Args:
+            raw: The result of `encode`.
+        """
 
 
 class TestDecoder:
@@ -43,11 +51,19 @@ class TestDecoder:
     format = "bson"
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
-        """Return a document as BSON."""
+        """Return a document as BSON.
+
+        Args:
+            document: The document.
+        """
         return encode(document)
 
     def document(self, raw: memoryview | bytes) -> dict[str, Any]:
-        """Return what `encode` was given."""
+        """Return the document that was encoded.
+
+        Args:
+            raw: The result of `encode`.
+        """
         return decode(raw, _OPTIONS)
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
@@ -108,11 +124,22 @@ class TextDecoder(TestDecoder):
     format = "text"
 
     def encode(self, document: Mapping[str, Any]) -> bytes:
-        """Return a document in this format."""
+        """Return a document in this format.
+
+        Args:
+            document: The document.
+        """
         return self._WORD + encode(document)
 
     def document(self, raw: memoryview | bytes) -> dict[str, Any]:
-        """Return the document that these bytes contain."""
+        """Return the document that these bytes contain.
+
+        Args:
+            raw: The result of `encode`.
+
+        Raises:
+            ValueError: The bytes have another format.
+        """
         content = bytes(raw)
         if not content.startswith(self._WORD):
             raise ValueError("it is no document")
@@ -130,7 +157,11 @@ _formats: list[EventFormat] = [BSON]
 
 @contextmanager
 def using(format_: EventFormat) -> Iterator[None]:
-    """Within the block, tests write their events in this format: `batch_of`, `Log`, `ScriptedSource`."""
+    """Write the events of tests in this format in the block: those of `batch_of`, `Log` and `ScriptedSource`.
+
+    Args:
+        format_: The format.
+    """
     _formats.append(format_)
     try:
         yield
@@ -144,7 +175,11 @@ def event_format() -> EventFormat:
 
 
 def token_of(token: Mapping[str, Any]) -> ResumeToken:
-    """Returns the text form of a server's token document."""
+    """Return the text form of a server's token document.
+
+    Args:
+        token: The `_id` of an event.
+    """
     return ResumeToken(json_util.dumps(token, json_options=json_util.CANONICAL_JSON_OPTIONS))
 
 
@@ -161,9 +196,15 @@ def event_document(
     collection: str = "orders",
     **fields: Any,
 ) -> dict[str, Any]:
-    """Returns an insert event as a server sends it; each `number` (from 0) has its own token and cluster time.
+    """Return an insert event as a server sends it.
 
-    `seconds` and `increment` set the cluster time; `fields` replace or add whole fields of the event.
+    Args:
+        number: The number of the event, from 0. Each number has its own token and cluster time.
+        seconds: The seconds of the cluster time (Unix time). Default: derived from the number.
+        increment: The increment of the cluster time, if `seconds` is set.
+        database: The database of the event's namespace.
+        collection: The collection of the event's namespace.
+        fields: Whole fields of the event that are replaced or added.
     """
     time = BsonTimestamp(1_700_000_000 + number // 1000, number % 1000 + 1)
     if seconds is not None:
@@ -182,9 +223,13 @@ def event_document(
 def batch_of(
     documents: Iterable[Mapping[str, Any] | bytes], *, stream: Stream = STREAM, after: Position = START
 ) -> EventBatch:
-    """One batch of these events (documents, or raw ones), which come right after the position `after`.
+    """Return one batch of these events, in the format of `event_format()`.
 
-    Without documents, returns an empty batch: its only event was rejected. The format is `event_format()`.
+    Args:
+        documents: The events as documents or raw documents. Without any, the batch is empty: its only event was
+            rejected.
+        stream: The stream.
+        after: The position after which the batch starts.
     """
     format_ = event_format()
     raws = [document if isinstance(document, bytes) else format_.encode(document) for document in documents]
@@ -195,7 +240,12 @@ def batch_of(
 
 
 def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
-    """Returns the same batch as if read in several replies, split at these indices."""
+    """Return the same batch as if it was read in several replies.
+
+    Args:
+        batch: The batch.
+        places: The indices at which it is split.
+    """
     whole = batch.whole
     borders = sorted({0, len(batch), *places})
     return EventBatch(
@@ -211,13 +261,21 @@ def in_chunks(batch: EventBatch, places: Iterable[int]) -> EventBatch:
 
 
 def recorded_replies(path: Path) -> Iterator[RawBSONDocument]:
-    """Yields the server replies of a recording, in order."""
+    """Yield the server replies of a recording, in order.
+
+    Args:
+        path: The file of the recording.
+    """
     options: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
     return iter(decode_iter(path.read_bytes(), options))
 
 
 def recorded_events(path: Path) -> list[bytes]:
-    """Returns the raw change events of a recording, in order."""
+    """Return the raw change events of a recording, in order.
+
+    Args:
+        path: The file of the recording.
+    """
     events: list[bytes] = []
     for reply in recorded_replies(path):
         cursor = reply.get("cursor", {})

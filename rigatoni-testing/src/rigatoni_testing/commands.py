@@ -51,7 +51,14 @@ class RecordingApplication(Application):
         self.steps: dict[str, int] = {}
 
     def call(self, command: click.Command, *arguments: str) -> ExitCode:
-        """Call the command with these arguments and return its exit code.
+        """Call the command.
+
+        Args:
+            command: The command.
+            arguments: Its arguments, as on a command line.
+
+        Returns:
+            The exit code.
 
         Raises:
             RigatoniError: What the command raises; `rigatoni` prints it and exits with 2 or 3.
@@ -132,7 +139,12 @@ class RecordingApplication(Application):
         return found
 
     def pipeline_run(self, configuration: PipelineConfiguration, streams: Sequence[str] = ()) -> PipelineRun:
-        """Return a run of the pipeline, which no signal ends."""
+        """Return a run of the pipeline, which no signal ends.
+
+        Args:
+            configuration: The pipeline.
+            streams: The streams to run; all of them if empty.
+        """
         return SingleRun(configuration, streams, handle_signals=False)
 
     def event_writer(

@@ -11,7 +11,11 @@ from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 
 
 def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
-    """Returns one notice of every kind, in an order in which a worker could publish them."""
+    """Return one notice of every kind, in an order in which a worker could publish them.
+
+    Args:
+        stream: The stream of the notices.
+    """
     end = batch_of([event_document(0)], stream=stream).end
     error, time = DestinationError("it failed", remedy="Wait."), Timestamp(1_700_000_001, 1)
     unsaved = StateStoreError("it failed", remedy="Wait.")

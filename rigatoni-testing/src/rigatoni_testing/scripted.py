@@ -42,7 +42,11 @@ async def _suffer(faults: list[Any]) -> None:
 
 
 class Log:
-    """The history of one watched namespace: raw change events in order, append-only."""
+    """The history of one watched namespace: raw change events in order, append-only.
+
+    Args:
+        documents: The first events.
+    """
 
     def __init__(self, documents: Iterable[Mapping[str, Any]] = ()) -> None:
         self._format = event_format()
@@ -53,7 +57,11 @@ class Log:
         self.append(*documents)
 
     def append(self, *documents: Mapping[str, Any]) -> None:
-        """Append these events."""
+        """Append events, and wake up the readers.
+
+        Args:
+            documents: The events.
+        """
         for document in documents:
             self.raws.append(self._format.encode(document))
             self.tokens.append(token_of(document["_id"]))
@@ -207,7 +215,11 @@ class Bucket:
     identities: dict[str, Identity] = attrs.field(factory=dict)  # of the newest definition
 
     def tokens(self, stream: Stream) -> list[ResumeToken]:
-        """Returns the visible events of a stream, in the order of the objects' names."""
+        """Return the resume tokens of the visible events of a stream, in the order of the objects' names.
+
+        Args:
+            stream: The stream.
+        """
         names = sorted(name for key, name in self.objects if key == stream.key)
         return [token for name in names for token in self.objects[stream.key, name][2]]
 
@@ -280,7 +292,11 @@ class Table:
     records: dict[str, StreamRecord] = attrs.field(factory=dict)
 
     def tokens(self, stream: Stream) -> list[ResumeToken]:
-        """Return the committed events of a stream, in order."""
+        """Return the resume tokens of the committed events of a stream, in order.
+
+        Args:
+            stream: The stream.
+        """
         return [token for key, token in self.rows if key == stream.key]
 
 

@@ -34,7 +34,11 @@ class TokenLines(Serializer):
 
     @staticmethod
     def tokens_in(content: bytes) -> list[ResumeToken]:
-        """Returns the resume tokens in one or more concatenated contents of `serialize`."""
+        """Return the resume tokens in one or more concatenated results of `serialize`.
+
+        Args:
+            content: The concatenated results.
+        """
         return [ResumeToken(line) for line in content.decode().replace("#", "").splitlines()]
 
     @classmethod

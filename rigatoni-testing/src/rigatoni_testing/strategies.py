@@ -79,9 +79,15 @@ def batches(max_events: int = 5) -> SearchStrategy[EventBatch]:
 
 
 def damaged(*intact: bytes) -> SearchStrategy[bytes]:
-    """Returns one of these inputs with a few bytes changed, removed, duplicated or moved.
+    """Generate inputs in which a few bytes are changed, removed, duplicated or moved.
 
-    Readers of foreign bytes must raise their own error for each, or return its intact contents.
+    Readers of foreign bytes must raise their own error for each, or return the intact contents.
+
+    Args:
+        intact: Intact inputs.
+
+    Returns:
+        The strategy.
     """
 
     @st.composite

@@ -35,18 +35,22 @@ class Heartbeat:
 class EventBatch(Sequence[ChangeEvent]):
     """Consecutive events of one stream, decoded on access.
 
-    `segments` holds the raw documents as the source received them, each reply in its own buffer, so that processing
-    them one by one needs no copy. `whole` is all of them in one. `first` names the first event that was *read* (its
-    token, its cluster time and how many events of that cluster time came before it); `end` is the position after the
-    last one. Both stay unchanged when rejected events are removed, so names derived from them are stable.
+    A batch may be empty if all events read were rejected. A reply without events is a `Heartbeat`. `first` and `end`
+    stay unchanged when rejected events are removed, so names derived from them are stable. `whole` holds all segments
+    in one.
 
-    A batch may be empty if all events read were rejected; a reply without events is a `Heartbeat`.
-
-    `source_time` is the server's own time when it replied. `decoder` is the source's.
-
-    `as_read` is the batch before events were removed or changed (itself if none were), and `indices` maps these events
-    to its events, ascending. So an event keeps its place in the stream, even if others were rejected or grouped
-    elsewhere, or if it was transformed.
+    Args:
+        stream: The stream.
+        first: The first event that was *read*: its token, its cluster time, and the number of earlier events of that
+            cluster time.
+        end: The position after the last event.
+        segments: The raw documents as the source received them, each reply in its own buffer, so that processing them
+            one by one needs no copy.
+        decoder: The source's decoder.
+        source_time: The server's own time when it replied; None if it sent none.
+        as_read: The batch before events were removed or changed. Default: this batch.
+        indices: The index in `as_read` of each event, ascending, so that an event keeps its place in the stream even if
+            others were rejected or grouped elsewhere, or if it was transformed. Default: all.
     """
 
     __slots__ = (
@@ -95,10 +99,23 @@ class EventBatch(Sequence[ChangeEvent]):
         *,
         source_time: Timestamp | None = None,
     ) -> "EventBatch":
-        """Create a batch of the events in `buffer` (at least one), which directly follow the position `after`.
+        """Create a batch of the events in a reply (at least one), which directly follow the position `after`.
 
-        Reads only the first and the last event, unless several share the last one's cluster time. Raises
-        `DamagedEventError` if one of these has no resume token.
+        Reads only the first and the last event, unless several share the last one's cluster time.
+
+        Args:
+            after: The position at which the reply starts.
+            stream: The stream.
+            buffer: The raw documents, one after another.
+            offsets: The start of each document in `buffer`, in bytes, and the end of the last one.
+            decoder: The source's decoder.
+            source_time: The server's own time when it replied; None if it sent none.
+
+        Returns:
+            The batch.
+
+        Raises:
+            DamagedEventError: The first or the last event has no resume token.
         """
         token, time = _mark(decoder, stream, buffer[offsets[0] : offsets[1]])
         if time is None:  # without a cluster time, the order continues from the last known one
@@ -118,7 +135,14 @@ class EventBatch(Sequence[ChangeEvent]):
 
     @classmethod
     def join(cls, batches: Sequence["EventBatch"]) -> "EventBatch":
-        """Join consecutive batches. Small segments are copied into one, since many are slow to process."""
+        """Join consecutive batches. Small segments are copied into one, since many are slow to process.
+
+        Args:
+            batches: At least one batch. Each starts where the one before ends.
+
+        Returns:
+            One batch of all events.
+        """
         if len(batches) == 1:
             return batches[0]
         last = batches[-1]
@@ -189,7 +213,14 @@ class EventBatch(Sequence[ChangeEvent]):
         return self.whole.documents
 
     def raw(self, index: int) -> memoryview:
-        """Return the raw document of event `index` (0 to len - 1) without a copy."""
+        """Return the raw document of event `index` (0 to len - 1) without a copy.
+
+        Args:
+            index: The index of the event.
+
+        Raises:
+            IndexError: The batch has no such event.
+        """
         for segment in self.segments:
             if index < len(segment):
                 return segment.raw(index)
@@ -199,7 +230,11 @@ class EventBatch(Sequence[ChangeEvent]):
     def token_and_time(self, index: int) -> tuple[ResumeToken, Timestamp | None]:
         """Return the resume token and cluster time of event `index` without decoding the event.
 
-        Raises `DamagedEventError` if the event has no readable resume token.
+        Args:
+            index: The index of the event.
+
+        Raises:
+            DamagedEventError: The event has no readable resume token.
         """
         if self._as_read is not None:
             return self._as_read.token_and_time(self.indices[index])
@@ -255,7 +290,11 @@ class EventBatch(Sequence[ChangeEvent]):
         return None if time is None else Timestamp(*time)
 
     def index_of(self, token: ResumeToken) -> int | None:
-        """Return the index of the event with this resume token, or None."""
+        """Return the index of the event with this resume token, or None.
+
+        Args:
+            token: The resume token.
+        """
         return next((index for index in range(len(self)) if self.token_and_time(index)[0] == token), None)
 
     def prefix_length(self, size: int, nbytes: int) -> int:
@@ -270,7 +309,11 @@ class EventBatch(Sequence[ChangeEvent]):
         return min(size, fitting)
 
     def without(self, rejected: Collection[int]) -> "EventBatch":
-        """Return the batch without the events at these indices; `first`, `end` and `as_read` stay."""
+        """Return the batch without the events at these indices; `first`, `end` and `as_read` stay.
+
+        Args:
+            rejected: The indices of the events to leave out.
+        """
         borders = [-1, *sorted(rejected), len(self)]
         kept = [range(before + 1, after) for before, after in pairwise(borders)]
         return EventBatch(
@@ -285,10 +328,16 @@ class EventBatch(Sequence[ChangeEvent]):
         )
 
     def replaced(self, documents: Mapping[int, bytes | memoryview]) -> "EventBatch":
-        """The batch with other raw documents for the events at these indices, in the format of its decoder.
+        """Replace the raw documents of some events, in the format of the decoder.
 
-        The events stay the same events: `first`, `end` and `as_read` stay, and positions, resume tokens and orders are
+        They remain the same events: `first`, `end` and `as_read` stay, and positions, resume tokens and orders are
         those of the documents as they were read.
+
+        Args:
+            documents: The new raw documents by the index of their event.
+
+        Returns:
+            The batch with the new documents.
         """
         if not documents:
             return self

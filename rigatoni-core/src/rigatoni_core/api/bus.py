@@ -17,7 +17,11 @@ _reported: set[type] = set()
 
 
 def publish(notice: Notice) -> None:
-    """Notify the listeners of this context. Never raises: a faulty listener is reported once, on stderr."""
+    """Notify the listeners of this context. Never raises: a faulty listener is reported once, on stderr.
+
+    Args:
+        notice: The notice.
+    """
     for listener in _listeners.get():
         try:
             listener.notify(notice)
@@ -26,7 +30,11 @@ def publish(notice: Notice) -> None:
 
 
 async def close(listener: Managed) -> None:
-    """Exit a listener that was entered. Never raises: the pipeline has done its work by then."""
+    """Exit a listener. Never raises, because the pipeline has done its work by then; an error is reported on stderr.
+
+    Args:
+        listener: The listener, which was entered.
+    """
     try:
         await listener.__aexit__(None, None, None)
     except Exception as error:
@@ -35,7 +43,11 @@ async def close(listener: Managed) -> None:
 
 @contextmanager
 def listening(listeners: Sequence[Listener]) -> Iterator[None]:
-    """Attach these listeners in this block, and in tasks and threads started from it."""
+    """Attach these listeners in this block, and in tasks and threads started from it.
+
+    Args:
+        listeners: They receive the notices that are published in the block, after those that are attached already.
+    """
     token = _listeners.set((*_listeners.get(), *listeners))
     try:
         yield

@@ -96,11 +96,19 @@ class Application(ABC):
 
     @abstractmethod
     def say(self, text: str = "") -> None:
-        """Print a line of the result on standard output."""
+        """Print a line of the result on standard output.
+
+        Args:
+            text: The line, without its end.
+        """
 
     @abstractmethod
     def as_json(self, value: Any) -> None:
-        """Print plain JSON values on standard output, indented: the whole result of a command with `--json`."""
+        """Print plain JSON values on standard output, indented: the whole result of a command with `--json`.
+
+        Args:
+            value: Mappings, sequences, texts, numbers, booleans and None.
+        """
 
     @abstractmethod
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -113,15 +121,27 @@ class Application(ABC):
 
     @abstractmethod
     def write(self, content: bytes) -> None:
-        """Write bytes to standard output as they are: the whole result of a command that exports data."""
+        """Write bytes to standard output as they are: the whole result of a command that exports data.
+
+        Args:
+            content: The bytes.
+        """
 
     @abstractmethod
     def complain(self, text: str) -> None:
-        """Print a line for the user on standard error."""
+        """Print a line for the user on standard error.
+
+        Args:
+            text: The line, without its end.
+        """
 
     @abstractmethod
     def warn(self, text: str) -> None:
-        """Print a warning on standard error."""
+        """Print a warning on standard error.
+
+        Args:
+            text: The warning, without a prefix.
+        """
 
     @abstractmethod
     def fail(self, error: RigatoniError, where: str = "") -> None:
@@ -149,14 +169,21 @@ class Application(ABC):
 
     @abstractmethod
     def hide(self, redaction: Callable[[str], str]) -> None:
-        """Apply this redaction to everything that is printed or logged from now on.
+        """Apply this redaction to all output and logs from now on.
 
-        `configuration` and `configurations` do that for the secrets of the file.
+        `configuration` and `configurations` do this for the secrets of the file.
+
+        Args:
+            redaction: Returns a text without the secrets.
         """
 
     @abstractmethod
     def redacted(self, text: str) -> str:
-        """Return the text without any known secret, for output that does not go through this object, such as a page."""
+        """Return the text without any known secret, for output that does not go through this object, such as a page.
+
+        Args:
+            text: Any text.
+        """
 
     @abstractmethod
     def configuration(self, file: Path, overrides: Sequence[str] = ()) -> "PipelineConfiguration":
@@ -165,6 +192,9 @@ class Application(ABC):
         Args:
             file: A TOML file, or a folder of such files.
             overrides: Each `KEY=VALUE`, as `takes_file` gives them.
+
+        Returns:
+            The pipeline, with its components created but not entered.
 
         Raises:
             ConfigurationError: The file has errors, or describes several pipelines and `--pipeline` names none, or its
@@ -175,7 +205,15 @@ class Application(ABC):
     def configurations(self, file: Path, overrides: Sequence[str] = ()) -> "Sequence[PipelineConfiguration]":
         """Read all pipelines of a file or folder, or the one that `--pipeline` names.
 
-        Takes and raises what `configuration` does.
+        Args:
+            file: A TOML file, or a folder of such files.
+            overrides: Each `KEY=VALUE`, as `takes_file` passes them.
+
+        Returns:
+            The pipelines, with their components created but not entered.
+
+        Raises:
+            ConfigurationError: The file has errors, or its table `[plugins]` denies the distribution of this command.
         """
 
     @abstractmethod
@@ -222,6 +260,12 @@ def takes_file(function: Function) -> Function:
 
     Adds the argument FILE (`file: Path`), the option `--set KEY=VALUE` (`overrides: tuple[str, ...]`) and the option
     `--pipeline NAME`, which `Application.configuration` and `configurations` obey.
+
+    Args:
+        function: The function of the command, below `click.command`.
+
+    Returns:
+        The function with the argument and the options.
     """
     overriding = click.option(
         "--set",

@@ -87,7 +87,11 @@ def fields_of(cls: type[Any]) -> list[AttrsField]:
 
 
 def key_of(field: AttrsField) -> str:
-    """Return the key under which a configuration gives a field."""
+    """Return the key under which a configuration gives a field.
+
+    Args:
+        field: A field of an attrs class.
+    """
     return field.alias or field.name
 
 

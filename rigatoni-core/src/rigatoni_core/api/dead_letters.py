@@ -114,7 +114,7 @@ class DeadLetter:
         """Return the letter as a raw document in the form of a change event, which every serializer can write.
 
         Args:
-            decoder: Makes the document.
+            decoder: The decoder of the stream's source, which creates the document in its format.
             event: The event as it was read, which only names the place; that of the letter unless given.
         """
         record = self._place() | {
@@ -131,7 +131,11 @@ class DeadLetter:
         )
 
     def replay_mark(self, decoder: Decoder) -> bytes:
-        """Return a raw document that records that the event of this letter was replayed."""
+        """Return a raw document that records that the event of this letter was replayed.
+
+        Args:
+            decoder: The decoder of the stream's source, which creates the document in its format.
+        """
         return decoder.synthesize(memoryview(self.event), "replayMark", {"replayMark": self._place()})
 
     def _place(self) -> dict[str, Any]:
@@ -145,6 +149,9 @@ class DeadLetter:
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
         """Return the letter in a document that was read back.
+
+        Args:
+            document: The decoded document.
 
         Raises:
             ValueError: The document is no dead letter, or has a newer format.
@@ -171,6 +178,9 @@ class DeadLetter:
 
 def read_replay_mark(document: Mapping[str, Any]) -> Key:
     """Return the key of the replayed letter from a document that was read back.
+
+    Args:
+        document: The decoded document.
 
     Raises:
         ValueError: The document is no mark of a replay.

@@ -15,32 +15,60 @@ class Decoder(Protocol):
         """The name of the raw documents' format, such as `bson`: who reads them declares the same name."""
 
     def event(self, raw: memoryview) -> ChangeEvent:
-        """Return the decoded event. Raises ValueError if the bytes cannot be read."""
+        """Return the decoded event.
+
+        Args:
+            raw: The raw document.
+
+        Raises:
+            ValueError: The bytes cannot be read.
+        """
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
         """Return only the event's resume token and cluster time, as cheaply as possible.
 
-        Raises ValueError if the token cannot be read.
+        Args:
+            raw: The raw document.
+
+        Raises:
+            ValueError: The token cannot be read.
         """
 
     def cluster_times(self, documents: Segment) -> Iterable[tuple[int, int] | None]:
         """Yield only the cluster time (seconds, increment) of each event, as cheaply as possible.
 
         None for an event without a readable cluster time.
+
+        Args:
+            documents: Raw documents.
         """
 
     def namespace(self, raw: memoryview) -> Namespace | None:
-        """Return only the event's namespace, as cheaply as possible. Raises ValueError if the bytes cannot be read."""
+        """Return only the event's namespace, as cheaply as possible; None if it has none.
+
+        Args:
+            raw: The raw document.
+
+        Raises:
+            ValueError: The bytes cannot be read.
+        """
 
     def scalar_text(self, value: Any) -> str | None:
         """Return a value of a decoded document as text for a folder name; None for a document, an array or null.
 
         Equal values give equal texts in every process; a string is returned as is.
+
+        Args:
+            value: A value of a decoded document.
         """
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
         """Return a raw document of this format that stands for the event, even if the rest of the event is damaged.
 
-        It has the event's resume token, its cluster time, its namespace if readable, `operation` as
-        its operation, and these fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
+        It has the event's resume token, its cluster time, and its namespace if that is readable.
+
+        Args:
+            raw: The raw document of the event.
+            operation: The operation of the new document.
+            fields: Further fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
         """

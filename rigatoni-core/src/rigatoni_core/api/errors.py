@@ -55,10 +55,14 @@ class AccessDenied:
 
 
 class RigatoniError(Exception):
-    """An error with a message (`str(error)`: what happened and where) and a `remedy`.
+    """An error with a message and a remedy, whose texts never contain secrets.
 
-    `id` is stable, for searches, documentation and alerts. `retry_after` is the server's hint, in seconds, when to
-    retry, if it gave one. Texts never hold secrets.
+    `id` is stable, for searches, documentation and alerts.
+
+    Args:
+        message: What happened and where. `str(error)` returns it.
+        remedy: What the user should do, starting with a verb. Default: that of the class.
+        retry_after: Seconds until a retry, if the server sent such a hint.
     """
 
     id: ClassVar[str] = "rigatoni"
@@ -76,12 +80,22 @@ class RigatoniError(Exception):
 
 
 def error_id(error: BaseException) -> str:
-    """Return the stable id of an error, or `bug` for any other exception."""
+    """Return the stable id of an error, or `bug` for any other exception.
+
+    Args:
+        error: Any exception.
+    """
     return error.id if isinstance(error, RigatoniError) else "bug"
 
 
 class ConfigurationError(RigatoniError):
-    """The configuration is wrong. `faults` holds every fault found, not only the first."""
+    """The configuration is wrong.
+
+    Args:
+        message: The first fault, or all of them.
+        remedy: What the user should do. Default: that of the class.
+        faults: Every fault found, not only the first.
+    """
 
     id = "configuration"
 
@@ -244,10 +258,14 @@ class UnreadableError(DestinationError):
 
 
 class RejectedEventsError(RigatoniError):
-    """These events can never be written as they are: `events` maps their index in the batch to the reason.
+    """Events that can never be written as they are.
 
-    Messages repeat the text of a reason that is a `RigatoniError`, so it must not contain values of the document; of
-    any other they show only the type. Dead letters hold the full text.
+    The message repeats the text of a reason that is a `RigatoniError`, so such a text must not contain values of the
+    document. For other reasons it shows only the type. Dead letters contain the full text.
+
+    Args:
+        events: The reasons by the index of the event in the batch.
+        remedy: What the user should do. Default: that of the class.
     """
 
     id = "rejected-events"
@@ -270,7 +288,11 @@ class TooManyRejectedError(RigatoniError):
 
 
 def public(reason: BaseException) -> str:
-    """Return an exception as logs may show it: others by type, since they may quote documents."""
+    """Return an exception's text as logs may show it: only the type of foreign exceptions, which may quote documents.
+
+    Args:
+        reason: Any exception.
+    """
     return str(reason) if isinstance(reason, RigatoniError) else type(reason).__name__
 
 

@@ -15,7 +15,11 @@ ResumeToken = NewType("ResumeToken", str)
 
 
 def token_hash(token: ResumeToken) -> str:
-    """Return 16 hexadecimal digits (64 bits) of SHA-256 that represent a token in names, logs and metrics."""
+    """Return 16 hexadecimal digits (64 bits) of SHA-256 that represent a token in names, logs and metrics.
+
+    Args:
+        token: The resume token.
+    """
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -108,9 +112,16 @@ class ChangeEvent:
 
 
 def escaped(name: str, limit: int = 200) -> str:
-    """Escape `name` as one path segment of at most `limit` characters: injective, never hidden, never `..`.
+    """Escape `name` as one path segment of at most `limit` characters, which is unique, never hidden, and never `..`.
 
     A name whose encoding would be longer keeps its beginning and ends in `~` and 64 bits of its SHA-256.
+
+    Args:
+        name: The name.
+        limit: The largest length of the result in characters, at least 18.
+
+    Returns:
+        The segment, percent-encoded (RFC 3986, 2.1).
     """
     text = quote(name, safe="").replace("~", "%7E")
     if text.startswith("."):
@@ -155,12 +166,16 @@ class Stream:
         return stream
 
     def beside(self, what: str) -> "Stream":
-        """A stream of its own for what this one's events leave behind: `what` is one of `SIDES`."""
+        """Return a side stream for data about this stream's events, with positions and batches of its own.
+
+        Args:
+            what: The kind of data, one of `SIDES`.
+        """
         assert what in SIDES
         return Stream(f"{self.pipeline}.{what}", self.name)
 
     def snapshot_range(self, number: int, index: int) -> "Stream":
-        """The stream of the rows of one range of a snapshot: it has positions and batches of its own.
+        """Return the stream of the rows of one range of a snapshot, with positions and batches of its own.
 
         Args:
             number: The snapshot's number, from 1.
@@ -199,11 +214,15 @@ class Identity:
     """How many collections are enough to record."""
 
     def bounded(self) -> "Identity":
-        """What is worth recording: the first `LIMIT` collections, and none of the former ones."""
+        """Return the part to record: the first `LIMIT` collections, and no former ones."""
         return attrs.evolve(self, collections=self.collections and self.collections[: self.LIMIT], former=())
 
     def knowing(self, *records: "Identity") -> "Identity":
-        """This identity, recognizing what these records of the same deployment hold."""
+        """Return this identity, extended by the ids in records of the same deployment, so that it recognizes them.
+
+        Args:
+            records: Recorded identities of this deployment.
+        """
         former = [id_ for record in records for id_ in (*(record.collections or ()), *record.former)]
         known = next((record.id for record in records if record.id), "")
         return attrs.evolve(self, id=self.id or known, former=tuple(dict.fromkeys((*self.former, *former))))
@@ -234,7 +253,12 @@ def same_deployment(recorded: Identity, present: Identity) -> bool | None:
 
 
 def proves_another(recorded: Identity, present: Identity) -> bool:
-    """Tell a deployment that is another one from one that merely lacks every recorded collection."""
+    """Return whether the ids prove another deployment. Otherwise this one may only lack every recorded collection.
+
+    Args:
+        recorded: The recorded identity.
+        present: The identity of the deployment that the source reads now.
+    """
     kind = recorded.id.partition(":")[0]
     return bool(recorded.id) and recorded.id != present.id and kind == present.id.partition(":")[0]
 
@@ -265,7 +289,13 @@ class Position:
         return (self.cluster_time or Timestamp(0, 0), self.ordinal)
 
     def moved(self, resume_token: ResumeToken, cluster_time: Timestamp | None, ordinal: int) -> "Position":
-        """The position at another place of the same stream."""
+        """Return the position at another place of the same stream.
+
+        Args:
+            resume_token: The token of the event at that place.
+            cluster_time: The cluster time of the event; None if unknown.
+            ordinal: The number of earlier events of the same cluster time.
+        """
         return Position(resume_token, self.fingerprint, cluster_time, ordinal)
 
 

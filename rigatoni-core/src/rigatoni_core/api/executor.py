@@ -14,11 +14,18 @@ T = TypeVar("T")
 
 
 class DaemonExecutor:
-    """Runs calls in order on its own daemon threads, up to `width` at once.
+    """Runs calls in order on its own daemon threads.
 
-    A call that hangs blocks this executor only: others continue, and the process can exit, since its threads are
+    A call that hangs blocks this executor only. Others continue, and the process can exit, because its threads are
     daemons. (The threads of `asyncio.to_thread` are few, shared, and joined at exit.) A call that was cancelled while
     it was queued is not started.
+
+    Args:
+        name: The name of the threads, for debuggers.
+        width: The number of threads, and so of calls that run at once.
+
+    Raises:
+        RuntimeError: The system cannot start a thread.
     """
 
     def __init__(self, name: str, width: int = 1) -> None:
@@ -32,11 +39,22 @@ class DaemonExecutor:
             raise
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return the call's result. Cancelling does not end a running call: it must be harmless if it ends late."""
+        """Return the call's result. Cancelling does not end a running call, which must be harmless if it ends late.
+
+        Args:
+            call: A blocking function. It runs in the caller's context (`contextvars`).
+        """
         return await asyncio.wrap_future(self.begin(call))
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """Queue a call and return the future of its result."""
+        """Queue a call and return the future of its result.
+
+        Args:
+            call: A blocking function. It runs in the caller's context (`contextvars`).
+
+        Returns:
+            The future. Cancelling it drops a queued call.
+        """
         future: Future[T] = Future()
         context = contextvars.copy_context()
         self._calls.put((future, lambda: context.run(call)))
@@ -80,7 +98,11 @@ class SerialExecutor:
         self._abandoned: tuple[Future[Any], float] | None = None
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Return the call's result. Cancelling does not end a running call, and drops a queued one."""
+        """Return the call's result. Cancelling does not end a running call, and drops a queued one.
+
+        Args:
+            call: A blocking function. It runs in the caller's context (`contextvars`).
+        """
         now, abandoned = time.monotonic(), self._abandoned
         if abandoned and not abandoned[0].done() and now - abandoned[1] > self._patience:
             raise self._stuck(now - self._began)
@@ -93,7 +115,14 @@ class SerialExecutor:
             raise
 
     def begin(self, call: Callable[[], T]) -> Future[T]:
-        """Queue a call after all others, even hanging ones, and return the future of its result."""
+        """Queue a call after all others, even hanging ones, and return the future of its result.
+
+        Args:
+            call: A blocking function. It runs in the caller's context (`contextvars`).
+
+        Returns:
+            The future. Cancelling it drops a queued call.
+        """
         future: Future[T] = Future()
         context = contextvars.copy_context()
         with self._lock:

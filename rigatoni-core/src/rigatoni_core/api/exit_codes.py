@@ -40,5 +40,9 @@ _SEVERITY = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the code to exit with if all of these apply: causes that need a person come first."""
+    """Return the code to exit with if all of these apply. Causes that need a person come first.
+
+    Args:
+        codes: Any number of codes.
+    """
     return max(codes, key=_SEVERITY.index, default=ExitCode.DONE)

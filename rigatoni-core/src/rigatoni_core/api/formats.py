@@ -47,7 +47,15 @@ def format_mismatches(source: Source, parts: Mapping[str, object]) -> Iterator[F
 
 
 def check_formats(source: Source, parts: Mapping[str, object]) -> None:
-    """Raise a `ConfigurationError` that names all of `format_mismatches`, if there are any."""
+    """Check that the components read the format of the source.
+
+    Args:
+        source: The source.
+        parts: The components by their key in the configuration.
+
+    Raises:
+        ConfigurationError: Some do not. The message contains all of `format_mismatches`.
+    """
     if found := list(format_mismatches(source, parts)):
         raise ConfigurationError(
             "; ".join(f"{'.'.join(map(str, mismatch.path))}: {mismatch.message}" for mismatch in found), remedy=REMEDY

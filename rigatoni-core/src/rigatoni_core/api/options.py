@@ -27,7 +27,17 @@ _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "M
 
 
 def parse_size(text: str) -> ByteSize:
-    """Parse a size such as `"8 MiB"`. Raises a ValueError that names the units."""
+    """Parse a size such as `"8 MiB"`.
+
+    Args:
+        text: A number of bytes, or a number and one of kB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024).
+
+    Returns:
+        The size in bytes.
+
+    Raises:
+        ValueError: It is not a size. The message lists the units.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2] not in _UNITS:
         raise ValueError(
@@ -37,7 +47,17 @@ def parse_size(text: str) -> ByteSize:
 
 
 def texts(value: Iterable[str]) -> tuple[str, ...]:
-    """Convert an option that holds several texts. Raises TypeError for a single one."""
+    """Convert an option that holds several texts.
+
+    Args:
+        value: The texts.
+
+    Returns:
+        The texts as a tuple.
+
+    Raises:
+        TypeError: It is a single text.
+    """
     if isinstance(value, str):
         raise TypeError(f"it is a list of texts: write [{value!r}]")
     return tuple(value)

@@ -22,6 +22,10 @@ class Orders(NamedTuple):
     ordinals: Integers
 
     def at(self, indices: Iterable[int]) -> "Orders":
-        """Return the entries at these indices."""
+        """Return the entries at these indices.
+
+        Args:
+            indices: The indices of events.
+        """
         indices = list(indices)
         return Orders(*(array("q", [column[index] for index in indices]) for column in self))

@@ -26,12 +26,20 @@ def transform_record(transform: Transform, *, defaults: bool) -> dict[str, objec
 
 
 def fingerprint(transform: Transform) -> str:
-    """Return what identifies a transform in a record: another one does something else to events."""
+    """Return the identity of a transform for records. Transforms with another effect on events have another one.
+
+    Args:
+        transform: The transform.
+    """
     return hashlib.sha256(canonical(transform_record(transform, defaults=False))).hexdigest()[:16]
 
 
 def misplaced(transforms: Sequence[Transform]) -> Sequence[tuple[int, str]]:
-    """Return the index of every transform that keeps data from leaving but stands after another kind, and why not."""
+    """Return the index of every protecting transform that stands after another kind, and the reason as a text.
+
+    Args:
+        transforms: The transforms of a pipeline, in order.
+    """
     others = dropwhile(lambda each: each[1].protects, enumerate(transforms))
     return [
         (
@@ -45,6 +53,13 @@ def misplaced(transforms: Sequence[Transform]) -> Sequence[tuple[int, str]]:
 
 
 def check_order(transforms: Sequence[Transform]) -> None:
-    """Raise a `ConfigurationError` for the first of `misplaced`."""
+    """Check that protecting transforms come first.
+
+    Args:
+        transforms: The transforms of a pipeline, in order.
+
+    Raises:
+        ConfigurationError: One does not. The message is about the first of `misplaced`.
+    """
     for index, why in misplaced(transforms):
         raise ConfigurationError(f"transforms[{index}]: {why}", remedy=ORDER_REMEDY)

@@ -42,7 +42,11 @@ class StateRecord:
 
 
 def position_record(position: Position) -> dict[str, Any]:
-    """Return a position as plain JSON values."""
+    """Return a position as plain JSON values.
+
+    Args:
+        position: The position.
+    """
     time = position.cluster_time
     return {
         "resume_token": position.resume_token,
@@ -54,7 +58,19 @@ def position_record(position: Position) -> dict[str, Any]:
 
 
 def read_position(record: Mapping[str, Any]) -> Position:
-    """Read the position of a record; raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
+    """Read a position from a record.
+
+    Args:
+        record: What `position_record` returned.
+
+    Returns:
+        The position.
+
+    Raises:
+        KeyError: An entry is missing.
+        TypeError: An entry has another type.
+        ValueError: An entry has an invalid value; `OverflowError` if it is out of range.
+    """
     time = record["cluster_time"]
     token, fingerprint = record["resume_token"], record["fingerprint"]
     if not (isinstance(token, str) and isinstance(fingerprint, str)):
@@ -75,13 +91,28 @@ def _timestamp(seconds: int, increment: int) -> Timestamp:
 
 
 def identity_record(identity: Identity) -> dict[str, Any]:
-    """Return an identity as plain JSON values."""
+    """Return an identity as plain JSON values.
+
+    Args:
+        identity: The identity.
+    """
     collections = list(identity.collections) if identity.collections is not None else None
     return {"name": identity.name, "id": identity.id, "collections": collections, "former": list(identity.former)}
 
 
 def read_identity(record: Mapping[str, Any] | str) -> Identity:
-    """Read an identity, also one of a format 1 record: a name only. Raises KeyError or TypeError if it is invalid."""
+    """Read an identity from a record.
+
+    Args:
+        record: What `identity_record` returned, or the name alone (format 1).
+
+    Returns:
+        The identity.
+
+    Raises:
+        KeyError: An entry is missing.
+        TypeError: An entry has another type.
+    """
     if isinstance(record, str):
         return Identity(record)
     name, id_, collections, former = (record[key] for key in ("name", "id", "collections", "former"))
@@ -91,7 +122,11 @@ def read_identity(record: Mapping[str, Any] | str) -> Identity:
 
 
 def gap_record(gap: Gap) -> dict[str, Any]:
-    """Return a gap as plain JSON values."""
+    """Return a gap as plain JSON values.
+
+    Args:
+        gap: The gap.
+    """
     return {
         "cause": gap.cause,
         "lost": position_record(gap.lost) if gap.lost else None,
@@ -101,14 +136,30 @@ def gap_record(gap: Gap) -> dict[str, Any]:
 
 
 def read_gap(record: Mapping[str, Any]) -> Gap:
-    """Read the gap of a record; raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
+    """Read a gap from a record.
+
+    Args:
+        record: What `gap_record` returned.
+
+    Returns:
+        The gap.
+
+    Raises:
+        KeyError: An entry is missing.
+        TypeError: An entry has another type.
+        ValueError: An entry has an invalid value; `OverflowError` if it is out of range.
+    """
     lost = read_position(record["lost"]) if record["lost"] else None
     namespace = Namespace(*record["namespace"]) if "namespace" in record else None
     return Gap(record["cause"], lost, read_position(record["resumed"]), namespace)
 
 
 def progress_record(progress: SnapshotProgress) -> dict[str, Any]:
-    """Return a snapshot's progress as plain JSON values."""
+    """Return a snapshot's progress as plain JSON values.
+
+    Args:
+        progress: The progress.
+    """
     return {
         "number": progress.number,
         "state": progress.state,
@@ -119,7 +170,19 @@ def progress_record(progress: SnapshotProgress) -> dict[str, Any]:
 
 
 def read_progress(record: Mapping[str, Any]) -> SnapshotProgress:
-    """Read a snapshot's progress; raises KeyError, TypeError, ValueError or OverflowError if it is invalid."""
+    """Read a snapshot's progress from a record.
+
+    Args:
+        record: What `progress_record` returned.
+
+    Returns:
+        The progress.
+
+    Raises:
+        KeyError: An entry is missing.
+        TypeError: An entry has another type.
+        ValueError: An entry has an invalid value; `OverflowError` if it is out of range.
+    """
     return SnapshotProgress(
         int(record["number"]),
         str(record["state"]),
@@ -130,7 +193,11 @@ def read_progress(record: Mapping[str, Any]) -> SnapshotProgress:
 
 
 def coverage_record(coverage: Coverage) -> dict[str, Any]:
-    """What a stream has delivered, as plain JSON values."""
+    """Return a coverage as plain JSON values.
+
+    Args:
+        coverage: The range that a stream has delivered.
+    """
     return {
         "scope": coverage.scope,
         "start": [coverage.start.seconds, coverage.start.increment],
@@ -140,7 +207,19 @@ def coverage_record(coverage: Coverage) -> dict[str, Any]:
 
 
 def read_coverage(record: Mapping[str, Any]) -> Coverage:
-    """What a record says was delivered; raises KeyError, TypeError, ValueError or IndexError where it is none."""
+    """Read a coverage from a record.
+
+    Args:
+        record: What `coverage_record` returned.
+
+    Returns:
+        The coverage.
+
+    Raises:
+        KeyError: An entry is missing; `IndexError` for a part of a time.
+        TypeError: An entry has another type.
+        ValueError: An entry has an invalid value.
+    """
     start, end = (_timestamp(int(record[key][0]), int(record[key][1])) for key in ("start", "end"))
     scope, rest = record["scope"], frozenset(record["rest"])
     if not all(isinstance(text, str) for text in (scope, *rest)):
@@ -149,7 +228,12 @@ def read_coverage(record: Mapping[str, Any]) -> Coverage:
 
 
 def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
-    """Return the record of a checkpoint: indented JSON in UTF-8 that ends in a newline."""
+    """Return the record of a checkpoint: indented JSON in UTF-8 that ends in a newline.
+
+    Args:
+        stream: The stream, whose names are part of the record.
+        checkpoint: The checkpoint.
+    """
     return _dump(
         stream,
         {
@@ -168,7 +252,11 @@ def dump_checkpoint(stream: Stream, checkpoint: Checkpoint) -> bytes:
 def dump_cleared(stream: Stream, fencing_token: int) -> bytes:
     """Return the record of a cleared stream: no position, but the fencing token of the clear.
 
-    An older rigatoni-core refuses it by its format, and so does not resume a cleared stream from memory.
+    An older rigatoni-core rejects it by its format, and so does not resume a cleared stream from memory.
+
+    Args:
+        stream: The stream.
+        fencing_token: The fencing token of the clear; 0 for a store without leases.
     """
     return _dump(stream, {"position": None, "fencing_token": fencing_token})
 
@@ -179,10 +267,19 @@ def load_checkpoint(stream: Stream, content: bytes, where: str) -> Checkpoint | 
 
 
 def load_record(stream: Stream, content: bytes, where: str) -> StateRecord:
-    """Read the record found at `where` (a path or key, for messages).
+    """Read a stored record.
 
-    Raises `CorruptCheckpointError` for anything but an intact record of this stream, and
-    `StateStoreError` for a record of a newer format.
+    Args:
+        stream: The stream that the record must belong to.
+        content: The record.
+        where: Its path or key, for messages.
+
+    Returns:
+        The checkpoint, or None after a clear, with the fencing token.
+
+    Raises:
+        CorruptCheckpointError: It is not an intact record of this stream.
+        StateStoreError: A newer rigatoni-core wrote the record.
     """
     try:
         record = json.loads(content)
@@ -205,10 +302,17 @@ def load_record(stream: Stream, content: bytes, where: str) -> StateRecord:
 
 
 def listed_stream(key: str, content: bytes, where: str) -> Stream | None:
-    """Return the stream that a state store lists for the record under a stream's key; None if the stream was cleared.
+    """Return the stream of a stored record, for a listing; None if the stream was cleared.
 
-    The names come from the record, since a key shortens long ones. Raises `CorruptCheckpointError` if the record is
-    damaged and the key does not tell them either.
+    The names come from the record, because a key shortens long names.
+
+    Args:
+        key: The stream's key, as in `Stream.key`.
+        content: The record.
+        where: Its path or key, for messages.
+
+    Raises:
+        CorruptCheckpointError: The record is damaged, and the key does not contain the names either.
     """
     try:
         record = json.loads(content)
@@ -250,20 +354,42 @@ def _read_checkpoint(record: Mapping[str, Any], version: int) -> Checkpoint | No
 
 
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of plain JSON values with its checksum as the last entry."""
+    """Return the record of plain JSON values with its checksum as the last entry.
+
+    Args:
+        record: The record, without a checksum.
+    """
     return {**record, "checksum": checksum(canonical(record))}
 
 
 def unseal(record: dict[str, Any]) -> bool:
-    """Remove the checksum from a record and return whether it matches the rest. Raises KeyError if it has none."""
+    """Remove the checksum from a record.
+
+    Args:
+        record: The record, which is changed.
+
+    Returns:
+        Whether the checksum matches the other entries.
+
+    Raises:
+        KeyError: The record has no checksum.
+    """
     return bool(record.pop("checksum") == checksum(canonical(record)))
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
-    """Return the canonical text that a record's checksum covers: JSON in ASCII, sorted by name, without white space."""
+    """Return the canonical text that a record's checksum covers: JSON in ASCII, sorted by name, without white space.
+
+    Args:
+        record: Plain JSON values.
+    """
     return json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def checksum(text: bytes) -> str:
-    """Return the checksum of a canonical text."""
+    """Return the checksum of a canonical text.
+
+    Args:
+        text: The canonical text.
+    """
     return "sha256:" + hashlib.sha256(text).hexdigest()

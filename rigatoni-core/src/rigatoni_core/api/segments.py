@@ -22,7 +22,11 @@ class Segment:
 
     @classmethod
     def of(cls, documents: Iterable[bytes | memoryview]) -> "Segment":
-        """These documents, copied one after another."""
+        """Return a segment with copies of these documents.
+
+        Args:
+            documents: Raw documents.
+        """
         parts = list(documents)
         return cls(memoryview(b"".join(parts)), array("Q", accumulate(map(len, parts), initial=0)))
 
@@ -41,7 +45,7 @@ class Segment:
         return self.buffer[self.offsets[index] : self.offsets[index + 1]]
 
     def copies(self) -> list[bytes]:
-        """Each document."""
+        """Return a copy of each document."""
         data, base = self.documents.tobytes(), self.offsets[0]
         return [data[start - base : end - base] for start, end in pairwise(self.offsets)]
 
@@ -56,14 +60,22 @@ class Segment:
 
 
 def merged(segments: Sequence[Segment]) -> Sequence[Segment]:
-    """Merge small segments, since many are slow to process."""
+    """Return the segments, merged into one if they are small, because many segments are slow to process.
+
+    Args:
+        segments: The segments of a batch.
+    """
     if len(segments) < 2 or sum(segment.nbytes for segment in segments) >= len(segments) * _LARGE:
         return segments
     return (joined(segments),)
 
 
 def joined(segments: Sequence[Segment]) -> Segment:
-    """Copy all documents of these segments."""
+    """Return one segment with copies of all documents of these segments.
+
+    Args:
+        segments: The segments, in order.
+    """
     offsets, nbytes = array("Q"), 0
     for segment in segments:
         shift = nbytes - segment.offsets[0]

@@ -139,7 +139,12 @@ class Settings:
 
     @classmethod
     def suiting(cls, limits: Mapping[str, float], **chosen: Any) -> "Settings":
-        """Return the chosen settings, then the destination's recommended limits, then the defaults."""
+        """Return the chosen settings, then the destination's recommended limits, then the defaults.
+
+        Args:
+            limits: The destination's recommended limits (`Destination.limits`).
+            chosen: The user's settings, which take precedence.
+        """
         suited: dict[str, Any] = {**limits, **chosen}
         if "batch_bytes" in limits and "batch_bytes" not in chosen and "max_buffered_bytes" in chosen:
             suited["batch_bytes"] = min(limits["batch_bytes"], chosen["max_buffered_bytes"])
@@ -157,19 +162,34 @@ class Settings:
             )
 
     def check_maximums(self, maximums: Mapping[str, float]) -> None:
-        """Raise ValueError if a setting is larger than the destination accepts (`Destination.maximums`)."""
+        """Check that no setting is larger than the destination accepts.
+
+        Args:
+            maximums: The destination's limits (`Destination.maximums`).
+
+        Raises:
+            ValueError: A setting is larger.
+        """
         for name, most in maximums.items():
             if (value := getattr(self, name)) > most:
                 raise ValueError(f"{name} is {value:,.0f}, but the destination accepts at most {most:,.0f}")
 
     def failure_policy(self, *, once: bool) -> Literal["restart", "stop"]:
-        """Return `on_failure`, or its default: a run that ends when it has caught up must not run forever."""
+        """Return `on_failure`, or its default: a run that ends when it has caught up must not run forever.
+
+        Args:
+            once: Whether the run ends when it has caught up.
+        """
         return self.on_failure or ("stop" if once else "restart")
 
     def rejection_policy(self, *, dead_letters: bool) -> Literal["dead_letter", "skip", "stop"]:
-        """Return `on_rejected`, or its default; `dead_letters` is whether a destination for them is configured.
+        """Return `on_rejected`, or its default.
 
-        Raises ValueError if it is needed but not configured.
+        Args:
+            dead_letters: Whether a destination for dead letters is configured.
+
+        Raises:
+            ValueError: The policy needs dead letters, but no destination for them is configured.
         """
         if self.on_rejected == "dead_letter" and not dead_letters:
             raise ValueError('on_rejected is "dead_letter", but [pipeline.dead_letters] is not configured')

@@ -135,7 +135,11 @@ class Snapshotter(ABC):
 
     @abstractmethod
     def check_snapshot(self, stream: Stream, request: SnapshotRequest) -> None:
-        """Refuse a request that can never be carried out. Does no I/O; also called before `__aenter__`.
+        """Check that a request can be carried out. Does no I/O; also called before `__aenter__`.
+
+        Args:
+            stream: The stream that the snapshot belongs to.
+            request: The request.
 
         Raises:
             ConfigurationError: A collection is not watched, a filter or an id cannot be parsed, or the source's own
@@ -153,6 +157,9 @@ class Snapshotter(ABC):
             stream: The stream that the snapshot belongs to.
             request: What is requested.
             ranges: How many ranges can be read at a time. The source decides how many a collection's size is worth.
+
+        Returns:
+            The plan.
 
         Raises:
             ConfigurationError: As `check_snapshot`, once the server was asked.
@@ -189,6 +196,9 @@ class Snapshotter(ABC):
                 stream from this position, and is of a later time.
             limit: The size of the rows in bytes at which the chunk ends, after at least one document.
             high: Where the chunk must end, if not at `limit`.
+
+        Returns:
+            The rows of the chunk, and where it ends.
 
         Raises:
             SnapshotTimeError: Another time is needed.

@@ -63,7 +63,13 @@ class StreamRecord:
         return cls(stream, position, position, number, definition.fingerprint, definition.details, identity)
 
     def expect(self, held: Self | None) -> Self:
-        """Return the record that the destination holds now, if this run may continue; `self` is what it left there.
+        """Compare this record, the one that this run left at the destination, with the one that it holds now.
+
+        Args:
+            held: The record that the destination holds now; None if it holds none.
+
+        Returns:
+            `held`, if this run may continue.
 
         Raises:
             DefinitionChangedError: Another instance runs the stream with a newer definition.
@@ -79,19 +85,35 @@ class StreamRecord:
         return held
 
     def holds(self, events: EventBatch) -> bool:
-        """Return whether all of the batch is committed already, by this run or another one."""
+        """Return whether all of the batch is committed already, by this run or another one.
+
+        Args:
+            events: The batch.
+        """
         return events.end.order <= self.delivered.order
 
     def end_within(self, events: EventBatch) -> Position | None:
-        """Return where the batch must end if its first events are committed already; None if it may be written."""
+        """Return where the batch must end if its first events are committed already; None if it may be written.
+
+        Args:
+            events: The batch.
+        """
         return self.delivered if events.first.order < self.delivered.order else None
 
     def after(self, events: EventBatch) -> Self:
-        """Return the record to commit with the rows of the batch."""
+        """Return the record to commit with the rows of the batch.
+
+        Args:
+            events: The batch.
+        """
         return attrs.evolve(self, delivered=events.end, position=events.end)
 
     def at(self, position: Position) -> Self:
-        """Return the record to commit for an idle advance: `self` if it holds a later position."""
+        """Return the record to commit for an idle advance: `self` if it holds a later position.
+
+        Args:
+            position: The position of the idle stream.
+        """
         return self if position.order < self.position.order else attrs.evolve(self, position=position)
 
     def dump(self) -> str:
@@ -109,7 +131,12 @@ class StreamRecord:
 
     @classmethod
     def load(cls, stream: Stream, text: str, where: str) -> Self:
-        """Read the record of a stream found at `where`, as messages name it.
+        """Read the record of a stream.
+
+        Args:
+            stream: The stream that the record must belong to.
+            text: The record.
+            where: Its place, for messages.
 
         Raises:
             DestinationError: It was damaged, belongs to another stream, or was written by a newer rigatoni-core.

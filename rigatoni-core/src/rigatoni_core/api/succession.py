@@ -38,7 +38,12 @@ class ScopeReader(Positioner):
 
     @abstractmethod
     def included(self, scope: str, events: EventBatch) -> Collection[int]:
-        """Return the indices of those events of a batch that a stream of this name would have delivered, too."""
+        """Return the indices of the events that a stream of this name would have delivered as well.
+
+        Args:
+            scope: The name of the stream.
+            events: The batch.
+        """
 
 
 @attrs.frozen
@@ -68,11 +73,18 @@ class SuccessionKeeper(PositionKeeper, StreamCloser):
 
     @abstractmethod
     async def recorded_streams(self, pipeline: str) -> Sequence[Stream]:
-        """Return the streams of the pipeline that have a record here, closed ones included."""
+        """Return the streams of the pipeline that have a record here, closed ones included.
+
+        Args:
+            pipeline: The name of the pipeline.
+        """
 
     @abstractmethod
     async def history(self, stream: Stream) -> History:
-        """Return what is on record of the stream.
+        """Return the recorded history of the stream.
+
+        Args:
+            stream: The stream.
 
         Raises:
             DefinitionChangedError: The stream began here in this run, and was closed by another instance since.
@@ -109,4 +121,8 @@ class SuccessionKeeper(PositionKeeper, StreamCloser):
 
     @abstractmethod
     def left_out(self, stream: Stream) -> Sequence[Coverage]:
-        """Return what the stream leaves out, as recorded when it began. Called after `begin` or `succeed`; no I/O."""
+        """Return the recorded ranges that the stream leaves out. Called after `begin` or `succeed`; does no I/O.
+
+        Args:
+            stream: The stream.
+        """

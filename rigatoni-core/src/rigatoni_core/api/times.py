@@ -42,6 +42,9 @@ def parse_time(option: str, text: str) -> Timestamp:
         option: The name of the option, such as `--since`.
         text: Its value.
 
+    Returns:
+        The cluster time.
+
     Raises:
         ConfigurationError: `parse_cluster_time` does not take the value.
     """

@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in the largest unit that fits at least twice, such as `3 min`."""
+    """Return a duration in the largest unit that fits at least twice, such as `3 min`.
+
+    Args:
+        seconds: The duration in seconds.
+    """
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -17,7 +21,11 @@ def duration(seconds: float) -> str:
 
 
 def size(nbytes: float) -> str:
-    """Return bytes in the largest unit that fits, such as `1.5 MiB`."""
+    """Return a size in the largest unit that fits, such as `1.5 MiB`.
+
+    Args:
+        nbytes: The size in bytes.
+    """
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if nbytes >= factor:
             return f"{nbytes / factor:.1f} {unit}"
@@ -25,7 +33,11 @@ def size(nbytes: float) -> str:
 
 
 def time_in_words(time: "Timestamp | None") -> str:
-    """Return a cluster time as a date with its age, in UTC."""
+    """Return a cluster time as a date with its age, in UTC.
+
+    Args:
+        time: The cluster time; None if unknown.
+    """
     if time is None or not time.seconds:
         return "an unknown time"
     moment = datetime.fromtimestamp(time.seconds, UTC)

@@ -7,10 +7,12 @@ from rigatoni_core.engine.pipeline import Pipeline, PipelineReport
 
 
 class PipelineGroup:
-    """Runs pipelines of different names; use it once.
+    """Runs pipelines of different names. A group runs once. `stopping` is whether `stop` was called.
 
-    `failed` is called immediately for a pipeline that could not be opened or ended by a bug; the others continue.
-    `stopping` is whether `stop` was called.
+    Args:
+        pipelines: The pipelines.
+        failed: Called immediately with the name and the error of a pipeline that could not be opened or ended by a bug.
+            The others continue.
     """
 
     def __init__(
@@ -27,7 +29,14 @@ class PipelineGroup:
             pipeline.stop()
 
     async def run(self, *, once: bool = False) -> Mapping[str, PipelineReport | Exception]:
-        """Run until all have ended; return the outcomes by name. See `Pipeline.run`."""
+        """Run until all pipelines have ended. See `Pipeline.run`.
+
+        Args:
+            once: Whether to end when every stream has caught up.
+
+        Returns:
+            The outcomes by the name of the pipeline.
+        """
         outcomes = await asyncio.gather(*(self._guard(pipeline, once) for pipeline in self.pipelines))
         return {pipeline.name: outcome for pipeline, outcome in zip(self.pipelines, outcomes, strict=True)}
 

@@ -56,18 +56,33 @@ class Place:
 
 
 def events(first: int, last: int, stream: Stream = STREAM) -> EventBatch:
-    """Returns events `first` to `last` - 1 of an endless stream."""
+    """Return events `first` to `last` - 1 of an endless stream.
+
+    Args:
+        first: The number of the first event, from 0.
+        last: The number after the last event.
+        stream: The stream.
+    """
     everything = batch_of([event_document(number) for number in range(last)], stream=stream)
     return everything[first:last]
 
 
 def tokens(batch: EventBatch) -> list[ResumeToken]:
-    """Return the resume tokens of the events of a batch, in order."""
+    """Return the resume tokens of the events of a batch, in order.
+
+    Args:
+        batch: The batch.
+    """
     return [batch.token_and_time(index)[0] for index in range(len(batch))]
 
 
 async def begin(destination: Destination, stream: Stream = STREAM) -> None:
-    """Begins the stream as the worker does before its first write."""
+    """Begin the stream as the worker does before its first write.
+
+    Args:
+        destination: The destination.
+        stream: The stream.
+    """
     if isinstance(destination, PositionKeeper):
         await bounded(destination.begin(stream, DEFINITION, START), "begin")
 
@@ -85,7 +100,15 @@ async def _closed(destination: StreamCloser) -> Position | None:
 
 
 async def deliver(destination: Destination, first: int, last: int, stream: Stream = STREAM, *, size: int = 100) -> None:
-    """Write these events as the worker does; if the destination fixes another end, continue from there."""
+    """Write these events as the worker does. If the destination fixes another end, continue from there.
+
+    Args:
+        destination: The destination.
+        first: The number of the first event.
+        last: The number after the last event.
+        stream: The stream.
+        size: The number of events of a batch.
+    """
     while first < last:
         batch = events(first, min(first + size, last), stream)
         while (fixed := await bounded(destination.write_batch(batch), "write_batch")) is not None:
@@ -105,7 +128,16 @@ class DestinationContract(ObligationsOfReaders):
             self.check_reader(destination)
 
     async def check(self, place: Place, delivery: Delivery, last: int, stream: Stream = STREAM) -> None:
-        """Check that events 0 to `last` - 1 were written in order, without loss, and without duplicates if declared."""
+        """Check that events 0 to `last` - 1 were written in order.
+
+        No event may be missing, and none may occur twice if the guarantee excludes that.
+
+        Args:
+            place: The place that the destination writes to.
+            delivery: The declared guarantee.
+            last: The number after the last event.
+            stream: The stream.
+        """
         written, expected = list(await place.written(stream)), tokens(events(0, last, stream))
         promised(
             set(expected) <= set(written), f"no events are lost, but {len(set(expected) - set(written))} are missing"

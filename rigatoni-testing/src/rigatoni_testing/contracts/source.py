@@ -36,7 +36,11 @@ class Origin:
 
 
 class Reading:
-    """Reads an open stream item by item."""
+    """Reads an open stream item by item.
+
+    Args:
+        items: What `Source.read` returned.
+    """
 
     def __init__(self, items: AsyncIterator[EventBatch | Heartbeat]) -> None:
         self.items = items
@@ -69,7 +73,16 @@ class Reading:
 
 @asynccontextmanager
 async def reading(source: Source, stream: Stream, after: Position | None) -> AsyncIterator[tuple[Reading, Heartbeat]]:
-    """Opens the stream and returns it with its anchor, the first item."""
+    """Open the stream in this block.
+
+    Args:
+        source: The source, which is entered.
+        stream: The stream.
+        after: The position to resume from; None for a fresh stream.
+
+    Yields:
+        The reading, and its anchor, the first item.
+    """
     items: Any = source.read(stream, after=after)
     async with aclosing(items):
         opened = Reading(items)

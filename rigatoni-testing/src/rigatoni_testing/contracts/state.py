@@ -24,7 +24,13 @@ Make = Callable[[], StateStore]
 
 
 def checkpoint(token: str = "t", *, events: int = 1, fencing_token: int = 0) -> Checkpoint:
-    """Returns a checkpoint with this token."""
+    """Return a checkpoint with this token.
+
+    Args:
+        token: The resume token of its position.
+        events: The number of delivered events.
+        fencing_token: The fencing token.
+    """
     return Checkpoint(Position(ResumeToken(token), "f", Timestamp(1_700_000_000, 1), 1), events, fencing_token)
 
 

@@ -29,7 +29,17 @@ _MANY = settings(max_examples=60, deadline=None, suppress_health_check=_ALLOWED)
 
 
 def outcome(transform: Transform, batch: EventBatch) -> Outcome:
-    """Transform the batch as a pipeline does; fails unless what comes of it are the same events in the same order."""
+    """Transform the batch as a pipeline does.
+
+    Fails unless the result consists of events of the batch, in the same order.
+
+    Args:
+        transform: The transform.
+        batch: The batch.
+
+    Returns:
+        The events that remain, those that were dropped, and those that were rejected.
+    """
     rejected: dict[int, None] = {}
     before = [bytes(batch.raw(index)) for index in range(len(batch))]
     try:

@@ -43,14 +43,21 @@ class Destination(Managed):
 
     @abstractmethod
     async def write_batch(self, events: EventBatch) -> Position | None:
-        """Write the batch. It may hold no event (all were rejected): its range still counts as written.
+        """Write the batch.
 
-        Returns None when all of it is durable once `flush` returns. Returns a position if an earlier run fixed
-        another end for the batch with this first event: the caller realigns the batch (splits it, or reads up to that
-        position) and calls again. May be called again with the same batch after any error or cancellation.
+        It may be called again with the same batch after any error or cancellation.
 
-        Raises `RejectedEventsError` naming all events that can never be written, before anything of the batch is
-        visible; a `Transient` `DestinationError` if a retry may help; any other if it cannot.
+        Args:
+            events: The batch. It may hold no event (all were rejected): its range still counts as written.
+
+        Returns:
+            None if all of it is durable once `flush` returns. A position, if an earlier run fixed another end for the
+            batch with this first event: the caller realigns the batch (splits it, or reads up to that position) and
+            calls again.
+
+        Raises:
+            RejectedEventsError: Names all events that can never be written, before anything of the batch is visible.
+            DestinationError: Writing failed; `Transient` if a retry may help.
         """
 
     async def flush(self) -> None:
@@ -68,10 +75,13 @@ class Destination(Managed):
         return 0
 
     def found_count(self, stream: Stream) -> int:
-        """Return how many events of this stream came in batches that an earlier run had written, for display only.
+        """Return the number of this stream's events in batches that an earlier run had written, for display only.
 
         It grows while the destination is open. A batch that this destination has just tried to write itself does not
         count, whether or not the reply arrived. Default 0.
+
+        Args:
+            stream: The stream.
         """
         return 0
 
@@ -80,6 +90,9 @@ class Destination(Managed):
 
         The engine watches it during `write_batch`, `flush`, `begin` and `last_committed`: `write_timeout` bounds the
         time without progress, so that long work is not abandoned and restarted. Must be cheap, and not raise.
+
+        Args:
+            stream: The stream.
 
         Returns:
             The count. Default 0: nothing is reported, so the limit applies to the whole call.
@@ -97,7 +110,11 @@ class PositionKeeper(ABC):
 
     @abstractmethod
     async def last_committed(self, stream: Stream) -> Position | None:
-        """Return the newest position up to which everything is durable here; None if the stream never wrote."""
+        """Return the newest position up to which everything is durable here; None if the stream never wrote.
+
+        Args:
+            stream: The stream.
+        """
 
     @abstractmethod
     async def begin(
@@ -105,18 +122,29 @@ class PositionKeeper(ABC):
     ) -> Position:
         """Decide where the stream resumes, before its first write of this run.
 
-        `position` is where the caller would resume. Returns the position in force: another one if an earlier or
-        concurrent run has anchored the stream already, or if the definition (or the destination's layout) has
-        changed since and the old one ends elsewhere. With `gap`, `position` is in force in any case.
+        Args:
+            stream: The stream.
+            definition: The stream's present definition.
+            position: The position at which the caller would resume.
+            gap: A gap that ends at `position`. With it, `position` is in force in any case.
 
-        Raises `DefinitionChangedError` if this caller's definition is older than the one in force.
+        Returns:
+            The position in force. It differs from `position` if an earlier or concurrent run has already anchored the
+            stream. It also differs if the definition (or the destination's layout) has changed, and the old one ends
+            elsewhere.
+
+        Raises:
+            DefinitionChangedError: The caller's definition is older than the one in force.
         """
 
     async def recorded_identity(self, stream: Stream) -> Identity:
         """Return the `Definition.identity` that was recorded when the definition in force began.
 
-        Default: None, unknown. The caller compares it (`same_deployment`) before it calls `begin`, which compares
-        no deployments.
+        The caller compares it (`same_deployment`) before it calls `begin`, which compares no deployments. Default: an
+        empty identity, unknown.
+
+        Args:
+            stream: The stream.
         """
         return Identity()
 
@@ -140,6 +168,10 @@ class TransactionalKeeper(PositionKeeper):
         The worker calls it rarely (`idle_commit_interval`), so that a lost checkpoint does not send an idle stream back
         beyond the history that the source keeps. Called after `begin`. Does nothing if the destination holds a later
         position.
+
+        Args:
+            stream: The stream.
+            position: The position, up to which everything is delivered.
 
         Raises:
             LeaseLostError: The position was moved by others; the worker enters again.
@@ -170,15 +202,21 @@ class StreamCloser(ABC):
 
     @abstractmethod
     async def close_stream(self, stream: Stream) -> Position | None:
-        """Close the stream and return its end; None if it never wrote.
+        """Close the stream.
 
         The caller holds the stream's lease, if there are leases. An instance without one that still runs begins no
-        further batch, if the destination can prevent that. Closing a stream twice returns the same end. `begin` opens
-        a closed stream again.
+        further batch, if the destination can prevent that. Closing a stream twice returns the same end. `begin` opens a
+        closed stream again.
+
+        Args:
+            stream: The stream.
+
+        Returns:
+            The end of the stream; None if it never wrote.
 
         Raises:
-            DestinationError: The last batch is unfinished; or, with `retry_after`, requests in flight have this many
-                seconds left to end.
+            DestinationError: The last batch is unfinished; or, with `retry_after`, requests in flight may take this
+                many seconds.
         """
 
 
@@ -187,7 +225,11 @@ class BatchSplitter(ABC):
 
     @abstractmethod
     def split(self, events: EventBatch) -> int:
-        """Return how many leading events (1 to len) may share a batch. Must be cheap if all may; does no I/O."""
+        """Return how many leading events (1 to len) may share a batch. Must be cheap if all may. Does no I/O.
+
+        Args:
+            events: At least one event.
+        """
 
 
 class Prefetching(ABC):
@@ -199,11 +241,18 @@ class Prefetching(ABC):
 
         Nothing of it may become visible, and nothing is raised: `write_batch`, which is later called with the same
         batch object, reports events that cannot be written. At most one batch after the one in flight is prepared.
+
+        Args:
+            events: The next batch.
         """
 
     @abstractmethod
     def discard(self, stream: Stream) -> None:
-        """Drop this stream's prefetched work: its events come in other batches, or later."""
+        """Drop this stream's prefetched work, because its events come in other batches, or later.
+
+        Args:
+            stream: The stream.
+        """
 
 
 class ReadBack(ABC):
@@ -211,7 +260,10 @@ class ReadBack(ABC):
 
     @abstractmethod
     def read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield every document of every stream of this pipeline, decoded, each stream's in order.
+        """Yield every document of every stream of this pipeline, decoded, in the order of each stream.
 
-        Each unreadable one is yielded last, as an `UnreadableError`.
+        Each unreadable file is yielded last, as an `UnreadableError`.
+
+        Args:
+            pipeline: The name of the pipeline.
         """

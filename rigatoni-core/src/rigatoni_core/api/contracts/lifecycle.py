@@ -30,9 +30,13 @@ class ConfigLinter(ABC):
 
     @abstractmethod
     def advice(self, settings: Settings) -> Sequence[str]:
-        """Return warnings about its options, and about these settings with it, with better alternatives. No I/O.
+        """Return warnings about the component's options, alone and together with the settings.
 
-        Called again after `__aenter__`, when a component may know its server's settings.
+        Each names a better alternative. Does no I/O. Called again after `__aenter__`, when a component may know its
+        server's settings.
+
+        Args:
+            settings: The pipeline's settings.
         """
 
 
@@ -41,4 +45,8 @@ class HealthCheck(ABC):
 
     @abstractmethod
     async def examine(self, stream: Stream) -> Sequence[RigatoniError]:
-        """Return problems of this stream that connecting does not reveal. Called after `__aenter__`; only reads."""
+        """Return problems of this stream that connecting does not reveal. Called after `__aenter__`; only reads.
+
+        Args:
+            stream: The stream.
+        """

@@ -17,4 +17,7 @@ class Listener(ABC):
         """Handle a notice. Called in order for each stream, on the event loop: must not block.
 
         An exception raised here is reported once, on stderr, and ignored.
+
+        Args:
+            notice: The notice.
         """

@@ -29,7 +29,11 @@ class Serializer(FormatReader):
     def serialize(self, events: EventBatch) -> bytes | memoryview:
         """Return all events of the batch as the content of one file.
 
-        Raises one `RejectedEventsError` that names every event that cannot be represented.
+        Args:
+            events: The batch, with at least one event.
+
+        Raises:
+            RejectedEventsError: Names every event that cannot be represented.
         """
 
 
@@ -38,9 +42,14 @@ class Piecewise(ABC):
 
     @abstractmethod
     def pieces(self, events: EventBatch) -> Iterator[bytes]:
-        """Yield the result of `serialize` in consecutive pieces; the same for the same batch.
+        """Yield the result of `serialize` in consecutive pieces, the same for the same batch.
 
-        Raises `RejectedEventsError`, at the latest after the last piece; earlier pieces are void then.
+        Args:
+            events: The batch, with at least one event.
+
+        Raises:
+            RejectedEventsError: Names every event that cannot be represented, at the latest after the last piece.
+                Earlier pieces are void then.
         """
 
 
@@ -51,5 +60,11 @@ class Deserializer(ABC):
     def deserialize(self, content: bytes) -> Iterable[Mapping[str, Any]]:
         """Yield the documents in one file's content, by their field names: texts, numbers, bytes, mappings, sequences.
 
-        Bytes may be base64 text if the format has no bytes. Raises `UnreadableError`.
+        Bytes may be base64 text if the format has no bytes.
+
+        Args:
+            content: The whole content of a file.
+
+        Raises:
+            UnreadableError: The content is damaged or of another format.
         """

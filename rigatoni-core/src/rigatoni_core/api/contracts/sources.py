@@ -25,25 +25,42 @@ class Source(Managed):
 
     @abstractmethod
     def definition(self, stream: Stream) -> Definition:
-        """Return the stream's current definition. Called after `__aenter__`; does no I/O."""
+        """Return the stream's current definition. Called after `__aenter__`; does no I/O.
+
+        Args:
+            stream: The stream.
+        """
 
     @abstractmethod
     def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
-        """Read the stream from right after a position, without end. None means where a fresh stream begins.
+        """Read the stream after a position, without end.
 
-        The first item is a heartbeat: the *anchor*, the position that reading starts from. Each further item is one
-        reply of the server; a reply without events is a heartbeat. Items are consecutive: no event between two of
-        them is missing. The position carries the fingerprint of `definition`; a position with another one is never
-        resumed by its token alone.
+        Items are consecutive: no event between two of them is missing. The position carries the fingerprint of
+        `definition`; a position with another one is never resumed by its token alone.
 
-        Raises `PositionLostError` if resuming would skip changes, a `Transient` `SourceError` if entering again may
-        help, and any other `SourceError` if it cannot.
+        Args:
+            stream: The stream.
+            after: The position. None means where a fresh stream begins.
+
+        Yields:
+            First the *anchor*, a heartbeat with the position at which reading starts. Then each reply of the server: a
+            batch, or a heartbeat for a reply without events.
+
+        Raises:
+            PositionLostError: Resuming would skip changes.
+            SourceError: Reading failed; `Transient` if another read may help.
         """
 
     def read_from_now(self, stream: Stream) -> AsyncIterator[EventBatch | Heartbeat]:
         """Read the stream like `read`, but from now, even if a fresh stream would begin elsewhere.
 
         Called after a lost position. Default: as a fresh stream, for sources that always begin at now.
+
+        Args:
+            stream: The stream.
+
+        Yields:
+            The items of `read`.
         """
         return self.read(stream, after=None)
 
@@ -60,9 +77,12 @@ class TimeReader(ABC):
         Args:
             stream: The stream.
             position: Where to resume. Nothing of the stream lies between `delivered` and this position.
-            delivered: The place of the last delivered event: reading begins at its cluster time, and the first item
-                is yielded only after the event with this token was found. Delivery continues after it.
-                None if nothing was delivered yet: reading begins at the cluster time of `position`.
+            delivered: The place of the last delivered event: reading begins at its cluster time, and the first item is
+                yielded only after the event with this token was found. Delivery continues after it. None if nothing was
+                delivered yet: reading begins at the cluster time of `position`.
+
+        Yields:
+            The items of `read`.
 
         Raises:
             PositionLostError: The event was not found, or the history does not reach back to its time.
@@ -93,12 +113,22 @@ class Positioner(ABC):
 
     @abstractmethod
     def position_at(self, stream: Stream, time: Timestamp) -> Position:
-        """Return the position right before the first event at this cluster time or later."""
+        """Return the position right before the first event at this cluster time or later.
+
+        Args:
+            stream: The stream.
+            time: The cluster time.
+        """
 
     @abstractmethod
     def position_after(self, stream: Stream, token: str, time: Timestamp | None) -> Position:
-        """Return the position right after the event with this resume token, as the server or a person spells it.
+        """Return the position right after the event with this resume token.
 
-        `time` is the event's cluster time or an earlier one, if the token does not contain it. Raises `SourceError`
-        if it is not a token, or if neither contains the time.
+        Args:
+            stream: The stream.
+            token: The resume token, as the server or a person spells it.
+            time: The event's cluster time or an earlier one, for a token that does not contain it.
+
+        Raises:
+            SourceError: It is not a token, or neither argument contains the time.
         """

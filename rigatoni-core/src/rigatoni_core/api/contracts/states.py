@@ -27,6 +27,10 @@ class StateStore(Managed):
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """Save the checkpoint under its fencing token.
 
+        Args:
+            stream: The stream.
+            checkpoint: The checkpoint, with the fencing token to compare.
+
         Raises:
             LeaseLostError: The token is not the stream's fence. Compared and saved in one step; nothing has changed.
         """
@@ -35,13 +39,20 @@ class StateStore(Managed):
     async def load_resume_token(self, stream: Stream) -> Checkpoint | None:
         """Return the saved checkpoint, or None if there is none.
 
+        Args:
+            stream: The stream.
+
         Raises:
             CorruptCheckpointError: The record cannot be read. It stays as it is.
         """
 
     @abstractmethod
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        """Forget the checkpoint, but not the fence: see `cleared_under`.
+        """Clear the checkpoint, but not the fence. See `cleared_under`.
+
+        Args:
+            stream: The stream.
+            fencing_token: The caller's fencing token; 0 for a store without leases.
 
         Raises:
             LeaseLostError: The token is not the stream's fence. Compared and cleared in one step; nothing has changed.
@@ -53,6 +64,9 @@ class StateStore(Managed):
 
         None if a checkpoint is stored, or if the store knows nothing of the stream. This tells a worker that remembers
         its position what to do without a stored one: obey the clear, or save again what the store has lost.
+
+        Args:
+            stream: The stream.
         """
 
 
@@ -88,19 +102,42 @@ class LeaseKeeper(ABC):
 
     @abstractmethod
     async def acquire(self, stream: Stream, *, owner: str, ttl: float) -> Lease | None:
-        """Grant the lease for `ttl` seconds, or return None while another owner holds it.
+        """Grant the lease for `ttl` seconds.
 
         The fencing token is `max(fence, clock) + 1`, where the clock is the store's own, in milliseconds: so tokens
         grow even if the store has lost its data since the last grant. The token is the stream's fence from now on.
+
+        Args:
+            stream: The stream.
+            owner: The name of the instance.
+            ttl: The time to live in seconds.
+
+        Returns:
+            The lease, or None while another owner holds it.
         """
 
     @abstractmethod
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
-        """Extend the lease with the same fencing token. Raises `LeaseLostError` if it is no longer held."""
+        """Extend the lease with the same fencing token.
+
+        Args:
+            lease: The lease.
+            ttl: The time to live in seconds, from now.
+
+        Returns:
+            The lease with its new deadline.
+
+        Raises:
+            LeaseLostError: It is no longer held.
+        """
 
     @abstractmethod
     async def release(self, lease: Lease) -> None:
-        """Release the lease; does nothing if it is no longer held."""
+        """Release the lease. Does nothing if it is no longer held.
+
+        Args:
+            lease: The lease.
+        """
 
 
 class Membership(ABC):
@@ -108,15 +145,33 @@ class Membership(ABC):
 
     @abstractmethod
     async def heartbeat(self, pipeline: str, *, owner: str, ttl: float) -> int:
-        """Register this owner for `ttl` seconds (0: unregister). Returns the current number of owners, including it."""
+        """Register this owner, or unregister it.
+
+        Args:
+            pipeline: The name of the pipeline.
+            owner: The name of the instance.
+            ttl: Seconds until the registration expires; 0 to unregister.
+
+        Returns:
+            The current number of owners, including this one.
+        """
 
     @abstractmethod
     async def request_handover(self, stream: Stream, *, ttl: float) -> None:
-        """Record for `ttl` seconds that an instance with room for the stream waits for its lease."""
+        """Record for `ttl` seconds that an instance with room for the stream waits for its lease.
+
+        Args:
+            stream: The stream.
+            ttl: Seconds until the request expires.
+        """
 
     @abstractmethod
     async def handover_requested(self, stream: Stream) -> bool:
-        """Return whether an instance waits for the lease; a grant clears the request."""
+        """Return whether an instance waits for the lease; a grant clears the request.
+
+        Args:
+            stream: The stream.
+        """
 
 
 class StateInspector(ABC):
@@ -124,8 +179,15 @@ class StateInspector(ABC):
 
     @abstractmethod
     def looking(self) -> AbstractAsyncContextManager[None]:
-        """Enter this instead of the store: `load_resume_token` and `holder` work, nothing is locked or changed."""
+        """Return the context for an inspection, instead of entering the store.
+
+        In it `load_resume_token` and `holder` work, and nothing is locked or changed.
+        """
 
     @abstractmethod
     async def holder(self, stream: Stream) -> str | None:
-        """Describe the current holder of the stream's lease; None if it is not held."""
+        """Return a description of the current holder of the stream's lease; None if it is not held.
+
+        Args:
+            stream: The stream.
+        """

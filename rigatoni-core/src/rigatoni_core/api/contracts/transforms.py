@@ -46,11 +46,18 @@ class Transform(FormatReader):
 
         The order stays, no event is added, and the batch that was given is unchanged. It may hold no event.
 
+        Args:
+            events: The batch, which must not be changed.
+
         Raises:
             RejectedEventsError: Names every event that cannot be transformed, all at once, by its index in `events`.
         """
 
     def applies_to(self, stream: Stream) -> bool:
-        """Return whether it transforms this stream. A `*` in `streams` stands for any text."""
+        """Return whether it transforms this stream. A `*` in `streams` stands for any text.
+
+        Args:
+            stream: The stream.
+        """
         patterns = (".*".join(map(re.escape, name.split("*"))) for name in self.streams)
         return not self.streams or any(re.fullmatch(pattern, stream.name, re.DOTALL) for pattern in patterns)
