@@ -51,6 +51,8 @@ def test_no_metric_is_missing_from_the_plain_figures(figures):
     names = {figure.name.replace(".", "_") for figure in FIGURES}
     other = {"found_events": "found", "realigned_batches": "realigned", "duplicates_dropped": "duplicates"}
     other |= {"rejected_events": "rejected", "buffered": "buffered_bytes", "worker_state": "state"}
+    other |= {"snapshot_found_chunks": "snapshot_found"}
+    other |= dict.fromkeys(("snapshot_fraction", "snapshot_time_left", "snapshot_paused"), "snapshot")
     assert {other.get(name, name) for name in names} <= set(plain(figures.by_stream[STREAM]))
 
 

@@ -15,11 +15,15 @@ from rigatoni_core.api.notices import (
     CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
+    ChunkWritten,
     LeaseAcquired,
     LeaseAwaited,
     LeaseLost,
     ReplyRead,
     Retrying,
+    SnapshotDone,
+    SnapshotPaused,
+    SnapshotPlanned,
     WorkerFailed,
     WorkerFailing,
     WorkerRecovered,
@@ -32,6 +36,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.observe import backlog, statistics
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES
+from rigatoni_core.observe.snapshot_figures import snapshot_in_words
 from rigatoni_core.observe.statistics import Statistics, StreamStatistics
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
@@ -376,3 +381,30 @@ def test_the_next_run_continues_the_counters_of_its_streams_and_drops_streams_th
         other: "stopped",
     }
     assert statistics.by_stream[STREAM].events == WRITTEN.events
+
+
+def test_the_progress_of_a_snapshot_is_counted_and_said_in_words():
+    statistics, stream = Statistics(), Stream("p", "shop.orders")
+    statistics.notify(SnapshotPlanned(stream=stream, number=1, ranges=4, bytes=1000, resumed=False))
+    chunk = ChunkWritten(
+        stream=stream,
+        number=1,
+        events=5,
+        bytes=500,
+        at=None,
+        seconds=0.1,
+        found=False,
+        total_rows=5,
+        total_bytes=500,
+        complete_ranges=1,
+    )
+    statistics.notify(chunk)
+    statistics.notify(attrs.evolve(chunk, found=True, total_rows=7, total_bytes=600))
+    figures = statistics.streams["shop.orders"]
+    assert (figures.snapshot_rows, figures.snapshot_chunks, figures.snapshot_found) == (5, 1, 1)
+    assert "snapshot #1: 7 rows, 60%, 1 of 4 ranges" in snapshot_in_words(figures.snapshot.plain())
+    statistics.notify(SnapshotPaused(stream=stream, number=1, reason="the stream is behind"))
+    assert snapshot_in_words(figures.snapshot.plain()).endswith("paused: the stream is behind")
+    statistics.notify(SnapshotDone(stream=stream, number=1, rows=9, seconds=1.0))
+    assert snapshot_in_words(figures.snapshot.plain()) == "snapshot #1: 9 rows, done"
+    assert figures.snapshot.fraction == 1.0

@@ -38,6 +38,13 @@ def _lease(figures: Any) -> str:
     return "" if held is None else "held" if held else "waits"
 
 
+def _snapshot(record: Any) -> str:
+    if not record:
+        return ""
+    done = "" if record["fraction"] is None else f"{record['fraction']:.0%}"
+    return done if record["state"] == "reading" and done else str(record["state"])
+
+
 _Key = Callable[[StreamHistory], Any]
 COLUMNS: tuple[tuple[str, _Key, _Key | None, bool], ...] = (
     ("stream", lambda s: s.name, lambda s: s.name, True),
@@ -60,6 +67,7 @@ COLUMNS: tuple[tuple[str, _Key, _Key | None, bool], ...] = (
     ("rejected", lambda s: f"{s.figures['rejected']:,}", None, False),
     ("gaps", lambda s: f"{s.figures['gaps']:,}", lambda s: -s.figures["gaps"], False),
     ("lease", lambda s: _lease(s.figures), None, False),
+    ("snapshot", lambda s: _snapshot(s.figures.get("snapshot")), None, False),
 )
 """Title, text, what to sort by, and whether it is there on a narrow terminal, too."""
 

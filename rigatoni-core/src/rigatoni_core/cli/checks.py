@@ -18,6 +18,7 @@ from rigatoni_core.cli.guarantee import guarantee, rejections
 from rigatoni_core.cli.output import succession_in_words
 from rigatoni_core.cli.strays import renaming_advice, unwatched_advice
 from rigatoni_core.engine.preflight import try_reading
+from rigatoni_core.engine.snapshots.requests import check_requests, row_guarantee
 from rigatoni_core.engine.succession import preview
 from rigatoni_core.engine.transforming import check_scopes, transforms_of
 
@@ -38,6 +39,7 @@ class Findings:
     guarantee: str = ""
     conditions: tuple[str, ...] = ()
     rejected_events: str = ""
+    snapshot: str = ""
     notes: list[str] = attrs.field(factory=list)
     advice: list[str] = attrs.field(factory=list)
     errors: dict[str, list[RigatoniError]] = attrs.field(factory=dict)
@@ -71,6 +73,7 @@ class Checks:
                 for name in await self._try("source", configuration.source.streams()) or ()
             ]
         self._transforms()
+        self._snapshot()
         if await self._try("destination", stack.enter_async_context(configuration.destination)) is not None:
             found.destination = configuration.destination.metadata().description
         if configuration.dead_letters is not None:
@@ -93,6 +96,18 @@ class Checks:
             applied = transforms_of(configuration.transforms, stream)
             if applied:
                 self._found.transforms[stream.name] = [component_name(type(each)) for each in applied]
+
+    def _snapshot(self) -> None:
+        """Say what a new stream reads first, and how often its rows are written."""
+        configuration, names = self._configuration, [stream.name for stream in self._streams]
+        settings = configuration.settings.snapshot
+        if not names or settings.mode == "never":
+            return
+        try:
+            check_requests(settings, configuration.source, configuration.name, names)
+        except RigatoniError as error:
+            self._note("snapshot", error)
+        self._found.snapshot = f"{settings.mode}; {row_guarantee(configuration.destination)}"
 
     async def look(self, stack: AsyncExitStack) -> Findings:
         """Open the state store (read-only if a running pipeline holds it), then each stream at its position.

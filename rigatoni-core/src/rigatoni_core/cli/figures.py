@@ -14,7 +14,8 @@ def plain(figures: StreamStatistics) -> dict[str, Any]:
     computed = {
         name: getattr(figures, name) for name in ("read_lag", "delivery_lag", "buffered_bytes", "checkpoint_age")
     }
-    return {**public, **computed, "last_error": _plain_error(figures)}
+    snapshot = figures.snapshot.plain() if figures.snapshot else None
+    return {**public, **computed, "last_error": _plain_error(figures), "snapshot": snapshot}
 
 
 def _plain_error(figures: StreamStatistics) -> dict[str, str | None] | None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rigatoni_core.api.words import duration, error_in_words, is_current
 from rigatoni_core.cli.figures import plain
+from rigatoni_core.observe.snapshot_figures import snapshot_in_words
 from rigatoni_core.observe.statistics import Statistics, StreamStatistics
 
 _WINDOW = 5.0  # seconds over which rates are averaged
@@ -50,9 +51,14 @@ class Progress:
             for name, figures in streams.items()
             if is_current(error := plain(figures)["last_error"]) and figures.state != "stopped"
         ]
+        snapshots = [
+            Text(f"{name} {snapshot_in_words(figures.snapshot.plain())}")
+            for name, figures in streams.items()
+            if figures.snapshot is not None and figures.snapshot.state in ("reading", "paused")
+        ]
         running = duration(time.monotonic() - self._started)
         hint = f"running for {running}; Ctrl-C stops gracefully, a second Ctrl-C immediately"
-        return Group(table, *troubles, Text(hint, style="dim"))
+        return Group(table, *snapshots, *troubles, Text(hint, style="dim"))
 
     def _streams(self) -> dict[str, StreamStatistics]:
         """Return the figures by stream name, with the pipeline's name if there are several."""

@@ -9,6 +9,7 @@ import click
 from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.api.words import duration, error_in_words, size
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, table
+from rigatoni_core.observe.snapshot_figures import snapshot_in_words
 
 
 @click.command()
@@ -46,6 +47,10 @@ def _print(process: dict[str, Any]) -> None:
     rows = [_row(pipeline["name"], stream) for pipeline in process["pipelines"] for stream in pipeline["streams"]]
     columns = ("stream", "state", "events", "read lag", "delivery lag", "buffer", "checkpoint", "retries", "gaps")
     table((*columns, "last error"), rows)
+    for pipeline in process["pipelines"]:
+        for stream in pipeline["streams"]:
+            if snapshot := stream.get("snapshot"):
+                say(f"{pipeline['name']}/{stream['name']} {snapshot_in_words(snapshot)}")
 
 
 def _row(pipeline: str, stream: dict[str, Any]) -> tuple[str, ...]:

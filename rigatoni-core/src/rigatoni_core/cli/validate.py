@@ -136,6 +136,8 @@ def _print(found: "Findings") -> None:
         say(f"guarantee    {found.guarantee}{', provided that' if found.conditions else ''}")
         for condition in found.conditions:
             say(f"             - {condition}")
+    if found.snapshot:
+        say(f"snapshot     {found.snapshot}")
     if found.rejected_events:
         say(f"rejected     events that cannot be written {found.rejected_events}")
     for note in found.notes:

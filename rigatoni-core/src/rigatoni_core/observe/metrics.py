@@ -104,6 +104,31 @@ FIGURES = (
         "checkpoint.failures", "Checkpoints that could not be saved", unit="{failure}", field="checkpoint_failures"
     ),
     _counter("leases.lost", "Leases lost to another owner or run out", unit="{lease}", field="leases_lost"),
+    _counter("snapshot.rows", "Rows of snapshots delivered", unit="{row}", field="snapshot_rows"),
+    _counter("snapshot.bytes", "Bytes of delivered rows, as the source sent them", unit="By", field="snapshot_bytes"),
+    _counter("snapshot.chunks", "Chunks of snapshots delivered", unit="{chunk}", field="snapshot_chunks"),
+    _counter(
+        "snapshot.found.chunks",
+        "Chunks that an earlier run or another instance had written already",
+        unit="{chunk}",
+        field="snapshot_found",
+    ),
+    _gauge(
+        "snapshot.fraction",
+        "What is delivered of the stream's newest snapshot, from 0 to 1; absent until known",
+        lambda figures: figures.snapshot.fraction if figures.snapshot else None,
+    ),
+    _gauge(
+        "snapshot.time_left",
+        "Seconds that the rest of the snapshot takes at the rate of the last minutes; absent until known",
+        lambda figures: figures.snapshot.seconds_left if figures.snapshot else None,
+        unit="s",
+    ),
+    _gauge(
+        "snapshot.paused",
+        "1 while the stream's snapshot reads nothing, 0 while it reads; absent without one",
+        lambda figures: float(figures.snapshot.state == "paused") if figures.snapshot else None,
+    ),
     _gauge(
         "read.lag",
         "Seconds between the source's time and the time up to which the stream is read; absent until known",

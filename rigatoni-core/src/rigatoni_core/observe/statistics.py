@@ -21,6 +21,7 @@ from rigatoni_core.api.notices import (
     CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
+    ChunkWritten,
     DuplicatesDropped,
     EventsRejected,
     GapRecorded,
@@ -33,6 +34,10 @@ from rigatoni_core.api.notices import (
     ReplyRead,
     Resumed,
     Retrying,
+    SnapshotDone,
+    SnapshotEnded,
+    SnapshotPaused,
+    SnapshotPlanned,
     WorkerFailed,
     WorkerFailing,
     WorkerRecovered,
@@ -41,6 +46,7 @@ from rigatoni_core.api.notices import (
     WorkerStopped,
 )
 from rigatoni_core.observe.backlog import Backlog
+from rigatoni_core.observe.snapshot_figures import SnapshotFigures
 
 State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
 """Where a worker stands. It stays `failing` until a batch is delivered, or all is and the source has nothing more."""
@@ -82,8 +88,13 @@ class StreamStatistics:
     checkpoint_failures: int = 0
     leases_lost: int = 0
     write_seconds: float = 0.0
+    snapshot_rows: int = 0
+    snapshot_bytes: int = 0
+    snapshot_chunks: int = 0
+    snapshot_found: int = 0
     lease_held: bool | None = None
     last_error: LastError | None = None
+    snapshot: SnapshotFigures | None = None
     _backlog: Backlog = attrs.field(factory=Backlog, init=False)
     _saved: Position | None = attrs.field(default=None, init=False)
     _current_at: float | None = attrs.field(default=None, init=False)  # nothing was delivered and not saved then
@@ -153,6 +164,10 @@ class StreamStatistics:
                     self.bytes += notice.bytes
                     self.batches += 1
                     self.write_seconds += notice.seconds
+            case ChunkWritten():
+                self._count_chunk(notice)
+            case SnapshotPlanned() | SnapshotPaused() | SnapshotDone() | SnapshotEnded():
+                self._snapshot(notice.number).take(notice)
             case BatchRealigned():
                 self.realigned += 1
                 self._backlog.take_up(notice.bytes)
@@ -202,6 +217,20 @@ class StreamStatistics:
                 self._forget_position()
             case _:
                 pass
+
+    def _count_chunk(self, notice: ChunkWritten) -> None:
+        if notice.found:
+            self.snapshot_found += 1
+        else:
+            self.snapshot_rows += notice.events
+            self.snapshot_bytes += notice.bytes
+            self.snapshot_chunks += 1
+        self._snapshot(notice.number).take(notice)
+
+    def _snapshot(self, number: int) -> SnapshotFigures:
+        if self.snapshot is None or self.snapshot.number != number:
+            self.snapshot = SnapshotFigures(number)
+        return self.snapshot
 
     def _turn(self, state: State) -> None:
         """Another state, unless the worker is failing: entering again does not mean that it will go well."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from rigatoni_core.api.contracts import Source
+from rigatoni_core.api.contracts import Destination, PositionKeeper, RecordKeeper, Source
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import SnapshotSettings
@@ -48,6 +48,15 @@ def check_requests(settings: SnapshotSettings, source: Source, pipeline: str, na
     for stream in (Stream(pipeline, name) for name in names):
         if (request := initial_request(settings, stream)) is not None:
             source.check_snapshot(stream, request)
+
+
+def row_guarantee(destination: Destination) -> str:
+    """Return, in words, how often the rows of a snapshot are written to this destination."""
+    if isinstance(destination, PositionKeeper) and isinstance(destination, RecordKeeper):
+        return "each row exactly as often as an event, even if the state store is lost"
+    if isinstance(destination, PositionKeeper):
+        return "each row exactly as often as an event, unless the state store is lost or restored while it is read"
+    return "each row at least once: this destination keeps no positions"
 
 
 def _covers(stream: str, collection: str) -> bool:
