@@ -24,7 +24,8 @@ class CheckpointKeeper:
     """Keeps one stream's checkpoint, in memory and in the state store.
 
     `fencing_token` returns the lease's token at the time of a save, or None if the store keeps no leases: then saves
-    carry the token of the stored record. `identity` returns what to recognize the deployment by.
+    carry the token of the stored record. `identity` returns what to recognize the deployment by. It changes only while
+    the source is idle or opened again, and costs as much as the rest of a save: saves after events record the last one.
 
     While only this keeper has saved, the later of memory and store wins: a store that cannot be written, or has lost
     what was saved, must not send the worker back, and starting fresh would skip changes. The stored token shows that
@@ -133,7 +134,10 @@ class CheckpointKeeper:
         """Resume from `gap.resumed`; the gap stays on record."""
         memory = self._memory or Checkpoint(gap.resumed)
         gaps = memory.gaps if gap in memory.gaps else (*memory.gaps, gap)
-        self._memory = attrs.evolve(memory, position=gap.resumed, delivered=None, gaps=gaps, committed=None)
+        identity = self._identity()
+        self._memory = attrs.evolve(
+            memory, position=gap.resumed, delivered=None, gaps=gaps, committed=None, identity=identity
+        )
         await self._save()
 
     async def advance(self, end: Position, events: int, *, committed: bool = False) -> None:
@@ -145,17 +149,23 @@ class CheckpointKeeper:
         store that cannot be written is only a notice, up to `max_unsaved_batches` times in a row; then, and if a
         retry cannot fix the error, it is raised.
         """
-        memory = self._memory or Checkpoint(end)
+        memory = self._memory or Checkpoint(end, identity=self._identity())
+        self._memory = attrs.evolve(
+            memory,
+            position=end,
+            events=memory.events + events,
+            delivered=end if events else memory.delivered,
+            committed=end if memory.committed and (events or committed) else memory.committed,
+        )
         if events:
-            memory = attrs.evolve(memory, delivered=end)
-        if memory.committed and (events or committed):
-            memory = attrs.evolve(memory, committed=end)
-        self._memory = attrs.evolve(memory, position=end, events=memory.events + events)
-        if events or self._now() >= self._saved_at + self._settings.idle_advance_interval:
             await self._try_to_save()
+        elif self._now() >= self._saved_at + self._settings.idle_advance_interval:
+            await self.close()
 
     async def close(self) -> None:
         """Save an idle advance that was not saved yet."""
+        if self._memory is not None:
+            self._memory = attrs.evolve(self._memory, identity=self._identity())
         await self._try_to_save()
 
     @property
@@ -196,15 +206,15 @@ class CheckpointKeeper:
 
     async def _save_now(self) -> None:
         assert self._memory is not None
-        self._memory = attrs.evolve(self._memory, identity=self._identity())
         granted = self._fencing_token()
         token = max(self._tokens, default=0) if granted is None else granted
         self._tokens.add(token)  # also if the response is lost
-        saving = self._memory
-        checkpoint = attrs.evolve(saving, fencing_token=token)
+        if self._memory.fencing_token != token:
+            self._memory = attrs.evolve(self._memory, fencing_token=token)
+        checkpoint = self._memory
         started = self._now()
         await self._within_limit(self._store.save_resume_token(self._stream, checkpoint))
-        self._saved = saving
+        self._saved = checkpoint
         self._saved_at = self._now()
         self._unsaved = 0
         publish(

@@ -68,7 +68,9 @@ class EventBuffer:
         """
         if not self._formed:
             batch = self._largest()
-            self._replace_first(batch[: self._split(batch)])
+            batch = batch[: self._split(batch)]
+            if batch is not self._chunks[0][0]:
+                self._replace_first(batch)
             self._formed = True
         return self._chunks[0][0]
 
