@@ -101,3 +101,10 @@ class UnwrapError(RigatoniError):
         'Set full_document of the source to "updateLookup" or "required", so that updates carry their document, or '
         "drop these events with a filter before unwrap."
     )
+
+
+class CaseError(ConfigurationError):
+    """A file of cases, or a case in it, is wrong."""
+
+    id = "case"
+    default_remedy = "See docs/transforms.md for the cases of `rigatoni test`."

@@ -36,6 +36,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("command", "new-plugin"): "rigatoni-testing",
     ("command", "schema"): "rigatoni-ops",
     ("command", "tail"): "rigatoni-ops",
+    ("command", "test"): "rigatoni-transforms",
     ("command", "top"): "rigatoni-top",
     ("listener", "otel"): "rigatoni-otel",
     ("listener", "prometheus"): "rigatoni-prometheus",

@@ -44,13 +44,15 @@ class Document:
 
 
 def documents(path: Path) -> list[Document]:
-    """Read a file, or all files `*.toml` directly in a folder, by name.
+    """Read a file, or all files `*.toml` directly in a folder, by name; those that end in `.test.toml` hold cases.
 
     Raises `ConfigurationError` if there is none, or if one cannot be read or is not TOML.
     """
     if not path.is_dir():
         return [_document(path)]
-    files = sorted(each for each in path.glob("*.toml") if not each.name.startswith("."))
+    files = sorted(
+        each for each in path.glob("*.toml") if not each.name.startswith(".") and not each.name.endswith(".test.toml")
+    )
     if not files:
         raise ConfigurationError(f"{path} is a folder without a file *.toml", remedy="Name a pipeline's TOML file.")
     return [_document(file) for file in files]
