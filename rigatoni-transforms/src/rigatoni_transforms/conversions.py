@@ -15,6 +15,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
+from rigatoni_transforms.errors import LossError
 from rigatoni_transforms.fields import document_of
 from rigatoni_transforms.matching import Element
 
@@ -50,12 +51,8 @@ def converted(name: str, kind: int, value: bytes) -> Element:
     return number, bson.encode({"v": made}, codec_options=_CODEC)[7:-1]
 
 
-class _LossError(ValueError):
-    """The value does not fit."""
-
-
 def _reason(error: Exception, given: object) -> str:
-    if isinstance(error, _LossError):
+    if isinstance(error, LossError):
         return str(error)
     kind = _NAMES.get(type(given), type(given).__name__)
     return f"it is {kind}" if isinstance(error, TypeError) else f"it is {kind} of another form"
@@ -82,7 +79,7 @@ def _integer(value: Any) -> int:
         case float() | Decimal128():
             number = value.to_decimal() if isinstance(value, Decimal128) else value
             if number != number // 1:  # also of infinities and of what is no number
-                raise _LossError("it is no whole number")
+                raise LossError("it is no whole number")
             return int(number)
         case str() if _WHOLE(value):
             return int(value)
@@ -96,14 +93,14 @@ def _integer(value: Any) -> int:
 def _int(value: Any) -> int:
     number = _integer(value)
     if not -(2**31) <= number < 2**31:
-        raise _LossError("it is out of range")
+        raise LossError("it is out of range")
     return number
 
 
 def _long(value: Any) -> Int64:
     number = _integer(value)
     if not -(2**63) <= number < 2**63:
-        raise _LossError("it is out of range")
+        raise LossError("it is out of range")
     return Int64(number)
 
 
@@ -111,7 +108,7 @@ def _double(value: Any) -> float:
     match value:
         case int():
             if int(float(value)) != value:
-                raise _LossError("a double cannot represent it exactly")
+                raise LossError("a double cannot represent it exactly")
             return float(value)
         case Decimal128():
             return float(value.to_decimal())

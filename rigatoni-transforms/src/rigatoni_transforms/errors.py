@@ -93,6 +93,10 @@ class FieldError(RigatoniError):
     )
 
 
+class LossError(ValueError):
+    """A value that another type cannot represent."""
+
+
 class UnwrapError(RigatoniError):
     """An event that is no row."""
 

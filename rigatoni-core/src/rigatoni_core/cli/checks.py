@@ -83,6 +83,14 @@ class Checks:
         if isinstance(configuration.state, StateInspector):
             self._holder = await self._try("state", self._who_holds(configuration.state))
 
+    async def offline(self) -> Findings:
+        """Check what needs no connection: which transforms each stream has."""
+        names = await self._try("source", self._configuration.source.streams()) or ()
+        self._streams = [Stream(self._configuration.name, name) for name in names]
+        self._transforms()
+        self._found.advice = advice_of(self._configuration)
+        return self._found
+
     def _transforms(self) -> None:
         """Say what changes the events of each stream."""
         configuration, streams = self._configuration, self._streams

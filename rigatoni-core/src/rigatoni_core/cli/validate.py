@@ -37,8 +37,7 @@ def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: flo
 
     configurations = _load(file, overrides, json_)
     checked = [_Checked(configuration, several=len(configurations) > 1) for configuration in configurations]
-    if not offline:
-        asyncio.run(_connect(checked, timeout))
+    asyncio.run(_look_offline(checked, timeout) if offline else _connect(checked, timeout))
     for each in checked:
         each.report(quiet=json_)
     if json_:
@@ -81,13 +80,12 @@ class _Checked:
         self.record: dict[str, Any] = {"pipeline": configuration.name}
         self.failed = False
         self.hanging = False
-        self.found: Findings | None = None
+        self.found: Findings
 
     def report(self, *, quiet: bool) -> None:
         """Print errors, and all other findings unless `quiet`. `record` contains everything."""
         import attrs
 
-        from rigatoni_core.cli.advice import advice_of
         from rigatoni_core.cli.checks import as_records
 
         name, found = self.configuration.name, self.found
@@ -96,12 +94,9 @@ class _Checked:
         self.record["paths"] = {key: str(path) for key, path in self.configuration.paths.items()}
         for key, path in self.record["paths"].items() if not quiet else ():
             say(f"path         {key}: {path}")
-        advice = found.advice if found else advice_of(self.configuration)
-        self.record["warnings"] = list(dict.fromkeys([*self.configuration.warnings, *advice]))
+        self.record["warnings"] = list(dict.fromkeys([*self.configuration.warnings, *found.advice]))
         for text in self.record["warnings"] if not quiet else ():
             warn(text)
-        if found is None:
-            return
         errors = as_records(found.errors)
         self.record |= attrs.asdict(found, filter=attrs.filters.exclude("advice", "errors")) | {"errors": errors}
         if not quiet:
@@ -110,6 +105,14 @@ class _Checked:
             for error in failures:
                 fail(error, f"{name}: {place}: " if self._several else f"{place}: ")
         self.failed, self.hanging = bool(errors), found.hanging
+
+
+async def _look_offline(checked: "Sequence[_Checked]", timeout: float) -> None:
+    """Check what the file decides alone."""
+    from rigatoni_core.cli.checks import Checks
+
+    for each in checked:
+        each.found = await Checks(each.configuration, timeout, ()).offline()
 
 
 async def _connect(checked: "Sequence[_Checked]", timeout: float) -> None:
