@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.dead_letters import DeadLetter, read_replay_mark
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError, RigatoniError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint
 from rigatoni_core.cli.sockets import NoAnswerError, folder, running

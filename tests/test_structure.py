@@ -23,7 +23,7 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "module.py").write_text("x = 1\n")
     monkeypatch.setattr(structure, "ROOT", tmp_path)
-    monkeypatch.setattr(structure, "LIMITS", {("core",): 1})
+    monkeypatch.setattr(structure, "LIMITS", {("core/",): 1})
     monkeypatch.setattr(structure, "LARGER", {})
     assert structure.main([]) == 0
     return tmp_path
@@ -37,7 +37,7 @@ def test_comments_and_docstrings_do_not_count_against_core(repository):
 @pytest.mark.parametrize(
     ("name", "source", "found"),
     [
-        ("core/another.py", "y = 1\n", "core: 2 code lines, more than 1"),
+        ("core/another.py", "y = 1\n", "core/: 2 code lines, more than 1"),
         ("elsewhere.py", "#\n" * 401, "elsewhere.py: 401 lines, more than 400"),
         ("stub.py", "def it():\n    raise NotImplementedError\n", "stub.py: raises NotImplementedError"),
     ],

@@ -1,7 +1,8 @@
 """The checkpoint: what a save costs, and when it records what the deployment is recognized by."""
 
 import attrs
-from rigatoni_core.api.events import Checkpoint, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.checkpoint import CheckpointKeeper

@@ -3,7 +3,8 @@
 import asyncio
 from types import SimpleNamespace
 
-from rigatoni_core.api.events import Identity, Stream
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.cli.state.position_changes import confirmed_deployment
 from rigatoni_core.cli.state.repairs import Look
 from rigatoni_core.engine.pipeline import Pipeline

@@ -4,7 +4,7 @@ import pytest
 from rigatoni_core.api.errors import DestinationError, PipelineTimeoutError, RejectedEventsError, Transient
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import RetrySettings, Settings
-from rigatoni_core.engine.event_writer import RetryingEventWriter
+from rigatoni_core.cli.event_writer import RetryingEventWriter
 from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import HANG, Bucket, BucketDestination

@@ -23,8 +23,8 @@ from rigatoni_core.api.notices import (
     WorkerStarted,
 )
 from rigatoni_core.api.settings import RetrySettings, Settings
-from rigatoni_core.engine.incidents import Incidents
 from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_core.observe.incidents import Incidents
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
 

@@ -6,17 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import CorruptCheckpointError, StateStoreError
-from rigatoni_core.api.events import (
-    Checkpoint,
-    Gap,
-    Identity,
-    Namespace,
-    Position,
-    ResumeToken,
-    Stream,
-    Timestamp,
-    escaped,
-)
+from rigatoni_core.api.events import Checkpoint, Gap, Namespace, Position, ResumeToken, Stream, Timestamp, escaped
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.records import dump_checkpoint, load_checkpoint, sealed, unseal
 
 STREAM = Stream("p", "shop.orders")

@@ -12,7 +12,8 @@ from rigatoni_core.api.errors import (
     PositionLostError,
     TokenRefusedError,
 )
-from rigatoni_core.api.events import Gap, Identity, Stream
+from rigatoni_core.api.events import Gap, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import GapRecorded, Notice, PositionTakenByTime
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.pipeline import Pipeline

@@ -12,7 +12,8 @@ from rigatoni_core.api.errors import (
     TokenRefusedError,
     WatchChangedError,
 )
-from rigatoni_core.api.events import Coverage, Gap, Identity, Position, Stream, Timestamp
+from rigatoni_core.api.events import Coverage, Gap, Position, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import LeaseAcquired, LeaseAwaited, Notice, RepeatsPossible, StreamsSucceeded
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore

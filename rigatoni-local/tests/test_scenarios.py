@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.api.events import Definition, Gap, Identity, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Definition, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.records import sealed, unseal
 from rigatoni_local.destination import LocalDestination
 from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError

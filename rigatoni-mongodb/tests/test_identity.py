@@ -7,7 +7,8 @@ import pytest
 from bson import ObjectId, encode
 from pymongo import MongoClient
 from rigatoni_core.api.errors import OtherDeploymentError
-from rigatoni_core.api.events import Identity, Stream, same_deployment
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.identity import Identity, same_deployment
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_mongodb.errors import MongoDBUnavailableError

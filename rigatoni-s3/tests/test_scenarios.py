@@ -6,7 +6,8 @@ import json
 import attrs
 import pytest
 from rigatoni_core.api.errors import DefinitionChangedError, ForeignObjectError, RejectedEventsError
-from rigatoni_core.api.events import Definition, Gap, Identity, Stream
+from rigatoni_core.api.events import Definition, Gap, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_objects.errors import DefinitionSettlingError, KeyTooLongError, UnfinishedBatchError
 from rigatoni_objects.file_layout import stem
 from rigatoni_testing.batches import START, STREAM, batch_of

@@ -6,7 +6,7 @@ import inspect
 import attrs
 import pytest
 from rigatoni_core.api.contracts import Delivery
-from rigatoni_core.api.events import Identity
+from rigatoni_core.api.identity import Identity
 from rigatoni_testing.contracts import DestinationContract, Place, TransactionalContract, obligations
 from rigatoni_testing.scripted import Table, TableDestination
 from rigatoni_testing.serializers import TokenLines

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-from rigatoni_core.api.events import Identity
+from rigatoni_core.api.identity import Identity
 
 from rigatoni_mongodb.catalog import Collection, collections_of, readable
 from rigatoni_mongodb.driver import Driver

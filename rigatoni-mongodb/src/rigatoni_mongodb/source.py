@@ -18,7 +18,8 @@ from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, IdentityRefresher, Source, TimeReader
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.events import Definition, Identity, Position, Stream, Timestamp
+from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.options import RECOMMENDED, Secret, texts
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import ScopeReader

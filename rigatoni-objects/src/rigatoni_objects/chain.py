@@ -19,7 +19,8 @@ from functools import partial
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, ForeignObjectError
-from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Coverage, Definition, Gap, Position, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.succession import History
 
 from rigatoni_objects.contents import Contents, contents_of, missing_contents

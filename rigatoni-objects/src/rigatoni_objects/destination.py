@@ -19,7 +19,8 @@ from rigatoni_core.api.contracts import (
     RecordKeeper,
     Serializer,
 )
-from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Coverage, Definition, Gap, Position, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import SerializerChanged
 from rigatoni_core.api.options import texts
 from rigatoni_core.api.settings import Settings

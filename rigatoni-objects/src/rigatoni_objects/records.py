@@ -12,7 +12,8 @@ from typing import Any, Self
 import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError
-from rigatoni_core.api.events import Coverage, Definition, Gap, Identity, Position, Stream, Timestamp
+from rigatoni_core.api.events import Coverage, Definition, Gap, Position, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.records import (
     canonical,
     checksum,

@@ -11,8 +11,8 @@ from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination
 from rigatoni_core.api.errors import ConfigurationError, NoAnswerError, RigatoniError
 from rigatoni_core.api.events import Stream
-from rigatoni_core.engine.event_writer import RetryingEventWriter
-from rigatoni_core.engine.pipeline_run import SingleRun
+from rigatoni_core.cli.event_writer import RetryingEventWriter
+from rigatoni_core.cli.pipeline_run import SingleRun
 
 
 class RecordingApplication(Application):

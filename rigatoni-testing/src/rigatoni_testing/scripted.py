@@ -23,7 +23,8 @@ from rigatoni_core.api.contracts import (
 )
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import DefinitionChangedError, PositionLostError
-from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_core.builtin.memory import MemoryStateStore
 

@@ -5,9 +5,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from struct import Struct
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import attrs
+from rigatoni_core.api.components import AttrsField
 from rigatoni_core.api.options import texts
 
 from rigatoni_transforms.deltas import DeltaRewriter, Reading
@@ -133,7 +134,7 @@ def paths_of_documents(texts: Iterable[str]) -> tuple[Path, ...]:
     return paths
 
 
-def check_paths(instance: object, attribute: "attrs.Attribute[Any]", value: Iterable[str]) -> None:
+def check_paths(instance: object, attribute: AttrsField, value: Iterable[str]) -> None:
     """Validate an option that holds paths; see `paths_of_documents`."""
     paths_of_documents(value)
 

@@ -8,11 +8,10 @@ from typing import overload
 
 import attrs
 
-from rigatoni_core.api.decoder import Decoder
-from rigatoni_core.api.errors import DamagedEventError
+from rigatoni_core.api.decoder import Decoder, read_mark
 from rigatoni_core.api.events import ChangeEvent, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.orders import Orders
-from rigatoni_core.api.segments import Segment, joined, merged
+from rigatoni_core.api.segments import Segment, between, joined, merged
 
 
 @attrs.frozen
@@ -117,7 +116,7 @@ class EventBatch(Sequence[ChangeEvent]):
         Raises:
             DamagedEventError: The first or the last event has no resume token.
         """
-        token, time = _mark(decoder, stream, buffer[offsets[0] : offsets[1]])
+        token, time = read_mark(decoder, stream, buffer[offsets[0] : offsets[1]])
         if time is None:  # without a cluster time, the order continues from the last known one
             time = after.cluster_time
         ordinal = after.ordinal if time == after.cluster_time else 0
@@ -204,7 +203,7 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def part(self, start: int, stop: int) -> Segment:
         """Return the documents from `start` up to `stop` in one segment; copied only if they span several."""
-        segments = self._between(start, stop)
+        segments = between(self.segments, start, stop)
         return segments[0] if len(segments) == 1 else joined(segments)
 
     @property
@@ -238,7 +237,7 @@ class EventBatch(Sequence[ChangeEvent]):
         """
         if self._as_read is not None:
             return self._as_read.token_and_time(self.indices[index])
-        return _mark(self.decoder, self.stream, self.raw(index))
+        return read_mark(self.decoder, self.stream, self.raw(index))
 
     def namespace(self, index: int) -> Namespace | None:
         """Return the namespace of event `index` without decoding the event; None if it has no readable one.
@@ -316,16 +315,8 @@ class EventBatch(Sequence[ChangeEvent]):
         """
         borders = [-1, *sorted(rejected), len(self)]
         kept = [range(before + 1, after) for before, after in pairwise(borders)]
-        return EventBatch(
-            self.stream,
-            first=self.first,
-            end=self.end,
-            segments=merged([segment for run in kept for segment in self._between(run.start, run.stop)]),
-            decoder=self.decoder,
-            source_time=self.source_time,
-            as_read=self.as_read,
-            indices=[self.indices[index] for index in chain.from_iterable(kept)],
-        )
+        segments = merged([segment for run in kept for segment in between(self.segments, run.start, run.stop)])
+        return self._holding(segments, [self.indices[index] for index in chain.from_iterable(kept)])
 
     def replaced(self, documents: Mapping[int, bytes | memoryview]) -> "EventBatch":
         """Replace the raw documents of some events, in the format of the decoder.
@@ -341,25 +332,21 @@ class EventBatch(Sequence[ChangeEvent]):
         """
         if not documents:
             return self
+        made = Segment.of(documents.get(index, self.raw(index)) for index in range(len(self)))
+        return self._holding((made,), self.indices)
+
+    def _holding(self, segments: Sequence[Segment], indices: Sequence[int]) -> "EventBatch":
+        """Return a batch that was read as this one was, and holds other documents for these of its events."""
         return EventBatch(
             self.stream,
             first=self.first,
             end=self.end,
-            segments=(Segment.of(documents.get(index, self.raw(index)) for index in range(len(self))),),
+            segments=segments,
             decoder=self.decoder,
             source_time=self.source_time,
             as_read=self.as_read,
-            indices=self.indices,
+            indices=indices,
         )
-
-    def _between(self, start: int, stop: int) -> list[Segment]:
-        """Return the documents from `start` up to `stop` without a copy."""
-        found = []
-        for segment in self.segments:
-            if max(start, 0) < min(stop, len(segment)):
-                found.append(segment.cut(max(start, 0), min(stop, len(segment))))
-            start, stop = start - len(segment), stop - len(segment)
-        return found
 
     def __len__(self) -> int:
         return self._size
@@ -382,15 +369,11 @@ class EventBatch(Sequence[ChangeEvent]):
                 self.stream,
                 first=self.position_at(start),
                 end=self.end if stop == len(self) else self._position_after(stop - 1),
-                segments=self._between(start, stop),
+                segments=between(self.segments, start, stop),
                 decoder=self.decoder,
                 source_time=self.source_time,
             )
-        if index < 0:
-            index += len(self)
-        if not 0 <= index < len(self):
-            raise IndexError(f"event {index} of a batch of {len(self)}")
-        return self.decoder.event(self.raw(index))
+        return self.decoder.event(self.raw(range(len(self))[index]))
 
     def _slice_of_rest(self, start: int, stop: int) -> "EventBatch":
         """Slice a batch with removed events, which belong to the slice of the event before them."""
@@ -400,7 +383,7 @@ class EventBatch(Sequence[ChangeEvent]):
             self.stream,
             first=as_read.first,
             end=as_read.end,
-            segments=self._between(start, stop),
+            segments=between(self.segments, start, stop),
             decoder=self.decoder,
             source_time=self.source_time,
             as_read=as_read,
@@ -412,10 +395,3 @@ class EventBatch(Sequence[ChangeEvent]):
 
     def __repr__(self) -> str:
         return f"<EventBatch {self.stream} events={len(self)} bytes={self.nbytes} end={self.end!r}>"
-
-
-def _mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
-    try:
-        return decoder.token_and_time(raw)
-    except ValueError as error:
-        raise DamagedEventError(f"{stream}: an event has no readable resume token: {error}") from None

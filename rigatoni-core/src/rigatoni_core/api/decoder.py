@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from rigatoni_core.api.events import ChangeEvent, Namespace, ResumeToken, Timestamp
+from rigatoni_core.api.errors import DamagedEventError
+from rigatoni_core.api.events import ChangeEvent, Namespace, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment
 
 
@@ -72,3 +73,20 @@ class Decoder(Protocol):
             operation: The operation of the new document.
             fields: Further fields: texts, whole numbers below 2^63, bytes, None, lists and mappings of them.
         """
+
+
+def read_mark(decoder: Decoder, stream: Stream, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
+    """Return the resume token and cluster time of an event.
+
+    Args:
+        decoder: The source's decoder.
+        stream: The stream of the event.
+        raw: Its raw document.
+
+    Raises:
+        DamagedEventError: The event has no readable resume token.
+    """
+    try:
+        return decoder.token_and_time(raw)
+    except ValueError as error:
+        raise DamagedEventError(f"{stream}: an event has no readable resume token: {error}") from None

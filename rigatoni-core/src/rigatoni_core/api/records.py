@@ -16,7 +16,6 @@ from rigatoni_core.api.events import (
     Checkpoint,
     Coverage,
     Gap,
-    Identity,
     Namespace,
     Position,
     ResumeToken,
@@ -24,6 +23,7 @@ from rigatoni_core.api.events import (
     Stream,
     Timestamp,
 )
+from rigatoni_core.api.identity import Identity
 
 FORMAT = 2
 """The record's format version. Newer formats are refused.

@@ -59,6 +59,22 @@ class Segment:
         return len(self.offsets) - 1
 
 
+def between(segments: Sequence[Segment], start: int, stop: int) -> Sequence[Segment]:
+    """Return the documents from `start` up to `stop` of these segments together, without a copy.
+
+    Args:
+        segments: The segments, in order.
+        start: The number of the first document, from 0.
+        stop: The number after the last one.
+    """
+    found = []
+    for segment in segments:
+        if max(start, 0) < min(stop, len(segment)):
+            found.append(segment.cut(max(start, 0), min(stop, len(segment))))
+        start, stop = start - len(segment), stop - len(segment)
+    return found
+
+
 def merged(segments: Sequence[Segment]) -> Sequence[Segment]:
     """Return the segments, merged into one if they are small, because many segments are slow to process.
 

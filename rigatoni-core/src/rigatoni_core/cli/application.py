@@ -76,7 +76,7 @@ class Terminal(Application):
 
     def pipeline_run(self, configuration: "PipelineConfiguration", streams: Sequence[str] = ()) -> PipelineRun:
         """See `Application`."""
-        from rigatoni_core.engine.pipeline_run import SingleRun
+        from rigatoni_core.cli.pipeline_run import SingleRun
 
         return SingleRun(configuration, streams, handle_signals=True)
 
@@ -84,7 +84,7 @@ class Terminal(Application):
         self, configuration: "PipelineConfiguration", stream: "Stream", destination: "Destination"
     ) -> EventWriter:
         """See `Application`."""
-        from rigatoni_core.engine.event_writer import RetryingEventWriter
+        from rigatoni_core.cli.event_writer import RetryingEventWriter
 
         return RetryingEventWriter.of(configuration, stream, destination)
 

@@ -12,7 +12,8 @@ import attrs
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import StateStore
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError, PipelineTimeoutError, StateStoreError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, SnapshotProgress, Stream
+from rigatoni_core.api.events import Checkpoint, Gap, Position, SnapshotProgress, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import CheckpointFailed, CheckpointSaved, RepeatsPossible
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.time_limit import time_limit

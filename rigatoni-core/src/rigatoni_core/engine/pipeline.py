@@ -22,7 +22,6 @@ from rigatoni_core.api.protection import check_order
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
 from rigatoni_core.engine.component_stack import ComponentStack
-from rigatoni_core.engine.incidents import Incidents
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.preflight import try_reading
 from rigatoni_core.engine.retry import delay_before
@@ -30,6 +29,7 @@ from rigatoni_core.engine.snapshots.requests import check_requests
 from rigatoni_core.engine.succession import preview
 from rigatoni_core.engine.transforming import check_scopes, transforms_of
 from rigatoni_core.engine.worker import Worker
+from rigatoni_core.observe.incidents import Incidents
 from rigatoni_core.observe.statistics import Statistics
 
 T = TypeVar("T")

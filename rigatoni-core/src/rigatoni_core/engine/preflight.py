@@ -6,7 +6,8 @@ from contextlib import aclosing, suppress
 from typing import Any, cast
 
 from rigatoni_core.api.contracts import Destination, PositionKeeper, Source
-from rigatoni_core.api.events import Checkpoint, Identity, Stream
+from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.engine.recognition import recognize
 
 FIRST_REPLY = 2.0

@@ -2,7 +2,8 @@
 
 from rigatoni_core.api.contracts import IdentityRefresher, Source
 from rigatoni_core.api.errors import OtherDeploymentError
-from rigatoni_core.api.events import Definition, Identity, Stream, proves_another, same_deployment
+from rigatoni_core.api.events import Definition, Stream
+from rigatoni_core.api.identity import Identity, proves_another, same_deployment
 
 
 def recognize(stream: Stream, present: Identity, *, saved: Identity, kept: Identity) -> bool:

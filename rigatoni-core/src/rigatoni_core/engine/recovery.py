@@ -13,7 +13,8 @@ from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader, TransactionalKeeper, Transform
 from rigatoni_core.api.errors import RigatoniError, TokenRefusedError
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream, Timestamp
+from rigatoni_core.api.events import Definition, Gap, Position, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import GapRecorded, PositionMoved, PositionTakenByTime, WorkerStarted
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import ScopeReader, SuccessionKeeper

@@ -38,16 +38,8 @@ from rigatoni_core.api.errors import (
     TokenRefusedError,
     WatchChangedError,
 )
-from rigatoni_core.api.events import (
-    Checkpoint,
-    Coverage,
-    Definition,
-    Identity,
-    Position,
-    Stream,
-    Timestamp,
-    token_hash,
-)
+from rigatoni_core.api.events import Checkpoint, Coverage, Definition, Position, Stream, Timestamp, token_hash
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import RepeatsPossible, StreamsSucceeded
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import History, ScopeReader, SuccessionKeeper

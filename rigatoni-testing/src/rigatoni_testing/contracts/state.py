@@ -6,7 +6,8 @@ from collections.abc import Callable
 import attrs
 from rigatoni_core.api.contracts import StateInspector, StateStore, StreamLister
 from rigatoni_core.api.errors import LeaseLostError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Checkpoint, Gap, Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 
 from rigatoni_testing.batches import STREAM
 from rigatoni_testing.contracts import watching

@@ -6,7 +6,8 @@ import random
 import attrs
 from rigatoni_core.api.contracts import Delivery, Listener, TransactionalKeeper
 from rigatoni_core.api.errors import DefinitionChangedError, LeaseLostError, RigatoniError, StateStoreError, Transient
-from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Checkpoint, Definition, Gap, Position, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.notices import Notice, PositionMoved, WorkerStarted
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore

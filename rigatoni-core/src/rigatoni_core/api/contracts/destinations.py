@@ -10,7 +10,8 @@ import attrs
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts.lifecycle import Managed
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.identity import Identity
 
 
 class Delivery(enum.Enum):

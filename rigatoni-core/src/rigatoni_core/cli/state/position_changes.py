@@ -9,7 +9,8 @@ import attrs
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Positioner, PositionKeeper, TransactionalKeeper
 from rigatoni_core.api.errors import ConfigurationError, OtherDeploymentError
-from rigatoni_core.api.events import Checkpoint, Gap, Identity, Position, proves_another
+from rigatoni_core.api.events import Checkpoint, Gap, Position
+from rigatoni_core.api.identity import Identity, proves_another
 from rigatoni_core.api.records import load_checkpoint
 from rigatoni_core.api.succession import SuccessionKeeper
 from rigatoni_core.api.times import parse_time

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rigatoni_core.api.configuration import PipelineConfiguration
-    from rigatoni_core.api.events import Checkpoint, Definition, Gap, Identity, Stream
+    from rigatoni_core.api.events import Checkpoint, Definition, Gap, Stream
+    from rigatoni_core.api.identity import Identity
 
 SOURCE_TIMEOUT = 10.0
 """Seconds to wait for the present definition of the streams. Without a response the rest is shown."""
@@ -102,7 +103,8 @@ async def _definitions(configuration: "PipelineConfiguration", streams: "Any") -
 
 def _described(checkpoint: "Checkpoint | None", now: "Definition | None", tokens: bool) -> dict[str, Any]:
     """Return a checkpoint as plain values, with hashes instead of tokens, which may contain a document's _id."""
-    from rigatoni_core.api.events import same_deployment, token_hash
+    from rigatoni_core.api.events import token_hash
+    from rigatoni_core.api.identity import same_deployment
 
     if checkpoint is None:
         return {"position": None}

@@ -12,7 +12,8 @@ from bson import encode
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Source
 from rigatoni_core.api.decoder import Decoder
-from rigatoni_core.api.events import Definition, Identity, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.succession import ScopeReader
 
 from rigatoni_testing.batches import TestDecoder, event_document, token_of
