@@ -29,6 +29,7 @@ def test_what_a_page_says_is_true(page, tmp_path, mongodb_uri):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "RIGATONI_RUNTIME_DIR": str(tmp_path / "run"),
         "MONGODB_URI": mongodb_uri,
+        "POSTGRES_DSN": "postgresql://localhost/shop",
         "REDIS_URL": "redis://localhost/0",
         "REDIS_TLS_URL": "rediss://localhost/0",
         "MASK_KEY": "a key for examples, of no secret",

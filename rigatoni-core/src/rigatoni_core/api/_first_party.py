@@ -11,6 +11,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("destination", "azure"): "rigatoni-azure",
     ("destination", "gcs"): "rigatoni-gcs",
     ("destination", "local"): "rigatoni-local",
+    ("destination", "postgres"): "rigatoni-postgres",
     ("destination", "s3"): "rigatoni-s3",
     ("destination", "stdout"): "rigatoni-core",
     ("state", "file"): "rigatoni-file-state",

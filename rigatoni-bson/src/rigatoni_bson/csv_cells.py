@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
+
 from rigatoni_bson.columns import Kind
 from rigatoni_bson.dates import iso
 

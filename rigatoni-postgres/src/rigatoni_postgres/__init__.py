@@ -1,0 +1,1 @@
+"""Rigatoni destination: change events as rows in PostgreSQL, exactly once."""
