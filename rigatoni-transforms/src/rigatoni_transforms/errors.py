@@ -107,6 +107,29 @@ class UnwrapError(RigatoniError):
     )
 
 
+class SchemaError(ConfigurationError, ValueError):
+    """A schema that cannot be read."""
+
+    default_remedy = 'Give a schema such as { required = ["total"], columns = { total = "decimal" } }.'
+
+
+class DeviationError(RigatoniError):
+    """An event deviates from the schema of its collection."""
+
+    id = "schema-deviation"
+    default_remedy = (
+        "Correct the document, or the schema in the transform, then replay the dead letters. To let such events pass, "
+        'set the option for this kind of deviation to "evolve".'
+    )
+
+
+class SchemaStopError(ConfigurationError):
+    """An event deviates from the schema of its collection, and the options say that the worker stops."""
+
+    id = "schema-stop"
+    default_remedy = "Correct the schema in the transform, or choose another action than stop, and restart."
+
+
 class CaseError(ConfigurationError):
     """A file of cases, or a case in it, is wrong."""
 

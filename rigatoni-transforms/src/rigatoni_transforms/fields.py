@@ -69,7 +69,7 @@ class FieldTransform(RawTransform):
         return _SIZE(len(body) + 4) + body
 
     def _delta(self, raw: bytes, start: int) -> bytes:
-        readings = _readings(raw, start)
+        readings = readings_of(raw, start)
         parts: list[Element] = []
         for kind, name, value, after in elements(raw, start):
             new: bytes | None = None
@@ -86,12 +86,12 @@ class FieldTransform(RawTransform):
 
     def _updated(self, raw: bytes, start: int, readings: Mapping[bytes, Steps]) -> Iterator[Element]:
         for kind, name, value, after in elements(raw, start):
-            for steps, new_kind, new in self.changed(_steps(name, readings), kind, raw[value:after]):
-                yield new_kind, _joined(steps), new
+            for steps, new_kind, new in self.changed(steps_of(name, readings), kind, raw[value:after]):
+                yield new_kind, joined(steps), new
 
     def _named(self, text: bytes, readings: Mapping[bytes, Steps]) -> bytes:
         """The value of a text that names a changed field."""
-        return string_of(_joined(self.path(_steps(text[4:-1], readings))))
+        return string_of(joined(self.path(steps_of(text[4:-1], readings))))
 
     def _truncated(self, entry: bytes, readings: Mapping[bytes, Steps]) -> bytes:
         return document_of(
@@ -105,7 +105,7 @@ class FieldTransform(RawTransform):
             values = [
                 (INT32, _INT32.pack(step)) if isinstance(step, int) else (STRING, string_of(step)) for step in new
             ]
-            yield ARRAY, _joined(new), _array(values)
+            yield ARRAY, joined(new), _array(values)
 
 
 def field_paths(texts: Iterable[str]) -> tuple[Path, ...]:
@@ -145,8 +145,8 @@ def string_of(text: bytes) -> bytes:
     return _SIZE(len(text) + 1) + text + b"\0"
 
 
-def _readings(raw: bytes, start: int) -> dict[bytes, Steps]:
-    """What `disambiguatedPaths` says about names that have dots or digits: the steps of each."""
+def readings_of(raw: bytes, start: int) -> dict[bytes, Steps]:
+    """Return what `disambiguatedPaths` says about names that have dots or digits: the steps of each."""
     readings = {}
     for kind, name, value, _ in elements(raw, start):
         if name == b"disambiguatedPaths" and kind == DOCUMENT:
@@ -162,12 +162,13 @@ def _step(kind: int, value: bytes) -> Step:
     return value[4:-1] if kind == STRING else int.from_bytes(value, "little")
 
 
-def _steps(name: bytes, readings: Mapping[bytes, Steps]) -> Steps:
-    """The steps of the name of a changed field. Unless the event says otherwise, digits are an index."""
+def steps_of(name: bytes, readings: Mapping[bytes, Steps]) -> Steps:
+    """Return the steps of the name of a changed field. Unless the event says otherwise, digits are an index."""
     return readings.get(name) or tuple(int(step) if step.isdigit() else step for step in name.split(b"."))
 
 
-def _joined(steps: Steps) -> bytes:
+def joined(steps: Steps) -> bytes:
+    """Return the name of a changed field with these steps."""
     return b".".join(b"%d" % step if isinstance(step, int) else step for step in steps)
 
 

@@ -55,6 +55,13 @@ def load_route() -> type[Any]:
     return RouteTransform
 
 
+def load_schema() -> type[Any]:
+    """Return the class, imported on first use."""
+    from rigatoni_transforms.schema import SchemaTransform
+
+    return SchemaTransform
+
+
 def load_select() -> type[Any]:
     """Return the class, imported on first use."""
     from rigatoni_transforms.select import SelectTransform
@@ -79,5 +86,6 @@ def rigatoni_transforms() -> Iterator[Component]:
     yield Component("python", load_python, summary="Calls a Python function for each event")
     yield Component("rename", load_rename, summary="Gives fields other names")
     yield Component("route", load_route, summary="Sets the database or the collection by expressions")
+    yield Component("schema", load_schema, summary="Compares documents with the schemas of their collections")
     yield Component("select", load_select, summary="Keeps or removes fields of documents by their paths")
     yield Component("unwrap", load_unwrap, summary="Replaces events by documents with operation and time: rows")

@@ -30,6 +30,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("transform", "python"): "rigatoni-transforms",
     ("transform", "rename"): "rigatoni-transforms",
     ("transform", "route"): "rigatoni-transforms",
+    ("transform", "schema"): "rigatoni-transforms",
     ("transform", "select"): "rigatoni-transforms",
     ("transform", "unwrap"): "rigatoni-transforms",
     ("command", "dlq"): "rigatoni-ops",
