@@ -8,9 +8,10 @@ from typing import Annotated
 
 import attrs
 import pytest
+from rigatoni_core.api.bus import listening
 from rigatoni_core.api.components import Component
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import Prefetching, Transform
+from rigatoni_core.api.contracts import Listener, Prefetching, Reporter, Transform
 from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import (
     BrokenPluginError,
@@ -20,6 +21,7 @@ from rigatoni_core.api.errors import (
     Transient,
 )
 from rigatoni_core.api.events import Definition, Stream
+from rigatoni_core.api.notices import SchemaDrifted
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
@@ -442,3 +444,31 @@ def test_a_batch_that_an_earlier_run_left_unfinished_is_completed_with_the_same_
     for lost in files:
         lost.unlink()  # as if the run had died after the record of its batch
         assert {path: path.read_bytes() for path in more(3)} == content
+
+
+@attrs.define(kw_only=True)
+class Reporting(Marking, Reporter):
+    """Reports each batch."""
+
+    def reports(self, stream):
+        done, self.calls = len(self.calls), []
+        threads.append(threading.current_thread())
+        return [SchemaDrifted(stream=stream, deviation=f"{done} batches")] if done else []
+
+
+threads: list[threading.Thread] = []
+
+
+def test_what_a_transform_reports_is_published_on_the_event_loop():
+    heard: list[SchemaDrifted] = []
+
+    class Hearing(Listener):
+        def notify(self, notice):
+            if isinstance(notice, SchemaDrifted):
+                heard.append(notice)
+
+    with listening([Hearing()]):
+        run([Reporting()])
+    assert {notice.stream.name for notice in heard} == {"shop.orders"}
+    assert sum(int(notice.deviation.split()[0]) for notice in heard) == 3, "20 events are 3 batches of up to 7"
+    assert set(threads) == {threading.main_thread()}

@@ -8,6 +8,8 @@ from bson import Decimal128, Int64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import SchemaDrifted
 from rigatoni_testing.batches import batch_of, event_document
 from rigatoni_testing.contracts import TransformContract
 from rigatoni_testing.contracts.transform import outcome
@@ -207,6 +209,23 @@ def test_a_collection_without_a_schema():
         checked(other, new_collection="stop")
     drop = {**other, "operationType": "drop"}
     assert checked(drop, new_collection="stop") is not None
+
+
+def test_what_passes_is_reported_once_without_values():
+    transform = SchemaTransform(collections={"shop.orders": ORDERS})
+    events = batch_of([event_document(n, fullDocument={**GOOD, "more": "secret"}) for n in range(3)])
+    transform.transform(events)
+    transform.transform(events)
+    (notice,) = transform.reports(events.stream)
+    assert notice == SchemaDrifted(
+        stream=events.stream, deviation='shop.orders: the schema does not have the field "more"'
+    )
+    assert transform.reports(events.stream) == []
+    transform.transform(batch_of([event_document(0, collection="other")], stream=Stream("p", "shop.other")))
+    assert transform.reports(events.stream) == []
+    assert [each.deviation for each in transform.reports(Stream("p", "shop.other"))] == [
+        "shop.other: the collection has no schema"
+    ]
 
 
 def test_a_schema_without_properties_allows_any_field():

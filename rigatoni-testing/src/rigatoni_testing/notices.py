@@ -38,6 +38,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.Invalidated(stream=stream, reason="the collection was dropped"),
         notices.DuplicatesDropped(stream=stream, events=1, reason="two shards reported one update"),
         notices.RepeatsPossible(stream=stream, reason="the filter was changed"),
+        notices.SchemaDrifted(stream=stream, deviation="shop.orders: the schema does not have the field note"),
         notices.SerializerChanged(stream=stream, reason="csv in place of json"),
         notices.PositionMoved(stream=stream, saved=START, position=end),
         notices.PositionTakenByTime(stream=stream, position=START, reason="the token was refused"),

@@ -45,11 +45,13 @@ class Look:
     Attributes:
         collection: The collection of the event.
         dropped: Whether the event is dropped.
+        passed: The deviations that pass, in words.
     """
 
     _actions: Actions
     collection: str
     dropped: bool = False
+    passed: set[str] = attrs.field(factory=set)
     _lenient: bool = False
 
     def lenient(self) -> "Look":
@@ -65,12 +67,15 @@ class Look:
         """
         action = self._actions.of[deviation]
         drops = action == "drop_value" and path != (b"_id",)
-        if self._lenient or drops or action == "evolve":
+        if self._lenient or drops:
             return drops
         if action == "drop_event":
             self.dropped = True
             return False
         text = f"{self.collection}: {_WORDS[deviation].format(_shown(path))}"
+        if action == "evolve":
+            self.passed.add(text)
+            return False
         if action == "stop":
             raise SchemaStopError(text)
         raise DeviationError(text)

@@ -1,6 +1,6 @@
 """The transform `schema`: a contract about the documents of collections."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Annotated, Any, Literal
@@ -8,9 +8,14 @@ from typing import Annotated, Any, Literal
 import attrs
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
+from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import Reporter
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Notice, SchemaDrifted
 
 from rigatoni_transforms.deviations import Actions, Deviation, Look
 from rigatoni_transforms.documents import ARRAY, DOCUMENT, elements_of
+from rigatoni_transforms.drift import Drift
 from rigatoni_transforms.errors import SchemaError, UnreadableEventError
 from rigatoni_transforms.fields import Element, Steps, document_of, joined, readings_of, steps_of
 from rigatoni_transforms.schema_model import Schema, schema_of
@@ -35,7 +40,7 @@ def _check_collections(instance: object, attribute: "attrs.Attribute[Any]", valu
 
 
 @attrs.define(kw_only=True, eq=False)
-class SchemaTransform(RawTransform):
+class SchemaTransform(RawTransform, Reporter):
     """Compares documents and update descriptions with the schemas of their collections.
 
     What becomes of an event that deviates depends on the event and the options alone: the schema in force never
@@ -56,10 +61,20 @@ class SchemaTransform(RawTransform):
     new_collection: Annotated[WholeAction, "What is done about a collection without a schema"] = "evolve"
     _schemas: Mapping[str, Schema] = attrs.field(init=False, repr=False)
     _actions: Actions = attrs.field(init=False, repr=False)
+    _drift: Drift = attrs.field(factory=Drift, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._schemas = {name: schema_of(table, name) for name, table in self.collections.items()}
         self._actions = Actions({kind: getattr(self, kind.value) for kind in Deviation})
+
+    def transform(self, events: EventBatch) -> EventBatch:
+        """See `Transform`."""
+        with self._drift.of(events.stream):
+            return super().transform(events)
+
+    def reports(self, stream: Stream) -> Sequence[Notice]:
+        """See `Reporter`."""
+        return [SchemaDrifted(stream=stream, deviation=each) for each in self._drift.news(stream)]
 
     def raw(self, event: bytes) -> bytes | None:
         """See `RawTransform`."""
@@ -74,6 +89,7 @@ class SchemaTransform(RawTransform):
         schema = self._schemas.get(look.collection)
         if schema is None:
             look.finds(Deviation.NEW_COLLECTION, ())
+            self._drift.add(look.passed)
             return None if look.dropped else event
         changed: dict[bytes, bytes] = {}
         for key, (kind, value, _) in parts.items():
@@ -90,6 +106,7 @@ class SchemaTransform(RawTransform):
                 changed[key] = new
         if look.dropped:
             return None
+        self._drift.add(look.passed)
         return _replaced(event, parts, changed) if changed else event
 
 

@@ -181,6 +181,16 @@ class SerializerChanged(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class SchemaDrifted(Notice):
+    """Events that deviate from the schema of their collection pass, as the configuration says.
+
+    `deviation` describes what differs and where. Each is published once in the lifetime of a transform.
+    """
+
+    deviation: str
+
+
+@attrs.frozen(kw_only=True)
 class GapRecorded(Notice):
     """Changes between two positions are lost; the checkpoint records the gap."""
 

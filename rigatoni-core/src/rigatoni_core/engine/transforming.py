@@ -12,8 +12,9 @@ from itertools import pairwise
 import attrs
 
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.bus import publish
 from rigatoni_core.api.components import component_name
-from rigatoni_core.api.contracts import Destination, Prefetching, Transform
+from rigatoni_core.api.contracts import Destination, Prefetching, Reporter, Transform
 from rigatoni_core.api.errors import BrokenPluginError, ConfigurationError, PipelineTimeoutError, RejectedEventsError
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_core.api.executor import SerialExecutor
@@ -180,7 +181,11 @@ class Transforming(Prefetching):
         async with time_limit(self._limit, f"the transforms, given a batch of {self._stream},"):
             await _finished(work.future)
         self._current = None
-        return work.future.result()
+        done = work.future.result()
+        for transform in self._transforms:
+            for notice in transform.reports(self._stream) if isinstance(transform, Reporter) else ():
+                publish(notice)
+        return done
 
     def prepare(self, events: EventBatch) -> None:
         """Begin with the next batch, and let the destination prepare what comes of it."""

@@ -22,7 +22,7 @@ from rigatoni_core.api.contracts.listeners import Listener
 from rigatoni_core.api.contracts.serializers import Deserializer, Piecewise, Serializer
 from rigatoni_core.api.contracts.sources import IdentityRefresher, Positioner, Source, TimeReader
 from rigatoni_core.api.contracts.states import Lease, LeaseKeeper, Membership, StateInspector, StateStore, StreamLister
-from rigatoni_core.api.contracts.transforms import Transform
+from rigatoni_core.api.contracts.transforms import Reporter, Transform
 
 __all__ = [
     "ANY_FORMAT",
@@ -46,6 +46,7 @@ __all__ = [
     "Prefetching",
     "ReadBack",
     "RecordKeeper",
+    "Reporter",
     "Serializer",
     "Source",
     "StateInspector",

@@ -1,7 +1,8 @@
 """The contract of transforms."""
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import attrs
@@ -9,6 +10,7 @@ import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts.formats import FormatReader
 from rigatoni_core.api.events import Stream
+from rigatoni_core.api.notices import Notice
 from rigatoni_core.api.options import texts
 
 
@@ -61,3 +63,14 @@ class Transform(FormatReader):
         """
         patterns = (".*".join(map(re.escape, name.split("*"))) for name in self.streams)
         return not self.streams or any(re.fullmatch(pattern, stream.name, re.DOTALL) for pattern in patterns)
+
+
+class Reporter(ABC):
+    """Optional interface of a transform: it reports what it noticed about events that pass."""
+
+    @abstractmethod
+    def reports(self, stream: Stream) -> Sequence[Notice]:
+        """Return the notices about a stream since the last call, which the worker publishes.
+
+        Called on the event loop after each batch; threads may transform other batches at the same time.
+        """
