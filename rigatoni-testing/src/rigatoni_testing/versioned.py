@@ -297,6 +297,7 @@ class VersionedSource(Source, Snapshotter):
         end = self._fitting(_between(self.collection.state(), low, high), limit)[1]
         wanted = set(_between(dict.fromkeys(range(100)), low, end or high))
         found: dict[int, Mapping[str, Any]] = {}
+        after = at.cluster_time
         for _ in range(50):
             for key in sorted(wanted):
                 await self._pause("read more")
@@ -307,7 +308,7 @@ class VersionedSource(Source, Snapshotter):
             self.collection.close(mark)
             met = [change for change in self.collection.changes[start:] if change.time <= mark]
             start += len(met)
-            after = met[-1].time if met else at.cluster_time
+            after = met[-1].time if met else after
             wanted = {change.key for change in met} & set(_between(dict.fromkeys(range(100)), low, end or high))
             if not wanted:
                 assert after is not None
