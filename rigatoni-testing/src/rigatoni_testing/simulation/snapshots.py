@@ -171,7 +171,7 @@ class _World:
             snapshot=SnapshotSettings(mode="initial", concurrency=self.chance.choice((1, 2, 3))),
         )
         leased = self.schedule.alone or self.calm or self.chance.random() < 0.4
-        state = self.store if leased else MemoryStateStore()  # nothing keeps this process from working beside another
+        state = self.store if leased else MemoryStateStore()  # nothing keeps this process from working next to another
         return Pipeline(name="p", source=source, destination=destination, state=state, settings=settings)
 
 
@@ -222,7 +222,7 @@ def verdict(bucket: ModelBucket, collection: VersionedCollection, schedule: Snap
         yield "the chain of changes is not the stream"
     keys = [row["documentKey"]["_id"] for row in rows]
     if len(keys) != len(set(keys)):
-        yield "a document is there twice"
+        yield "a document exists twice"
     for row in rows:
         if collection.state(time_of(row)).get(row["documentKey"]["_id"]) != _content(row):
             yield "a row that was never true at its time"
