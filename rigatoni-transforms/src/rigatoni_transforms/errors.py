@@ -113,6 +113,12 @@ class SchemaError(ConfigurationError, ValueError):
     default_remedy = 'Give a schema such as { required = ["total"], columns = { total = "decimal" } }.'
 
 
+class SampleError(ConfigurationError):
+    """A sample of documents that cannot be read."""
+
+    default_remedy = "Give one document of Extended JSON a line, as mongoexport writes them."
+
+
 class DeviationError(RigatoniError):
     """An event deviates from the schema of its collection."""
 

@@ -37,6 +37,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("command", "init"): "rigatoni-ops",
     ("command", "new-plugin"): "rigatoni-testing",
     ("command", "schema"): "rigatoni-ops",
+    ("command", "schemas"): "rigatoni-transforms",
     ("command", "tail"): "rigatoni-ops",
     ("command", "test"): "rigatoni-transforms",
     ("command", "top"): "rigatoni-top",
