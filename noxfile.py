@@ -128,6 +128,7 @@ def native(session: nox.Session) -> None:
     with session.chdir(NATIVE):
         session.run("cargo", "fmt", "--check", external=True)
         session.run("cargo", "clippy", "--release", "--quiet", "--", "-D", "warnings", external=True)
+        session.run("cargo", "test", "--quiet", "--lib", "--no-default-features", external=True)  # without bindings
     install_all(session)
     session.install(f"./{NATIVE}")
     session.run("mypy", f"{NATIVE}/src")

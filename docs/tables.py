@@ -1,13 +1,15 @@
-"""The generated tables of these pages: `python docs/tables.py` writes them anew, with `--check` only compares.
+"""The generated tables of these pages and of the READMEs: `python docs/tables.py` writes them, `--check` compares them.
 
-A table stands between the comments `<!-- generated: NAME -->` and `<!-- end -->`.
+A table is between the comments `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
+import importlib
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rigatoni_core.api.errors import RigatoniError, Transient
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES, Figure
 from rigatoni_otel.attributes import key_of
 from rigatoni_prometheus.names import labels_of, name_of
@@ -15,8 +17,8 @@ from rigatoni_prometheus.names import labels_of, name_of
 FOLDER = Path(__file__).parent
 
 
-def metrics() -> Iterator[tuple[str, ...]]:
-    """Every metric, as Prometheus and as OpenTelemetry call it."""
+def metrics(_: Path) -> Iterator[tuple[str, ...]]:
+    """Yield every metric with its names in Prometheus and in OpenTelemetry."""
     yield "Prometheus", "labels besides `pipeline`, `stream`", "OpenTelemetry", "unit", "type", "meaning"
     for metric in (*FIGURES, *DISTRIBUTIONS):
         attribute, kind = "", "histogram"
@@ -28,14 +30,24 @@ def metrics() -> Iterator[tuple[str, ...]]:
         yield f"`{name_of(metric)}`", labels, f"`rigatoni.{metric.name}`{attribute}", unit, kind, metric.meaning
 
 
-TABLES = {"metrics": metrics}
+def errors(readme: Path) -> Iterator[tuple[str, ...]]:
+    """Yield every error of the distribution of a README, in the order of their definition."""
+    yield "error", "meaning", "retried"
+    module = importlib.import_module(f"{readme.parent.name.replace('-', '_')}.errors")
+    for error in vars(module).values():
+        if isinstance(error, type) and issubclass(error, RigatoniError) and error.__module__ == module.__name__:
+            meaning = str(error.__doc__).partition("\n")[0].removesuffix(".").replace("|", "\\|")
+            yield f"`{error.id}`", meaning, "yes" if issubclass(error, Transient) else "no"
 
 
-def with_tables(page: str) -> str:
-    """The text of a page with its tables as they should be."""
+TABLES = {"metrics": metrics, "errors": errors}
+
+
+def with_tables(page: str, path: Path) -> str:
+    """Return the text of the page at `path` with its tables up to date."""
 
     def table(match: re.Match[str]) -> str:
-        header, *rows = (f"| {' | '.join(cells)} |" for cells in TABLES[match[2]]())
+        header, *rows = (f"| {' | '.join(cells)} |" for cells in TABLES[match[2]](path))
         rule = re.sub(r"[^|]+", "---", header)
         return "\n".join((match[1], header, rule, *rows, match[3]))
 
@@ -44,10 +56,10 @@ def with_tables(page: str) -> str:
 
 def main() -> int:
     check, stale = "--check" in sys.argv, []
-    for path in sorted(FOLDER.glob("*.md")):
+    for path in sorted([*FOLDER.glob("*.md"), *FOLDER.parent.glob("rigatoni-*/README.md")]):
         page = path.read_text(encoding="utf-8")
-        if (wanted := with_tables(page)) != page:
-            stale.append(path.name)
+        if (wanted := with_tables(page, path)) != page:
+            stale.append(path.relative_to(FOLDER.parent).as_posix())
             if not check:
                 path.write_text(wanted, encoding="utf-8")
     if stale:

@@ -92,7 +92,7 @@ def test_every_plugin_has_its_component_in_the_module_of_its_kind(name):
 @pytest.mark.parametrize("name", [*PLUGINS, "plugin-template"])
 def test_every_plugin_defines_its_errors_in_errors_py(name):
     (package,) = (ROOT / name / "src").iterdir()
-    public = re.compile(r"^class \w+\((\w+, )*\w*(Error|Transient)\b.*\):$", re.MULTILINE)
+    public = re.compile(r"^class [A-Z]\w*\((\w+, )*\w*(Error|Transient)\b.*\):$", re.MULTILINE)
     defining = {path.name for path in package.rglob("*.py") if public.search(path.read_text(encoding="utf-8"))}
     assert defining <= {"errors.py"}
 
@@ -102,3 +102,20 @@ def test_every_distribution_has_the_files_of_one(name):
     files = {path.name for path in (ROOT / name).iterdir()}
     assert files >= {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "src", "tests"}
     assert (ROOT / name / "README.md").read_text(encoding="utf-8").startswith(f"# {name}\n\n")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_readme_has_the_same_sections_in_the_same_order(name):
+    text = (ROOT / name / "README.md").read_text(encoding="utf-8")
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    sections = re.findall(r"^## (.+)$", outside, re.MULTILINE)
+    errors = package_of(name) / "errors.py"
+    last = ["Errors", "Development"] if errors.is_file() else ["Development"]
+    assert sections[:2] == ["Install", "Configuration" if name in PLUGINS else "Usage"]
+    assert sections[-len(last) :] == last
+    assert ("<!-- generated: errors -->" in text) == errors.is_file()
+    assert f"pip install {name}" in text or f'pip install "{name}[' in text
+    assert "(CHANGELOG.md)" in text
+    kinds = {path.stem for path in package_of(name).glob("*.py")} if name in PLUGINS else set()
+    if kinds & {"destination", "store"}:
+        assert "Guarantee and conditions" in sections

@@ -1,4 +1,4 @@
-//! Change events as columns in Arrow's layout, for Python to put arrays around the buffers.
+//! Change events as columns in Arrow's layout. Python creates arrays from the buffers.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
@@ -8,21 +8,22 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::bson::Elements;
 use crate::columns::{Columns, bitmap, validity};
 use crate::event::{Event, Field};
+use crate::fallbacks;
 use crate::findings::{Findings, MOST_NAMES};
 use crate::nested::{Column, Type};
-use crate::{document, mode_named};
+use crate::python::{document, mode_named};
 
-/// A column's validity bitmap (`None` where nothing is null), its offsets where it has some, and its data if it has.
+/// A column's validity bitmap (`None` if no value is null), its offsets and its data, if it has them.
 type Buffers<'py> = (
     Option<Bound<'py, PyBytes>>,
     Option<Bound<'py, PyBytes>>,
     Option<Bound<'py, PyBytes>>,
 );
 
-/// The columns, those within each nested one, and the indices of events that no column has a row for.
+/// The columns, the inner columns of each nested one, and the indices of the events that have no row.
 type Table<'py> = (Vec<Buffers<'py>>, Vec<Vec<Buffers<'py>>>, Vec<usize>);
 
-/// The change events as columns, those of documents nested for which there is a type.
+/// The change events as columns. Documents with a type become nested columns.
 #[pyfunction]
 pub fn arrow_columns<'py>(
     py: Python<'py>,
@@ -48,13 +49,14 @@ pub fn arrow_columns<'py>(
                 .and_then(|event| columns.row(&event))
                 .is_none()
             {
+                fallbacks::count_event(document(raw, pair[0], pair[1]), Some(mode));
                 left.push(index);
             }
         }
         (columns, left)
     });
     let bytes = |raw: &[u8]| Some(PyBytes::new(py, raw));
-    let plain = columns.columns.iter().map(|column| {
+    let flat = columns.columns.iter().map(|column| {
         let valid = validity(&column.present).and_then(|bits| bytes(&bits));
         if column.ends.is_empty() {
             (valid, None, bytes(&integers(&column.numbers)))
@@ -80,7 +82,7 @@ pub fn arrow_columns<'py>(
         });
         buffers.collect()
     });
-    Ok((plain.collect(), within.collect(), left))
+    Ok((flat.collect(), within.collect(), left))
 }
 
 fn integers(values: &[i64]) -> Vec<u8> {
@@ -90,7 +92,7 @@ fn integers(values: &[i64]) -> Vec<u8> {
         .collect()
 }
 
-/// A column of the type that is described: a name, a list of one type, or a dict of fields.
+/// A column of the described type: a name, a list of one type, or a dict of fields.
 fn column_of(described: &Bound<'_, PyAny>) -> PyResult<Column> {
     let kind = if let Ok(fields) = described.cast::<PyDict>() {
         let columns = fields.iter().map(|(name, described)| {
@@ -102,15 +104,14 @@ fn column_of(described: &Bound<'_, PyAny>) -> PyResult<Column> {
         Type::Array(Box::new(column_of(&item.get_item(0)?)?))
     } else {
         let name: String = described.extract()?;
-        Type::scalar(&name)
-            .ok_or_else(|| PyTypeError::new_err(format!("there are no columns of {name:?}")))?
+        Type::scalar(&name).ok_or_else(|| PyTypeError::new_err(format!("unknown type {name:?}")))?
     };
     Ok(Column::new(kind))
 }
 
-/// What the documents of the columns hold: the keys, then both images together; `None` where that cannot be said.
+/// The findings about document keys, and about both images together; `None` if they are left to the reference.
 ///
-/// Of so many events `together`, all images after the change come before all those before it.
+/// Of each `together` events, all images after the change are inspected before all those before it.
 #[pyfunction]
 pub fn document_findings<'py>(
     py: Python<'py>,
@@ -144,8 +145,11 @@ pub fn document_findings<'py>(
         }
         Some((keys, images))
     });
+    if found.is_none() {
+        fallbacks::count(fallbacks::Reason::Inference);
+    }
     found
-        .map(|(keys, images)| Ok((said(py, &keys)?, said(py, &images)?)))
+        .map(|(keys, images)| Ok((plain(py, &keys)?, plain(py, &images)?)))
         .transpose()
 }
 
@@ -157,15 +161,15 @@ fn note(findings: &mut Findings, field: &Field<'_>, room: &mut usize) -> Option<
 }
 
 /// Findings as plain values: kinds, floats, large, fields, item.
-fn said<'py>(py: Python<'py>, findings: &Findings) -> PyResult<Bound<'py, PyAny>> {
+fn plain<'py>(py: Python<'py>, findings: &Findings) -> PyResult<Bound<'py, PyAny>> {
     let fields = findings
         .fields
         .iter()
-        .map(|(name, inner)| Ok((&**name, said(py, inner)?)));
+        .map(|(name, inner)| Ok((&**name, plain(py, inner)?)));
     let item = findings
         .item
         .as_deref()
-        .map(|inner| said(py, inner))
+        .map(|inner| plain(py, inner))
         .transpose()?;
     let all = (
         findings.kinds.clone(),

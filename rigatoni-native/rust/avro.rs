@@ -4,7 +4,7 @@ use crate::event::{Event, Field};
 use crate::json::{self, Mode};
 use crate::numbers;
 
-/// Writes rows one after another. Documents are JSON texts, or their own bytes where there is no `mode`.
+/// Writes consecutive rows. Documents are JSON texts, or their original bytes without a `mode`.
 pub struct Rows {
     pub mode: Option<Mode>,
     pub out: Vec<u8>,
@@ -20,11 +20,11 @@ impl Rows {
         }
     }
 
-    /// Append a row; `None`: it is left to the reference, and a part of it was appended.
+    /// Append a row. `None`: it is left to the reference, and a part of it may have been appended.
     pub fn row(&mut self, event: &Event<'_>, ordinal: i64) -> Option<()> {
         if event
             .wall_time
-            .is_some_and(|time| !(0..numbers::YEAR_10000).contains(&time))
+            .is_some_and(|time| !numbers::has_four_digits(time))
         {
             return None;
         }
@@ -133,5 +133,44 @@ impl Rows {
             rest >>= 7;
         }
         self.out.push(rest as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bson::{Elements, kind};
+    use crate::testing::{document, element, text};
+
+    /// The examples of the Avro specification, "Binary Encoding", and the limits of a long.
+    #[test]
+    fn longs_are_zigzag_varints() {
+        for (value, bytes) in [
+            (0, &b"\x00"[..]),
+            (-1, b"\x01"),
+            (1, b"\x02"),
+            (-2, b"\x03"),
+            (63, b"\x7E"),
+            (-64, b"\x7F"),
+            (64, b"\x80\x01"),
+            (i64::MAX, b"\xFE\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"),
+            (i64::MIN, b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"),
+        ] {
+            let mut rows = Rows::new(None, 0);
+            rows.zigzag(value);
+            assert_eq!(rows.out, bytes);
+        }
+    }
+
+    #[test]
+    fn an_absent_field_is_branch_0_and_a_document_without_a_mode_is_its_bytes() {
+        let id = document(&[element(kind::STRING, b"_data", &text(b"82"))]);
+        let raw = document(&[element(kind::DOCUMENT, b"fullDocument", &id)]);
+        let mut rows = Rows::new(None, 0);
+        let event = Event::of(Elements::of(&raw).unwrap()).unwrap();
+        rows.row(&event, 1).unwrap();
+        let size = u8::try_from(2 * id.len()).unwrap();
+        let expected = [&[0; 8][..], &[2, size], &id, &[0; 5], &[2, 2]].concat();
+        assert_eq!(rows.out, expected);
     }
 }

@@ -1,14 +1,14 @@
-//! Reading raw BSON (bsonspec.org, version 1.1): bounds are checked at every step, nothing is guessed.
+//! Reads raw BSON (bsonspec.org, version 1.1), and checks the bounds at every step.
 //!
-//! `None` stands for everything that is not plainly right. Whoever calls leaves such a document to the reference
-//! implementation in Python, which finds out what is wrong, or that nothing is.
+//! Functions return `None` for everything that is not clearly valid. The caller leaves such a document to the reference
+//! implementation in Python, which finds the cause, or accepts the document.
 
 use crate::text;
 
-/// Nesting beyond this is refused, as by the reference.
+/// The deepest nesting that is accepted, as in the reference.
 pub const DEEPEST: usize = 250;
 
-/// Bytes of an empty document.
+/// The size of an empty document in bytes.
 const SMALLEST: usize = 5;
 
 pub mod kind {
@@ -39,20 +39,20 @@ pub struct Elements<'a> {
     rest: &'a [u8],
 }
 
-/// One element: its type, its name, and all that follows the name up to the end of the document.
+/// One element: its type, its name, and the bytes from its value to the end of the document.
 pub struct Element<'a> {
     pub kind: u8,
     pub name: &'a [u8],
     pub value: Value<'a>,
 }
 
-/// Where a value begins; each method takes what it is asked for, or `None` where that is not there.
+/// The bytes from a value on. Each method reads a value of one type and moves past it; `None` if it is not valid.
 pub struct Value<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Elements<'a> {
-    /// Of a document that fills `raw` from its first byte to its last.
+    /// The elements of a document that fills `raw` exactly.
     pub fn of(raw: &'a [u8]) -> Option<Self> {
         let (elements, rest) = document(raw)?;
         rest.is_empty().then_some(elements)
@@ -67,7 +67,7 @@ impl<'a> Elements<'a> {
         self.rest.split_first().map(|(&kind, rest)| (kind, rest))
     }
 
-    /// The next element. After its value was taken, go on with `after`.
+    /// The next element. After reading its value, continue with `after`.
     pub fn next(&self) -> Option<Element<'a>> {
         let (kind, rest) = self.start()?;
         let end = text::zero(rest)?;
@@ -80,24 +80,24 @@ impl<'a> Elements<'a> {
         })
     }
 
-    /// Go on behind a value that was taken.
+    /// Continue after a value that was read.
     pub fn after(&mut self, value: &Value<'a>) {
         self.rest = value.rest;
     }
 
-    /// The bytes from here to where `later`, which went on from here, stands.
+    /// The bytes from here to `later`, a later state of these elements.
     pub fn until(&self, later: &Self) -> &'a [u8] {
         &self.rest[..self.rest.len() - later.rest.len()]
     }
 
-    /// These elements, which stand one after another in `raw`, without a document around them.
+    /// Consecutive elements in `raw`, without an enclosing document.
     pub fn bare(raw: &'a [u8]) -> Self {
         Self { rest: raw }
     }
 }
 
-/// Move the documents of an array, which fills `raw`, to its beginning, one after another. Answers where each begins, and
-/// where the last one ends, as 64-bit numbers of this machine; `None` where it is no array of documents.
+/// Move the documents of an array that fills `raw` to its beginning, one after another. Returns the start of each, and
+/// the end of the last one, as native 64-bit integers; `None` if it is not an array of documents.
 pub fn gather(raw: &mut [u8]) -> Option<Vec<u8>> {
     let (&closing, _) = raw.split_last()?;
     if size(raw)? != raw.len() || closing != 0 {
@@ -117,7 +117,7 @@ pub fn gather(raw: &mut [u8]) -> Option<Vec<u8>> {
     Some(offsets)
 }
 
-/// How long the document at the beginning of `raw` is, if all of it is there.
+/// The size of the document at the beginning of `raw`; `None` if it is not complete.
 fn size(raw: &[u8]) -> Option<usize> {
     let size = usize::try_from(i32::from_le_bytes(*raw.first_chunk()?)).ok()?;
     (size >= SMALLEST && size <= raw.len()).then_some(size)
@@ -179,7 +179,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A string with its length before and a zero behind it, whether it is UTF-8 or not.
+    /// The bytes of a string with a length and a closing zero, which may not be UTF-8.
     pub fn text(&mut self) -> Option<&'a [u8]> {
         let size = usize::try_from(self.i32()?).ok()?;
         let (&last, text) = self.slice(size)?.split_last()?;
@@ -205,7 +205,7 @@ impl<'a> Value<'a> {
         Some((subtype, self.slice(size)?))
     }
 
-    /// Pass over a value of any type; what is in it is not looked at.
+    /// Skip a value of any type, without checking its content.
     pub fn skip(&mut self, type_: u8) -> Option<()> {
         let size = match type_ {
             kind::STRING | kind::CODE | kind::SYMBOL => self.i32()?,
@@ -234,5 +234,95 @@ impl<'a> Value<'a> {
     pub fn raw_document(&mut self) -> Option<&'a [u8]> {
         let (_, rest) = document(self.rest)?;
         self.slice(self.rest.len() - rest.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{document, element, text};
+
+    #[test]
+    fn elements_are_read_in_order() {
+        let raw = document(&[
+            element(kind::STRING, b"a", &text(b"x")),
+            element(kind::INT64, b"b", &7_i64.to_le_bytes()),
+        ]);
+        let mut elements = Elements::of(&raw).unwrap();
+        let mut first = elements.next().unwrap();
+        assert_eq!((first.kind, first.name), (kind::STRING, &b"a"[..]));
+        assert_eq!(first.value.string(), Some("x"));
+        elements.after(&first.value);
+        let mut second = elements.next().unwrap();
+        assert_eq!(second.value.i64(), Some(7));
+        elements.after(&second.value);
+        assert!(elements.is_empty());
+    }
+
+    #[test]
+    fn a_document_must_fill_its_bytes() {
+        let raw = document(&[element(kind::NULL, b"a", &[])]);
+        assert!(Elements::of(&raw).is_some());
+        for cut in 0..raw.len() {
+            assert!(Elements::of(&raw[..cut]).is_none());
+        }
+        assert!(Elements::of(&[&raw[..], &[0]].concat()).is_none());
+        let mut unclosed = raw;
+        *unclosed.last_mut().unwrap() = 1;
+        assert!(Elements::of(&unclosed).is_none());
+    }
+
+    #[test]
+    fn no_value_is_read_beyond_the_end() {
+        for (type_, value) in [
+            (kind::STRING, text(b"abc")),
+            (kind::DOCUMENT, document(&[element(kind::NULL, b"a", &[])])),
+            (kind::BINARY, b"\x03\0\0\0\0abc".to_vec()),
+            (kind::REGEX, b"a\0i\0".to_vec()),
+            (kind::DECIMAL, vec![0; 16]),
+            (kind::OBJECT_ID, vec![0; 12]),
+            (kind::DATE, vec![0; 8]),
+            (kind::INT32, vec![0; 4]),
+            (kind::BOOLEAN, vec![1]),
+        ] {
+            let mut whole = Value::at(&value);
+            assert_eq!(whole.skip(type_), Some(()));
+            assert!(whole.rest.is_empty());
+            for cut in 0..value.len() {
+                assert_eq!(Value::at(&value[..cut]).skip(type_), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_negative_size_is_refused() {
+        let negative = (-1_i32).to_le_bytes();
+        assert_eq!(Value::at(&negative).skip(kind::STRING), None);
+        assert_eq!(Value::at(&negative).text(), None);
+        assert_eq!(Value::at(&negative).binary(), None);
+        assert!(Elements::of(&negative).is_none());
+    }
+
+    #[test]
+    fn the_documents_of_an_array_are_moved_together() {
+        let one = document(&[element(kind::NULL, b"a", &[])]);
+        let two = document(&[]);
+        let mut raw = document(&[
+            element(kind::DOCUMENT, b"0", &one),
+            element(kind::DOCUMENT, b"1", &two),
+        ]);
+        let offsets = gather(&mut raw).unwrap();
+        let expected = [0, one.len() as u64, (one.len() + two.len()) as u64];
+        assert_eq!(offsets, expected.map(u64::to_ne_bytes).concat());
+        assert_eq!(raw[..one.len() + two.len()], [one, two].concat());
+    }
+
+    #[test]
+    fn an_array_with_other_values_is_refused() {
+        let mut raw = document(&[element(kind::INT32, b"0", &[0; 4])]);
+        assert_eq!(gather(&mut raw), None);
+        let mut cut = document(&[element(kind::DOCUMENT, b"0", &document(&[]))]);
+        cut.pop();
+        assert_eq!(gather(&mut cut), None);
     }
 }

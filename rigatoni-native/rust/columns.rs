@@ -6,7 +6,7 @@ use crate::event::{Event, Field};
 use crate::json::{self, Mode};
 use crate::{nested, numbers};
 
-/// One column: `ends` and `text` of its texts, or its `numbers`; where `present` is false, the value is null.
+/// One column: the `ends` and `text` of its texts, or its `numbers`. Where `present` is false, the value is null.
 #[derive(Default)]
 pub struct Column {
     pub present: Vec<bool>,
@@ -38,12 +38,12 @@ impl Column {
     }
 }
 
-/// The validity bitmap; `None` where no value is null.
+/// The validity bitmap; `None` if no value is null.
 pub fn validity(present: &[bool]) -> Option<Vec<u8>> {
     (!present.iter().all(|present| *present)).then(|| bitmap(present.iter().copied()))
 }
 
-/// Bits, the lowest first.
+/// Packs bits, lowest first.
 pub fn bitmap(bits: impl ExactSizeIterator<Item = bool>) -> Vec<u8> {
     let mut map = vec![0; bits.len().div_ceil(8)];
     for (index, bit) in bits.enumerate() {
@@ -57,7 +57,7 @@ pub struct Columns {
     mode: Mode,
     rows: usize,
     pub columns: [Column; 14],
-    /// Of the document key and both images, in this order, those that are nested; their texts are then absent.
+    /// The nested columns of the document key and both images, in this order. Their text columns are then null.
     pub nested: [Option<nested::Column>; 3],
 }
 
@@ -100,7 +100,7 @@ impl Columns {
         let (mode, columns) = (self.mode, &mut self.columns);
         if event
             .wall_time
-            .is_some_and(|time| !(0..numbers::YEAR_10000).contains(&time))
+            .is_some_and(|time| !numbers::has_four_digits(time))
         {
             return None;
         }

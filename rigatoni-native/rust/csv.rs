@@ -31,7 +31,7 @@ impl<'o> Rows<'o> {
         }
     }
 
-    /// Append a row; `None`: it is left to the reference, and a part of it was appended.
+    /// Append a row. `None`: it is left to the reference, and a part of it may have been appended.
     pub fn row(&mut self, event: &Event<'_>, ordinal: i64) -> Option<()> {
         self.document(&event.resume_token, Mode::Canonical)?;
         for text in [event.operation, event.database, event.collection] {
@@ -49,7 +49,7 @@ impl<'o> Rows<'o> {
         });
         if event
             .wall_time
-            .is_some_and(|time| !(0..numbers::YEAR_10000).contains(&time))
+            .is_some_and(|time| !numbers::has_four_digits(time))
         {
             return None;
         }
@@ -118,7 +118,7 @@ impl<'o> Rows<'o> {
 
     fn quoted(&mut self, text: &[u8]) {
         self.out.push(b'"');
-        // What makes a spreadsheet read a text as a formula (OWASP, "CSV Injection").
+        // Characters that start a formula in a spreadsheet (OWASP, "CSV Injection").
         if self.spreadsheet_safe
             && text
                 .first()
@@ -134,5 +134,54 @@ impl<'o> Rows<'o> {
         }
         self.out.extend_from_slice(rest);
         self.out.push(b'"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bson::{Elements, kind};
+    use crate::testing::{document, element, text};
+
+    fn row(elements: &[Vec<u8>], spreadsheet_safe: bool) -> Option<String> {
+        let raw = document(elements);
+        let mut rows = Rows::new(Mode::Relaxed, b",", b"", spreadsheet_safe, 0);
+        rows.row(&Event::of(Elements::of(&raw)?)?, 3)?;
+        Some(String::from_utf8(rows.out).unwrap())
+    }
+
+    #[test]
+    fn absent_cells_are_bare_and_texts_are_quoted() {
+        let event = [
+            element(
+                kind::DOCUMENT,
+                b"_id",
+                &document(&[element(kind::STRING, b"_data", &text(b"82"))]),
+            ),
+            element(kind::STRING, b"operationType", &text(b"say \"hi\"")),
+            element(
+                kind::TIMESTAMP,
+                b"clusterTime",
+                &(1_u64 << 32 | 2).to_le_bytes(),
+            ),
+        ];
+        let expected = concat!(
+            r#""{""_data"":""82""}","say ""hi""",,,1970-01-01T00:00:01Z,2,,,,,,,,,3"#,
+            "\r\n"
+        );
+        assert_eq!(row(&event, false).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_text_that_a_spreadsheet_would_evaluate_gets_an_apostrophe() {
+        let event = [element(kind::STRING, b"operationType", &text(b"=1+1"))];
+        assert!(row(&event, true).unwrap().contains("\"'=1+1\""));
+        assert!(row(&event, false).unwrap().contains("\"=1+1\""));
+    }
+
+    #[test]
+    fn a_time_beyond_year_9999_is_left() {
+        let time = numbers::YEAR_10000.to_le_bytes();
+        assert_eq!(row(&[element(kind::DATE, b"wallTime", &time)], false), None);
     }
 }

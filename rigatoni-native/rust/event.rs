@@ -1,7 +1,7 @@
-//! A change event's own fields, in one pass over its frame: what tables have columns for.
+//! Reads the fields of a change event that tables have columns for, in one pass over its top level.
 //!
-//! The reference is `rigatoni_bson.fields`. An event with a field of another type, a field twice, or an odd namespace
-//! is left to it.
+//! The reference is `rigatoni_bson.fields`. An event is left to it if a field has an unexpected type, occurs twice, or
+//! is a namespace of another shape.
 
 use crate::bson::{Elements, kind};
 use crate::json::{self, Mode};
@@ -12,7 +12,7 @@ pub enum Field<'a> {
     #[default]
     Absent,
     Null,
-    /// Its bytes, of the length that they say and with a zero at their end.
+    /// The bytes of a complete document.
     Document(&'a [u8]),
 }
 
@@ -33,7 +33,7 @@ pub struct Event<'a> {
     pub update_description: Field<'a>,
     pub lsid: Field<'a>,
     pub txn_number: Option<i64>,
-    /// All other elements, as they stand in the event, one after another.
+    /// All other elements in the order of the event.
     pub unknown: Vec<&'a [u8]>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Event<'a> {
 }
 
 impl Field<'_> {
-    /// Append the JSON of the field, `null` where it is null. Answers whether it is there; `None`: see `json`.
+    /// Append the JSON of the field, or `null`. Returns whether the field is present; `None`: see `json`.
     pub fn json(&self, out: &mut Vec<u8>, mode: Mode) -> Option<bool> {
         match self {
             Self::Absent => return Some(false),
@@ -133,7 +133,7 @@ fn only<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.is_none().then(|| *place = Some(value))
 }
 
-/// Tables cannot hold a zero within a text.
+/// A text without a zero, which tables cannot store.
 fn text(value: &str) -> Option<&str> {
     (!value.contains('\0')).then_some(value)
 }

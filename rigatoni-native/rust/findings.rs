@@ -1,38 +1,37 @@
-//! What documents hold, so that the types of their columns can be inferred. The reference is
-//! `rigatoni_arrow.inference`, which makes types of it.
+//! Counts the types in documents, so that `rigatoni_arrow.inference`, the reference, can infer types of columns.
 //!
-//! `None` stands for documents that Python's values may not say exactly, and for too many different names.
+//! Functions return `None` for documents that Python's values may not represent exactly, and for too many names.
 
 use std::collections::HashMap;
 
 use crate::bson::{Elements, Value, kind};
 use crate::numbers;
 
-/// Levels of documents and arrays that are looked at.
+/// The deepest level of documents and arrays that is inspected.
 const DEEPEST: usize = 16;
-/// Names that are looked at, of all places together.
+/// The maximum number of names, of all levels together.
 pub const MOST_NAMES: usize = 10_000;
-/// Up to here a double holds every integer.
+/// A double represents every integer up to this one.
 const EXACT: u64 = 1 << 53;
 
-/// What was found in one place of the documents.
+/// The findings about one place in the documents.
 #[derive(Default)]
 pub struct Findings {
-    /// Groups of types and how many values each has, in the order in which they first appeared.
+    /// Groups of types and their number of values, in the order of their first occurrence.
     pub kinds: Vec<(&'static str, u64)>,
     pub floats: u64,
-    /// Whether an integer was found that a double may not hold.
+    /// Whether an integer occurred that a double may not represent.
     pub large: bool,
     pub fields: Vec<(Box<str>, Self)>,
     pub item: Option<Box<Self>>,
     places: HashMap<Box<str>, usize>,
-    /// How many documents were looked at here, and at which of them this place was seen last.
+    /// The number of documents inspected here, and the last of them that contained this place.
     documents: u64,
     seen: u64,
 }
 
 impl Findings {
-    /// Look at one more document. `room` is what is left of `MOST_NAMES`.
+    /// Inspect one more document. `room` is the rest of `MOST_NAMES`.
     pub fn note(&mut self, elements: Elements<'_>, room: &mut usize) -> Option<()> {
         self.count("document", 1);
         self.document(elements, 1, room)
@@ -143,7 +142,7 @@ impl Findings {
         Some(())
     }
 
-    /// Which of the fields has this name; it is probably the expected one.
+    /// The index of the field with this name, probably the expected one.
     fn field(&mut self, name: &[u8], expected: usize, room: &mut usize) -> Option<usize> {
         if self
             .fields

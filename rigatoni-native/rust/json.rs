@@ -1,7 +1,7 @@
-//! From raw BSON to JSON in one pass: Extended JSON v2 relaxed and canonical, and plain JSON.
+//! Converts raw BSON to JSON in one pass: Extended JSON v2 relaxed and canonical, and plain JSON.
 //!
-//! The reference is `rigatoni_bson.json_encoder`; what stands there stands here to the letter. A document that needs more
-//! (text that is not UTF-8, names that look like type wrappers, deprecated types, damage) is left to it.
+//! The reference is `rigatoni_bson.json_encoder`, and the output is the same to the byte. A document that needs more
+//! (text that is not UTF-8, names of type wrappers, deprecated types, damage) is left to it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ impl Mode {
     }
 }
 
-/// Field names that would be read back as a type.
+/// Field names that readers take for a type wrapper.
 const RESERVED: [&str; 18] = [
     "$bson",
     "$oid",
@@ -50,12 +50,17 @@ const RESERVED: [&str; 18] = [
 ];
 const UNDEFINED: &str = "$undefined";
 
-/// Append the document's JSON. `None`: it is left to the reference, and `out` holds a part of it.
+/// Whether a reader of Extended JSON would take a document with this field name for a type wrapper.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || name == UNDEFINED
+}
+
+/// Append the document's JSON. `None`: it is left to the reference, and `out` contains a part of it.
 pub fn document(out: &mut Vec<u8>, elements: Elements<'_>, mode: Mode) -> Option<()> {
     Writer { out, mode }.document(elements, 0)
 }
 
-/// Append the JSON of a document of these elements, each of them bare.
+/// Append the JSON of a document with these elements.
 pub fn document_of(out: &mut Vec<u8>, parts: &[&[u8]], mode: Mode) -> Option<()> {
     let mut writer = Writer { out, mode };
     writer.out.push(b'{');
@@ -91,11 +96,11 @@ impl Writer<'_> {
     ) -> Option<()> {
         while !elements.is_empty() {
             let (type_, named) = elements.start()?;
-            if named.first() == Some(&b'$') && self.mode != Mode::Plain {
-                let name = std::str::from_utf8(&named[..text::zero(named)?]).ok()?;
-                if RESERVED.contains(&name) || name == UNDEFINED {
-                    return None;
-                }
+            if named.first() == Some(&b'$')
+                && self.mode != Mode::Plain
+                && is_reserved(std::str::from_utf8(&named[..text::zero(named)?]).ok()?)
+            {
+                return None;
             }
             if !std::mem::take(first) {
                 self.out.push(b',');
@@ -239,7 +244,7 @@ impl Writer<'_> {
     }
 
     fn date(&mut self, milliseconds: i64) -> Option<()> {
-        let ordinary = (0..numbers::YEAR_10000).contains(&milliseconds);
+        let ordinary = numbers::has_four_digits(milliseconds);
         match self.mode {
             Mode::Plain if !ordinary => return None,
             Mode::Plain => self.quoted(|out| numbers::iso(out, milliseconds)),
@@ -302,7 +307,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A number as it is, or as a text in a wrapper.
+    /// A number, or its text in a type wrapper.
     fn number(&mut self, wrapped: bool, before: &str, write: impl FnOnce(&mut Vec<u8>)) {
         if wrapped {
             self.put(before);
@@ -329,4 +334,129 @@ fn base64(out: &mut Vec<u8>, data: &[u8]) {
     out.resize(start + data.len().div_ceil(3) * 4, 0);
     let written = STANDARD.encode_slice(data, &mut out[start..]);
     debug_assert_eq!(written, Ok(out.len() - start));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{document as bson, element, text as value};
+
+    fn written(elements: &[Vec<u8>], mode: Mode) -> Option<String> {
+        let raw = bson(elements);
+        let mut out = Vec::new();
+        document(&mut out, Elements::of(&raw)?, mode)?;
+        Some(String::from_utf8(out).unwrap())
+    }
+
+    /// The examples of the MongoDB specification "Extended JSON", section "Conversion table".
+    #[test]
+    fn each_mode_has_its_notation_of_every_type() {
+        let date = 1_714_564_805_123_i64.to_le_bytes();
+        for (type_, bytes, relaxed, canonical, plain) in [
+            (kind::STRING, value(b"x"), r#""x""#, r#""x""#, r#""x""#),
+            (
+                kind::INT32,
+                vec![7, 0, 0, 0],
+                "7",
+                r#"{"$numberInt":"7"}"#,
+                "7",
+            ),
+            (
+                kind::INT64,
+                7_i64.to_le_bytes().to_vec(),
+                "7",
+                r#"{"$numberLong":"7"}"#,
+                "7",
+            ),
+            (
+                kind::DOUBLE,
+                1.5_f64.to_le_bytes().to_vec(),
+                "1.5",
+                r#"{"$numberDouble":"1.5"}"#,
+                "1.5",
+            ),
+            (
+                kind::DOUBLE,
+                f64::INFINITY.to_le_bytes().to_vec(),
+                r#"{"$numberDouble":"Infinity"}"#,
+                r#"{"$numberDouble":"Infinity"}"#,
+                r#""Infinity""#,
+            ),
+            (kind::BOOLEAN, vec![1], "true", "true", "true"),
+            (kind::NULL, vec![], "null", "null", "null"),
+            (
+                kind::OBJECT_ID,
+                (0..12).collect(),
+                r#"{"$oid":"000102030405060708090a0b"}"#,
+                r#"{"$oid":"000102030405060708090a0b"}"#,
+                r#""000102030405060708090a0b""#,
+            ),
+            (
+                kind::DATE,
+                date.to_vec(),
+                r#"{"$date":"2024-05-01T12:00:05.123Z"}"#,
+                r#"{"$date":{"$numberLong":"1714564805123"}}"#,
+                r#""2024-05-01T12:00:05.123Z""#,
+            ),
+            (
+                kind::BINARY,
+                b"\x02\0\0\0\0\x01\x02".to_vec(),
+                r#"{"$binary":{"base64":"AQI=","subType":"00"}}"#,
+                r#"{"$binary":{"base64":"AQI=","subType":"00"}}"#,
+                r#""AQI=""#,
+            ),
+            (
+                kind::TIMESTAMP,
+                (5_u64 << 32 | 6).to_le_bytes().to_vec(),
+                r#"{"$timestamp":{"t":5,"i":6}}"#,
+                r#"{"$timestamp":{"t":5,"i":6}}"#,
+                r#"{"t":5,"i":6}"#,
+            ),
+            (
+                kind::REGEX,
+                b"a/\0i\0".to_vec(),
+                r#"{"$regularExpression":{"pattern":"a/","options":"i"}}"#,
+                r#"{"$regularExpression":{"pattern":"a/","options":"i"}}"#,
+                r#""/a//i""#,
+            ),
+        ] {
+            for (mode, text) in [
+                (Mode::Relaxed, relaxed),
+                (Mode::Canonical, canonical),
+                (Mode::Plain, plain),
+            ] {
+                let found = written(&[element(type_, b"a", &bytes)], mode);
+                assert_eq!(found, Some(format!("{{\"a\":{text}}}")));
+            }
+        }
+    }
+
+    #[test]
+    fn documents_and_arrays_nest() {
+        let array = bson(&[
+            element(kind::INT32, b"0", &[1, 0, 0, 0]),
+            element(kind::DOCUMENT, b"1", &bson(&[])),
+        ]);
+        let elements = [
+            element(kind::ARRAY, b"a", &array),
+            element(kind::NULL, b"b", &[]),
+        ];
+        let text = r#"{"a":[1,{}],"b":null}"#;
+        assert_eq!(written(&elements, Mode::Relaxed).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn names_of_type_wrappers_are_left_except_in_plain_json() {
+        for name in RESERVED.into_iter().chain([UNDEFINED]) {
+            let elements = [element(kind::NULL, name.as_bytes(), &[])];
+            assert_eq!(written(&elements, Mode::Relaxed), None);
+            assert_eq!(written(&elements, Mode::Canonical), None);
+            assert!(written(&elements, Mode::Plain).is_some());
+        }
+        let similar = [element(kind::NULL, b"$set", &[])];
+        assert_eq!(
+            written(&similar, Mode::Relaxed).as_deref(),
+            Some(r#"{"$set":null}"#)
+        );
+    }
 }

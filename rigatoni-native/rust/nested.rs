@@ -1,12 +1,12 @@
 //! Documents as nested columns in Arrow's layout (arrow.apache.org, "Arrow Columnar Format").
 //!
-//! The reference is `rigatoni_arrow.types`: it splits a document into what its column can say and a rest. Here is
-//! only what has no rest; every other event is left to the reference.
+//! The reference is `rigatoni_arrow.types`, which splits a document into the values that fit its column and a rest.
+//! Only documents without a rest are handled here. All others are left to the reference.
 
 use crate::bson::{Elements, Value, kind};
 use crate::numbers;
 
-/// What a column holds: the names are MongoDB's own.
+/// The type of a column, by MongoDB's name.
 pub enum Type {
     String,
     Int,
@@ -22,7 +22,7 @@ pub enum Type {
     Struct(Vec<(Box<[u8]>, Column)>),
 }
 
-/// A column of one type: which rows are there, where each ends if they have no fixed size, and their bytes.
+/// A column of one type: which rows are present, the end of each if they have no fixed size, and their bytes.
 pub struct Column {
     pub kind: Type,
     pub present: Vec<bool>,
@@ -30,11 +30,11 @@ pub struct Column {
     pub data: Vec<u8>,
 }
 
-/// The furthest date that readers know which count microseconds, in milliseconds.
+/// The latest date in milliseconds that readers with 64-bit microseconds can represent.
 const FURTHEST_DATE: i64 = i64::MAX / 1000;
 
 impl Type {
-    /// A type without parts by its name; `None`: only the reference knows it.
+    /// A scalar type by its name; `None`: only the reference supports it.
     pub fn scalar(name: &str) -> Option<Self> {
         Some(match name {
             "string" => Self::String,
@@ -51,7 +51,7 @@ impl Type {
         })
     }
 
-    /// Bytes of each value; `None` where they differ.
+    /// The size of a value in bytes; `None` if it varies.
     fn width(&self) -> Option<usize> {
         match self {
             Self::Struct(_) => Some(0),
@@ -82,7 +82,7 @@ impl Column {
         self.present.len()
     }
 
-    /// Append a value. `None`: it does not fit, and a part of it was appended.
+    /// Append a value. `None`: it does not fit, and a part of it may have been appended.
     pub fn push(&mut self, type_: u8, value: &mut Value<'_>) -> Option<()> {
         let data = &mut self.data;
         match (&mut self.kind, type_) {
@@ -140,7 +140,7 @@ impl Column {
         Some(())
     }
 
-    /// Append a document to a column of documents; as `push`.
+    /// Append a document to a column of documents. See `push`.
     pub fn document(&mut self, mut elements: Elements<'_>) -> Option<()> {
         let rows = self.rows();
         let Type::Struct(fields) = &mut self.kind else {
@@ -153,7 +153,7 @@ impl Column {
                 .chain(0..expected)
                 .find(|&index| *fields[index].0 == *element.name)?;
             let field = &mut fields[found].1;
-            // Names that begin so may make a document one of another type; a name twice is in no column.
+            // A name with this prefix may be a type wrapper; a repeated name fits no column.
             if element.name.first() == Some(&b'$') || field.rows() > rows {
                 return None;
             }
@@ -181,7 +181,7 @@ impl Column {
         }
     }
 
-    /// Take away whatever comes after so many rows.
+    /// Remove all rows after the first `rows`.
     pub fn truncate(&mut self, rows: usize) {
         self.present.truncate(rows);
         self.ends.truncate(rows + 1);
@@ -198,7 +198,7 @@ impl Column {
         }
     }
 
-    /// This column and those within it, outer ones first.
+    /// This column and its inner columns, outer ones first.
     pub fn all(&self) -> Vec<&Self> {
         let mut found = vec![self];
         match &self.kind {

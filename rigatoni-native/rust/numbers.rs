@@ -1,11 +1,11 @@
-//! Numbers, dates and identifiers as text, to the letter as the reference in Python writes them.
+//! Numbers, dates and identifiers as text, exactly as the reference in Python writes them.
 
-/// `1.5`, `1e+16`: as orjson writes finite numbers.
+/// A finite number as orjson writes it: `1.5`, `1e+16`.
 pub fn double(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
 }
 
-/// `1.5`, `1e+16`, `1e-05`: as Python's `repr` writes finite numbers.
+/// A finite number as Python's `repr` writes it: `1.5`, `1e+16`, `1e-05`.
 pub fn double_repr(out: &mut Vec<u8>, value: f64) {
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
@@ -53,7 +53,7 @@ pub fn double_repr(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(format!("{first}{separator}{rest}e{sign}{:02}", power.abs()).as_bytes());
 }
 
-/// The bits of the NaN that everybody makes; others may not survive on the way through Python.
+/// The bits of the usual NaN. Others may not survive a conversion in Python.
 pub const NAN: u64 = 0x7FF8_0000_0000_0000;
 
 /// Whether it is the name of the array's element with this index.
@@ -104,7 +104,12 @@ pub fn decimal(out: &mut Vec<u8>, low: u64, high: u64) -> Option<()> {
 /// The first millisecond that ISO 8601 cannot write with four digits of year.
 pub const YEAR_10000: i64 = 253_402_300_800_000;
 
-/// Milliseconds since the epoch, 0 to `YEAR_10000`, as `2024-05-01T12:00:05.123Z`; no fraction where it is zero.
+/// Whether `iso` can write this time: it is not before 1970, and its year has four digits.
+pub fn has_four_digits(milliseconds: i64) -> bool {
+    (0..YEAR_10000).contains(&milliseconds)
+}
+
+/// Milliseconds since the epoch (`has_four_digits`) as `2024-05-01T12:00:05.123Z`, without a fraction of zero.
 pub fn iso(out: &mut Vec<u8>, milliseconds: i64) {
     let (days, rest) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
     // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": civil_from_days, for days of this era and later.
@@ -158,5 +163,82 @@ pub fn uuid(out: &mut Vec<u8>, bytes: &[u8]) {
             out.push(b'-');
         }
         hex(out, &bytes[part]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn doubles_are_written_like_pythons_repr() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.5, "1.5"),
+            (100.0, "100.0"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (1e16, "1e+16"),
+            (1.25e-7, "1.25e-07"),
+            (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
+            (-9_007_199_254_740_993.0, "-9007199254740992.0"),
+            (f64::MAX, "1.7976931348623157e+308"),
+        ] {
+            assert_eq!(written(|out| double_repr(out, value)), text);
+        }
+    }
+
+    #[test]
+    fn decimals_are_written_like_pythons_decimal() {
+        let exponent = |power: i64| ((power + 6176) as u64) << 49;
+        for (low, high, text) in [
+            (0, exponent(0), "0"),
+            (15, exponent(-1), "1.5"),
+            (15, exponent(-1) | 1 << 63, "-1.5"),
+            (1, exponent(-6), "0.000001"),
+            (1, exponent(-7), "1E-7"),
+            (123, exponent(3), "1.23E+5"),
+            (0, exponent(-3), "0.000"),
+        ] {
+            assert_eq!(written(|out| decimal(out, low, high).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn decimals_that_are_no_canonical_numbers_are_left() {
+        for high in [0x7800_u64 << 48, 0x7C00 << 48, 0x6000 << 48] {
+            assert_eq!(decimal(&mut Vec::new(), 0, high), None);
+        }
+        let too_large = 10_u128.pow(34);
+        let high = (too_large >> 64) as u64 | 6176 << 49;
+        assert_eq!(decimal(&mut Vec::new(), too_large as u64, high), None);
+    }
+
+    #[test]
+    fn times_have_milliseconds_only_if_they_need_them() {
+        for (milliseconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1, "1970-01-01T00:00:00.001Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_714_564_805_123, "2024-05-01T12:00:05.123Z"),
+            (YEAR_10000 - 1, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(written(|out| iso(out, milliseconds)), text);
+        }
+    }
+
+    #[test]
+    fn an_index_has_one_spelling() {
+        assert!(is_index(b"10", 10));
+        for name in [&b"010"[..], b"1", b"", b"a"] {
+            assert!(!is_index(name, 10));
+        }
     }
 }

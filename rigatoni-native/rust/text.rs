@@ -1,7 +1,7 @@
-//! JSON strings (RFC 8259, section 7), escaped as orjson does: only what must be.
+//! JSON strings (RFC 8259, section 7), with the minimal escaping of orjson.
 //!
-//! Nearly all text is ASCII with nothing to escape. It is looked at and copied in pieces of a fixed size, which are a
-//! few instructions each; a last piece that overlaps the one before needs no loop over single bytes.
+//! Nearly all text is ASCII without characters to escape. It is checked and copied in pieces of a fixed size, which
+//! take a few instructions each. The last piece overlaps the one before, so no loop over single bytes is needed.
 
 use crate::numbers;
 
@@ -14,7 +14,7 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Append the string of these bytes. `None` where they are not UTF-8; then a part of it was appended.
+/// Append the string of these bytes. `None` if they are not UTF-8; a part may have been appended then.
 pub fn bytes(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     out.push(b'"');
     if !copied(out, text) {
@@ -24,10 +24,10 @@ pub fn bytes(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Append the name that begins `raw` and ends before its first zero, as a key: a string and a colon. Answers what
-/// follows the zero.
+/// Append the name at the beginning of `raw`, up to its first zero, as a key: a string and a colon. Returns the bytes
+/// after the zero.
 ///
-/// `None` where there is no zero, or the name is not UTF-8.
+/// `None` if there is no zero, or if the name is not UTF-8.
 pub fn key<'a>(out: &mut Vec<u8>, raw: &'a [u8]) -> Option<&'a [u8]> {
     let start = out.len();
     out.push(b'"');
@@ -57,7 +57,7 @@ pub fn key<'a>(out: &mut Vec<u8>, raw: &'a [u8]) -> Option<&'a [u8]> {
     Some(&raw[end + 1..])
 }
 
-/// Where the first zero is.
+/// The index of the first zero.
 pub fn zero(raw: &[u8]) -> Option<usize> {
     match raw
         .first_chunk()
@@ -84,7 +84,7 @@ const fn odd(word: u64) -> u64 {
     (word | control | quote | backslash) & HIGH
 }
 
-/// Append the text if it is ASCII with nothing to escape in it. Answers whether.
+/// Append the text if it is ASCII without characters to escape, and return whether it is.
 fn copied(out: &mut Vec<u8>, text: &[u8]) -> bool {
     let start = out.len();
     let fine = match text.len() {
@@ -128,7 +128,7 @@ fn pieces(out: &mut Vec<u8>, text: &[u8]) -> bool {
     true
 }
 
-/// Append the end of a text of at least one piece, whose whole pieces stand from `start` on.
+/// Append the end of a text whose whole pieces (at least one) were appended from `start` on.
 fn ends_with(out: &mut Vec<u8>, text: &[u8], start: usize) -> bool {
     let Some(last) = text.last_chunk::<32>() else {
         return false;
@@ -142,14 +142,15 @@ const fn is_odd(byte: u8) -> bool {
     byte < b' ' || byte >= 0x80 || byte == b'"' || byte == b'\\'
 }
 
-/// Without a branch, so that the compiler looks at all bytes at once.
+/// Written without branches, so that the compiler vectorizes it.
 fn holds_odd<const N: usize>(piece: &[u8; N]) -> bool {
     piece.iter().fold(false, |found, &byte| {
         found | ((byte as i8) < 0x20) | (byte == b'"') | (byte == b'\\')
     })
 }
 
-/// What stands for each byte in a JSON string: 0 itself, `u` a `\u00xx`, else the letter after the backslash.
+/// The notation of each byte in a JSON string: 0 for the byte itself, `u` for `\u00xx`, else the letter after a
+/// backslash.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -186,5 +187,60 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
                 letter => out.extend_from_slice(&[b'\\', letter]),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The escaped text, one character at a time.
+    fn simple(text: &str) -> String {
+        let escape = |letter: char| match letter {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            '\u{8}' => "\\b".to_owned(),
+            '\u{c}' => "\\f".to_owned(),
+            control if control < ' ' => format!("\\u{:04x}", control as u32),
+            other => other.to_string(),
+        };
+        format!("\"{}\"", text.chars().map(escape).collect::<String>())
+    }
+
+    #[test]
+    fn a_special_character_is_escaped_at_every_place_of_every_length() {
+        for special in ['"', '\\', '\n', '\u{1}', '\u{1f}', '\u{7f}', 'é', '€', '😀'] {
+            for length in 0..70 {
+                for place in 0..=length {
+                    let mut text: String = "x".repeat(length);
+                    text.insert(place, special);
+                    let mut out = Vec::new();
+                    string(&mut out, &text);
+                    assert_eq!(String::from_utf8(out).unwrap(), simple(&text));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_ends_at_its_first_zero() {
+        for length in 0..40 {
+            for name in ["k".repeat(length), format!("{}\"", "k".repeat(length))] {
+                let raw = [name.as_bytes(), b"\0rest and more"].concat();
+                let mut out = Vec::new();
+                assert_eq!(key(&mut out, &raw), Some(&b"rest and more"[..]));
+                assert_eq!(String::from_utf8(out).unwrap(), simple(&name) + ":");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_left() {
+        assert_eq!(bytes(&mut Vec::new(), b"abc\xFF"), None);
+        assert_eq!(key(&mut Vec::new(), b"\xFF\0"), None);
+        assert_eq!(key(&mut Vec::new(), b"without an end"), None);
     }
 }

@@ -1,7 +1,7 @@
-"""Where the optional accelerator is looked for, and nowhere else.
+"""Finds the optional accelerator. No other module imports it.
 
-`rigatoni-native` is a distribution of its own that does what the pure paths do, to the letter, several times faster.
-What is rare or damaged it leaves out; the pure path, which stays the reference, then writes just that.
+The distribution `rigatoni-native` produces the same bytes as the pure paths, several times faster. It leaves out rare and
+damaged documents. The pure path, which is the reference, writes these.
 """
 
 from array import array
@@ -12,15 +12,15 @@ from rigatoni_core.api.orders import Integers
 from rigatoni_core.api.segments import Segment
 
 Left = list[tuple[int, int]]
-"""For each document that is left to the pure path, its index and where in the text it belongs."""
+"""For each document that is left to the pure path, its index and its place in the text."""
 
 
 Buffers = tuple[bytes | None, bytes | None, bytes | None]
-"""A column in Arrow's layout: its validity bitmap, its offsets and its data, as far as it has them."""
+"""A column in Arrow's layout: its validity bitmap, its offsets and its data, if it has them."""
 
 
 class Accelerator(Protocol):
-    """What is used of `rigatoni_native`; its own documentation says what each does."""
+    """The functions of `rigatoni_native`, which documents them."""
 
     def documents_of(self, array: memoryview, /) -> tuple[bytes, bytes] | None:
         """Return the documents of a BSON array and their offsets; None if the array is malformed."""
@@ -56,7 +56,7 @@ class Accelerator(Protocol):
 
 
 def find_accelerator() -> Accelerator | None:
-    """The accelerator; None where it is not installed: nothing is missing then."""
+    """Return the accelerator, or None if it is not installed. Everything works without it."""
     try:
         import rigatoni_native
     except ImportError:
@@ -66,7 +66,7 @@ def find_accelerator() -> Accelerator | None:
 
 
 def documents_for(chunk: Segment) -> tuple[bytes, Integers]:
-    """The documents as the accelerator takes them; no copy where the buffer is all of a `bytes` object."""
+    """Return the documents for the accelerator, without a copy if the buffer is a whole `bytes` object."""
     buffer, offsets = chunk.buffer, chunk.offsets
     if isinstance(buffer.obj, bytes) and len(buffer.obj) == buffer.nbytes:
         return buffer.obj, offsets if isinstance(offsets, array) else array("Q", offsets)
@@ -75,7 +75,7 @@ def documents_for(chunk: Segment) -> tuple[bytes, Integers]:
 
 
 def completed(text: bytes, left: Left, missing: Iterable[bytes]) -> bytes:
-    """The text with what was left out of it in its places."""
+    """Return the text with the missing pieces inserted at their places."""
     parts: list[bytes] = []
     written = 0
     for (_, place), part in zip(left, missing, strict=True):

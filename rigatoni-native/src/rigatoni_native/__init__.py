@@ -1,4 +1,4 @@
-"""Raw BSON to text without the interpreter: what `rigatoni_bson` uses when it is installed. Nobody else needs it."""
+"""Optional accelerator of `rigatoni_bson`: converts raw BSON to text without the interpreter."""
 
 from rigatoni_native._native import (
     arrow_columns,
@@ -6,7 +6,8 @@ from rigatoni_native._native import (
     csv_rows,
     document_findings,
     documents_of,
+    fallbacks,
     json_lines,
 )
 
-__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_findings", "documents_of", "json_lines"]
+__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_findings", "documents_of", "fallbacks", "json_lines"]

@@ -2,18 +2,31 @@ from array import array
 from typing import Any, TypeAlias
 
 def documents_of(array: memoryview) -> tuple[bytes, bytes] | None:
-    """The documents of a BSON array, one right after another; something that means nothing is behind the last one.
+    """Copy the documents of a BSON array.
 
-    Answers with them where each begins, and where the last one ends, as 64-bit numbers of this machine. None where it
-    is no array of documents, or one says a size that it cannot have.
+    Args:
+        array: The raw array (bsonspec.org, version 1.1).
+
+    Returns:
+        The consecutive documents, followed by unused bytes, and their offsets: the start of each and the end of the
+        last one, as native 64-bit integers. None if it is not an array of documents, or if a size is invalid.
     """
 
 def json_lines(buffer: bytes, offsets: array[int], mode: str) -> tuple[bytes, list[tuple[int, int]]]:
-    """Each document `buffer[offsets[i]:offsets[i + 1]]` as JSON in `mode`, with a newline behind it.
+    """Convert documents to JSON lines. Releases the interpreter lock.
 
-    Answers all lines in one, and for each document that is left to the caller its index and the place in the text
-    where its line belongs. Raises ValueError for a mode that is not there, BufferError for offsets that are no
-    `array("Q")`. Releases the interpreter meanwhile.
+    Args:
+        buffer: The raw documents.
+        offsets: Document `i` is `buffer[offsets[i]:offsets[i + 1]]`; an `array("Q")`.
+        mode: `relaxed`, `canonical` or `plain` (MongoDB specification "Extended JSON").
+
+    Returns:
+        The lines, each with its newline, and the documents that are left to the caller: the index of each, and the
+        place in the lines at which its line belongs, in bytes.
+
+    Raises:
+        ValueError: The mode is unknown.
+        BufferError: The offsets are not an `array("Q")`.
     """
 
 def csv_rows(
@@ -25,45 +38,89 @@ def csv_rows(
     null: bytes,
     spreadsheet_safe: bool,
 ) -> tuple[bytes, list[tuple[int, int]]]:
-    """Each change event as a CSV row that ends in CR LF; documents as JSON in `mode`, absent values as `null`.
+    """Convert change events to CSV rows (RFC 4180). Releases the interpreter lock.
 
-    `ordinals` (an `array("q")`) has the last cell of each row; ValueError if it is not one for each event. Else the
-    answer and the errors are those of `json_lines`.
+    Args:
+        buffer: The raw events.
+        offsets: As for `json_lines`.
+        ordinals: The last cell of each row; an `array("q")`.
+        mode: The notation of documents, as for `json_lines`.
+        delimiter: The delimiter between cells.
+        null: The cell of an absent value.
+        spreadsheet_safe: Whether to put an apostrophe before text that a spreadsheet would evaluate as a formula.
+
+    Returns:
+        The rows, each with CR LF, and the events that are left to the caller, as in `json_lines`.
+
+    Raises:
+        ValueError: The mode is unknown, or there is not one ordinal for each event.
+        BufferError: The offsets or ordinals have another type.
     """
 
 def avro_rows(
     buffer: bytes, offsets: array[int], ordinals: array[int], mode: str | None
 ) -> tuple[bytes, list[int], list[tuple[int, int]]]:
-    """Each change event in Avro's binary encoding; documents as JSON in `mode`, or as their own bytes without one.
+    """Convert change events to Avro records (Avro specification, "Binary Encoding"). Releases the interpreter lock.
 
-    `ordinals` is as for `csv_rows`.
+    Args:
+        buffer: The raw events.
+        offsets: As for `json_lines`.
+        ordinals: The last field of each record; an `array("q")`.
+        mode: The notation of documents, as for `json_lines`. None for their original bytes.
 
-    Answers the rows, where each of them ends, and what `json_lines` answers for events that are left to the caller.
+    Returns:
+        The records, the end of each in bytes, and the events that are left to the caller, as in `json_lines`.
+
+    Raises:
+        ValueError: The mode is unknown, or there is not one ordinal for each event.
+        BufferError: The offsets or ordinals have another type.
     """
 
 Buffers: TypeAlias = tuple[bytes | None, bytes | None, bytes | None]
+"""A column in Arrow's layout: validity bitmap (None if no value is null), offsets and data, if it has them."""
 
 def arrow_columns(
     buffer: bytes, offsets: array[int], mode: str, types: tuple[Any, Any, Any]
 ) -> tuple[list[Buffers], list[list[Buffers]], list[int]]:
-    """The change events as the `FIELDS` of `rigatoni_bson.columns`, in Arrow's layout; documents as JSON in `mode`.
+    """Convert change events to columns in Arrow's layout. Releases the interpreter lock.
 
-    For each column: the validity bitmap (None where nothing is null), 64-bit offsets (None for numbers), and the data
-    (texts, or 64-bit integers; times in milliseconds).
+    Args:
+        buffer: The raw events.
+        offsets: As for `json_lines`.
+        mode: The notation of documents, as for `json_lines`.
+        types: The types of `document_key`, `full_document` and `full_document_before_change`: None for JSON, or the
+            type of a nested column in the notation of `rigatoni_arrow` (a name, a list of one type, a dict of fields).
 
-    `types` are those of `document_key`, `full_document` and `full_document_before_change`: None for JSON, or the type
-    of a nested column as `rigatoni_parquet` spells it (a name, a list of one type, a dict of fields). The second answer
-    has the nested columns, each with the columns within it behind it: bitmap, 32-bit offsets, data. The texts of these
-    columns are all null. Raises TypeError for a name that is no type here.
+    Returns:
+        The columns of `rigatoni_bson.columns.FIELDS`, with 64-bit offsets and times in milliseconds. Then for each
+        nested column the column itself followed by its inner columns, with 32-bit offsets; its text column is null.
+        Then the indices of the events that are left to the caller, for example because a document does not fit its
+        type. No column has a row for them.
 
-    Then the indices of events that are left to the caller, such as those with a document that does not fit into its
-    type as a whole: no column has a row for them.
+    Raises:
+        TypeError: A type is unknown.
+        ValueError: The mode is unknown.
     """
 
 def document_findings(buffer: bytes, offsets: array[int], together: int) -> tuple[Any, Any] | None:
-    """What the document keys hold, and what both images hold, of the change events, for types to be inferred.
+    """Count the types in documents, to infer column types. Releases the interpreter lock.
 
-    Found in so many events `together` at a time: first the images after the change, then those before it. Either is
-    `(kinds, floats, large, fields, item)`, as `rigatoni_arrow.inference.Findings` explains; `fields` are pairs of a
-    name and such a tuple. None where only the caller can tell.
+    Args:
+        buffer: The raw change events.
+        offsets: As for `json_lines`.
+        together: Of this many events, all images after the change are inspected before all those before it.
+
+    Returns:
+        The findings about document keys, and about both images, each as `(kinds, floats, large, fields, item)`,
+        explained at `rigatoni_arrow.inference.Findings`; `fields` are pairs of a name and such a tuple. None if they
+        are left to the caller.
+    """
+
+def fallbacks() -> dict[str, int]:
+    """Return the number of documents left to the pure Python implementation since the process started, by reason.
+
+    All reasons are always present: `damaged` (not valid BSON), `text` (not UTF-8), `name` (names of Extended JSON type
+    wrappers, unusual array indices), `type` (deprecated types), `number` (unusual decimals and NaNs), `date` (before
+    1970 or after 9999), `depth` (more than 250 levels), `event` (a change event of an unexpected shape), `schema` (a
+    document that does not fit its nested column), and `inference` (calls of `document_findings` that returned None).
     """
