@@ -1,7 +1,7 @@
 """Finds the optional accelerator. No other module imports it.
 
-The distribution `rigatoni-native` produces the same bytes as the pure paths, several times faster. It leaves out rare and
-damaged documents. The pure path, which is the reference, writes these.
+The distribution `rigatoni-native` produces the same bytes as the pure paths, several times faster. It leaves out rare
+and damaged documents. The pure path, which is the reference, writes these.
 """
 
 from array import array
