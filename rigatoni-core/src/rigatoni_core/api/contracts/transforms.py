@@ -73,4 +73,7 @@ class Reporter(ABC):
         """Return the notices about a stream since the last call, which the worker publishes.
 
         Called on the event loop after each batch; threads may transform other batches at the same time.
+
+        Args:
+            stream: The stream.
         """
