@@ -3,15 +3,37 @@
 Everything that must not leave is a sentinel, by a second, simple reading of paths.
 """
 
-from typing import get_args
+import asyncio
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path as File
+from typing import Any, get_args
+from urllib.parse import unquote
 
 import attrs
-from bson import encode
+import pyarrow.parquet as pq
+import pytest
+from bson import decode, encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rigatoni_core.api.errors import RejectedEventsError
+from rigatoni_avro.serializer import AvroSerializer
+from rigatoni_core.api.configuration import PipelineConfiguration
+from rigatoni_core.api.contracts import Listener, Serializer
+from rigatoni_core.api.dead_letters import kept_letters
+from rigatoni_core.api.errors import DestinationError, RejectedEventsError
 from rigatoni_core.api.options import Secret
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.builtin.memory import MemoryStateStore
+from rigatoni_core.engine.pipeline import Pipeline
+from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_json.serializer import JsonSerializer
+from rigatoni_local.destination import LocalDestination
+from rigatoni_ops.replayer import Replayer
+from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import batch_of, event_document
+from rigatoni_testing.commands import RecordingApplication
+from rigatoni_testing.scripted import Log, ScriptedSource
 from rigatoni_transforms.mask import MaskTransform
 from rigatoni_transforms.methods import Method
 from rigatoni_transforms.paths import ANY, Path
@@ -118,10 +140,11 @@ def places(value, place: Place = ()):
 
 
 @st.composite
-def events(draw, number: int, before, after, hidden: Hidden):
+def events(draw, number: int, images, hidden: Hidden):
     """An event of a document, before and after, with changes of some of its places."""
+    before, after = images
     changes = draw(st.lists(st.sampled_from(list(places(after))), max_size=4))
-    description = {"updatedFields": {}, "removedFields": [], "truncatedArrays": []}
+    description: dict[str, Any] = {"updatedFields": {}, "removedFields": [], "truncatedArrays": []}
     readings = {}
     for place, value in changes:
         steps = hidden.name(place)
@@ -160,19 +183,122 @@ def cases(draw, most: int = 3):
     else:
         transform = MaskTransform(paths=dict.fromkeys(texts, kind), key=KEY, key_id="1", length=0)
     hidden = Hidden(tuple(map(Path.parse, texts)), kind == "include")
-    return transform, [draw(events(number, *pair, hidden)) for number, pair in enumerate(documents)]
+    return transform, [draw(events(number, pair, hidden)) for number, pair in enumerate(documents)]
 
 
 KEY = Secret("a key for tests that is no secret")
+
+
+def outcome(transform, batch):
+    """The batch after the transform, without the events that it rejects, and the error if it rejects some."""
+    try:
+        return transform.transform(batch), None
+    except RejectedEventsError as error:
+        return transform.transform(batch.without(error.events)), error
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_no_sentinel_is_in_an_event_or_an_error(case):
     transform, raws = case
-    try:
-        batch = transform.transform(batch_of(raws))
-    except RejectedEventsError as error:
-        assert SENTINEL not in f"{error!r} {error} {error.remedy} {error.events!r}"
-        batch = transform.transform(batch_of(raws).without(error.events))
+    batch, error = outcome(transform, batch_of(raws))
     assert SENTINEL.encode() not in bytes(batch.documents)
+    assert error is None or SENTINEL not in f"{error!r} {error} {error.remedy} {error.events!r}"
+
+
+# --- through pipelines
+
+
+class KilledError(DestinationError):
+    id = "killed"
+
+
+@attrs.define(kw_only=True, eq=False)
+class Faulty(LocalDestination):
+    """Rejects some events, and quotes them. Dies after its first batch is durable, before the checkpoint says so."""
+
+    dies: bool = False
+    fraction: int = 0
+
+    async def write_batch(self, events):
+        quoted = {n: ValueError(repr(bytes(events.raw(n)))) for n in range(len(events))}
+        rejected = {n: error for n, error in quoted.items() if self.fraction and len(str(error)) % self.fraction == 0}
+        if rejected:
+            raise RejectedEventsError(rejected, remedy="They are meant to be rejected.")
+        end = await LocalDestination.write_batch(self, events)
+        if self.dies:
+            raise KilledError(f"killed after {len(events)} events")
+        return end
+
+
+@attrs.frozen
+class Hearing(Listener):
+    heard: list
+
+    def notify(self, notice):
+        self.heard.extend([repr(notice), str(getattr(notice, "error", ""))])
+
+
+SERIALIZERS: dict[str, Callable[[], Serializer]] = {
+    "json": JsonSerializer,
+    "canonical": partial(JsonSerializer, mode="canonical"),
+    "csv": CsvSerializer,
+    "avro": partial(AvroSerializer, codec="null"),
+    "parquet": partial(ParquetSerializer, compression="none"),
+    "nested": partial(ParquetSerializer, documents="nested"),
+}
+
+
+def everything_in(folder):
+    """All names and contents of files, decoded."""
+    for path in folder.rglob("*"):
+        yield unquote(str(path.relative_to(folder)))
+        if path.is_file():
+            yield repr(path.read_bytes())
+        if path.suffix == ".parquet":
+            yield repr(pq.ParquetFile(path).read().to_pylist())
+
+
+@pytest.mark.parametrize("name", SERIALIZERS)
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(case=cases(most=8), sizes=st.lists(st.integers(1, 4), min_size=2, max_size=2), fraction=st.integers(2, 4))
+def test_no_sentinel_leaves_through_rejections_kills_new_splits_and_replays(name, case, sizes, fraction):
+    transform, raws = case
+    log = Log([decode(raw) for raw in raws])
+    heard: list[str] = []
+    with tempfile.TemporaryDirectory() as place:
+
+        def configured(size, *, dies=False, fraction=0):
+            return PipelineConfiguration(
+                name="p",
+                source=ScriptedSource(logs={"shop.orders": log}, start=0, await_time=0.01),
+                transforms=(transform,),
+                destination=Faulty(
+                    path=File(place),
+                    serializer=SERIALIZERS[name](),
+                    partition_by=["field:a"],
+                    dies=dies,
+                    fraction=fraction,
+                ),
+                dead_letters=LocalDestination(path=File(place), serializer=JsonSerializer()),
+                state=MemoryStateStore(),
+                listeners=(Hearing(heard),),
+                settings=Settings(batch_size=size, batch_timeout=0.02, on_failure="stop", on_mask_error="redact"),
+            )
+
+        async def through():
+            await Pipeline.of(configured(sizes[0], dies=True, fraction=fraction)).run(once=True)
+            report = await Pipeline.of(configured(sizes[1], fraction=fraction)).run(once=True)
+            heard.append(repr(report))
+            assert report.ok
+            again = configured(1)
+            async with again.dead_letters, again.destination:
+                letters = [letter async for letter, _ in kept_letters(again.dead_letters, "p")]
+                heard.append(repr(letters))
+                replayer = Replayer(RecordingApplication(again), again)
+                heard.extend([f"{error!r}" async for _, error in replayer.replay(letters)])
+
+        asyncio.run(through())
+        found = [*everything_in(File(place)), *heard]
+    assert any("clusterTime" in each or "cluster_time" in each for each in found), "something was written"
+    assert not [each for each in found if SENTINEL in each]
