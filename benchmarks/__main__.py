@@ -269,6 +269,13 @@ def _spread_over(count: int, events: int, flags: list[str]) -> Measurement:
     return measure
 
 
+def transforms(bench: Bench) -> None:
+    """What each transform costs, in this process."""
+    from benchmarks.transforms import measurements
+
+    bench.alternate("transforms", measurements())
+
+
 def latency(bench: Bench) -> None:
     seconds = 15 if bench.rounds > 2 else 4
     found = {}
@@ -329,6 +336,7 @@ SECTIONS = {
     "memory": Section(memory, "Memory", figures_table),
     "sizes": Section(sizes, "Larger documents", plain_table),
     "collections": Section(collections, "Many collections", plain_table),
+    "transforms": Section(transforms, "Transforms", plain_table),
     "latency": Section(latency, "Latency", latency_table),
     "floor": Section(floor, "Lower bound", plain_table),
 }

@@ -27,6 +27,7 @@ _PARTS = {
     b"documentKey": "key",
     b"updateDescription": "update",
 }
+_NAMES = ("database", "collection")
 _SIZE = Struct("<i").pack
 
 
@@ -48,21 +49,25 @@ class EventView:
             ExpressionFailedError: A text contains the character U+0000, which the language cannot represent.
             ValueError: The bytes of the event cannot be read.
         """
-        event, found = self.event, dict[str, Any]()
+        event, found, wanted = self.event, dict[str, Any](), {"operation", *names}
         for kind, key, value, after in elements(event):
             if key == b"operationType":
                 found["operation"] = event[value + 4 : after - 1].decode()
-            elif key == b"ns" and kind == _DOCUMENT:
+            elif key == b"ns" and kind == _DOCUMENT and not wanted.isdisjoint(_NAMES):
                 space = bson.decode(event[value:after])
                 found |= {"database": space.get("db", ""), "collection": space.get("coll", "")}
-            elif (name := _PARTS.get(key)) in names and kind == _DOCUMENT:
+            elif (name := _PARTS.get(key)) in wanted and kind == _DOCUMENT:
                 assert name is not None
-                wanted = fields.get(name)
-                raw = event[value:after] if wanted is None else selected(event, value, wanted)
+                top = fields.get(name)
+                raw = event[value:after] if top is None else selected(event, value, top)
                 found[name] = as_value(bson.decode(raw, _CODEC))
+            else:
+                continue
+            if found.keys() >= wanted:
+                break
         if "operation" not in found:
             raise UnreadableEventError("it is no event; unwrap must be the last transform")
-        return {name: found.get(name, "") for name in names if name in found or name in ("database", "collection")}
+        return {name: found.get(name, "") for name in names if name in found or name in _NAMES}
 
 
 def selected(data: bytes, start: int, names: Collection[str]) -> bytes:

@@ -4,8 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 
-from rigatoni_bson.elements import elements
-
+from rigatoni_transforms.documents import ARRAY, DOCUMENT, STRING, elements_of
 from rigatoni_transforms.errors import FieldError, PathError, UnreadableEventError
 from rigatoni_transforms.paths import ANY, Path, parsed
 from rigatoni_transforms.transform import RawTransform
@@ -21,7 +20,7 @@ Change = tuple[Steps, int, bytes]
 Element = tuple[int, bytes, bytes]
 """The type, the name and the raw bytes of a value."""
 
-STRING, DOCUMENT, ARRAY, INT32 = 0x02, 0x03, 0x04, 0x10
+INT32 = 0x10
 _DOCUMENTS = (b"fullDocument", b"fullDocumentBeforeChange", b"documentKey")
 _INT32 = Struct("<i")
 _SIZE = Struct("<i").pack
@@ -51,7 +50,7 @@ class FieldTransform(RawTransform):
         """See `RawTransform`."""
         parts: list[bytes] = []
         copied, is_event = 4, False
-        for kind, key, value, after in elements(event):
+        for kind, key, value, after in elements_of(event, 0):
             new = None
             is_event |= key == b"operationType"
             if kind == DOCUMENT and key in _DOCUMENTS:
@@ -71,7 +70,7 @@ class FieldTransform(RawTransform):
     def _delta(self, raw: bytes, start: int) -> bytes:
         readings = readings_of(raw, start)
         parts: list[Element] = []
-        for kind, name, value, after in elements(raw, start):
+        for kind, name, value, after in elements_of(raw, start):
             new: bytes | None = None
             if name == b"updatedFields" and kind == DOCUMENT:
                 new = document_of(self._updated(raw, value, readings))
@@ -85,7 +84,7 @@ class FieldTransform(RawTransform):
         return document_of(parts)
 
     def _updated(self, raw: bytes, start: int, readings: Mapping[bytes, Steps]) -> Iterator[Element]:
-        for kind, name, value, after in elements(raw, start):
+        for kind, name, value, after in elements_of(raw, start):
             for steps, new_kind, new in self.changed(steps_of(name, readings), kind, raw[value:after]):
                 yield new_kind, joined(steps), new
 
@@ -96,7 +95,7 @@ class FieldTransform(RawTransform):
     def _truncated(self, entry: bytes, readings: Mapping[bytes, Steps]) -> bytes:
         return document_of(
             (kind, name, self._named(entry[value:after], readings) if name == b"field" else entry[value:after])
-            for kind, name, value, after in elements(entry)
+            for kind, name, value, after in elements_of(entry, 0)
         )
 
     def _disambiguated(self, readings: Mapping[bytes, Steps]) -> Iterator[Element]:
@@ -148,9 +147,9 @@ def string_of(text: bytes) -> bytes:
 def readings_of(raw: bytes, start: int) -> dict[bytes, Steps]:
     """Return what `disambiguatedPaths` says about names that have dots or digits: the steps of each."""
     readings = {}
-    for kind, name, value, _ in elements(raw, start):
+    for kind, name, value, _ in elements_of(raw, start):
         if name == b"disambiguatedPaths" and kind == DOCUMENT:
-            for _, field, steps, _ in elements(raw, value):
+            for _, field, steps, _ in elements_of(raw, value):
                 readings[field] = tuple(
                     text[4:-1] if kind == STRING else int.from_bytes(text, "little")
                     for kind, text in _values(raw, steps)
@@ -173,7 +172,7 @@ def joined(steps: Steps) -> bytes:
 
 
 def _values(raw: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    for kind, _, value, after in elements(raw, start):
+    for kind, _, value, after in elements_of(raw, start):
         yield kind, raw[value:after]
 
 

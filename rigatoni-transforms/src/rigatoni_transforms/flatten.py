@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import attrs
-from rigatoni_bson.elements import elements
 
-from rigatoni_transforms.fields import DOCUMENT, Change, Element, FieldTransform, Steps, document_of
+from rigatoni_transforms.documents import DOCUMENT, elements_of
+from rigatoni_transforms.fields import Change, Element, FieldTransform, Steps, document_of
 
 
 def _check_separator(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -33,7 +33,7 @@ class FlattenTransform(FieldTransform):
 
     def document(self, raw: bytes, start: int) -> bytes | None:
         """See `FieldTransform`."""
-        if not any(self._opens(raw, kind, key, value, 0) for kind, key, value, _ in elements(raw, start)):
+        if not any(self._opens(raw, kind, key, value, 0) for kind, key, value, _ in elements_of(raw, start)):
             return None
         return document_of(self._fields(raw, start, (), 0))
 
@@ -60,7 +60,7 @@ class FlattenTransform(FieldTransform):
 
     def _fields(self, raw: bytes, start: int, above: tuple[bytes, ...], level: int) -> Iterator[Element]:
         """The fields of the document at `start`, whose own names are `above`."""
-        for kind, key, value, after in elements(raw, start):
+        for kind, key, value, after in elements_of(raw, start):
             if self._opens(raw, kind, above[0] if above else key, value, level):
                 yield from self._fields(raw, value, (*above, key), level + 1)
             else:

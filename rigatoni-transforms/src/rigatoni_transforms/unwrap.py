@@ -5,11 +5,11 @@ from struct import Struct
 from typing import Annotated, Any, Literal
 
 import attrs
-from rigatoni_bson.elements import elements
 from rigatoni_core.api.options import texts
 
+from rigatoni_transforms.documents import DOCUMENT, elements_of
 from rigatoni_transforms.errors import UnreadableEventError, UnwrapError
-from rigatoni_transforms.fields import DOCUMENT, Element, document_of
+from rigatoni_transforms.fields import Element, document_of
 from rigatoni_transforms.transform import RawTransform
 
 _BOOL, _DATE, _NULL, _TIMESTAMP = 0x08, 0x09, 0x0A, 0x11
@@ -50,14 +50,14 @@ class UnwrapTransform(RawTransform):
 
     def raw(self, event: bytes) -> bytes | None:
         """See `RawTransform`."""
-        parts = {key: (kind, event[value:after]) for kind, key, value, after in elements(event)}
+        parts = {key: (kind, event[value:after]) for kind, key, value, after in elements_of(event, 0)}
         if b"operationType" not in parts:
             raise UnreadableEventError("it is no event; unwrap must be the last transform")
         operation = parts[b"operationType"][1][4:-1]
         document = self._document(operation, parts)
         if document is None:
             return None
-        fields = [(kind, key, document[value:after]) for kind, key, value, after in elements(document)]
+        fields = [(kind, key, document[value:after]) for kind, key, value, after in elements_of(document, 0)]
         return document_of([*fields, *self._added(operation, parts)])
 
     def _document(self, operation: bytes, parts: dict[bytes, tuple[int, bytes]]) -> bytes | None:
@@ -86,7 +86,7 @@ class UnwrapTransform(RawTransform):
     def _added(self, operation: bytes, parts: dict[bytes, tuple[int, bytes]]) -> Iterator[Element]:
         names = parts.get(b"ns", _NOTHING)
         space = (
-            {key: (kind, names[1][value:after]) for kind, key, value, after in elements(names[1])}
+            {key: (kind, names[1][value:after]) for kind, key, value, after in elements_of(names[1], 0)}
             if names[0] == DOCUMENT
             else {}
         )
