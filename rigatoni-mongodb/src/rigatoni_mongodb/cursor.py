@@ -1,4 +1,4 @@
-"""The interface to the driver: whole raw replies of a change stream's cursor.
+"""The interface to the driver: whole raw replies of a cursor, of a change stream or of a snapshot's reads.
 
 The rest of the source uses only `next_reply()`. PyMongo's public `cursor_command` opens the cursor, pins it to its
 server and session, and closes it. Only the unpacking of a reply is replaced, so that the array of events stays one
@@ -35,6 +35,8 @@ class Reply:
     """One reply of the server: the events' raw documents, and the stream's position after them.
 
     `token` is the post-batch resume token, None if the server sends none; `alive` is False for the cursor's last reply.
+    `read_time` is the cluster time of a read with the read concern `snapshot`; None if the server reports none, as in
+    the opening reply.
     """
 
     documents: Segment
@@ -42,15 +44,16 @@ class Reply:
     operation_time: Timestamp | None
     cluster_time: Timestamp | None
     alive: bool
+    read_time: Timestamp | None = None
 
 
 class ReplyCursor(Protocol):
-    """An open change stream. After a cancelled `next_reply` it must be closed and reopened."""
+    """An open cursor. After a cancelled `next_reply` it must be closed and reopened."""
 
     opening: Reply
 
     async def next_reply(self, events: int) -> Reply:
-        """Return the next reply, with at most `events` events."""
+        """Return the next reply, with at most `events` documents; 0 for as many as fit into 16 MiB."""
 
     async def close(self) -> None:
         """Close the cursor on the server."""
@@ -64,6 +67,7 @@ class PyMongoCursor:
         self._session = session
         self._calls = calls
         self._batch = EMPTY
+        self._read_time: Timestamp | None = None
         self.opening = self._reply()
         cursor._unpack_response = self._unpack
 
@@ -75,12 +79,13 @@ class PyMongoCursor:
         command: dict[str, Any],
         *,
         read_preference: _ServerMode | None,
-        max_await_time_ms: int,
+        max_await_time_ms: int | None,
         comment: str | None,
     ) -> "PyMongoCursor":
-        """Run an aggregate command with `cursor: {batchSize: 0}`. Raises PyMongo's own errors.
+        """Run a command that opens a cursor with a batch size of 0. Raises PyMongo's own errors.
 
-        The default read preference is the client's, as its URI sets it.
+        Only cursors of change streams take `max_await_time_ms`. The default read preference is the client's, as its URI
+        sets it.
         """
         session = driver.client.start_session(causal_consistency=False)
         calls = driver.new_calls()
@@ -127,12 +132,15 @@ class PyMongoCursor:
             operation_time=_timestamp(self._session.operation_time),
             cluster_time=_timestamp(cluster_time["clusterTime"]) if cluster_time else None,
             alive=self._cursor.alive,
+            read_time=self._read_time,
         )
 
     def _unpack(self, response: Any, *_: Any, **__: Any) -> list[dict[str, Any]]:
         """Return the reply to PyMongo with an empty batch, and keep the events' bytes."""
         with _damage():
-            return [self._envelope(response)]
+            envelope = self._envelope(response)
+            self._read_time = _timestamp(envelope.get("cursor", {}).get("atClusterTime"))
+            return [envelope]
 
     def _envelope(self, response: Any) -> dict[str, Any]:
         payload = memoryview(response.raw_command_response())

@@ -41,7 +41,7 @@ from rigatoni_mongodb.client_limits import (
 )
 from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
-from rigatoni_mongodb.errors import NotAReplicaSetError, StalledStreamError
+from rigatoni_mongodb.errors import NotAReplicaSetError, ServerFailureError, StalledStreamError
 from rigatoni_mongodb.features import features_of, parse_version
 from rigatoni_mongodb.identity import IdentityTracker
 from rigatoni_mongodb.missing_collections import look_for_missing
@@ -49,6 +49,9 @@ from rigatoni_mongodb.pre_post_images import without_images
 from rigatoni_mongodb.resume import Start, position_after, position_at
 from rigatoni_mongodb.scope import Watch, parse_watches
 from rigatoni_mongodb.scope_relations import included, shared
+from rigatoni_mongodb.snapshots.reader import ChunkReader
+from rigatoni_mongodb.snapshots.server import Server
+from rigatoni_mongodb.snapshots.source import SnapshotSource
 from rigatoni_mongodb.split_events import STAGE, Joiner
 from rigatoni_mongodb.swaps import SwapDetector
 from rigatoni_mongodb.translation import Deployment, translate
@@ -85,8 +88,11 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, ConfigLinter, HealthCheck, IdentityRefresher, ScopeReader, TimeReader):
-    """Reads change streams of a replica set or sharded cluster, MongoDB 4.4 or newer. Never writes to MongoDB."""
+class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityRefresher, ScopeReader, TimeReader):
+    """Reads change streams of a replica set or sharded cluster, MongoDB 4.4 or newer, and what existed before them.
+
+    Never writes to MongoDB.
+    """
 
     uri: Annotated[Secret, "The deployment: mongodb://... or mongodb+srv://..., with all driver options"] = attrs.field(
         validator=_check_uri
@@ -131,6 +137,7 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, IdentityRefresher, ScopeR
     _shortage: str = attrs.field(default="", init=False, repr=False)
     _missing: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     _watchdogs: dict[str, Watchdog] = attrs.field(factory=dict, init=False, repr=False)
+    _chunk_reader: ChunkReader | None = attrs.field(default=None, init=False, repr=False)
 
     @classmethod
     def using(cls, client: Any, **options: Any) -> Self:
@@ -335,41 +342,73 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, IdentityRefresher, ScopeR
         )
 
     async def _open(self, watch: Watch, command: dict[str, Any]) -> ReplyCursor:
+        await_ms = max(1, int(self.max_await_time * 1000))
+        return await self._open_cursor(watch.command_database, command, max_await_time_ms=await_ms)
+
+    async def _open_cursor(
+        self, database: str, command: dict[str, Any], *, primary: bool = False, max_await_time_ms: int | None = None
+    ) -> ReplyCursor:
+        """Run a command that opens a cursor with a batch size of 0; see `OpenCursor`."""
         assert self._driver is not None
+        mode = "primary" if primary else self.read_preference
         return await PyMongoCursor.open(
             self._driver,
-            watch.command_database,
-            command,
-            read_preference=self.read_preference and make_read_preference(_READ_MODES[self.read_preference], None),
-            max_await_time_ms=max(1, int(self.max_await_time * 1000)),
+            database,
+            {**command, "comment": self.comment} if self.comment else command,
+            read_preference=make_read_preference(_READ_MODES[mode], None) if mode else None,
+            max_await_time_ms=max_await_time_ms,
             comment=self.comment,
         )
 
-    def _command(self, watch: Watch, start: Start) -> dict[str, Any]:
-        stage: dict[str, Any] = dict(start.stage)
+    @property
+    def _chunks(self) -> ChunkReader:
+        if self._chunk_reader is None:
+            assert self._driver is not None
+            server = Server(
+                driver=self._driver,
+                open=self._open_cursor,
+                now=self._known_time,
+                sharded=self._is_sharded,
+                stages=[json_util.object_hook(dict(stage)) for stage in self.pipeline],
+                options=self._event_options,
+            )
+            self._chunk_reader = ChunkReader(server=server)
+        return self._chunk_reader
+
+    @property
+    def _event_options(self) -> dict[str, Any]:
+        """The options of `$changeStream` that decide which events exist and what they contain."""
+        options: dict[str, Any] = {}
         if self.full_document != "default":
-            stage["fullDocument"] = self.full_document
+            options["fullDocument"] = self.full_document
         if self.full_document_before_change != "off":
-            stage["fullDocumentBeforeChange"] = self.full_document_before_change
+            options["fullDocumentBeforeChange"] = self.full_document_before_change
         if self.show_expanded_events:
-            stage["showExpandedEvents"] = True
+            options["showExpandedEvents"] = True
+        return options
+
+    def _command(self, watch: Watch, start: Start) -> dict[str, Any]:
+        stage: dict[str, Any] = {**start.stage, **self._event_options}
         if watch.database is None:
             stage["allChangesForCluster"] = True
         stages = [json_util.object_hook(dict(stage)) for stage in self.pipeline]
-        command = {
+        return {
             "aggregate": watch.command_target,
             "pipeline": [{"$changeStream": stage}, *watch.stages, *stages],
             "cursor": {"batchSize": 0},
         }
-        if self.comment:
-            command["comment"] = self.comment
-        return command
 
     async def _now(self) -> Timestamp | None:
         """Return the deployment's operation time."""
         assert self._driver is not None
         time = await self._driver.operation_time()
         return Timestamp(time.time, time.inc) if time is not None else None
+
+    async def _known_time(self) -> Timestamp:
+        """Return the deployment's operation time. Raises `ServerFailureError` if it is not reported."""
+        if time := await self._now():
+            return time
+        raise ServerFailureError(f"MongoDB at {hosts_of(self.uri.reveal())} reports no operation time")
 
     def _uncertain(self) -> tuple[str, ...]:
         text = json_util.dumps(self.pipeline)
@@ -406,6 +445,9 @@ class MongoDBSource(Source, ConfigLinter, HealthCheck, IdentityRefresher, ScopeR
 
     async def _close(self) -> None:
         driver, self._driver = self._driver, None
+        chunks, self._chunk_reader = self._chunk_reader, None
+        if chunks is not None:
+            chunks.close()
         if driver is not None:
             await driver.close()
 

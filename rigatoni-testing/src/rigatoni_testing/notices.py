@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rigatoni_core.api import notices
 from rigatoni_core.api.errors import DestinationError, StateStoreError
-from rigatoni_core.api.events import Gap, Stream, Timestamp
+from rigatoni_core.api.events import Gap, Namespace, Stream, Timestamp
 from rigatoni_core.api.notices import Notice
 
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
@@ -36,6 +36,7 @@ def one_of_each(stream: Stream = STREAM) -> Sequence[Notice]:
         notices.CaughtUp(stream=stream, end=end),
         notices.Resumed(stream=stream, reason="the connection was lost", seconds=0.1),
         notices.Invalidated(stream=stream, reason="the collection was dropped"),
+        notices.SnapshotWindowed(stream=stream, collection=Namespace("shop", "orders"), reason="the server is too old"),
         notices.DuplicatesDropped(stream=stream, events=1, reason="two shards reported one update"),
         notices.RepeatsPossible(stream=stream, reason="the filter was changed"),
         notices.SchemaDrifted(stream=stream, deviation="shop.orders: the schema does not have the field note"),

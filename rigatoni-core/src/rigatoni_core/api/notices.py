@@ -4,7 +4,7 @@ from typing import Literal
 
 import attrs
 
-from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
+from rigatoni_core.api.events import Gap, Namespace, Position, Stream, Timestamp
 
 
 @attrs.frozen(kw_only=True)
@@ -170,6 +170,17 @@ class DuplicatesDropped(Notice):
     """The source reported `events` twice, and each was kept once; `reason` explains why."""
 
     events: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class SnapshotWindowed(Notice):
+    """The source reads the `collection` until no document of a chunk changed meanwhile; `reason` explains why.
+
+    A read at the stream's own time is not possible. The rows are as exact, but documents that change are read again.
+    """
+
+    collection: Namespace
     reason: str
 
 

@@ -28,6 +28,8 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp as BsonTimestamp
 from rigatoni_bson.elements import elements
 
+from rigatoni_mongodb.decoding import CODEC
+
 _HEADER = struct.Struct("<iiii")
 OP_MSG, OP_COMPRESSED = 2013, 2012
 
@@ -169,7 +171,7 @@ class ScriptedServer:
                 if code == OP_COMPRESSED:
                     code, body = struct.unpack_from("<i", body)[0], zlib.decompress(body[9:])
                     self.compressed += 1
-                command = bson.decode(body[5:]) if code == OP_MSG else {"hello": 1}
+                command = bson.decode(body[5:], CODEC) if code == OP_MSG else {"hello": 1}
                 await self._wait(command)
                 action, response = self._respond(command)
                 message = _message(request, response, legacy=code != OP_MSG)

@@ -1,0 +1,159 @@
+"""Rows: raw documents of a collection as raw change events with the operation `read`, made without decoding them.
+
+The event of a row has the fields of a change event, in this order:
+
+    {_id: {snapshot: "shop.orders#3", document: <_id>}, operationType: "read", clusterTime: T,
+     ns: {db: "shop", coll: "orders"}, documentKey: {_id: <_id>}, fullDocument: <the document>}
+
+Its `_id` names the snapshot and the document, not the reading. It has no `wallTime`, since no change happened.
+"""
+
+import struct
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import bson
+from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_bson.elements import elements, size_of
+from rigatoni_core.api.events import Namespace, Timestamp
+from rigatoni_core.api.segments import Segment
+
+from rigatoni_mongodb.snapshots.bounds import with_id
+
+_SIZE = struct.Struct("<i").pack
+_TIMESTAMP = struct.Struct("<II").pack
+_FIXED = {0x07: 12, 0x10: 4, 0x12: 8}
+"""The sizes of the most frequent types of `_id`: ObjectId, and integers of 32 and 64 bits."""
+
+
+@attrs.frozen
+class RowShape:
+    """What all rows of one reading share.
+
+    Attributes:
+        snapshot: The snapshot's name.
+        namespace: The collection's name at the time of the rows.
+        at: The cluster time of the rows.
+        operation: The operation of the rows.
+        shard_key: The fields of `documentKey`, as paths; `_id` is always one of them.
+    """
+
+    snapshot: str
+    namespace: Namespace
+    at: Timestamp
+    operation: str = "read"
+    shard_key: Sequence[str] = ("_id",)
+
+    @property
+    def time(self) -> BsonTimestamp:
+        """The cluster time of the rows as a BSON value."""
+        return BsonTimestamp(self.at.seconds, self.at.increment)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The namespace as events have it."""
+        return {"db": self.namespace.database, "coll": str(self.namespace.collection)}
+
+
+def rows_of(documents: Segment, shape: RowShape) -> Segment:
+    """Return the documents as rows.
+
+    Raises:
+        ValueError: A document has no `_id`.
+    """
+    buffer, offsets = documents.documents.tobytes(), documents.offsets
+    snapshot = bson.encode({"snapshot": shape.snapshot})[4:-1]
+    middle = bson.encode({"operationType": shape.operation, "clusterTime": shape.time, "ns": shape.names})
+    middle = b"\0" + middle[4:-1] + b"\x03documentKey\0"
+    fields = None if tuple(shape.shard_key) == ("_id",) else shape.shard_key
+    # All but the value of `_id` (twice), the other fields of `documentKey` and the document.
+    fixed = 4 + 5 + 4 + len(snapshot) + 10 + len(middle) + 10 + 14 + 1
+    parts, places, place, base = list[bytes](), array("Q", (0,)), 0, offsets[0]
+    for index in range(len(offsets) - 1):
+        start, end = offsets[index] - base, offsets[index + 1] - base
+        kind, value = _id(buffer, start)
+        size = len(value)
+        kinds = bytes((kind,))
+        if fields is None:
+            key = _SIZE(size + 10) + kinds + b"_id\0" + value + b"\0"
+            total = fixed + size + size + end - start
+        else:
+            key = _key(buffer, start, fields)
+            total = fixed + size - 10 + len(key) + end - start
+        parts += (
+            _SIZE(total) + b"\x03_id\0" + _SIZE(len(snapshot) + size + 15) + snapshot + kinds + b"document\0" + value,
+            middle,
+            key,
+            b"\x03fullDocument\0",
+            buffer[start:end],
+            b"\0",
+        )
+        place += total
+        places.append(place)
+    return Segment(memoryview(b"".join(parts)), places)
+
+
+def id_of_row(row: bytes) -> bytes:
+    """Return the `_id` of a row's document as a raw document `{_id: value}`.
+
+    Raises ValueError if the row has none: a stage of the source's pipeline has changed it.
+    """
+    for kind, key, value, _ in elements(row):
+        if key == b"_id" and kind == 0x03:
+            for inner, name, begin, after in elements(row, value):
+                if name == b"document":
+                    return with_id(inner, row[begin:after])
+    raise ValueError("a row without its document's _id")
+
+
+def with_time(row: bytes, at: Timestamp) -> bytes:
+    """Return the row with this cluster time, if it has one: a stage of the pipeline may have removed it."""
+    for kind, key, value, after in elements(row):
+        if key == b"clusterTime" and kind == 0x11:
+            return row[:value] + _TIMESTAMP(at.increment, at.seconds) + row[after:]
+    return row
+
+
+def _id(data: bytes, start: int) -> tuple[int, bytes]:
+    """Return type and bytes of the document's `_id`, which servers store as the first field."""
+    if data[start + 5 : start + 9] == b"_id\0":
+        kind = data[start + 4]
+        return kind, data[start + 9 : start + 9 + (_FIXED.get(kind) or size_of(data, kind, start + 9))]
+    for kind, key, value, after in elements(data, start):
+        if key == b"_id":
+            return kind, data[value:after]
+    raise ValueError("a document without an _id")
+
+
+def _key(data: bytes, start: int, fields: Sequence[str]) -> bytes:
+    """Return `documentKey` with these fields, without those that the document lacks, as servers do."""
+    found = (_field(data, start, field.encode().split(b"."), field.encode()) for field in fields)
+    content = b"".join(found)
+    return _SIZE(len(content) + 5) + content + b"\0"
+
+
+def _field(data: bytes, start: int, path: Sequence[bytes], name: bytes) -> bytes:
+    """Return the element at this path with its dotted path as its name; empty if there is none."""
+    for kind, key, value, after in elements(data, start):
+        if key == path[0]:
+            if len(path) == 1:
+                return bytes((kind,)) + name + b"\0" + data[value:after]
+            return _field(data, value, path[1:], name) if kind == 0x03 else b""
+    return b""
+
+
+def event_expression(shape: RowShape) -> dict[str, Any]:
+    """Return the expression with which a server makes rows, as inserts, for the stages of the source's pipeline."""
+    key: Any = {field: f"${field}" for field in shape.shard_key if "." not in field}
+    for field in (field for field in shape.shard_key if "." in field):
+        key = {"$setField": {"field": {"$literal": field}, "input": key, "value": f"${field}"}}
+    return {
+        "_id": {"snapshot": {"$literal": shape.snapshot}, "document": "$_id"},
+        "operationType": {"$literal": "insert"},
+        "clusterTime": {"$literal": shape.time},
+        "ns": {name: {"$literal": text} for name, text in shape.names.items()},
+        "documentKey": key,
+        "fullDocument": "$$ROOT",
+    }

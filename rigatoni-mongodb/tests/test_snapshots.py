@@ -1,0 +1,382 @@
+"""Snapshots read from a server with a history: every chunk is the state of its range at one cluster time.
+
+Numbers S1, S2, … are the scenarios of docs/scenarios.md, section "Snapshots".
+"""
+
+import random
+from contextlib import asynccontextmanager
+
+import attrs
+import bson
+import pytest
+from rigatoni_core.api.bus import listening
+from rigatoni_core.api.errors import SourceError
+from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.notices import SnapshotWindowed
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
+from rigatoni_mongodb.decoding import CODEC
+from rigatoni_mongodb.snapshots import bounds, planning
+from rigatoni_mongodb.source import MongoDBSource
+from rigatoni_mongodb.testing.bson_order import order
+from rigatoni_mongodb.testing.versioned import START, VersionedServer
+from rigatoni_mongodb.testing.wire import Fail
+
+ORDERS = "shop.orders"
+RULES = ["5.0", "7.0", "ignored", "refused"]
+AT_TIME, BY_WINDOW = RULES[:2], RULES[2:]
+
+
+class Heard(list):
+    """The notices of the window rule."""
+
+    def notify(self, notice):
+        if isinstance(notice, SnapshotWindowed):
+            self.append(notice)
+
+
+@attrs.define(slots=False)
+class Snapshot:
+    """A snapshot that is read to its end, as the engine does: each chunk at the stream's position."""
+
+    source: MongoDBSource
+    server: VersionedServer
+    stream: Stream
+    request: SnapshotRequest = attrs.field(factory=SnapshotRequest)
+    limit: int = 1000
+    ranges: int = 1
+    plan: object = None
+    chunks: list = attrs.field(factory=list)
+    heard: list = attrs.field(factory=Heard)
+    refusals: int = 0
+
+    def position(self):
+        return Position(ResumeToken("{}"), "", Timestamp(START, self.server.moment), 1)
+
+    async def read(self, index, low, **options):
+        name, options = f"{self.stream.name}#1", {"limit": self.limit, **options}
+        with listening([self.heard]):
+            return await self.source.read_chunk(
+                self.stream, self.request, self.plan, index, name=name, low=low, at=self.position(), **options
+            )
+
+    async def run(self, between=lambda: None):
+        self.plan = await self.source.plan_snapshot(self.stream, self.request, ranges=self.ranges)
+        for index, part in enumerate(self.plan.ranges):
+            low = part.low
+            while True:
+                between()
+                try:
+                    chunk = await self.read(index, low)
+                except SnapshotTimeError:
+                    self.refusals += 1
+                    assert self.refusals < 100
+                    continue
+                self.chunks.append((index, low, chunk))
+                low = chunk.end
+                if low is None or chunk.ended:
+                    break
+        return self
+
+    def rows(self):
+        return [decoded(raw) for _, _, chunk in self.chunks for rows in chunk.rows for raw in rows.copies()]
+
+    def ids(self):
+        return [row["_id"]["document"] for row in self.rows()]
+
+    def assert_right(self):
+        """Each chunk is what its range had at its time, and the chunks of a range follow each other."""
+        for index, part in enumerate(self.plan.ranges):
+            chunks = [(low, chunk) for number, low, chunk in self.chunks if number == index]
+            assert [low for low, _ in chunks] == [part.low, *(chunk.end for _, chunk in chunks[:-1])]
+            for low, chunk in chunks:
+                rows = [decoded(raw) for segment in chunk.rows for raw in segment.copies()]
+                name = rows[0]["ns"]["coll"] if rows else part.namespace.collection
+                there = self.server.documents(f"{part.namespace.database}.{name}", chunk.at.increment)
+                end = chunk.end or part.high
+                expected = [each for each in there if inside(each["_id"], low, end)]
+                if not chunk.ended:
+                    found = [bson.encode(row["fullDocument"]) for row in rows]
+                    assert found == list(map(bson.encode, expected))
+                    assert all(row["clusterTime"] == bson.Timestamp(START, chunk.at.increment) for row in rows)
+                    assert all(row["operationType"] == self.request.operation for row in rows)
+
+
+def inside(id_, low, high):
+    low, high = (text and order(decoded(bounds.from_text(text))["_id"]) for text in (low, high))
+    return (low is None or order(id_) >= low) and (high is None or order(id_) < high)
+
+
+def decoded(raw):
+    return bson.decode(raw, CODEC)
+
+
+@asynccontextmanager
+async def opened(server, *watch, **options):
+    """Yield a snapshot of the first watched stream of a server, which this starts."""
+    names = watch or (ORDERS,)
+    async with server, MongoDBSource(uri=Secret(server.uri), watch=names, max_await_time=0.1, **options) as source:
+        yield Snapshot(source, server, Stream("p", names[0]))
+
+
+def filled(rule, ids=range(100), namespace=ORDERS, **options):
+    server = VersionedServer(time_reads=rule, opaque_tokens=rule == "ignored", **options)
+    for id_ in ids:
+        server.insert(namespace, {"_id": id_, "v": 0})
+    return server
+
+
+class Writer:
+    """Changes random documents of a collection before a command is served."""
+
+    def __init__(self, server, seed, *, ids=100, chance=0.7, spares=()):
+        self.server, self.random, self.ids, self.chance, self.spares = server, random.Random(seed), ids, chance, spares
+        server.before = self
+
+    def __call__(self, command=None):
+        while self.random.random() < self.chance:
+            id_ = self.random.randrange(self.ids)
+            there = any(each["_id"] == id_ for each in self.server.documents(ORDERS))
+            if not there:
+                self.server.insert(ORDERS, {"_id": id_, "v": self.random.random()})
+            elif self.random.random() < 0.3:
+                self.server.delete(ORDERS, id_)
+            else:
+                self.server.update(ORDERS, id_, v=self.random.random())
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_S1_documents_that_do_not_change_are_read_once(rule):
+    async with opened(filled(rule)) as snapshot:
+        await snapshot.run()
+    snapshot.assert_right()
+    assert snapshot.ids() == list(range(100))
+    assert len(snapshot.chunks) > 10
+    assert all(chunk.nbytes <= 1000 and not chunk.filtered for _, _, chunk in snapshot.chunks)
+    assert (snapshot.plan.at is None) == (rule in BY_WINDOW)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(4))
+async def test_S2_documents_that_change_are_read_as_of_one_time(rule, seed):
+    server = filled(rule, ids=range(0, 100, 2), reply_events=3)
+    async with opened(server) as snapshot:
+        snapshot.ranges, snapshot.limit = 2, 400 + 1500 * seed
+        writer = Writer(server, seed)
+        await snapshot.run(writer)
+    snapshot.assert_right()
+    ids = snapshot.ids()
+    assert len(set(ids)) == len(ids)
+    assert all(chunk.after <= chunk.at for _, _, chunk in snapshot.chunks)
+
+
+@pytest.mark.parametrize("rule", BY_WINDOW)
+async def test_a_chunk_read_by_the_window_rule_waits_for_the_last_change_of_its_documents(rule):
+    server = filled(rule)
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        position = snapshot.position()
+        server.update(ORDERS, 1, v="in")
+        last = server.moment
+        server.update(ORDERS, 99, v="beyond the chunk")
+        chunk = await snapshot.source.read_chunk(
+            snapshot.stream, snapshot.request, snapshot.plan, 0, name="s#1", low=None, at=position, limit=1000
+        )
+        untouched = await snapshot.read(0, chunk.end)
+    assert chunk.after == Timestamp(START, last)
+    assert untouched.after <= untouched.at
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("limit", [1, 250, 10**6])
+async def test_S3_ids_of_every_type_are_read_in_the_servers_order(rule, limit):
+    ids = [
+        *(bson.MinKey(), None, float("nan"), float("-inf"), 1, 1.5, bson.Int64(2), bson.Decimal128("2.5"), "", "a"),
+        *({}, {"a": 1}, {"a": 2}, b"", b"x", bson.Binary(b"x", 5), bson.ObjectId(bytes(12)), False, True),
+        *(bson.DatetimeMS(-1), bson.DatetimeMS(2**62), bson.Timestamp(1, 1), bson.MaxKey()),
+    ]
+    shuffled = random.Random(1).sample(ids, len(ids))
+    async with opened(filled(rule, shuffled)) as snapshot:
+        snapshot.limit = limit
+        await snapshot.run()
+    snapshot.assert_right()
+    assert [bson.encode({"_id": id_}) for id_ in snapshot.ids()] == [bson.encode({"_id": id_}) for id_ in ids]
+
+
+async def test_S3_ranges_divide_ids_of_every_type(monkeypatch):
+    monkeypatch.setattr(planning, "SMALL", 0)
+    ids = [bson.MinKey(), *range(30), *map(str, range(30)), *(bson.ObjectId() for _ in range(30)), bson.MaxKey()]
+    async with opened(filled("5.0", ids)) as snapshot:
+        snapshot.ranges = 2
+        await snapshot.run()
+    snapshot.assert_right()
+    assert len(snapshot.plan.ranges) == 8
+    assert [one.high for one in snapshot.plan.ranges[:-1]] == [other.low for other in snapshot.plan.ranges[1:]]
+    assert len(snapshot.ids()) == len(ids)
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_the_document_whose_id_is_MaxKey_is_read_once_although_an_open_end_leaves_it_out(rule):
+    async with opened(filled(rule, [1, 2, bson.MaxKey()])) as snapshot:
+        snapshot.limit = 1
+        await snapshot.run()
+    assert list(map(repr, snapshot.ids())) == ["1", "2", "MaxKey()"]
+
+
+async def test_S12_a_time_that_cannot_be_read_is_replaced_by_a_later_one():
+    server = filled("5.0")
+    async with opened(server) as snapshot:
+        failures = iter([Fail(239), Fail(246), Fail(50), Fail(175), Fail(72)])
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.failing = lambda command: next(failures, None) if "find" in command else None
+        for _ in range(5):
+            with pytest.raises(SnapshotTimeError):
+                await snapshot.read(0, None)
+            server.update(ORDERS, 1, v=server.moment)
+        server.failing = lambda command: None
+        chunk = await snapshot.read(0, None)
+    assert chunk.at == Timestamp(START, server.moment)
+
+
+async def test_S12_a_chunk_that_no_time_suits_is_halved_and_then_read_by_the_window_rule():
+    server, heard = filled("5.0"), Heard()
+    async with opened(server) as snapshot:
+        snapshot.heard = heard
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        refuse = lambda command: Fail(246) if command.get("readConcern", {}).get("level") == "snapshot" else None  # noqa: E731
+        server.failing = refuse
+        for _ in range(10):
+            with pytest.raises(SnapshotTimeError):
+                await snapshot.read(0, None)
+            server.update(ORDERS, 1, v=server.moment)
+        chunk = await snapshot.read(0, None)
+        assert decoded(bytes(chunk.rows[0].raw(1)))["fullDocument"]["v"] == server.documents(ORDERS)[1]["v"]
+        assert "refused reads at 10 cluster times" in heard[0].reason
+        server.failing = lambda command: None
+        assert (await snapshot.read(0, chunk.end)).at == Timestamp(START, server.moment)
+
+
+async def test_S12_the_same_refused_time_counts_once():
+    server = filled("5.0")
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.failing = lambda command: Fail(246) if "find" in command else None
+        for _ in range(12):
+            with pytest.raises(SnapshotTimeError):
+                await snapshot.read(0, None)
+        server.failing = lambda command: None
+        assert (await snapshot.read(0, None)).nbytes > 500
+
+
+async def test_S12_an_error_of_another_kind_is_raised_as_itself():
+    server = filled("5.0")
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.failing = lambda command: Fail(13) if "find" in command else None
+        with pytest.raises(SourceError) as caught:
+            await snapshot.read(0, None)
+    assert caught.value.id == "mongodb-privilege"
+
+
+async def test_S13_a_server_that_reads_at_another_time_is_read_by_the_window_rule():
+    server, heard = filled("ignored"), Heard()
+    async with opened(server) as snapshot:
+        snapshot.heard = heard
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        assert snapshot.plan.at is None
+        position = snapshot.position()
+        server.update(ORDERS, 1, v="later")
+        plan = attrs.evolve(snapshot.plan, at=position.cluster_time)  # as of an owner that believed in it
+        snapshot.plan, snapshot.position = plan, lambda: position
+        chunk = await snapshot.read(0, None)
+    assert chunk.at > position.cluster_time
+    assert [notice.collection for notice in heard] == [Namespace("shop", "orders")]
+    assert "another time" in heard[0].reason
+
+
+@pytest.mark.parametrize("rule", BY_WINDOW)
+async def test_S14_a_document_that_changes_all_the_time_gets_a_chunk_of_its_own(rule):
+    server = filled(rule, range(20))
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        chance = random.Random(1)
+
+        def heat(command):
+            if chance.random() < 0.5:
+                server.update(ORDERS, 7, v=server.moment)
+
+        server.before = heat
+        await snapshot.run()
+    snapshot.assert_right()
+    assert snapshot.ids() == list(range(20))
+    assert any(chunk.count == 1 for _, _, chunk in snapshot.chunks)
+
+
+async def test_S14_a_document_that_never_rests_is_given_up_for_now():
+    server = filled("ignored", range(3))
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.before = lambda command: server.update(ORDERS, 0, v=server.moment)
+        with pytest.raises(SnapshotTimeError, match="change faster"):
+            await snapshot.read(0, None)
+
+
+def change_of(server, change):
+    """Drop, rename or replace the collection."""
+    server.before = lambda command: None
+    match change:
+        case "drop":
+            server.drop(ORDERS)
+        case "drop and create":
+            server.drop(ORDERS)
+            server.insert(ORDERS, {"_id": "another"})
+        case "rename in":
+            server.rename(ORDERS, "shop.old")
+        case "rename out":
+            server.rename(ORDERS, "shop.archive")
+        case "swap":
+            server.insert("shop.new", {"_id": "another"})
+            server.rename("shop.new", ORDERS)
+
+
+ENDS = {"drop": "dropped", "drop and create": "dropped", "swap": "dropped", "rename out": "renamed", "rename in": ""}
+
+
+@pytest.mark.parametrize("change", ENDS)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("when", ["find", "getMore", "listCollections", "never"])
+async def test_S18_a_collection_that_is_dropped_renamed_or_replaced(change, rule, when):
+    server = filled(rule, range(30), reply_events=4)
+    async with opened(server, "shop.o*") as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        chunks = [await snapshot.read(0, None)]
+        server.before = lambda command: change_of(server, change) if when in command else None
+        if when == "never":
+            change_of(server, change)
+        for _ in range(60):
+            try:
+                chunks.append(await snapshot.read(0, chunks[-1].end))
+            except SnapshotTimeError:
+                server.insert("other.orders", {"_id": server.moment})  # the stream goes on
+            if chunks[-1].ended or chunks[-1].end is None:
+                break
+    rows = [decoded(raw) for chunk in chunks for rows in chunk.rows for raw in rows.copies()]
+    assert chunks[-1].ended == ENDS[change]
+    assert chunks[-1].end is None
+    assert all(row["fullDocument"]["v"] == 0 for row in rows)
+    if change == "rename in":
+        assert [row["documentKey"]["_id"] for row in rows] == list(range(30))
+        assert rows[-1]["ns"] == {"db": "shop", "coll": "old"}
+
+
+@pytest.mark.parametrize("rule", ["5.0", "7.0"])
+async def test_S18_a_name_that_is_gone_is_not_taken_for_an_empty_range(rule):
+    """Servers reply to a read of a name that is gone with no documents, no error and no cluster time."""
+    server = filled(rule)
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.before = lambda command: change_of(server, "drop") if "find" in command else None
+        if rule == "7.0":
+            snapshot.position = lambda: Position(ResumeToken("{}"), "", Timestamp(START, 1), 1)
+        chunk = await snapshot.read(0, None)
+    assert (chunk.ended, chunk.count, chunk.end) == ("dropped", 0, None)
