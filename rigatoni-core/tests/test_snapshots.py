@@ -8,7 +8,9 @@ from rigatoni_core.api.errors import ConfigurationError, SourceError, Transient
 from rigatoni_core.api.events import Stream, Timestamp
 from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned, WorkerFailing
 from rigatoni_core.api.settings import Settings, SnapshotSettings
-from rigatoni_core.api.snapshots import SnapshotTimeError
+from rigatoni_core.api.snapshot_ledger import KeptLedger
+from rigatoni_core.api.snapshot_records import EndRecord
+from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.model_objects import ModelBucket, ModelDestination, ModelProcess, RawDocuments
@@ -405,5 +407,132 @@ def test_S24_a_position_that_is_lost_meanwhile_ends_the_snapshot():
         assert (await pipe.run(once=True)).ok
         assert len(heard.of(SnapshotEnded)) == 1
         assert not heard.of(SnapshotDone)
+
+    run_virtual(main())
+
+
+def ledger_of(destination):
+    async def ask(question, *args):
+        return await question(*args)
+
+    return KeptLedger(STREAM, destination, ask)
+
+
+def newest(rows):
+    """The rows of the newest snapshot."""
+    last = max(row["_id"]["snapshot"] for row in rows)
+    return [row for row in rows if row["_id"]["snapshot"] == last]
+
+
+def test_S22_S23_a_lost_position_is_followed_by_a_snapshot_that_gives_the_collection():
+    async def main():
+        for lives in range(3, 60, 7):
+            collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+            source = VersionedSource(collection=collection, borders=(10, 20))
+            assert (await pipeline(source, destination_of(bucket), state).run(once=True)).ok
+            collection.put(1, {"value": "lost"})
+            collection.remove(2)
+            source.lost_before = len(collection.changes)
+            mortal = Mortal(lives)
+            process = ModelProcess(mortal)
+            dying = ModelDestination(bucket=bucket, process=process, serializer=RawDocuments())
+            options = {"on_lost_position": "snapshot"}
+            running = asyncio.create_task(pipeline(source, dying, state, **options).run(once=True))
+            died = asyncio.create_task(mortal.died.wait())
+            await asyncio.wait([running, died], return_when=asyncio.FIRST_COMPLETED)
+            process.dead = True
+            for task in (running, died):
+                task.cancel()
+            heard = Heard()
+            assert (await pipeline(source, destination_of(bucket), state, heard=heard, **options).run(once=True)).ok
+            collection.put(3, {"value": "later"})
+            assert (await pipeline(source, destination_of(bucket), state, **options).run(once=True)).ok
+            rows = newest(rows_of(bucket))
+            assert {row["_id"]["snapshot"] for row in rows} == {"shop.orders#2"}
+            since = min(map(time_of, rows))
+            changes = [change for change in bucket.documents(STREAM) if time_of(change) >= since]
+            assert replayed(rows, changes, collection.now) == collection.state()
+            ends = [await ledger_of(destination_of(bucket)).ended(number) for number in (1, 2)]
+            assert [end.state for end in ends] == ["done", "done"]
+
+    run_virtual(main())
+
+
+def test_S25_requests_are_carried_out_one_after_another_each_once():
+    async def main():
+        collection, bucket, state, heard = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore(), Heard()
+        source = VersionedSource(collection=collection)
+        mode = {"mode": "on_request"}
+        assert (await pipeline(source, destination_of(bucket), state, snapshot=mode).run(once=True)).ok
+        assert rows_of(bucket) == []
+        ledger = ledger_of(destination_of(bucket))
+        assert [await ledger.request(SnapshotRequest(id=id_)) for id_ in ("a", "b", "a")] == [1, 2, 1]
+        assert (await pipeline(source, destination_of(bucket), state, heard=heard, snapshot=mode).run(once=True)).ok
+        rows = rows_of(bucket)
+        assert len(rows) == 80
+        assert len(newest(rows)) == 40
+        assert [done.number for done in heard.of(SnapshotDone)] == [1, 2]
+
+    run_virtual(main())
+
+
+def test_S26_a_pause_lasts_over_a_restart_and_a_cancelled_snapshot_ends():
+    async def main():
+        collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+        source = VersionedSource(collection=collection)
+        ledger = ledger_of(destination_of(bucket))
+        assert await ledger.request(SnapshotRequest()) == 1
+        assert await ledger.set_paused(1, paused=True)
+        assert not await ledger.set_paused(1, paused=True)
+        for _ in range(2):
+            heard = Heard()
+            pipe = pipeline(source, destination_of(bucket), state, heard=heard, idle_advance_interval=1.0)
+            running = asyncio.create_task(pipe.run())
+            await asyncio.sleep(20)
+            assert rows_of(bucket) == []
+            assert [paused.reason for paused in heard.of(SnapshotPaused)] == ["a command paused it"]
+            pipe.stop()
+            assert (await running).ok
+        assert await ledger.set_paused(1, paused=False)
+        source.pause = slowly
+        heard = Heard()
+        pipe = pipeline(source, destination_of(bucket), state, heard=heard, idle_advance_interval=1.0)
+        running = asyncio.create_task(pipe.run())
+        await asyncio.sleep(10)
+        assert 0 < len(rows_of(bucket)) < 40
+        await ledger.end(1, EndRecord(state="cancelled", reason="a command cancelled it"))
+        await asyncio.sleep(5)
+        written = len(rows_of(bucket))
+        collection.put(50, {"value": 1})
+        await asyncio.sleep(60)
+        assert len(rows_of(bucket)) == written
+        assert len(bucket.documents(STREAM)) == 1
+        assert [ended.reason for ended in heard.of(SnapshotEnded)] == ["a command cancelled it"]
+        pipe.stop()
+        assert (await running).ok
+
+    run_virtual(main())
+
+
+async def slowly(what):
+    await asyncio.sleep(3.0 if what == "read" else 0.001)
+
+
+def test_S15_a_stream_that_is_behind_pauses_the_snapshot_until_it_has_caught_up():
+    async def main():
+        collection, bucket, heard = VersionedCollection(DOCUMENTS), ModelBucket(), Heard()
+        source = VersionedSource(collection=collection, reply_events=1)
+        state = FlakyStateStore()
+        assert (await pipeline(source, destination_of(bucket), state, snapshot={"mode": "never"}).run(once=True)).ok
+        for value in range(100):
+            collection.tick(2)
+            collection.put(value % 40, {"value": value})
+        await ledger_of(destination_of(bucket)).request(SnapshotRequest())
+        pipe = pipeline(source, destination_of(bucket), state, heard=heard, snapshot={"mode": "on_request"})
+        assert (await pipe.run(once=True)).ok
+        check(bucket, collection)
+        assert len(rows_of(bucket)) == 40
+        (paused,) = heard.of(SnapshotPaused)
+        assert paused.reason.endswith(" s of changes to read")
 
     run_virtual(main())

@@ -6,8 +6,8 @@ import attrs
 import pytest
 from rigatoni_core.api.errors import ChainError
 from rigatoni_core.api.events import Position, ResumeToken
+from rigatoni_core.api.snapshot_records import Place
 from rigatoni_core.engine.snapshots.range_reader import RangeReader
-from rigatoni_core.engine.snapshots.rows import Place
 from rigatoni_core.engine.snapshots.runner import SnapshotRunner
 from rigatoni_core.engine.snapshots.stream_time import StreamTime
 from rigatoni_core.engine.snapshots.turns import Turns

@@ -10,8 +10,9 @@ def settle(store: ObjectStore, quiescence: Quiescence, name: str, content: bytes
     path = kept_path(name)
     if content is not None:
         quiescence.prepare()
-        if store.create(path, content, media_type="application/json", record={}):
-            return content
+        with quiescence.writing():
+            if store.create(path, content, media_type="application/json", record={}):
+                return content
     found = store.read(path)
     if found is not None:
         store.make_durable([path])  # its creator may have crashed first

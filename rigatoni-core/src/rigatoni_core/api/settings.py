@@ -43,10 +43,11 @@ class SnapshotSettings:
     """How the documents are read that exist before a stream begins."""
 
     mode: Annotated[
-        Literal["never", "initial", "only"],
+        Literal["never", "initial", "only", "on_request"],
         "`initial`: a new stream begins with a snapshot of what exists; `only`: the same, and the worker ends when "
-        "it is done; `never`: no snapshot. A stream that already runs never starts one",
-    ] = attrs.field(default="never", validator=validators.in_(("never", "initial", "only")))
+        "it is done; `on_request`: only what `rigatoni snapshot start` requests; `never`: no snapshot. A stream that "
+        "already runs never starts one by itself",
+    ] = attrs.field(default="never", validator=validators.in_(("never", "initial", "only", "on_request")))
     collections: Annotated[
         tuple[str, ...], "The collections to read, such as `shop.orders`; all that are watched unless given"
     ] = attrs.field(default=(), converter=texts)
@@ -101,9 +102,10 @@ class Settings:
         "When retries are used up: keep trying (the default), or stop the worker (the default of `run --once`)",
     ] = attrs.field(default=None, validator=validators.in_((None, "restart", "stop")))
     on_lost_position: Annotated[
-        Literal["stop", "restart_from_now"],
-        "When the saved position is unusable: stop, or continue from now and record a gap",
-    ] = attrs.field(default="stop", validator=validators.in_(("stop", "restart_from_now")))
+        Literal["stop", "restart_from_now", "snapshot"],
+        "When the saved position is unusable: stop, or continue from now and record a gap; `snapshot` also reads what "
+        "exists then",
+    ] = attrs.field(default="stop", validator=validators.in_(("stop", "restart_from_now", "snapshot")))
     on_rejected: Annotated[
         Literal["dead_letter", "skip", "stop"] | None,
         "Events that cannot be written go into [pipeline.dead_letters] (the default if it is set), are left "
@@ -160,6 +162,11 @@ class Settings:
             raise ValueError(
                 f"lease_renew_interval ({self.lease_renew_interval}) is not shorter than lease_ttl ({self.lease_ttl})"
             )
+
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether streams may have snapshots."""
+        return self.snapshot.mode != "never" or self.on_lost_position == "snapshot"
 
     def check_maximums(self, maximums: Mapping[str, float]) -> None:
         """Check that no setting is larger than the destination accepts.

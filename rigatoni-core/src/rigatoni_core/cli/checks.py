@@ -108,14 +108,14 @@ class Checks:
     def _snapshot(self) -> None:
         """Say what a new stream reads first, and how often its rows are written."""
         configuration, names = self._configuration, [stream.name for stream in self._streams]
-        settings = configuration.settings.snapshot
-        if not names or settings.mode == "never":
+        settings = configuration.settings
+        if not names or not settings.takes_snapshots:
             return
         try:
             check_requests(settings, configuration.source, configuration.name, names)
         except RigatoniError as error:
             self._note("snapshot", error)
-        self._found.snapshot = f"{settings.mode}; {row_guarantee(configuration.destination)}"
+        self._found.snapshot = f"{settings.snapshot.mode}; {row_guarantee(configuration.destination)}"
 
     async def look(self, stack: AsyncExitStack) -> Findings:
         """Open the state store (read-only if a running pipeline holds it), then each stream at its position.

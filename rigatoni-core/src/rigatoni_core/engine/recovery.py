@@ -48,6 +48,7 @@ class Recovery:
         progress: Returns the destination's count of progress. `write_timeout` limits the time without progress.
         succession: Continues streams that are no longer watched.
         before_first: Called before the first position of a stream is recorded that nothing is known of.
+        before_gap: Called before the stream resumes behind a gap; again with the same gap after a crash.
     """
 
     definition: Definition
@@ -67,8 +68,10 @@ class Recovery:
         succession: Succession,
         transforms: Sequence[Transform] = (),
         before_first: Callable[[], Awaitable[None]] | None = None,
+        before_gap: Callable[[Gap], Awaitable[None]] | None = None,
     ) -> None:
         self._before_first = before_first
+        self._before_gap = before_gap
         self._succession = succession
         self._stream = stream
         self._source = source
@@ -236,6 +239,9 @@ class Recovery:
         """Resume after the gap, which is recorded first."""
         if self._keeper:
             await self._checkpoint.note_gap(gap)  # or a crash in between would leave the gap only at the destination
+        if self._before_gap is not None:
+            await self._before_gap(gap)
+        if self._keeper:
             await self._call(self._keeper.begin, self._stream, definition, gap.resumed, gap=gap)
         await self._checkpoint.record_gap(gap)
         publish(GapRecorded(stream=self._stream, gap=gap))

@@ -26,7 +26,7 @@ from rigatoni_core.api.errors import (
     SourceError,
     StreamEndedError,
 )
-from rigatoni_core.api.events import Position, Stream, Timestamp
+from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
 from rigatoni_core.api.notices import LeaseLost, WorkerFailing
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
@@ -126,6 +126,7 @@ class Worker:
             ),
             transforms=transforms,
             before_first=self._request_snapshot,
+            before_gap=self._request_after_gap,
         )
         self.snapshots = Snapshots(
             stream,
@@ -218,6 +219,10 @@ class Worker:
     async def _request_snapshot(self) -> None:
         """Record that a new stream begins with a snapshot, if it is configured to."""
         await self.snapshots.request_initial()
+
+    async def _request_after_gap(self, gap: Gap) -> None:
+        """Record that a snapshot follows the loss of changes, if it is configured to."""
+        await self.snapshots.request_after(gap)
 
     def _snapshot_runner(self) -> SnapshotRunner | NoSnapshots:
         return self.snapshots.runner(self.recovery.definition)

@@ -9,11 +9,11 @@ from rigatoni_core.api.contracts import Destination, Source
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_core.api.notices import Notice
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.snapshot_ledger import Ask, Ledger
 from rigatoni_core.engine.delivery import Delivery
 from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.shutdown import Shutdown
-from rigatoni_core.engine.snapshots.ledger import Ask, Ledger
 
 Deliver = Callable[[EventBatch, Callable[..., Notice]], Delivery]
 """Makes the delivery of a chunk; the second argument makes the notice that it is durable."""

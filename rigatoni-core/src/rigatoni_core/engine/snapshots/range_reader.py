@@ -17,14 +17,14 @@ from rigatoni_core.api.errors import SourceError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.notices import ChunkWritten, SnapshotPaused
 from rigatoni_core.api.records import canonical
+from rigatoni_core.api.snapshot_ledger import Requested
+from rigatoni_core.api.snapshot_records import Place, PlanRecord
 from rigatoni_core.api.snapshots import Chunk, Snapshotter, SnapshotTimeError
 from rigatoni_core.engine.memory_budget import Reservation
 from rigatoni_core.engine.retry import delay_before
 from rigatoni_core.engine.snapshots.context import Deliver, SnapshotContext
-from rigatoni_core.engine.snapshots.ledger import Requested
 from rigatoni_core.engine.snapshots.pace import Pace
-from rigatoni_core.engine.snapshots.records import PlanRecord
-from rigatoni_core.engine.snapshots.rows import Place, row_batch
+from rigatoni_core.engine.snapshots.rows import row_batch
 from rigatoni_core.engine.snapshots.stream_time import StreamTime
 from rigatoni_core.engine.snapshots.turns import Turns
 

@@ -6,25 +6,34 @@ from collections.abc import Sequence
 from rigatoni_core.api.contracts import Destination, PositionKeeper, RecordKeeper, Source
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Stream
-from rigatoni_core.api.settings import SnapshotSettings
+from rigatoni_core.api.settings import Settings, SnapshotSettings
 from rigatoni_core.api.snapshots import SnapshotRequest, Snapshotter
 
 
 def initial_request(settings: SnapshotSettings, stream: Stream) -> SnapshotRequest | None:
     """Return the request for a new stream; None if nothing of it is to be read."""
-    if settings.mode == "never":
-        return None
-    collections = tuple(name for name in settings.collections if _covers(stream.name, name))
-    if settings.collections and not collections:
-        return None
-    return SnapshotRequest(collections=collections, operation=settings.operation)
+    return None if settings.mode in ("never", "on_request") else request_of(settings, stream)
 
 
-def check_requests(settings: SnapshotSettings, source: Source, pipeline: str, names: Sequence[str]) -> None:
-    """Refuse snapshots that can never be taken.
+def request_of(settings: SnapshotSettings, stream: Stream, id_: str = "") -> SnapshotRequest | None:
+    """Return the request for what the configuration names of this stream; None if that is nothing.
 
     Args:
         settings: The table `[pipeline.snapshot]`.
+        stream: The stream.
+        id_: The id of the request.
+    """
+    collections = tuple(name for name in settings.collections if _covers(stream.name, name))
+    if settings.collections and not collections:
+        return None
+    return SnapshotRequest(id=id_, collections=collections, operation=settings.operation)
+
+
+def check_requests(settings: Settings, source: Source, pipeline: str, names: Sequence[str]) -> None:
+    """Refuse snapshots that can never be taken.
+
+    Args:
+        settings: The settings of the pipeline.
         source: The source.
         pipeline: The pipeline's name.
         names: The names of its streams.
@@ -32,21 +41,21 @@ def check_requests(settings: SnapshotSettings, source: Source, pipeline: str, na
     Raises:
         ConfigurationError: The source reads no snapshots, a collection belongs to no stream, or the source refuses.
     """
-    if settings.mode == "never":
+    if not settings.takes_snapshots:
         return
     if not isinstance(source, Snapshotter):
         raise ConfigurationError(
-            f'snapshot.mode is "{settings.mode}", but the source reads no snapshots',
-            remedy='Set snapshot.mode = "never", or use a source that does.',
+            "the configuration asks for snapshots, but the source reads no snapshots",
+            remedy='Set snapshot.mode = "never" and another on_lost_position, or use a source that reads snapshots.',
         )
-    for name in settings.collections:
+    for name in settings.snapshot.collections:
         if not any(_covers(stream, name) for stream in names):
             raise ConfigurationError(
                 f'snapshot.collections: no stream of the pipeline watches "{name}", only {", ".join(names)}',
                 remedy="Name collections as database.collection, of those that the source watches.",
             )
     for stream in (Stream(pipeline, name) for name in names):
-        if (request := initial_request(settings, stream)) is not None:
+        if (request := request_of(settings.snapshot, stream)) is not None:
             source.check_snapshot(stream, request)
 
 

@@ -12,13 +12,12 @@ from rigatoni_core.api.contracts import PositionKeeper
 from rigatoni_core.api.errors import ShutdownError
 from rigatoni_core.api.events import Gap
 from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
+from rigatoni_core.api.snapshot_ledger import Requested
+from rigatoni_core.api.snapshot_records import EndRecord, Place, PlanRecord
 from rigatoni_core.api.snapshots import SnapshotPlan, Snapshotter
 from rigatoni_core.engine.snapshots.context import SnapshotContext
-from rigatoni_core.engine.snapshots.ledger import Requested
 from rigatoni_core.engine.snapshots.pace import LEAST, Pace
 from rigatoni_core.engine.snapshots.range_reader import RangeReader, Totals
-from rigatoni_core.engine.snapshots.records import EndRecord, PlanRecord
-from rigatoni_core.engine.snapshots.rows import Place
 from rigatoni_core.engine.snapshots.stream_time import StreamTime
 from rigatoni_core.engine.snapshots.turns import Turns
 
@@ -65,6 +64,7 @@ class SnapshotRunner:
         self._time = StreamTime(context.settings.snapshot.pause_when_lag, self._turns.notify)
         self._reported = ""
         self._number = 0  # of the snapshot that is read now
+        self._idle = False  # nothing is requested
         self._work: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -116,15 +116,27 @@ class SnapshotRunner:
 
     @property
     def finished(self) -> bool:
-        """Whether no snapshot is requested any more."""
-        return self._work is not None and self._work.done()
+        """Whether no snapshot is requested."""
+        return self._idle or (self._work is not None and self._work.done())
+
+    @property
+    def _interval(self) -> float:
+        """Seconds between two looks at the records."""
+        return max(self._context.settings.idle_advance_interval, 0.1)
 
     # --- the snapshots
 
     async def _run(self) -> None:
         with suppress(ShutdownError):
-            while (requested := await self._context.ledger.current()) is not None:
-                await self._carry_out(requested)
+            while True:
+                requested = await self._context.ledger.current()
+                self._idle = requested is None
+                if requested is not None:
+                    await self._carry_out(requested)
+                elif self._context.ledger.polls:
+                    await self._context.shutdown.pause(self._interval)
+                else:
+                    return
 
     async def _carry_out(self, requested: Requested) -> None:
         """Read one snapshot to its end."""
@@ -134,7 +146,12 @@ class SnapshotRunner:
         if lost := self._lost_after(record):
             await self._end(requested, EndRecord(state="ended", reason=f"changes were lost after it began: {lost}"))
             return
-        places = await self._read(requested, record)
+        places = await self._read_unless_ended(requested, record)
+        if places is None:
+            ended = await self._context.ledger.ended(requested.number)
+            assert ended is not None
+            await self._end(requested, ended)
+            return
         end = EndRecord(
             state="done",
             anchor=record.anchor.cluster_time,
@@ -172,6 +189,31 @@ class SnapshotRunner:
     async def _plan(self, source: Snapshotter, requested: Requested) -> SnapshotPlan:
         concurrency = self._context.settings.snapshot.concurrency
         return await source.plan_snapshot(self._context.stream, requested.request, ranges=concurrency)
+
+    async def _read_unless_ended(self, requested: Requested, record: PlanRecord) -> list[Place] | None:
+        """Read every range; None if the snapshot was cancelled meanwhile."""
+        if not self._context.ledger.polls:
+            return await self._read(requested, record)
+        self._time.paused = await self._context.ledger.is_paused(requested.number)
+        reading = asyncio.create_task(self._read(requested, record))
+        watching = asyncio.create_task(self._watch(requested.number))
+        try:
+            await asyncio.wait([reading, watching], return_when=asyncio.FIRST_COMPLETED)
+            return reading.result() if reading.done() else watching.result()
+        finally:
+            for task in (reading, watching):
+                task.cancel()
+            await asyncio.wait([reading, watching])
+            self._time.paused = False
+
+    async def _watch(self, number: int) -> None:
+        """Look for commands; return once the snapshot has ended."""
+        ledger = self._context.ledger
+        while await ledger.ended(number) is None:
+            self._time.paused = await ledger.is_paused(number)
+            self._turns.notify()
+            self._report(self._time.obstacle)
+            await self._context.shutdown.pause(self._interval)
 
     async def _read(self, requested: Requested, record: PlanRecord) -> list[Place]:
         """Read every range, several at a time. Raises the first error, once the others have stopped."""

@@ -28,6 +28,8 @@ class StreamTime:
         self._read: Timestamp | None = None
         self.floor: Position | None = None
         """What exists at the destination ends here: nothing is read before the stream has come so far."""
+        self.paused = False
+        """Whether a command paused the snapshot."""
 
     async def watched(self, items: AsyncIterator[EventBatch | Heartbeat]) -> AsyncIterator[EventBatch | Heartbeat]:
         """Yield the items unchanged."""
@@ -67,6 +69,8 @@ class StreamTime:
     @property
     def obstacle(self) -> str:
         """Why nothing may be read now; empty if nothing is in the way."""
+        if self.paused:
+            return "a command paused it"
         if self.lag > self._pause_when_lag:
             return f"the stream has {self.lag:.0f} s of changes to read"
         time = self._at.cluster_time if self._at else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Destination, Source, Transform
-from rigatoni_core.api.events import Definition, Stream
+from rigatoni_core.api.events import Definition, Gap, Stream, token_hash
 from rigatoni_core.api.notices import Notice
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.checkpoint import CheckpointKeeper
@@ -15,9 +15,9 @@ from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.shutdown import Shutdown
+from rigatoni_core.engine.snapshots.checkpoint_ledger import ledger_of
 from rigatoni_core.engine.snapshots.context import Deliver, SnapshotContext
-from rigatoni_core.engine.snapshots.ledger import ledger_of
-from rigatoni_core.engine.snapshots.requests import initial_request
+from rigatoni_core.engine.snapshots.requests import initial_request, request_of
 from rigatoni_core.engine.snapshots.runner import NoSnapshots, SnapshotRunner
 from rigatoni_core.engine.time_limit import time_limit
 from rigatoni_core.engine.transforming import Transforming
@@ -79,13 +79,20 @@ class Snapshots:
         if (request := initial_request(self._settings.snapshot, self._stream)) is not None:
             await self._ledger.request(request)
 
+    async def request_after(self, gap: Gap) -> None:
+        """Record that a snapshot follows this gap, if it is configured to. Recorded once for a gap."""
+        if self._settings.on_lost_position == "snapshot":
+            id_ = f"gap-{token_hash(gap.resumed.resume_token)}"
+            if (request := request_of(self._settings.snapshot, self._stream, id_)) is not None:
+                await self._ledger.request(request)
+
     def runner(self, definition: Definition) -> SnapshotRunner | NoSnapshots:
         """Return what carries out the stream's snapshots during one entry.
 
         Args:
             definition: The stream's definition in this entry.
         """
-        if self._settings.snapshot.mode == "never":
+        if not self._settings.takes_snapshots:
             return NoSnapshots()
         context = SnapshotContext(
             stream=self._stream,
