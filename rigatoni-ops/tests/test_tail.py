@@ -12,6 +12,7 @@ from rigatoni_ops.tail import tail
 from rigatoni_testing.commands import RecordingApplication
 from rigatoni_testing.scripted import Log, RecordingDestination, ScriptedSource
 from rigatoni_transforms.select import SelectTransform
+from rigatoni_transforms.unwrap import UnwrapTransform
 
 
 class ShakyError(SourceError, Transient):
@@ -62,6 +63,15 @@ def test_redacted_values_are_their_types(application):
     key = json.loads(app.said[0])["key"]
     assert key
     assert all(value.startswith("<") for value in key.values())
+
+
+def test_rows_that_a_transform_made_of_events_are_named_and_do_not_stop_it(application):
+    app = application(UnwrapTransform())
+    assert app.call(tail, "pipeline.toml", "--limit", "2", "--json") == ExitCode.DONE
+    row = {"operation": "not an event", "namespace": "shop.orders", "hint": "--raw shows the event as read"}
+    assert [json.loads(line) for line in app.said] == [row, row]
+    app = application(UnwrapTransform())
+    assert app.call(tail, "pipeline.toml", "--limit", "2") == ExitCode.DONE
 
 
 def test_trouble_is_reported_and_passes(application):

@@ -80,11 +80,15 @@ class View(Destination):
 
     async def write_batch(self, events: EventBatch) -> None:
         """See `Destination`. Prints the events, up to the limit."""
-        for event in events:
+        for index in range(len(events)):
             if self.limit is not None and self._shown >= self.limit:
                 break
             self._shown += 1
-            described = self.describe(event)
+            try:
+                described = self.describe(events[index])
+            except ValueError:  # a transform made another document of it, or it is damaged
+                name = str(events.namespace(index) or "?")
+                described = {"operation": "not an event", "namespace": name, "hint": "--raw shows the event as read"}
             self.app.say(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
         if self.limit is not None and self._shown >= self.limit:
             self.enough()

@@ -100,6 +100,8 @@ class TestDecoder:
     def event(self, raw: memoryview) -> ChangeEvent:
         """See `Decoder`."""
         document = self.document(raw)
+        if "operationType" not in document:
+            raise ValueError("it is no change event")
         namespace = document.get("ns")
         return ChangeEvent(
             resume_token=token_of(document["_id"]),

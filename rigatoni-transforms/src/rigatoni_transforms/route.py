@@ -24,7 +24,8 @@ def _check(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> N
 class RouteTransform(RawTransform):
     """Sets the database or the collection of events by expressions.
 
-    Destinations use the new names for folders and columns. The stream, its position and its name stay.
+    Destinations use the new names for columns, and for folders if the stream has several collections. The stream and
+    its position stay.
     """
 
     database: Annotated[
