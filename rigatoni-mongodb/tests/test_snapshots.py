@@ -10,13 +10,14 @@ import attrs
 import bson
 import pytest
 from rigatoni_core.api.bus import listening
-from rigatoni_core.api.errors import SourceError
+from rigatoni_core.api.errors import ConfigurationError, SourceError
 from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.notices import SnapshotWindowed
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
 from rigatoni_mongodb.decoding import CODEC
-from rigatoni_mongodb.snapshots import bounds, planning
+from rigatoni_mongodb.errors import IllegalPipelineError, MongoDBUnavailableError
+from rigatoni_mongodb.snapshots import bounds, planning, range_reader
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.bson_order import order
 from rigatoni_mongodb.testing.versioned import START, VersionedServer
@@ -380,3 +381,198 @@ async def test_S18_a_name_that_is_gone_is_not_taken_for_an_empty_range(rule):
             snapshot.position = lambda: Position(ResumeToken("{}"), "", Timestamp(START, 1), 1)
         chunk = await snapshot.read(0, None)
     assert (chunk.ended, chunk.count, chunk.end) == ("dropped", 0, None)
+
+
+SECRET = {"$unset": "fullDocument.secret"}
+INSERTS = {"$match": {"operationType": "insert"}}
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_S27_the_pipeline_of_the_source_applies_to_rows(rule):
+    server = VersionedServer(time_reads=rule)
+    for id_ in range(40):
+        server.insert(ORDERS, {"_id": id_, "v": 0, "secret": "hush"})
+    async with opened(server, pipeline=[SECRET, INSERTS]) as snapshot:
+        await snapshot.run()
+    rows = snapshot.rows()
+    assert [row["fullDocument"] for row in rows] == [{"_id": id_, "v": 0} for id_ in range(40)]
+    assert {row["operationType"] for row in rows} == {"read"}
+    assert all(chunk.filtered for _, _, chunk in snapshot.chunks)
+    assert not any("find" in command and "projection" not in command for command in server.reads)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(3))
+async def test_S27_rows_of_a_pipeline_are_right_while_documents_change(rule, seed):
+    server = filled(rule, range(0, 100, 2), reply_events=5)
+    async with opened(server, pipeline=[{"$set": {"mark": {"$literal": 1}}}]) as snapshot:
+        snapshot.limit = 3000
+        await snapshot.run(Writer(server, seed, chance=0.5))
+    snapshot.assert_right()
+    assert all(row["mark"] == 1 for row in snapshot.rows())
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_S27_a_pipeline_that_drops_rows_ends_chunks_by_documents_looked_at(rule, monkeypatch):
+    monkeypatch.setattr(range_reader, "SCAN", 7)
+    server = filled(rule, range(30))
+    async with opened(server, pipeline=[{"$match": {"fullDocument._id": {"$in": [3, 4, 25]}}}]) as snapshot:
+        await snapshot.run()
+    assert snapshot.ids() == [3, 4, 25]
+    assert len(snapshot.chunks) == 5
+    assert [chunk.scanned for _, _, chunk in snapshot.chunks] == [7, 7, 7, 7, 0]
+
+
+async def test_S27_a_pipeline_that_changes_the_id_of_rows_is_refused():
+    async with opened(filled("5.0"), pipeline=[{"$unset": "_id"}]) as snapshot:
+        with pytest.raises(IllegalPipelineError, match="without its document's _id"):
+            await snapshot.run()
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_S25_a_request_reads_only_its_range_and_its_documents(rule):
+    server = filled(rule, range(50))
+    server.update(ORDERS, 12, v=1)
+    server.update(ORDERS, 40, v=1)
+    async with opened(server) as snapshot:
+        snapshot.request = SnapshotRequest(lowest="10", highest="20", operation="insert")
+        await snapshot.run()
+        snapshot.assert_right()
+        assert snapshot.ids() == list(range(10, 20))
+        snapshot.request, snapshot.chunks = SnapshotRequest(filters={ORDERS: '{"v": 1}'}), []
+        await snapshot.run()
+    assert snapshot.ids() == [12, 40]
+    assert all(chunk.filtered for _, _, chunk in snapshot.chunks)
+
+
+async def test_a_chunk_that_exists_is_read_again_up_to_its_end():
+    async with opened(filled("5.0")) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        first = await snapshot.read(0, None)
+        again = await snapshot.read(0, None, limit=1, high=first.end)
+    assert (again.count, again.end) == (first.count, first.end)
+
+
+@pytest.mark.parametrize("limit", [1, 400, 900])
+async def test_S17_equal_ids_on_two_shards_are_never_divided(limit):
+    server = filled("5.0", [0, 1, 2, 3, 5], role="mongos", shard_keys={ORDERS: {"k": 1}})
+    for shard, id_ in [(1, 1.0), (1, 2), (2, bson.Int64(2)), (1, 4)]:
+        server.insert(ORDERS, {"_id": id_, "k": shard, "v": shard}, shard=shard)
+    async with opened(server) as snapshot:
+        snapshot.limit = limit
+        await snapshot.run()
+    snapshot.assert_right()
+    assert snapshot.ids() == [0, 1, 1, 2, 2, 2, 3, 4, 5]
+    assert snapshot.rows()[2]["documentKey"] == {"k": 1, "_id": 1.0}
+    assert snapshot.rows()[0]["documentKey"] == {"_id": 0}
+
+
+async def test_S16_a_read_that_is_interrupted_leaves_the_chunk_to_the_next_attempt():
+    server = filled("5.0", reply_events=2)
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        failures = iter([None, Fail(11602, ("RetryableError",)), Fail(50), None])
+        server.failing = lambda command: next(failures, None) if {"find", "getMore"} & set(command) else None
+        with pytest.raises(MongoDBUnavailableError):
+            await snapshot.read(0, None)  # the primary steps down between two replies
+        with pytest.raises(SnapshotTimeError):
+            await snapshot.read(0, None)  # the secondary has not reached the time within maxTimeMS
+        server.failing = lambda command: None
+        chunk = await snapshot.read(0, None)
+    assert chunk.count == 4
+
+
+@pytest.mark.parametrize("rule", ["5.0", "ignored"])
+async def test_S19_a_document_of_16_MB_becomes_a_row_of_more(rule):
+    large = "x" * (16 * 2**20 - 100)
+    server = filled(rule, [])
+    server.insert(ORDERS, {"_id": 1, "v": large})
+    server.insert(ORDERS, {"_id": 2, "v": 0})
+    async with opened(server) as snapshot:
+        await snapshot.run()
+    assert [chunk.count for _, _, chunk in snapshot.chunks] == [1, 1]
+    assert snapshot.chunks[0][2].nbytes > 16 * 2**20
+
+
+async def test_a_capped_collection_is_read_by_the_window_rule():
+    server = VersionedServer(time_reads="5.0")
+    server.create(ORDERS, capped=True)
+    server.insert(ORDERS, {"_id": 1, "v": 0})
+    async with opened(server) as snapshot:
+        await snapshot.run()
+    snapshot.assert_right()
+    assert "capped" in snapshot.heard[0].reason
+
+
+async def test_every_collection_of_a_database_is_planned():
+    server = filled("5.0", range(3))
+    server.insert("shop.users", {"_id": 1, "v": 0})
+    server.insert("other.users", {"_id": 1, "v": 0})
+    async with opened(server, "shop.*") as snapshot:
+        await snapshot.run()
+        snapshot.assert_right()
+        assert [str(part.namespace) for part in snapshot.plan.ranges] == [ORDERS, "shop.users"]
+        snapshot.request, snapshot.chunks = SnapshotRequest(collections=("shop.users",)), []
+        await snapshot.run()
+        assert snapshot.ids() == [1]
+        assert all(part.nbytes > 0 for part in snapshot.plan.ranges)
+
+
+async def test_a_collection_that_does_not_exist_yet_has_no_range():
+    async with opened(VersionedServer()) as snapshot:
+        await snapshot.run()
+    assert snapshot.plan.ranges == ()
+
+
+async def test_a_missing_right_costs_only_what_it_is_for(monkeypatch):
+    monkeypatch.setattr(planning, "SMALL", 0)
+    server = filled("5.0", range(100), role="mongos")
+    denied = ("collStats",)
+
+    def deny(command):
+        return Fail(13) if next(iter(command)) in denied or command.get("find") == "collections" else None
+
+    server.failing = deny
+
+    async with opened(server) as snapshot:
+        await snapshot.run()
+        snapshot.assert_right()
+        assert len(snapshot.plan.ranges) == 4
+        assert {part.nbytes for part in snapshot.plan.ranges} == {0}
+        denied = ("listCollections",)
+        snapshot.chunks = []
+        await snapshot.run()
+        snapshot.assert_right()
+        assert snapshot.plan.ranges[0].collection == ""
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (SnapshotRequest(collections=("shop.users",)), "cannot read shop.users: the stream does not watch it"),
+        (SnapshotRequest(collections=("orders",)), "cannot read orders"),
+        (SnapshotRequest(filters={ORDERS: "{"}), "filter of a snapshot of shop.orders is no query"),
+        (SnapshotRequest(filters={ORDERS: "[1]"}), "it is not an object"),
+        (SnapshotRequest(lowest="{"), "--from"),
+        (SnapshotRequest(highest='{"$oid": 1}'), "--to"),
+    ],
+)
+def test_a_request_that_can_never_be_carried_out_is_refused_without_a_server(request_, text):
+    source = MongoDBSource(uri=Secret("mongodb://nowhere.invalid/"), watch=(ORDERS,))
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        source.check_snapshot(Stream("p", ORDERS), request_)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (SnapshotRequest(collections=("shop.old",)), "no collection of that name exists"),
+        (SnapshotRequest(lowest="5", highest="5.0"), "are no range"),
+    ],
+)
+async def test_a_request_that_the_server_shows_to_be_wrong_is_refused(request_, text):
+    async with opened(filled("5.0"), "shop.o*") as snapshot:
+        snapshot.request = request_
+        with pytest.raises(ConfigurationError, match=text):
+            await snapshot.run()

@@ -35,6 +35,9 @@ SMALL = 64 * 2**20
 LARGEST_RANGE = 64 * 2**30
 """Bytes above which a range is divided, however few are read at a time."""
 
+_ONE = {"projection": {"_id": 1}, "limit": 1, "singleBatch": True}
+"""Options of `find` that read nothing but one `_id`."""
+
 _SAMPLES = 50
 """Sampled ids per range."""
 
@@ -200,7 +203,7 @@ class Planner:
 
     async def _check_order(self, namespace: Namespace, lowest: bytes, highest: bytes) -> None:
         limits = {"min": bounds.document(lowest), "max": bounds.document(highest)}
-        command = {"find": namespace.collection, "hint": {"_id": 1}, **limits, "limit": 1, "singleBatch": True}
+        command = {"find": namespace.collection, "hint": {"_id": 1}, **limits, **_ONE}
         try:
             await self.driver.calls(self.driver.client[namespace.database].command, command)
         except OperationFailure as error:
@@ -229,7 +232,7 @@ async def reads_at(driver: Driver, namespace: Namespace, at: Timestamp) -> bool:
     """Return whether the server reads at a cluster time. A server that ignores the time reports another one."""
     time = BsonTimestamp(at.seconds, at.increment)
     concern = {"level": "snapshot", "atClusterTime": time}
-    command = {"find": namespace.collection, "limit": 1, "singleBatch": True, "readConcern": concern}
+    command = {"find": namespace.collection, **_ONE, "readConcern": concern}
     try:
         reply = await driver.calls(driver.client[namespace.database].command, command)
     except OperationFailure as error:

@@ -357,7 +357,7 @@ class VersionedServer(ScriptedServer):
 
 def _key(document: Document) -> tuple[Any, ...]:
     """Return the key of a document, or of a row that the server has made."""
-    id_ = document["_id"]
+    id_ = document.get("_id")
     return order(id_["document"] if isinstance(id_, Mapping) and "snapshot" in id_ else id_)
 
 
