@@ -1,4 +1,4 @@
-"""What all tests share: properties have no deadline, since how long an example takes says more of the machine."""
+"""Configuration of all tests: property tests have no deadline, because the duration depends on the machine."""
 
 from hypothesis import settings
 

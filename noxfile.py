@@ -29,7 +29,7 @@ TESTING = ("-e", "rigatoni-core", "-e", "rigatoni-objects", "-e", "rigatoni-test
 WEB = ["starlette==1.10.0", "uvicorn==0.54.0"]  # for examples/web_app.py
 SIDE_BY_SIDE = ("-n", "2", "--timeout", "600")  # tests mostly wait for servers and processes
 EVERYTHING = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTIONS)]
-NATIVELY = [  # tests of all that the accelerator has a hand in: formats, sources, destinations, whole pipelines
+NATIVELY = [  # tests that use the accelerator: formats, sources, destinations, whole pipelines
     *(f"rigatoni-{name}/tests" for name in ("arrow", "avro", "bson", "compression", "csv", "json", "local", "mongodb")),
     *(f"rigatoni-{name}/tests" for name in ("native", "objects", "parquet")),
     *(f"tests/test_{name}.py" for name in ("dead_letters", "formats_e2e", "fuzz", "newest_state", "partition_values")),
@@ -58,7 +58,7 @@ def in_workspace(session: nox.Session, *command: str) -> None:
 
 
 def install_all(session: nox.Session) -> None:
-    """Every distribution, editable, in one resolution, and the servers."""
+    """Install every distribution, editable, in one resolution, and the servers."""
     editable = [argument for name in DISTRIBUTIONS for argument in ("-e", with_testing_extra(name))]
     session.install(*editable, *TOOLS, *WEB)
     session.install("--pre", *SERVERS)
@@ -72,13 +72,13 @@ def needs_rust(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def workspace(session: nox.Session) -> None:
-    """The environment that most sessions share."""
+    """Create the environment that most sessions share."""
     install_all(session)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format, lint, words (tests/packaging/prose.py), and sizes of core and modules (tests/packaging/structure.py)."""
+    """Check format, lint, prose (tests/packaging/prose.py), and the sizes of core and modules (structure.py)."""
     session.install("ruff==0.17.6")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -88,7 +88,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["workspace"])
 def types(session: nox.Session) -> None:
-    """Strict types of each distribution and of all programs; relaxed ones of tests (tests/mypy.ini says why)."""
+    """Check types: strictly for distributions and programs, relaxed for tests (reasons in tests/mypy.ini)."""
     for name in DISTRIBUTIONS:
         in_workspace(session, "mypy", f"{name}/src")
     in_workspace(session, "mypy", "--explicit-package-bases", "--exclude", "docs/_site/", *PROGRAMS)
@@ -98,23 +98,23 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["workspace"])
 def imports(session: nox.Session) -> None:
-    """Who may import whom."""
+    """Check which packages import which (import-linter)."""
     in_workspace(session, "lint-imports")
 
 
 @nox.session(venv_backend="none", requires=["workspace"])
 def tests(session: nox.Session) -> None:
-    """All tests, against real servers that they start themselves. Arguments go to pytest."""
+    """Run all tests, against real servers that they start. Arguments go to pytest."""
     in_workspace(session, "pytest", *(session.posargs or EVERYTHING))
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site, into docs/_site: no warning is allowed."""
+    """Build the site in docs/_site. Warnings are errors."""
     pages = ("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0")
     session.install(*pages, *TESTING, "-e", "rigatoni-ops", "-e", "rigatoni-top")
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
-    for page in Path("docs/_site").rglob("*.html"):  # readers load nothing from elsewhere
+    for page in Path("docs/_site").rglob("*.html"):  # pages load nothing from other sites
         if foreign := re.search(
             r"<(script|img|link)\b[^>]*(src|href)=.(https?:)?//[^>]*>", page.read_text(encoding="utf-8")
         ):
@@ -123,7 +123,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def native(session: nox.Session) -> None:
-    """The accelerator: its own checks, then the tests of all that it has a hand in. Skipped without Rust."""
+    """Check the accelerator, and run the tests that use it. Skipped without Rust."""
     needs_rust(session)
     with session.chdir(NATIVE):
         session.run("cargo", "fmt", "--check", external=True)
@@ -138,7 +138,7 @@ def native(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build every distribution, then install each plugin's wheel alone beside the core's and list it."""
+    """Build every distribution, then install each plugin's wheel alone with that of core, and list it."""
     session.install("build[virtualenv]")
     target = Path(session.create_tmp()) / "dist"
     for old in target.glob("*"):
@@ -150,7 +150,7 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def template(session: nox.Session) -> None:
-    """The plugin that `rigatoni new-plugin` copies: typed and tested as it is, then made anew for each kind."""
+    """Check and test the template of `rigatoni new-plugin`, then a new plugin of each kind."""
     session.install(*TESTING, "-e", "plugin-template", *TOOLS, "build[virtualenv]", "virtualenv")
     session.run("mypy", "plugin-template/src")
     session.run("pytest", "plugin-template/tests")
@@ -162,7 +162,7 @@ def template(session: nox.Session) -> None:
 
 @nox.session
 def tutorial(session: nox.Session) -> None:
-    """The tutorials, every command and file of them, from wheels in a fresh environment."""
+    """Run every command and file of the tutorials, with wheels in a fresh environment."""
     session.install("build[virtualenv]", *TESTING, "-e", "rigatoni-bson", "-e", "rigatoni-mongodb")
     session.install("--pre", *SERVERS[:1])
     target = Path(session.create_tmp()) / "dist"
@@ -173,26 +173,26 @@ def tutorial(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", requires=["workspace"])
 def demo(session: nox.Session) -> None:
-    """The main job on real input: two collections, five kills, proof from the files."""
+    """Run the demo: two collections, five kills, and proof from the files."""
     in_workspace(session, "python", "examples/demo.py", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["workspace"], default=False)
 def torture(session: nox.Session) -> None:
-    """Instances and all their servers, broken at random: `nox -s torture -- --seconds 3600 --destination s3`."""
+    """Break instances and their servers at random: `nox -s torture -- --seconds 3600 --destination s3`."""
     in_workspace(session, "python", "-m", "torture", *session.posargs)
 
 
 @nox.session
 def simulate(session: nox.Session) -> None:
-    """The real worker against model servers with faults: `nox -s simulate -- --minutes 30`, or `--seed 17`."""
+    """Run the real worker against model servers with faults: `nox -s simulate -- --minutes 30`, or `--seed 17`."""
     session.install(*TESTING)
     session.run("python", "-m", "rigatoni_testing.simulation", *session.posargs)
 
 
 @nox.session(venv_backend="none", requires=["workspace"], default=False)
 def fuzz(session: nox.Session) -> None:
-    """Damaged bytes for everything that reads from outside, until the time is over: `nox -s fuzz -- --minutes 10`."""
+    """Feed damaged bytes to everything that reads external input: `nox -s fuzz -- --minutes 10`."""
     end = time.monotonic() + 60 * float(session.posargs[1] if session.posargs[:1] == ["--minutes"] else 1)
     while time.monotonic() < end:
         in_workspace(session, "pytest", "-q", "tests/test_fuzz.py", "--hypothesis-profile=fuzz")
@@ -200,7 +200,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Everything measured in one run, into docs/benchmarks.md: `nox -s bench -- --quick` for a look."""
+    """Run all benchmarks, and write docs/benchmarks.md. `nox -s bench -- --quick` takes a few minutes."""
     install_all(session)
     if shutil.which("cargo"):
         session.install(f"./{NATIVE}")
@@ -212,14 +212,14 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def release(session: nox.Session) -> None:
-    """Checks, builds, tests and tags one distribution: `nox -s release -- rigatoni-s3 0.1.0 --dry-run`."""
+    """Check, build, test and tag one distribution: `nox -s release -- rigatoni-s3 0.1.0 --dry-run`."""
     session.install("build[virtualenv]", "virtualenv", "twine>=6.1")
     session.run("python", "-m", "releasing", *session.posargs)
 
 
 @nox.session(default=False)
 def compatibility(session: nox.Session) -> None:
-    """Each plugin's contract with the oldest and the newest core that it allows, from wheels."""
+    """Run each plugin's contract tests with the oldest and the newest core that it allows, from wheels."""
     session.install("build[virtualenv]", "virtualenv", "packaging")
     session.run("python", "-m", "releasing.compatibility")
 
@@ -227,7 +227,7 @@ def compatibility(session: nox.Session) -> None:
 @nox.session(default=False)
 @nox.parametrize("release", ["oldest", "newest"])
 def pymongo(session: nox.Session, release: str) -> None:
-    """The source and the formats with the oldest release of PyMongo that they allow, and with the newest."""
+    """Test the source and the formats with the oldest and the newest release of PyMongo that they allow."""
     requirements = tomllib.loads((ROOT / "rigatoni-mongodb" / "pyproject.toml").read_text(encoding="utf-8"))
     (allowed,) = (each for each in requirements["project"]["dependencies"] if each.startswith("pymongo"))
     oldest = allowed.partition(",")[0].replace(">=", "==") + ".0"
@@ -238,7 +238,7 @@ def pymongo(session: nox.Session, release: str) -> None:
 
 @nox.session(venv_backend="none", requires=["workspace"], default=False)
 def coverage(session: nox.Session) -> None:
-    """All tests, with the share of lines and branches that they run; measuring costs up to as much again."""
+    """Run all tests with line and branch coverage, in up to twice the time."""
     packages = [f"--cov={name.replace('-', '_')}" for name in DISTRIBUTIONS]
     in_workspace(session, "pytest", *packages, "--cov-report=term:skip-covered", *(session.posargs or EVERYTHING))
     total = subprocess.run([BIN / "coverage", "report", "--format=total"], check=True, capture_output=True, text=True)
@@ -250,7 +250,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities of whatever the distributions bring along; asks the registry of advisories."""
+    """Check all dependencies for known vulnerabilities. Queries the registry of advisories."""
     session.install("pip-audit>=2.9")
     session.install(*(f"./{name}" for name in DISTRIBUTIONS))
     session.run("pip-audit", "--local", "--skip-editable")

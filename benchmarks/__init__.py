@@ -1,1 +1,1 @@
-"""Measurements: what a pipeline costs, in one run, for docs/benchmarks.md."""
+"""Benchmarks of pipelines, for docs/benchmarks.md."""

@@ -43,7 +43,7 @@ def cores_now() -> set[int]:
 
 ALL = cores_now()
 ONE = set(sorted(ALL)[:1])
-"""The core of a process that is limited to one; the feeder and everything else use the others."""
+"""The core for processes that are limited to one. The feeder and everything else use the others."""
 
 PATHS = {"without the accelerator": ["--pure"], **({"with the accelerator": []} if NATIVE else {})}
 
@@ -78,14 +78,14 @@ def main() -> None:
 
 
 class Bench:
-    """Runs processes and keeps what they say, by section."""
+    """Runs processes and collects their output by section."""
 
     def __init__(self, *, events: int, rounds: int) -> None:
         self.events, self.rounds = events, rounds
         self.figures: dict[str, dict[str, Any]] = {}
 
     def alternate(self, section: str, measured: dict[str, Measurement]) -> dict[str, list[float]]:
-        """Each of them in turn, round after round."""
+        """Run the candidates alternately, in several rounds."""
         found: dict[str, list[float]] = defaultdict(list)
         for number in range(self.rounds):
             for name, measurement in measured.items():
@@ -103,8 +103,8 @@ class Bench:
 
 
 def process(*command: object, cores: set[int] = ALL) -> dict[str, float]:
-    """The figures that a process of ours prints, which may use these cores."""
-    with using(cores):  # a process begins with those of its parent
+    """Run a process on these cores, and return the figures that it prints."""
+    with using(cores):  # a process inherits the cores of its parent
         answer = subprocess.run(
             [sys.executable, "-m", *map(str, command)], check=True, stdout=subprocess.PIPE, text=True
         )
@@ -114,7 +114,7 @@ def process(*command: object, cores: set[int] = ALL) -> dict[str, float]:
 
 @contextmanager
 def using(cores: set[int]) -> Iterator[None]:
-    """Use only these cores meanwhile, where the system lets one choose."""
+    """Use only these cores in this block, if the system supports it."""
     before = cores_now()
     if cores:
         os.sched_setaffinity(0, cores)
@@ -126,7 +126,7 @@ def using(cores: set[int]) -> Iterator[None]:
 
 
 def each(figures: dict[str, float], events: int) -> float:
-    """Microseconds of processor time for an event."""
+    """Return the CPU time per event in microseconds."""
     return figures["seconds"] / events * 1e6
 
 
@@ -145,7 +145,7 @@ def ours(uri: str | None, events: int, *more: object, streams: int = 1) -> Measu
 
 
 def floor(bench: Bench) -> None:
-    """The work that no reader can avoid: copying the bytes and compressing the output."""
+    """Measure the work that no reader can avoid: copying the bytes and compressing the output."""
     block = "\n".join(json.dumps(document(number, 630), default=str) for number in range(5000)).encode()
     compressor = zstandard.ZstdCompressor(level=3)
     large = bytearray(876 * 100_000)
@@ -185,7 +185,7 @@ def s3(bench: Bench) -> None:
 
 
 def streams(bench: Bench) -> None:
-    """CPU time and memory with one and with four streams, and the speedup by more cores."""
+    """Measure CPU time and memory with one and with four streams, and the speedup by more cores."""
     events = bench.events
     found: dict[str, Any] = defaultdict(list)
     with feeder(events) as uri:
@@ -215,7 +215,7 @@ def streams(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """Memory over many events, and with a slow destination."""
+    """Measure memory over many events, and with a slow destination."""
     many = bench.events * 10 if bench.rounds > 2 else bench.events
     found: dict[str, Any] = defaultdict(list)
     with feeder(many) as uri:

@@ -1,6 +1,6 @@
-"""The plain way to each format, as one would write it with the same libraries and without Rigatoni.
+"""Hand-written conversion to each format with the same libraries, without Rigatoni.
 
-Each event is decoded to a dict; the common columns are picked out of it and its documents dumped with json_util.
+Each event is decoded to a dict. Its common columns are selected, and its documents are dumped with json_util.
 """
 
 import csv
@@ -80,7 +80,7 @@ def parquet(raws: list[bytes]) -> bytes:
 
 
 def parquet_nested(raws: list[bytes]) -> bytes:
-    """With pyarrow's own inference: for documents whose fields and types agree."""
+    """Convert with pyarrow's inference, for documents with equal fields and types."""
     found = rows(raws)
     for row, raw in zip(found, raws, strict=True):
         document = decode(raw)["fullDocument"]

@@ -1,4 +1,4 @@
-"""The script that one would write by hand with PyMongo: `watch()`, json_util, gzip, files. Prints its figures as JSON.
+"""A hand-written script with PyMongo: `watch()`, json_util, gzip, files. Prints its figures as JSON.
 
 python -m benchmarks.by_hand_stream URI EVENTS FOLDER
 """

@@ -1,13 +1,13 @@
-"""From the commit in MongoDB to durable at the destination: what a reader of the files waits for.
+"""Measures the latency from the commit in MongoDB until an event is durable at the destination.
 
     python -m benchmarks.latency --rate 1000 --seconds 10 [--fed]
 
-A writer inserts at a steady rate into a MongoDB-compatible server; each document holds the time right before it was
-sent. The pipeline runs with `batch_timeout = 0.05`; after every batch the time when `write_batch` returned counts for
-each of its events.
+A writer inserts at a steady rate into a MongoDB-compatible server. Each document contains the time at which it was
+sent. The pipeline runs with `batch_timeout = 0.05`. The return of `write_batch` is the end time of all events of the
+batch.
 
-No such server takes 50,000 inserts a second here: with `--fed`, the server that only feeds has event number n from
-n / rate seconds on, and this is the time of its commit.
+No such server handles 50,000 inserts per second on this hardware. With `--fed`, the feeding server therefore provides
+event number n from n / rate seconds on, and this is its commit time.
 """
 
 import argparse
@@ -37,11 +37,11 @@ from rigatoni_mongodb.testing.feeder import feeder
 from rigatoni_mongodb.testing.server import mongodb_server
 
 READY = 2.0
-"""Seconds after which the pipeline waits for events."""
+"""Seconds until the pipeline waits for events."""
 
 
 class Measured(LocalDestination):
-    """Notes when each batch was durable."""
+    """Records the time at which each batch was durable."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -55,18 +55,18 @@ class Measured(LocalDestination):
 
     @abstractmethod
     def sent(self, events: EventBatch) -> Iterable[float]:
-        """When each event was sent, by `time.monotonic()`; what this costs is not done at once."""
+        """Return the time at which each event was sent, by `time.monotonic()`. It is computed lazily."""
 
 
 class Written(Measured):
-    """Events of documents that say it."""
+    """Reads the time from the document."""
 
     def sent(self, events: EventBatch) -> Iterable[float]:
         return [event.full_document["sent"] for event in events if event.full_document]
 
 
 class Fed(Measured):
-    """Events whose tokens say their numbers."""
+    """Computes the time from the event number in the token."""
 
     began = rate = 0.0
 

@@ -1,11 +1,10 @@
-"""A pipeline of ours in a process of its own. Prints its figures as JSON.
+"""Runs a pipeline in its own process, and prints its figures as JSON.
 
     python -m benchmarks.pipeline --uri URI --events N [--streams 4] [--serializer json+zstd] [--s3 ENDPOINT]
         [--slow SECONDS] [--pure]
 
-Without a URI its source is memory: a few replies that were made before, of which only the first and the last event are
-given their numbers, so feeding costs next to nothing. They are short enough for a batch to be whole replies: nobody
-looks at the events between.
+Without a URI the source is memory: a few prepared replies, in which only the first and the last event get new numbers,
+so feeding costs almost nothing. A batch consists of whole replies, so nothing reads the events between.
 """
 
 import argparse
@@ -50,7 +49,7 @@ REPLY = 1000
 
 
 class MemorySource(Source):
-    """Each stream is the same events again and again, of one cluster time after another."""
+    """Each stream repeats the same events with increasing cluster times."""
 
     decoder: ClassVar[Any] = DECODER
 
@@ -63,7 +62,7 @@ class MemorySource(Source):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
     async def streams(self) -> Sequence[str]:
         return [f"bench.events{number or ''}" for number in range(self._streams)]
@@ -136,7 +135,7 @@ async def main(folder: str) -> None:
 
 
 async def look(pipeline: Pipeline, meter: Meter, events: int) -> None:
-    """At memory, once so many events are delivered."""
+    """Records the memory once this many events are delivered."""
     while pipeline.statistics.total.events < events:
         await asyncio.sleep(0.1)
     meter.look()

@@ -1,10 +1,10 @@
-"""What each serializer costs per event, on one thread, beside the plain way with the same libraries (by_hand.py).
+"""Measures each serializer on one thread, compared with hand-written code with the same libraries (by_hand.py).
 
     python -m benchmarks.serializers [--events 20000] [--only json]
 
-Two streams of events of about 876 bytes: *alike* (inserts of one kind of document, updates of a few kinds) and
-*diverse* (every document has its own fields, so that nothing can be learned from the one before). Each figure is the
-best of several rounds in CPU time; a busy machine makes all of them larger, so compare figures of one run.
+There are two streams of events of about 876 bytes: *alike* (inserts of one kind of document, updates of a few kinds)
+and *diverse* (every document has its own fields, so caches do not help). Each figure is the lowest CPU time of several
+rounds. A busy machine increases all of them, so compare figures of one run.
 """
 
 # mypy: disable-error-code="misc"
@@ -98,7 +98,7 @@ def diverse(count: int) -> list[bytes]:
 
 
 def best(work: Callable[[], int], rounds: int = ROUNDS) -> tuple[float, int]:
-    """The shortest of several rounds in seconds of CPU time, and what `work` answered: the bytes that it made."""
+    """Return the lowest CPU time of several rounds in seconds, and the output size that `work` returns in bytes."""
     seconds, size = float("inf"), 0
     for _ in range(rounds):
         start = time.process_time()
@@ -139,7 +139,7 @@ def main() -> None:
             "hand-written: fastavro zstandard": lambda raws=raws: len(by_hand.fastavro_writer(raws, "zstandard")),
             "hand-written: parquet, pyarrow": lambda raws=raws: len(by_hand.parquet(raws)),
         }
-        if stream == "alike":  # a column for each of thousands of names: pyarrow would be at it for minutes
+        if stream == "alike":  # a column for each of thousands of names would take pyarrow minutes
             works["hand-written: parquet nested, pyarrow"] = lambda raws=raws: len(by_hand.parquet_nested(raws))
         works |= {name: lambda s=serializer: all_of(s.serialize) for name, serializer in serializers.items()}
         mean = sum(map(len, raws)) / len(raws)

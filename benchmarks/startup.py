@@ -1,10 +1,10 @@
-"""How long the command takes to start, beside a bare Python: `rigatoni --help` and `rigatoni plugins list`.
+"""Measures the start of `rigatoni --help` and `rigatoni plugins list`, compared with that of Python alone.
 
     python benchmarks/startup.py [--rounds 20]
 
-Each command runs in a process of its own, in turn with the others, so that what else the machine does hits all alike.
-Printed is the least wall time of each and its ratio to the bare Python of the same run. Exits with 1 where a limit that
-the project sets itself is missed: 0.2 s for the help, 0.3 s for the list, where a bare Python takes 0.02 s.
+The commands run alternately in their own processes, so that other load affects all alike. The script prints the lowest
+wall time of each, and its ratio to Python alone in the same run. It exits with 1 if a limit of the project is exceeded:
+0.2 s for the help and 0.3 s for the list, on a machine on which Python alone takes 0.02 s.
 """
 
 import argparse
@@ -19,7 +19,7 @@ COMMANDS = {
     "rigatoni --version": (["-m", "rigatoni_core.cli", "--version"], 0.2),
     "rigatoni plugins list": (["-m", "rigatoni_core.cli", "plugins", "list"], 0.3),
 }
-"""Arguments for Python, and the limit in seconds where a bare Python takes `BARE`."""
+"""Arguments for Python, and the limit in seconds on a machine on which Python alone takes `BARE`."""
 
 
 def main() -> int:

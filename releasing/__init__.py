@@ -1,1 +1,1 @@
-"""How a distribution is released: checked, built, tested as a stranger gets it, and tagged (`nox -s release`)."""
+"""Releases a distribution: checks, builds, tests and tags it (`nox -s release`)."""

@@ -2,9 +2,10 @@
 
     python -m nox -s release -- rigatoni-s3 0.1.0            (--dry-run: everything but the tag)
 
-Checks that the version, the changelog and the clone are ready; builds the source distribution, and the wheel from it;
-checks both; runs the distribution's own tests against the wheel, in a fresh environment with core's wheel and what else
-it requires; writes its bill of materials (CycloneDX); then tags. Pushing the tag is yours: the workflow publishes it.
+It checks that the version, the changelog and the clone are ready. It builds the source distribution, builds the wheel
+from it, and checks both. It runs the distribution's tests against the wheel, in a fresh environment with its
+dependencies. It writes the bill of materials (CycloneDX), and tags the commit. Push the tag yourself: the workflow then
+publishes it.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def main() -> int:
 
 
 def test(name: str, built: Path) -> None:
-    """Run the tests of a distribution against its wheel; nothing of the clone but its tests is there."""
+    """Run the tests of a distribution against its wheel, without the other files of the clone."""
     (wheel,) = built.glob("*.whl")
     with tempfile.TemporaryDirectory() as place:
         environment = Environment(Path(place) / "venv")

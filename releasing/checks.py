@@ -1,4 +1,4 @@
-"""What must be true before a distribution may be released."""
+"""Checks before a release."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ def tag_of(name: str, version: str) -> str:
 
 
 def faults_of(root: Path, name: str, version: str, *, tagged: bool = False) -> Iterator[str]:
-    """What stands against releasing this version of this distribution from this clone, in words."""
+    """Return the reasons why this version of the distribution cannot be released from this clone."""
     project = root / name / "pyproject.toml"
     if not project.exists():
         names = ", ".join(sorted(path.parent.name for path in root.glob("rigatoni-*/pyproject.toml")))
@@ -37,7 +37,7 @@ def faults_of(root: Path, name: str, version: str, *, tagged: bool = False) -> I
 
 
 def faults_of_files(built: Path, name: str) -> Iterator[str]:
-    """What is wrong with the one wheel and the one source distribution in a folder."""
+    """Return the faults of the wheel and the source distribution in a folder."""
     package = name.replace("-", "_")
     (wheel,), (source,) = list(built.glob("*.whl")), list(built.glob("*.tar.gz"))
     with zipfile.ZipFile(wheel) as archive:
@@ -57,5 +57,5 @@ def faults_of_files(built: Path, name: str) -> Iterator[str]:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """What git says. Raises CalledProcessError."""
+    """Return the output of git. Raises CalledProcessError."""
     return subprocess.run(["git", "-C", root, *arguments], check=True, capture_output=True, text=True).stdout.strip()

@@ -1,7 +1,7 @@
-"""Each plugin against the oldest and the newest core that it allows, both as wheels (`nox -s compatibility`).
+"""Tests each plugin with the oldest and the newest core that it allows, from wheels (`nox -s compatibility`).
 
-A core that was released is built from its tag, the present one from the clone. While only one version is allowed, that
-one is tried. What runs is the plugin's contract: `tests/test_contract.py`.
+A released core is built from its tag, the present one from the clone. The tests are those of the plugin's contract:
+`tests/test_contract.py`.
 """
 
 import shutil
@@ -38,14 +38,14 @@ def main() -> int:
 
 
 def versions() -> dict[Version, str]:
-    """The versions of core that there are, with the tag of each; the present one's is empty."""
+    """Return the versions of core with their tags. That of the present version is empty."""
     present = tomllib.loads((ROOT / CORE / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     tags = git(ROOT, "tag", "--list", f"{CORE}-v*").split()
     return {Version(tag.removeprefix(f"{CORE}-v")): tag for tag in tags} | {Version(present): ""}
 
 
 def _allowed(project: Path) -> list[Version]:
-    """The versions of core that the project allows, oldest first. Raises ValueError where there is none."""
+    """Return the versions of core that the project allows, oldest first. Raises ValueError if there is none."""
     dependencies = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
     wanted = next((each for each in map(Requirement, dependencies) if each.name == CORE), Requirement(CORE))
     found = sorted(version for version in versions() if version in wanted.specifier)
@@ -55,7 +55,7 @@ def _allowed(project: Path) -> list[Version]:
 
 
 def _core(version: Version, place: Path, wheels: Path) -> Path:
-    """Core's wheel of this version."""
+    """Return core's wheel of this version."""
     if not (tag := versions()[version]):
         return next(wheels.glob("rigatoni_core-*.whl"))
     clone, built = place / tag, place / f"{tag}-wheel"

@@ -1,1 +1,1 @@
-"""The torture test: real processes and real servers, broken at random for as long as you like (`nox -s torture`)."""
+"""The torture test: real processes and real servers, broken at random for a given time (`nox -s torture`)."""

@@ -1,13 +1,18 @@
-"""Several instances of one pipeline, broken at random, and not one change is lost, repeated or out of order.
+"""Breaks several instances of one pipeline at random, and checks that no change is lost, repeated or out of order.
 
     python -m nox -s torture -- --seconds 3600 --destination s3
 
-Real processes and real servers: a MongoDB-compatible server, a Redis with the checkpoints and the leases, and local
-files or an S3 server. A writer walks documents of five collections in three databases through insert, update, replace,
-update, delete, insert, update, replace. Meanwhile, at random moments: an instance is killed (SIGKILL), paused for
-longer than its leases last and resumed (SIGSTOP, SIGCONT), or stopped cleanly (SIGTERM); Redis is killed and restarted;
-the network to MongoDB, Redis or S3 is cut, or lets nothing pass; the disk is full. Then what was delivered must tell
-every change of the writer's log exactly once and in order.
+The processes and servers are real: a MongoDB-compatible server, a Redis with the checkpoints and the leases, and local
+files or an S3 server. A writer changes documents of five collections in three databases: insert, update, replace,
+update, delete, insert, update, replace. Meanwhile, at random times, one of these happens:
+
+- An instance is killed (SIGKILL), paused for longer than its leases last and resumed (SIGSTOP, SIGCONT), or stopped
+  (SIGTERM).
+- Redis is killed and restarted.
+- The network to MongoDB, Redis or S3 is cut, or transmits nothing.
+- The disk is full.
+
+At the end the delivered events must contain every change of the writer's log exactly once and in order.
 """
 
 import argparse
@@ -79,7 +84,7 @@ def main() -> int:
     arguments.add_argument("--json", action="store_true", help="the report as JSON")
     options = arguments.parse_args()
     folder = options.folder.absolute()
-    for name in ("mongodb", "redis"):  # of an earlier run; whatever else is in the folder stays
+    for name in ("mongodb", "redis"):  # of an earlier run; other files in the folder stay
         shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -93,7 +98,7 @@ def main() -> int:
 
 
 class Torture:
-    """The instances, their servers behind proxies, and what is done to them."""
+    """The instances, their servers behind proxies, and the faults."""
 
     def __init__(
         self,
@@ -129,10 +134,10 @@ class Torture:
             instance.log.unlink(missing_ok=True)
             stack.callback(instance.kill)
             self.instances.append(instance)
-        self._mend: list[tuple[float, Any]] = []  # when, and what is to be done then
+        self._mend: list[tuple[float, Any]] = []  # the time, and the action
 
     def run(self, seconds: float) -> dict[str, Any]:
-        """Break things for so long; the report."""
+        """Inject faults for this many seconds, and return the report."""
         client: MongoClient[dict[str, Any]]
         with MongoClient(self.writer.uri) as client:
             for name in {name.partition(".")[0] for name in NAMESPACES}:
@@ -168,7 +173,7 @@ class Torture:
         return self._report(seconds)
 
     def _break_things(self, seconds: float) -> None:
-        """Until the time is over; one instance at least always runs, and at most one server is away."""
+        """Inject faults until the time is over. At least one instance always runs, and at most one server is down."""
         end, told = time.monotonic() + seconds, time.monotonic()
         next_at = time.monotonic() + 1.0
         while (now := time.monotonic()) < end:
@@ -200,7 +205,7 @@ class Torture:
         victim = busiest if self.moments.random() < 0.7 else self.moments.choice(working)
         what = self.moments.choice(["killed", "killed", "paused", "paused", "stopped"])
         if self._mend and what == "stopped":
-            what = "killed"  # a clean stop would wait for what is broken; that has its own tests
+            what = "killed"  # a clean stop would wait for the broken server, which other tests cover
         if not self._mend:
             self.watch.fell(victim.process.pid, what)
         self._note(f"instance {what}", f"{victim.name}, which holds {held[victim.process.pid]} streams, is {what}")
@@ -208,7 +213,7 @@ class Torture:
 
     def _break_a_server(self) -> None:
         self.watch.forget()
-        seconds = self.moments.uniform(0.2, 2.0 * TTL)  # at times for longer than any lease lasts
+        seconds = self.moments.uniform(0.2, 2.0 * TTL)  # sometimes for longer than a lease
         what = self.moments.choice(["restart", "cut", "cut", "stall", "full"])
         if what == "full" and self.lake.fill():
             self._note("disk full", f"the disk is full for {seconds:.1f} s")
@@ -247,7 +252,7 @@ class Torture:
             time.sleep(0.05)
 
     def _report(self, seconds: float) -> dict[str, Any]:
-        """What was delivered against the writer's log and the collections; never the pipeline's own counters."""
+        """Compare the delivered events with the writer's log and the collections, not with the pipeline's counters."""
         proof = Proof.of(self.lake.events(), self.writer)
         return {
             "seconds": seconds,
@@ -275,7 +280,7 @@ def in_words(report: Mapping[str, Any]) -> str:
 
 
 def say(text: str) -> None:
-    """Progress; the report alone is on stdout."""
+    """Print progress on stderr. Only the report is on stdout."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""Instances of the pipeline as a user runs them: killed, paused, stopped, and started again as a supervisor does."""
+"""Instances of the pipeline as a user runs them, which are killed, paused, stopped, and restarted."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "rigatoni_core.cli", "run", "pipeline.toml")
 CAN_NOT_START, CUT_OFF = 3, 4
-"""Exit codes: a server was away when it started; something hung when it was to stop (docs/operating.md)."""
+"""Exit codes: a server was down at the start; something hung at the stop (docs/operating.md)."""
 
 
 class Instance:
@@ -43,7 +43,7 @@ class Instance:
         self._is_started, self._start_at = True, None
 
     def suffer(self, what: str, moments: random.Random) -> None:
-        """Be killed, paused or stopped now; `tend` brings it back."""
+        """Kill, pause or stop the instance. `tend` brings it back."""
         if what == "paused":
             os.killpg(self.process.pid, signal.SIGSTOP)
             self._resume_at = time.monotonic() + self._ttl * moments.uniform(1.2, 2.0)
@@ -56,7 +56,7 @@ class Instance:
         self._start_at = time.monotonic() + moments.uniform(0.0, self._ttl)
 
     def tend(self) -> None:
-        """Resume or restart it when its time has come."""
+        """Resume or restart the instance when it is due."""
         now = time.monotonic()
         if self._start_at is None and (code := self.process.poll()) is not None:
             if code != CAN_NOT_START:
@@ -70,7 +70,7 @@ class Instance:
 
     @property
     def works(self) -> bool:
-        """Whether it runs and has come so far as to hold a lease or wait for one."""
+        """Return whether it runs, and holds a lease or waits for one."""
         if self._resume_at is not None or self._start_at is not None:
             return False
         with self.log.open("rb") as log:
@@ -78,9 +78,9 @@ class Instance:
             return b'"lease a' in log.read()
 
     def ended(self) -> None:
-        """Wait until it has ended as it was asked to; a second signal would end it at once."""
+        """Wait for its graceful end. A second signal would end it immediately."""
         code = self.process.wait(timeout=90)
-        if code not in (0, CUT_OFF, -signal.SIGTERM):  # the signal, where it had not begun to listen for it yet
+        if code not in (0, CUT_OFF, -signal.SIGTERM):  # the signal, if it arrived before the handler was installed
             raise RuntimeError(f"{self.name} ended with {code}: see {self.log}")
 
     def kill(self) -> None:

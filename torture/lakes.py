@@ -1,4 +1,4 @@
-"""Where the events go: local files, on a small disk of their own where this is permitted, or an S3 server."""
+"""Destinations of the events: local files, on a small disk if mounting is permitted, or an S3 server."""
 
 import json
 import shutil
@@ -15,14 +15,14 @@ DISK = 256  # MiB; an hour writes about a quarter of it
 
 
 class Lake(Protocol):
-    """Says how it is configured, what can be broken, and gives all events back, stream by stream in listing order."""
+    """A destination: its configuration, the faults that it supports, and its events by stream in listing order."""
 
     environment: Mapping[str, str]
     proxies: Mapping[str, TcpProxy]
     configuration: str
 
     def fill(self) -> bool:
-        """Leave no room; False where this cannot be done."""
+        """Fill the disk, and return whether that is possible."""
 
     def make_room(self) -> None: ...
 
@@ -64,7 +64,7 @@ class LocalLake:
                     while filler.write(b"\0" * 65_536):
                         pass
                 except OSError:
-                    pass  # this is what it is for
+                    pass  # the disk is full, as intended
         return self.is_small
 
     def make_room(self) -> None:
@@ -76,7 +76,7 @@ class LocalLake:
 
 
 class S3Lake:
-    """Objects of an S3 server of its own, which the instances reach through a proxy."""
+    """Objects of an S3 server, which the instances reach through a proxy."""
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder / "s3", ignore_errors=True)
@@ -111,7 +111,7 @@ class S3Lake:
         return False
 
     def make_room(self) -> None:
-        """It was never full."""
+        """Do nothing, because it is never full."""
 
     def events(self) -> Iterator[dict[str, Any]]:
         client = self._server.client()

@@ -1,4 +1,4 @@
-"""Who holds each stream, seen in Redis from outside, and how long each was held by nobody who works."""
+"""Watches the leases in Redis, and measures how long each stream has no working owner."""
 
 import collections
 import threading
@@ -10,7 +10,7 @@ from redis import Redis, exceptions
 
 
 class Watch(threading.Thread):
-    """Looks at the leases a hundred times a second until `finish` is set."""
+    """Reads the leases a hundred times per second until `finish` is set."""
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
         super().__init__(daemon=True)
@@ -23,14 +23,14 @@ class Watch(threading.Thread):
         self._lock = threading.Lock()
 
     def fell(self, process: int, what: str) -> None:
-        """This process was killed, paused or stopped just now."""
+        """Record that this process was just killed, paused or stopped."""
         with self._lock:
             for key, holder in self.holders.items():
                 if holder == process:
                     self._fallen[key] = (time.monotonic(), process, what)
 
     def forget(self) -> None:
-        """Something else is broken now: how long takeovers take is no measure of ours."""
+        """Discard pending measurements, because another fault affects them."""
         with self._lock:
             self.holders, self._fallen = {}, {}
 

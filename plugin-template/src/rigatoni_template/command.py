@@ -1,4 +1,4 @@
-"""The command `rigatoni template`: where each stream of a pipeline stands.
+"""The command `rigatoni template`: prints the position of each stream of a pipeline.
 
 `rigatoni --help` imports this module, so it imports nothing heavy; functions import what they need.
 """

@@ -1,4 +1,4 @@
-"""The destination `template`: a file for each batch, which appears whole."""
+"""The destination `template`: writes each batch to a file of its own, atomically."""
 
 import os
 from pathlib import Path
@@ -17,28 +17,28 @@ from rigatoni_template.errors import TemplateError, translated
 class TemplateDestination(Destination):
     """Writes `<path>/<pipeline>/<stream>/<cluster time>-<ordinal>-<hash of the end>.<suffix>`."""
 
-    path: Annotated[Path, "The folder that files are written to; it is created"]
-    serializer: Annotated[Serializer, "What turns a batch into a file's content"]
-    _lane: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False)
+    path: Annotated[Path, "Folder of the files; created if it does not exist"]
+    serializer: Annotated[Serializer, "Serializer that creates the content of the files"]
+    _executor: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False)
 
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def __aenter__(self) -> Self:
-        self._lane = DaemonExecutor("rigatoni-template")  # blocking calls stay off the event loop
+        self._executor = DaemonExecutor("rigatoni-template")  # blocking calls stay off the event loop
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:
-        """Write the batch durably. The same batch again replaces its file by an equal one."""
-        if self._lane is None:
+        """Write the batch durably. Writing the same batch again replaces its file by an identical one."""
+        if self._executor is None:
             raise TemplateError("the destination is not entered", remedy="Use it in an `async with` block.")
-        await self._lane.run(lambda: self._write(events))
+        await self._executor.run(lambda: self._write(events))
         return None
 
     async def close(self) -> None:
-        """Stop the thread. Files are complete: each was renamed to its name when it was durable."""
-        lane, self._lane = self._lane, None
-        if lane is not None:
-            lane.close()
+        """Stop the thread. All files are complete, because a file gets its name only once it is durable."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.close()
 
     def metadata(self) -> DestinationMetadata:
         """Return the place and the delivery level that `rigatoni validate` prints."""
@@ -58,12 +58,12 @@ class TemplateDestination(Destination):
             temporary.replace(target)
             descriptor = os.open(folder, os.O_RDONLY)
             try:
-                os.fsync(descriptor)  # the name is durable, too
+                os.fsync(descriptor)  # make the name durable
             finally:
                 os.close(descriptor)
 
 
 def _name(events: EventBatch) -> str:
-    """By its first event, so that listing order is stream order; by its end, so that no cut replaces another one."""
+    """Return a name that sorts by the first event, and that differs for batches with another end."""
     time, ordinal = events.first.order
     return f"{time.seconds:010}.{time.increment:010}-{ordinal:020}-{token_hash(events.end.resume_token)}"

@@ -1,4 +1,4 @@
-"""What can go wrong, and the translation of foreign errors. Whether trying again may help is said by `Transient`."""
+"""Errors of this plugin, and the translation of foreign errors. `Transient` marks errors for which a retry may help."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from rigatoni_core.api import errors
 
 
 class TemplateError(errors.DestinationError, errors.Transient):
-    """The folder cannot be written at present."""
+    """The folder cannot be written now."""
 
     id = "template"
-    default_remedy = "Look after the disk: the batch is tried again, nothing of it is lost."
+    default_remedy = "Check the disk. Rigatoni retries the batch, and nothing is lost."
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Within this block an OSError becomes a `TemplateError`; `what` says in words what was tried."""
+    """Translate an OSError in this block to a `TemplateError`. `what` is a phrase that follows "cannot"."""
     try:
         yield
     except OSError as error:
@@ -28,15 +28,15 @@ def translated(what: str) -> Iterator[None]:
 
 
 class TemplateSourceError(errors.SourceError, errors.Transient):
-    """The file cannot be read at present."""
+    """The file cannot be read now."""
 
     id = "template-source"
-    default_remedy = "Put the file where the option path says: it is tried again, nothing is lost."
+    default_remedy = "Put the file where the option path points to. Rigatoni retries, and nothing is lost."
 
 
 @contextmanager
 def reading(path: object) -> Iterator[None]:
-    """Within this block an OSError becomes a `TemplateSourceError`."""
+    """Translate an OSError in this block to a `TemplateSourceError` that names `path`."""
     try:
         yield
     except OSError as error:
@@ -47,15 +47,15 @@ def reading(path: object) -> Iterator[None]:
 
 
 class TemplateStateError(errors.StateStoreError, errors.Transient):
-    """The database cannot be used at present."""
+    """The database cannot be used now."""
 
     id = "template-state"
-    default_remedy = "Look whether the disk is full, or another program locks the database: it is tried again."
+    default_remedy = "Check whether the disk is full, or another program locks the database. Rigatoni retries."
 
 
 @contextmanager
-def asking(path: object) -> Iterator[None]:
-    """Within this block an error of SQLite becomes a `TemplateStateError`."""
+def using(path: object) -> Iterator[None]:
+    """Translate an error of SQLite in this block to a `TemplateStateError` that names `path`."""
     import sqlite3
 
     try:
@@ -68,20 +68,20 @@ def asking(path: object) -> Iterator[None]:
 
 
 class TemplateUnreadableError(errors.RigatoniError):
-    """An event's bytes cannot be read. The text holds no values of the document."""
+    """An event's bytes cannot be read. The text contains no values of the document."""
 
     id = "template-unreadable"
-    default_remedy = "Give the pipeline a place for dead letters, then look at the event there."
+    default_remedy = "Configure [pipeline.dead_letters], and inspect the event with `rigatoni dlq show`."
 
 
 # --- transform
 
 
 class TemplateUndecodableError(errors.RigatoniError):
-    """An event's bytes cannot be read. The text holds no values of the document."""
+    """An event's bytes cannot be read. The text contains no values of the document."""
 
     id = "template-undecodable"
-    default_remedy = "Give the pipeline a place for dead letters, then look at the event there."
+    default_remedy = "Configure [pipeline.dead_letters], and inspect the event with `rigatoni dlq show`."
 
 
 # --- listener
@@ -91,14 +91,14 @@ class TemplateListenerError(errors.ListenerError):
     """The listener cannot be opened."""
 
     id = "template-listener"
-    default_remedy = "Name a logger in the option logger."
+    default_remedy = "Set the option logger to the name of a logger."
 
 
 # --- command
 
 
 class TemplateCommandError(errors.RigatoniError):
-    """The command cannot do its work; it exits with 3."""
+    """The command failed; it exits with 3."""
 
     id = "template-command"
     default_remedy = "Check the file with `rigatoni validate`."

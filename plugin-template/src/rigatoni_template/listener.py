@@ -1,4 +1,4 @@
-"""The listener `template`: what somebody should look at, in the log."""
+"""The listener `template`: logs incidents."""
 
 import logging
 from typing import Annotated
@@ -13,9 +13,9 @@ from rigatoni_template.errors import TemplateListenerError
 
 @attrs.define(kw_only=True, eq=False)
 class TemplateListener(Listener):
-    """A warning for each worker that fails, and for each gap."""
+    """Logs a warning for each worker that fails, and for each gap."""
 
-    logger: Annotated[str, "The name of the logger that is written to"] = attrs.field(default="rigatoni")
+    logger: Annotated[str, "Name of the logger"] = attrs.field(default="rigatoni")
 
     @logger.validator
     def _named(self, _: "attrs.Attribute[str]", name: str) -> None:
@@ -23,7 +23,7 @@ class TemplateListener(Listener):
             raise TemplateListenerError("the name of the logger is empty")
 
     def notify(self, notice: Notice) -> None:
-        """Called on the event loop: must not block. Kinds of notices that it does not know are left alone."""
+        """Log the notice if it is an incident. Called on the event loop, so it must not block. See `Listener`."""
         if isinstance(notice, (WorkerFailing, WorkerFailed)):
             self._warn("%s: %s", notice.stream, error_id(notice.error))
         elif isinstance(notice, GapRecorded):

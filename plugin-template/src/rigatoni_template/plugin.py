@@ -1,4 +1,4 @@
-"""What this distribution contributes to Rigatoni. Importing it imports nothing else."""
+"""The hooks that register the components of this distribution. This module imports nothing heavy."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +17,8 @@ def load_destination() -> type[Any]:
 
 @hookimpl
 def rigatoni_destinations() -> Iterator[Component]:
-    """The destination `template`."""
-    yield Component("template", load_destination, summary="Writes each batch into a file of its own")
+    """Register the destination `template`."""
+    yield Component("template", load_destination, summary="Writes each batch to a file of its own")
 
 
 # --- source
@@ -33,7 +33,7 @@ def load_source() -> type[Any]:
 
 @hookimpl
 def rigatoni_sources() -> Iterator[Component]:
-    """The source `template`."""
+    """Register the source `template`."""
     yield Component("template", load_source, summary="Reads a file that grows by one JSON document per line")
 
 
@@ -49,7 +49,7 @@ def load_state() -> type[Any]:
 
 @hookimpl
 def rigatoni_states() -> Iterator[Component]:
-    """The state store `template`."""
+    """Register the state store `template`."""
     yield Component("template", load_state, summary="Keeps checkpoints in a SQLite database")
 
 
@@ -65,7 +65,7 @@ def load_serializer() -> type[Any]:
 
 @hookimpl
 def rigatoni_serializers() -> Iterator[Component]:
-    """The serializer `template`."""
+    """Register the serializer `template`."""
     yield Component("template", load_serializer, summary="Writes one line per event: operation, namespace, token hash")
 
 
@@ -81,8 +81,8 @@ def load_transform() -> type[Any]:
 
 @hookimpl
 def rigatoni_transforms() -> Iterator[Component]:
-    """The transform `template`."""
-    yield Component("template", load_transform, summary="Leaves out events by their operation")
+    """Register the transform `template`."""
+    yield Component("template", load_transform, summary="Drops events by their operation")
 
 
 # --- listener
@@ -97,5 +97,5 @@ def load_listener() -> type[Any]:
 
 @hookimpl
 def rigatoni_listeners() -> Iterator[Component]:
-    """The listener `template`."""
+    """Register the listener `template`."""
     yield Component("template", load_listener, summary="Logs workers that fail, and gaps")

@@ -1,4 +1,4 @@
-"""The serializer `template`: one line for each event."""
+"""The serializer `template`: writes one line for each event."""
 
 from typing import Annotated
 
@@ -13,22 +13,22 @@ from rigatoni_template.errors import TemplateUnreadableError
 
 @attrs.define(kw_only=True, eq=False)
 class TemplateSerializer(Serializer):
-    """Operation, namespace and the hash of the resume token."""
+    """Writes the operation, the namespace and the hash of the resume token of each event."""
 
-    separator: Annotated[str, "What stands between two fields"] = "\t"
+    separator: Annotated[str, "Separator between two fields"] = "\t"
 
-    accepts = frozenset({ANY_FORMAT})  # it looks at decoded events only
+    accepts = frozenset({ANY_FORMAT})  # it reads decoded events only
     media_type = "text/plain"
     suffix = ".txt"
 
     def serialize(self, events: EventBatch) -> bytes:
-        """All events of the batch. Names every event that cannot be read, all at once."""
+        """Return all events of the batch, or raise one error that names every unreadable event. See `Serializer`."""
         lines: list[str] = []
         rejected: dict[int, Exception] = {}
         for index in range(len(events)):
             try:
                 event = events[index]
-            except Exception as error:  # whatever the source's decoder makes of damaged bytes
+            except Exception as error:  # any error of the source's decoder on damaged bytes
                 rejected[index] = TemplateUnreadableError(f"its bytes cannot be read: {type(error).__name__}")
                 continue
             fields = (str(event.operation), str(event.namespace or ""), token_hash(event.resume_token))

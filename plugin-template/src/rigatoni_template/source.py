@@ -1,4 +1,4 @@
-"""The source `template`: a file that grows by one JSON document per line."""
+"""The source `template`: reads a file that grows by one JSON document per line."""
 
 import asyncio
 import base64
@@ -21,42 +21,42 @@ from rigatoni_core.api.segments import Segment
 
 from rigatoni_template.errors import TemplateSourceError, reading
 
-_MOST = 1024**2  # bytes that are read at once
+_MOST = 1024**2  # bytes per read
 
 
 class LineDecoder:
-    """A raw document is `<offset of the line's end> <operation> <JSON>`; the offset is the resume token."""
+    """Decodes raw documents of the form `<offset of the line's end> <operation> <JSON>`. The offset is the token."""
 
     format = "template-lines"
 
     def token_and_time(self, raw: memoryview) -> tuple[ResumeToken, Timestamp | None]:
-        """The file knows no time."""
+        """Return the token. The file has no times."""
         return ResumeToken(bytes(raw).split(b" ", 1)[0].decode()), None
 
     def cluster_times(self, documents: Segment) -> Iterable[None]:
-        """The file knows no time."""
+        """Return None for each document, because the file has no times."""
         return [None] * len(documents)
 
     def namespace(self, raw: memoryview) -> Namespace | None:
-        """All lines are of one stream."""
+        """Return the namespace of all lines."""
         return Namespace("lines")
 
     def scalar_text(self, value: Any) -> str | None:
-        """As JSON would write it."""
+        """Return the value in JSON notation; None for a document, an array or null."""
         if isinstance(value, (dict, list, type(None))):
             return None
         return value if isinstance(value, str) else json.dumps(value)
 
     def synthesize(self, raw: memoryview, operation: str, fields: Mapping[str, Any]) -> bytes:
-        """See `Decoder`; bytes become their base64 text."""
+        """Return a document with these fields, in which bytes are base64. See `Decoder`."""
         return f"{self.token_and_time(raw)[0]} {operation} {json.dumps(fields, default=_base64)}".encode()
 
     def event(self, raw: memoryview) -> ChangeEvent:
-        """Raises ValueError where the line is no JSON document."""
+        """Decode a line. Raises ValueError if it is not a JSON document."""
         token, operation, text = bytes(raw).decode().split(" ", 2)
         document = json.loads(text)
         if not isinstance(document, dict):
-            raise ValueError("the line is no document")
+            raise ValueError("the line is not a document")
         return ChangeEvent(ResumeToken(token), operation, self.namespace(raw), full_document=document)
 
 
@@ -66,10 +66,10 @@ def _base64(value: bytes) -> str:
 
 @attrs.define(kw_only=True, eq=False)
 class TemplateSource(Source):
-    """Reads whole lines only. A position is the offset behind a line."""
+    """Reads complete lines only. A position is the offset after a line."""
 
-    path: Annotated[Path, "A file that grows by one JSON document per line"]
-    poll_interval: Annotated[float, "Seconds between two looks at the file"] = 0.5
+    path: Annotated[Path, "File that grows by one JSON document per line"]
+    poll_interval: Annotated[float, "Seconds between two reads at the end of the file"] = 0.5
 
     decoder: ClassVar[Decoder] = LineDecoder()
     _thread: SerialExecutor = attrs.field(init=False, repr=False)
@@ -88,11 +88,11 @@ class TemplateSource(Source):
         return Definition("lines", {"path": str(self.path)})
 
     async def read(self, stream: Stream, *, after: Position | None) -> AsyncIterator[EventBatch | Heartbeat]:
-        """See `Source`. A fresh stream begins at the file's end."""
+        """Read the lines after a position. A fresh stream starts at the end of the file. See `Source`."""
         size = await self._thread.run(self._size)
         position = after or Position(ResumeToken(str(size)), "lines", None, size)
         if int(position.resume_token) > size:
-            raise PositionLostError(f"{self.path} has {size} bytes only: the lines up to the position are gone")
+            raise PositionLostError(f"{self.path} has only {size} bytes: lines before the position are missing")
         yield Heartbeat(position)
         while True:
             raws = await self._thread.run(partial(self._raws, int(position.resume_token)))
@@ -106,14 +106,14 @@ class TemplateSource(Source):
                 await asyncio.sleep(self.poll_interval)
 
     def _size(self) -> int:
-        """Up to the end of the last whole line."""
+        """Return the size of the file up to the last complete line."""
         with reading(self.path), self.path.open("rb") as file:
             start = max(0, file.seek(0, os.SEEK_END) - _MOST)
             file.seek(start)
             return start + file.read().rfind(b"\n") + 1
 
     def _raws(self, offset: int) -> list[bytes]:
-        """The raw documents of the whole lines after an offset."""
+        """Return the raw documents of the complete lines after an offset."""
         with reading(self.path), self.path.open("rb") as file:
             file.seek(offset)
             lines = file.read(_MOST).splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""The state store `template`: a SQLite database."""
+"""The state store `template`: keeps checkpoints in a SQLite database."""
 
 import sqlite3
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from rigatoni_core.api.events import Checkpoint, Stream
 from rigatoni_core.api.executor import DaemonExecutor
 from rigatoni_core.api.records import StateRecord, dump_checkpoint, dump_cleared, load_record
 
-from rigatoni_template.errors import TemplateStateError, asking
+from rigatoni_template.errors import TemplateStateError, using
 
 T = TypeVar("T")
 _TABLE = "CREATE TABLE IF NOT EXISTS checkpoints (stream TEXT PRIMARY KEY, fencing_token INTEGER, record BLOB)"
@@ -27,30 +27,30 @@ _LOAD = "SELECT record FROM checkpoints WHERE stream = ?"
 
 @attrs.define(kw_only=True, eq=False)
 class TemplateStateStore(StateStore):
-    """Checkpoints in one table, by the stream's key."""
+    """Keeps checkpoints in one table, by the stream's key."""
 
-    path: Annotated[Path, "The SQLite database; it is created"]
-    _lane: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False)
+    path: Annotated[Path, "SQLite database; created if it does not exist"]
+    _executor: DaemonExecutor | None = attrs.field(init=False, default=None, repr=False)
     _database: sqlite3.Connection | None = attrs.field(init=False, default=None, repr=False)
 
     async def __aenter__(self) -> Self:
-        lane = DaemonExecutor("rigatoni-template")
+        executor = DaemonExecutor("rigatoni-template")
         try:
-            self._database = await lane.run(self._open)
+            self._database = await executor.run(self._open)
         except BaseException:
-            lane.close()
+            executor.close()
             raise
-        self._lane = lane
+        self._executor = executor
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lane, self._lane = self._lane, None
+        executor, self._executor = self._executor, None
         database, self._database = self._database, None
-        if lane is not None and database is not None:
-            await lane.run(database.close)
-            lane.close()
+        if executor is not None and database is not None:
+            await executor.run(database.close)
+            executor.close()
 
     async def save_resume_token(self, stream: Stream, checkpoint: Checkpoint) -> None:
         """See `StateStore`."""
@@ -62,7 +62,7 @@ class TemplateStateStore(StateStore):
         return record.checkpoint if record else None
 
     async def clear_resume_token(self, stream: Stream, *, fencing_token: int = 0) -> None:
-        """See `StateStore`. A record without a position stays, so that the fencing token does."""
+        """Replace the record by one without a position, which keeps the fencing token. See `StateStore`."""
         await self._replace(stream, fencing_token, dump_cleared(stream, fencing_token))
 
     async def cleared_under(self, stream: Stream) -> int | None:
@@ -75,7 +75,7 @@ class TemplateStateStore(StateStore):
         return load_record(stream, row[0], f"{self.path}: {stream.key}") if row else None
 
     async def _replace(self, stream: Stream, fencing_token: int, record: bytes) -> None:
-        """One statement: the fencing token is compared where the record is."""
+        """Compare the fencing token and replace the record in one statement."""
 
         def save(database: sqlite3.Connection) -> None:
             if not database.execute(_SAVE, (stream.key, fencing_token, record)).rowcount:
@@ -84,18 +84,18 @@ class TemplateStateStore(StateStore):
         await self._run(save)
 
     async def _run(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        lane, database = self._lane, self._database
-        if lane is None or database is None:
+        executor, database = self._executor, self._database
+        if executor is None or database is None:
             raise TemplateStateError("the state store is not entered", remedy="Use it in an `async with` block.")
 
         def attempt() -> T:
-            with asking(self.path):
+            with using(self.path):
                 return call(database)
 
-        return await lane.run(attempt)
+        return await executor.run(attempt)
 
     def _open(self) -> sqlite3.Connection:
-        with asking(self.path):
+        with using(self.path):
             database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             database.execute("PRAGMA synchronous = FULL")
             database.execute(_TABLE)

@@ -1,4 +1,4 @@
-"""The transform `template`: leaves out events by their operation."""
+"""The transform `template`: drops events by their operation."""
 
 from typing import Annotated
 
@@ -13,16 +13,16 @@ from rigatoni_template.errors import TemplateUndecodableError
 
 @attrs.define(kw_only=True, eq=False)
 class TemplateTransform(Transform):
-    """Drops the events of some operations. The rest is passed on unchanged."""
+    """Drops the events of some operations, and passes on the others unchanged."""
 
     operations: Annotated[
-        tuple[str, ...], "The operations whose events are left out, such as `delete` or `dropDatabase`"
+        tuple[str, ...], "Operations whose events are dropped, such as `delete` or `dropDatabase`"
     ] = attrs.field(converter=texts)
 
-    accepts = frozenset({ANY_FORMAT})  # it looks at decoded events only
+    accepts = frozenset({ANY_FORMAT})  # it reads decoded events only
 
     def transform(self, events: EventBatch) -> EventBatch:
-        """The batch without them. Rejects every event that cannot be read, all at once."""
+        """Return the batch without them, or raise one error that names every unreadable event. See `Transform`."""
         dropped: set[int] = set()
         rejected: dict[int, Exception] = {}
         for index in range(len(events)):
