@@ -1,8 +1,7 @@
 """Which records belong to the deployment that a source reads now."""
 
 import pytest
-from rigatoni_core.api.identity import Identity, proves_another, same_deployment
-from rigatoni_core.api.records import identity_record, read_identity
+from rigatoni_core.api.identity import Identity, identity_record, proves_another, read_identity, same_deployment
 
 PRESENT = Identity("rs0", "replica-set:a", ("1", "2", "3"))
 

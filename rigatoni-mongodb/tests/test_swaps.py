@@ -4,6 +4,7 @@ The events are what mongod 5.0.7 and 7.1 sent (tests/recordings); a real server 
 """
 
 import asyncio
+import json
 from pathlib import Path
 from uuid import UUID
 
@@ -14,12 +15,13 @@ from pymongo.errors import AutoReconnect, OperationFailure
 from rigatoni_bson.elements import chunk_of
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.events import Definition, Namespace, Operation, Position, ResumeToken, Stream, Timestamp
+from rigatoni_core.api.identity import Identity, identity_record, read_identity
 from rigatoni_core.api.notices import GapRecorded
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.builtin.memory import MemoryStateStore
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_mongodb import catalog_changes, renames, swaps
-from rigatoni_mongodb.catalog import Catalog, Collection
+from rigatoni_mongodb.catalog import MOST_RECORDED, Catalog, Collection
 from rigatoni_mongodb.decoding import ChangeEventDecoder
 from rigatoni_mongodb.scope import Watch
 from rigatoni_mongodb.swaps import SwapDetector
@@ -145,7 +147,7 @@ def often(monkeypatch):
     monkeypatch.setattr(swaps, "DEPLOYMENT_LOOK_INTERVAL", 0.0)
 
 
-def detector_of(deployment, watch="rs2.*", *, sharded=False, filtered=False):
+def detector_of(deployment, watch="rs2.*", *, sharded=False, filtered=False, **options):
     return SwapDetector(
         Watch.parse(watch),
         Definition("f", {}),
@@ -153,14 +155,16 @@ def detector_of(deployment, watch="rs2.*", *, sharded=False, filtered=False):
         deployment.changes,
         sharded=sharded,
         filtered=filtered,
+        **options,
     )
 
 
 async def looked(detector, replies=6):
-    """Return the gaps found while idle replies arrive."""
+    """Return the gaps found while idle replies arrive, each passed on as the reader does."""
     gaps = []
     for _ in range(replies):
         gaps += detector.found(chunk_of(b""))
+        detector.reported()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     return gaps
@@ -267,6 +271,53 @@ async def test_a_look_that_fails_is_made_up_for_by_the_next(often):
     assert str(gap.namespace) == "rs2.orders"
     assert deployment.asked[-1][0].seconds <= before
     await detector.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_what_was_swapped_while_nothing_ran_is_found_at_the_next_start(case):
+    """An earlier run recorded the collections and when it listed them."""
+    watch, after, events, lost = CASES[case]
+    earlier = Deployment({"rs2.orders": X})
+    recorded = (await earlier.catalog()).recorded_in(Identity("rs"))
+    recorded = read_identity(json.loads(json.dumps(identity_record(recorded))))
+    deployment, remembered = Deployment(after, events, looks=6), []
+    detector = detector_of(deployment, watch, compared=Catalog.of_record(recorded), remember=remembered.append)
+    detector.resume(Position(ResumeToken("t"), "f", Timestamp(5, 3)))
+    await detector.first_scan()
+    gaps = detector.found(chunk_of(b""))  # the only reply of this run
+    assert [str(gap.namespace) for gap in gaps] == lost
+    assert all(begin == Timestamp(1, 0) for begin, _ in deployment.asked)
+    assert remembered == [], "a crash before the gaps are recorded must find them again"
+    detector.reported()
+    assert [catalog.uuids for catalog in remembered] == [
+        {Namespace(*name.split(".", 1)): uuid for name, uuid in after.items()}
+    ]
+    await detector.close()
+
+
+async def test_a_first_scan_that_hangs_delays_reading_only_briefly(monkeypatch):
+    class Hanging(Deployment):
+        async def catalog(self):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(swaps, "_FIRST_SCAN_LIMIT", 0.01)
+    detector = detector_of(Hanging({}))
+    async with asyncio.timeout(5):
+        await detector.first_scan()
+    assert detector.found(chunk_of(b"")) == ()
+    await detector.close()
+
+
+@pytest.mark.parametrize(("count", "recorded"), [(MOST_RECORDED, MOST_RECORDED), (MOST_RECORDED + 1, 0)])
+def test_a_checkpoint_records_so_many_collections_and_no_more(count, recorded):
+    collections = tuple(Collection(Namespace("a", f"c.{number}"), UUID(int=number), {}) for number in range(count))
+    catalog = Catalog(collections, Timestamp(5, 1), Timestamp(5, 2))
+    identity = catalog.recorded_in(Identity("rs"))
+    assert len(identity.listed) == recorded
+    if recorded:
+        assert Catalog.of_record(identity) == attrs.evolve(catalog, end=Timestamp(5, 1))
+    else:
+        assert Catalog.of_record(identity) is None
 
 
 @pytest.mark.parametrize("filtered", [False, True])
@@ -386,6 +437,41 @@ async def test_a_real_server_swaps_a_collection_and_the_gap_is_in_the_checkpoint
     expected = [f"{database.name}.{name}" for name in lost]
     assert [str(gap.namespace) for gap in heard.gaps] == expected
     assert [str(gap.namespace) for gap in state._checkpoints[stream.key].gaps] == expected
+
+
+@pytest.mark.parametrize(
+    ("watch", "change", "lost"),
+    [("*", drop_and_create, []), ("*", lambda database: None, []), ("ord*", rename, ["orders"])],
+)
+async def test_a_real_server_swaps_a_collection_between_two_runs_of_a_database_stream(
+    open_source, database, watch, change, lost
+):
+    """As cron does: each run ends as soon as it has caught up. SecantusDB tells a rename inside the scope as a drop."""
+    stream, state, heard = Stream("p", f"{database.name}.{watch}"), MemoryStateStore(), Heard()
+    database.orders.insert_one({"_id": 0})
+    database.users.insert_one({"_id": 0})  # shows that it is the same deployment
+
+    async def run():
+        pipeline = Pipeline(
+            name="p",
+            source=open_source(stream.name),
+            destination=RecordingDestination(),
+            state=state,
+            settings=Settings(batch_timeout=0.1),
+            listeners=[heard],
+        )
+        report = await pipeline.run(once=True)
+        assert report.ok, report
+
+    await run()
+    database.orders.insert_one({"_id": 1})
+    await run()
+    assert heard.gaps == []
+    change(database)
+    for _ in range(3):  # reported once, whatever runs later
+        await run()
+        assert [str(gap.namespace) for gap in heard.gaps] == [f"{database.name}.{name}" for name in lost]
+    assert len(state._checkpoints[stream.key].gaps) == len(lost)
 
 
 async def test_the_history_of_drops_and_renames_is_read_up_to_a_time_and_across_an_invalidate(open_source, database):

@@ -7,12 +7,16 @@ from uuid import UUID
 import attrs
 from pymongo.errors import OperationFailure
 from rigatoni_core.api.events import Namespace, Timestamp
+from rigatoni_core.api.identity import Identity
 
 from rigatoni_mongodb.driver import Driver
 from rigatoni_mongodb.error_codes import UNAVAILABLE, is_resumable
 from rigatoni_mongodb.scope import Watch
 
 T = TypeVar("T")
+
+MOST_RECORDED = 200
+"""Collections of a stream that its checkpoint records with their UUIDs: about 70 bytes each, in every save."""
 
 _INTERNAL = ("admin", "config", "local")
 """The server's own databases; streams do not read them."""
@@ -34,6 +38,21 @@ class Catalog:
     collections: tuple[Collection, ...]
     begin: Timestamp
     end: Timestamp
+
+    @classmethod
+    def of_record(cls, identity: Identity) -> "Catalog | None":
+        """Return the catalog that `recorded_in` put into an identity; None without one."""
+        if not identity.listed:
+            return None
+        names = ((Namespace(*name.split(".", 1)), id_) for name, id_ in identity.listed)
+        time = Timestamp(*identity.listed_at)
+        return cls(tuple(Collection(name, UUID(id_), {}) for name, id_ in names), time, time)
+
+    def recorded_in(self, identity: Identity) -> Identity:
+        """Return the identity with this catalog, or without one if it has more than `MOST_RECORDED` collections."""
+        listed = tuple((str(name), str(uuid)) for name, uuid in self.uuids.items())
+        time = (self.begin.seconds, self.begin.increment)
+        return attrs.evolve(identity, listed=listed if len(listed) <= MOST_RECORDED else (), listed_at=time)
 
     @property
     def uuids(self) -> dict[Namespace, UUID]:

@@ -103,6 +103,7 @@ class Reader:
                     await self._look()
                 if gaps := self.swaps.found(reply.documents):
                     yield Heartbeat(last.end, reply.operation_time, gaps=gaps)
+                self.swaps.reported()
                 for last in batches:
                     yield last
                 if not reply.alive:
@@ -136,6 +137,7 @@ class Reader:
                 anchor = after
                 await self._resume(after)
                 self.swaps.resume(after)
+            await self.swaps.first_scan()
         except PyMongoError as error:
             raise self.translate(error) from error
         assert self._cursor is not None

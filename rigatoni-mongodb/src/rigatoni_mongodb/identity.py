@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from rigatoni_core.api.identity import Identity
 
-from rigatoni_mongodb.catalog import Collection, collections_of, readable
+from rigatoni_mongodb.catalog import Catalog, Collection, collections_of, readable
 from rigatoni_mongodb.driver import Driver
 from rigatoni_mongodb.scope import Watch
 
@@ -37,6 +37,7 @@ class IdentityTracker:
     id: str = ""
     _collections: dict[str, tuple[str, ...]] = attrs.field(factory=dict, init=False)  # by database, where listed
     _former: dict[str, None] = attrs.field(factory=dict, init=False)  # listed before, since dropped
+    _catalogs: dict[Watch, Catalog] = attrs.field(factory=dict, init=False)  # compared last; of streams of several
 
     @classmethod
     async def behind(cls, driver: Driver, hello: Mapping[str, Any], watches: Sequence[Watch]) -> "IdentityTracker":
@@ -63,12 +64,27 @@ class IdentityTracker:
             assert database is not None
             await self._list(database)
 
+    def recall(self, watch: Watch, recorded: Identity) -> None:
+        """Take the catalog that was compared before this process started, unless a later one is known."""
+        if watch not in self._catalogs and (catalog := Catalog.of_record(recorded)) is not None:
+            self._catalogs[watch] = catalog
+
+    def compared(self, watch: Watch) -> Catalog | None:
+        """Return the catalog of a stream that was compared last; None for a stream of one collection."""
+        return self._catalogs.get(watch)
+
+    def remember(self, watch: Watch, catalog: Catalog) -> None:
+        """Take a catalog whose differences were reported. A stream of one collection shows them by its events."""
+        if watch.collection is None:
+            self._catalogs[watch] = catalog
+
     def identity(self, watch: Watch) -> Identity:
         """Return the identity of this stream's deployment, the longest-lived collections first."""
         databases = (watch.database,) if watch.database else sorted(self._collections)
         listed = [self._collections[name] for name in dict.fromkeys((_OWN, *databases)) if name in self._collections]
         collections = tuple(id_ for ids in listed for id_ in ids) if listed else None
-        return Identity(self.name, self.id, collections, tuple(self._former))
+        identity = Identity(self.name, self.id, collections, tuple(self._former))
+        return catalog.recorded_in(identity) if (catalog := self._catalogs.get(watch)) else identity
 
     async def _list(self, database: str) -> None:
         collections = await collections_of(self.driver, database)

@@ -239,6 +239,11 @@ class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityR
             except PyMongoError as error:
                 raise self._translate(error, str(stream), watch.resource) from error
 
+    def recall(self, stream: Stream, recorded: Identity) -> None:
+        """See `IdentityRefresher`: the collections of the stream, whose UUIDs are compared when it is read."""
+        if self._identity is not None:
+            self._identity.recall(Watch.parse(stream.name), recorded)
+
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Warn of filters that drop deletes, unknown options in the URI, and a pool that is too small.
 
@@ -326,8 +331,9 @@ class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityR
         )
 
     def _swap_detector(self, watch: Watch, definition: Definition) -> SwapDetector:
-        driver = self._driver
+        driver, identity = self._driver, self._identity
         assert driver is not None
+        assert identity is not None
 
         async def open_cursor(start: Start) -> ReplyCursor:
             return await self._open(watch, command(watch, start))
@@ -339,6 +345,8 @@ class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityR
             changes=partial(changes_between, open_cursor),
             sharded=self._is_sharded,
             filtered=bool(self.pipeline),
+            compared=identity.compared(watch),
+            remember=partial(identity.remember, watch),
         )
 
     async def _open(self, watch: Watch, command: dict[str, Any]) -> ReplyCursor:

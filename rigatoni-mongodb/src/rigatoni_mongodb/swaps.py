@@ -30,6 +30,9 @@ DEPLOYMENT_LOOK_INTERVAL = 600.0
 _LOOK_LIMIT = 600.0
 """Seconds after which a scan is abandoned; the next one also covers its time."""
 
+_FIRST_SCAN_LIMIT = 1.0
+"""Seconds that reading waits for the first scan, which usually takes three round trips."""
+
 _MOVED_IN = "{source} was renamed to {target}: the server sent no events for its existing documents"
 _REPLACED = (
     "{source} was renamed to {target} and replaced it: the server sent no deletes for the old documents of {target}, "
@@ -51,6 +54,8 @@ class SwapDetector:
         changes: Returns the drops and renames in the scope between two cluster times, in order.
         sharded: Whether the deployment is sharded: resharding changes a collection's UUID without loss.
         filtered: Whether the user's stages may hide renames from the stream.
+        compared: The catalog that was compared last, by an earlier run; None if there is none.
+        remember: Takes a catalog once the differences from the one before were reported.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class SwapDetector:
         *,
         sharded: bool,
         filtered: bool,
+        compared: Catalog | None = None,
+        remember: Callable[[Catalog], None] = lambda _: None,
     ) -> None:
         self._watch = watch
         self._definition = definition
@@ -70,7 +77,9 @@ class SwapDetector:
         self._sharded = sharded
         self._filtered = filtered
         self._interval = LOOK_INTERVAL if watch.database else DEPLOYMENT_LOOK_INTERVAL
-        self._last: Catalog | None = None  # of the last scan
+        self._last = compared  # of the last scan
+        self._remember = remember
+        self._compared: Catalog | None = None  # of a scan whose gaps `found` has returned
         self._look: asyncio.Task[list[Gap]] | None = None
         self._next_look = float("-inf")
         self._reported: set[str] = set()  # tokens of renames
@@ -78,8 +87,17 @@ class SwapDetector:
     def resume(self, position: Position) -> None:
         """Start the next scan's comparison at this position, if the stream's filter may hide renames."""
         time = position.cluster_time
-        if self._filtered and time is not None:
+        if self._filtered and time is not None and self._last is None:
             self._last = Catalog((), time, time)
+
+    async def first_scan(self) -> None:
+        """Start a scan and wait for it, but not long: a run may end before the next reply.
+
+        It finds what was replaced while nothing read the stream, if an earlier run recorded its collections.
+        """
+        self._scan()
+        if self._look is not None:
+            await asyncio.wait([self._look], timeout=_FIRST_SCAN_LIMIT)
 
     def found(self, documents: Segment) -> tuple[Gap, ...]:
         """Return the gaps in a reply, and those that a scan has found since the last call. Never waits."""
@@ -87,11 +105,21 @@ class SwapDetector:
         if self._look is not None and self._look.done():
             look, self._look = self._look, None
             gaps += self._new(look.result())
+            self._compared = self._last
+        self._scan()
+        return tuple(gaps)
+
+    def reported(self) -> None:
+        """Note that the gaps which `found` returned were passed on, so that no later run looks for them again."""
+        compared, self._compared = self._compared, None
+        if compared is not None:
+            self._remember(compared)
+
+    def _scan(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._look is None and now >= self._next_look:
             self._next_look = now + self._interval
             self._look = asyncio.create_task(self._compare())
-        return tuple(gaps)
 
     def look_soon(self) -> None:
         """Scan at the next reply, since the stream was invalidated."""

@@ -13,17 +13,15 @@ import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import ChainError, DestinationError, ForeignObjectError
 from rigatoni_core.api.events import Coverage, Definition, Gap, Position, Stream, Timestamp
-from rigatoni_core.api.identity import Identity
+from rigatoni_core.api.identity import Identity, identity_record, read_identity
 from rigatoni_core.api.records import (
     canonical,
     checksum,
     coverage_record,
     gap_record,
-    identity_record,
     position_record,
     read_coverage,
     read_gap,
-    read_identity,
     read_position,
     sealed,
     unseal,

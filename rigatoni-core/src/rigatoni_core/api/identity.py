@@ -1,6 +1,8 @@
 """What a deployment is recognized by."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, ClassVar
 
 import attrs
 
@@ -15,19 +17,24 @@ class Identity:
             source may not read it.
         collections: Ids of collections that it has, the most lasting first; None where the source may not list them.
         former: Ids of collections that it is known to have had.
+        listed: The name and the id of each collection in the scope of a stream; empty if they are unknown.
+        listed_at: The cluster time of that listing: seconds and increment.
     """
 
     name: str = ""
     id: str = ""
     collections: tuple[str, ...] | None = None
     former: tuple[str, ...] = ()
+    listed: tuple[tuple[str, str], ...] = ()
+    listed_at: tuple[int, int] = attrs.field(default=(0, 0), eq=False)
 
     LIMIT: ClassVar[int] = 16
     """How many collections are enough to record."""
 
     def bounded(self) -> "Identity":
-        """Return the part to record: the first `LIMIT` collections, and no former ones."""
-        return attrs.evolve(self, collections=self.collections and self.collections[: self.LIMIT], former=())
+        """Return the part to recognize it by: the first `LIMIT` collections, no former ones, and no listing."""
+        first = self.collections and self.collections[: self.LIMIT]
+        return attrs.evolve(self, collections=first, former=(), listed=())
 
     def knowing(self, *records: "Identity") -> "Identity":
         """Return this identity, extended by the ids in records of the same deployment, so that it recognizes them.
@@ -77,3 +84,37 @@ def proves_another(recorded: Identity, present: Identity) -> bool:
     """
     kind = recorded.id.partition(":")[0]
     return bool(recorded.id) and recorded.id != present.id and kind == present.id.partition(":")[0]
+
+
+def identity_record(identity: Identity) -> dict[str, Any]:
+    """Return an identity as plain JSON values.
+
+    Args:
+        identity: The identity.
+    """
+    record = attrs.asdict(identity, filter=lambda field, _: not field.name.startswith("listed"))
+    listing = {"listed": dict(identity.listed), "listed_at": list(identity.listed_at)} if identity.listed else {}
+    return {**record, **listing}
+
+
+def read_identity(record: Mapping[str, Any] | str) -> Identity:
+    """Read an identity from a record.
+
+    Args:
+        record: What `identity_record` returned, or the name alone (format 1).
+
+    Returns:
+        The identity.
+
+    Raises:
+        KeyError: An entry is missing.
+        TypeError: An entry has another type.
+    """
+    if isinstance(record, str):
+        return Identity(record)
+    name, id_, collections, former = (record[key] for key in ("name", "id", "collections", "former"))
+    listed, time = tuple(record.get("listed", {}).items()), tuple(map(int, record.get("listed_at", (0, 0))))
+    if not all(isinstance(text, str) for text in (name, id_, *(collections or ()), *former, *chain(*listed))):
+        raise TypeError("a deployment's name and ids are texts")
+    known = tuple(collections) if collections is not None else None
+    return Identity(name, id_, known, tuple(former), listed, (time[0], time[1]))

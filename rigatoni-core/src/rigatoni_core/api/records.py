@@ -23,7 +23,7 @@ from rigatoni_core.api.events import (
     Stream,
     Timestamp,
 )
-from rigatoni_core.api.identity import Identity
+from rigatoni_core.api.identity import identity_record, read_identity
 
 FORMAT = 2
 """The record's format version. Newer formats are refused.
@@ -88,37 +88,6 @@ def _timestamp(seconds: int, increment: int) -> Timestamp:
     if not (0 <= seconds < 1 << 32 and 0 <= increment < 1 << 32):
         raise ValueError(f"[{seconds}, {increment}] is not a cluster time")
     return Timestamp(seconds, increment)
-
-
-def identity_record(identity: Identity) -> dict[str, Any]:
-    """Return an identity as plain JSON values.
-
-    Args:
-        identity: The identity.
-    """
-    collections = list(identity.collections) if identity.collections is not None else None
-    return {"name": identity.name, "id": identity.id, "collections": collections, "former": list(identity.former)}
-
-
-def read_identity(record: Mapping[str, Any] | str) -> Identity:
-    """Read an identity from a record.
-
-    Args:
-        record: What `identity_record` returned, or the name alone (format 1).
-
-    Returns:
-        The identity.
-
-    Raises:
-        KeyError: An entry is missing.
-        TypeError: An entry has another type.
-    """
-    if isinstance(record, str):
-        return Identity(record)
-    name, id_, collections, former = (record[key] for key in ("name", "id", "collections", "former"))
-    if not all(isinstance(text, str) for text in (name, id_, *(collections or ()), *former)):
-        raise TypeError("a deployment's name and ids are texts")
-    return Identity(name, id_, tuple(collections) if collections is not None else None, tuple(former))
 
 
 def gap_record(gap: Gap) -> dict[str, Any]:

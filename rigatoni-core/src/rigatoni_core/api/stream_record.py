@@ -13,8 +13,8 @@ import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import DefinitionChangedError, DestinationError, LeaseLostError
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
-from rigatoni_core.api.identity import Identity
-from rigatoni_core.api.records import identity_record, position_record, read_identity, read_position, sealed, unseal
+from rigatoni_core.api.identity import Identity, identity_record, read_identity
+from rigatoni_core.api.records import position_record, read_position, sealed, unseal
 
 FORMAT = 1
 """The record's format version. Newer formats are refused."""

@@ -187,7 +187,7 @@ class CheckpointKeeper:
 
     async def _try_to_save(self) -> None:
         memory, saved = self._memory, self._saved
-        if memory is None or (saved and (memory.position, memory.snapshot) == (saved.position, saved.snapshot)):
+        if memory is None or (saved and _news_of(memory) == _news_of(saved)):
             return
         started = self._now()
         try:
@@ -240,3 +240,8 @@ class CheckpointKeeper:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _news_of(checkpoint: Checkpoint) -> tuple[object, ...]:
+    """Return the part of a checkpoint that is worth a save of its own."""
+    return checkpoint.position, checkpoint.snapshot, checkpoint.identity.listed

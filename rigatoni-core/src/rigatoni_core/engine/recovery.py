@@ -11,7 +11,14 @@ import attrs
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
-from rigatoni_core.api.contracts import PositionKeeper, Source, TimeReader, TransactionalKeeper, Transform
+from rigatoni_core.api.contracts import (
+    IdentityRefresher,
+    PositionKeeper,
+    Source,
+    TimeReader,
+    TransactionalKeeper,
+    Transform,
+)
 from rigatoni_core.api.errors import RigatoniError, TokenRefusedError
 from rigatoni_core.api.events import Definition, Gap, Position, Stream, Timestamp
 from rigatoni_core.api.identity import Identity
@@ -93,7 +100,8 @@ class Recovery:
     @property
     def identity(self) -> Identity:
         """The deployment's identity to record: from the source, with the ids that the destination's record needs."""
-        present = self._source.definition(self._stream).identity.bounded()
+        whole = self._source.definition(self._stream).identity
+        present = attrs.evolve(whole.bounded(), listed=whole.listed)
         if present.collections is None:  # the source is not permitted to list them now
             present = attrs.evolve(present, collections=self._saved.collections)
         former = (id_ for id_ in self._kept.former if id_ not in (present.collections or ()))
@@ -218,6 +226,8 @@ class Recovery:
     async def _recognize(self) -> Definition:
         """Compare the source's deployment with the identities recorded in the checkpoint and at the destination."""
         saved = self._checkpoint.identity
+        if isinstance(self._source, IdentityRefresher):
+            self._source.recall(self._stream, saved)
         kept = await self._call(self._keeper.recorded_identity, self._stream) if self._keeper else Identity()
         expected = kept if not self._checkpoint.open_gap else Identity()  # `_skip` passes the new one with the gap
         definition, self._recognized = await recognize_now(self._source, self._stream, saved=saved, kept=expected)

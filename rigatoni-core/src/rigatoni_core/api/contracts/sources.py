@@ -8,6 +8,7 @@ from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts.lifecycle import Managed
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
+from rigatoni_core.api.identity import Identity
 
 
 class Source(Managed):
@@ -105,6 +106,17 @@ class IdentityRefresher(ABC):
 
         Raises:
             SourceError: The deployment cannot be asked now.
+        """
+
+    def recall(self, stream: Stream, recorded: Identity) -> None:  # noqa: B027 (most sources have nothing to do)
+        """Take what the checkpoint recorded, to find what changed while nothing read the stream. Does no I/O.
+
+        Called before each `read`. The source reports what was lost (`Heartbeat.gaps`), and only then replaces the
+        `Identity.listed` of the stream's definition. Default: does nothing, for sources without a listing.
+
+        Args:
+            stream: The stream.
+            recorded: The identity in the checkpoint; unknown without one.
         """
 
 
