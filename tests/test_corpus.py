@@ -24,8 +24,9 @@ import zstandard
 from rigatoni_avro.serializer import AvroSerializer
 from rigatoni_compression.gzip import GzipSerializer
 from rigatoni_compression.zstd import ZstdSerializer
-from rigatoni_core.api.contracts import Decoder, Destination, Serializer
+from rigatoni_core.api.contracts import Destination, Serializer
 from rigatoni_core.api.dead_letters import kept_letters
+from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.events import Definition, Position, Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import RetrySettings, Settings
