@@ -1,9 +1,11 @@
 """The chain of a snapshot's range: the first record of a chunk fixes its end and its content."""
 
 import itertools
+from contextlib import suppress
 
 import pytest
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import ChainError
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment
 from rigatoni_objects.chain import Chain
@@ -182,3 +184,16 @@ def test_a_record_is_created_once_and_everyone_gets_the_same():
     assert settle(store, ClosingMark(0.0), "1/plan", b"one") == b"one"
     assert settle(store, ClosingMark(0.0), "1/plan", b"two") == b"one"
     assert settle(store, ClosingMark(0.0), "1/plan", None) == b"one"
+
+
+def test_a_chunk_made_of_two_readings_is_noticed(monkeypatch):
+    """The mutant "several folders, read again": each owner completes the chunk with what it has read itself."""
+
+    def read_again(self, found, lead, events):
+        with suppress(ChainError):  # its own reading lacks rows of the record
+            self._complete(found, lead, events)
+        return found.end if found.end.resume_token != events.end.resume_token else None
+
+    monkeypatch.setattr(ChunkChain, "_adopted", read_again)
+    with pytest.raises(AssertionError):
+        test_S21_killed_at_any_request_the_chunk_is_completed_from_what_is_staged(1900, BY_COUNTRY)
