@@ -1,5 +1,6 @@
 """The transform `schema`: each deviation, each action, in documents and in deltas."""
 
+import re
 from functools import partial
 
 import bson
@@ -234,9 +235,23 @@ def test_a_schema_without_properties_allows_any_field():
         inserted({"_id": 1, "x": 1}, {"additionalProperties": False}, **STRICT)
 
 
+def test_the_validator_of_a_collection_is_taken_as_text():
+    validator = '{"$jsonSchema": {"bsonType": "object", "required": ["n"], "properties": {"n": {"bsonType": "int"}}}}'
+    assert inserted({"n": 1}, {"json_schema": validator}, **STRICT) == {"n": 1}
+    with pytest.raises(RejectedEventsError, match='"n" has another type'):
+        inserted({"n": "1"}, {"json_schema": validator})
+    with pytest.raises(RejectedEventsError, match='"x"'):
+        inserted({"n": 1, "x": 1}, {"json_schema": validator.replace('{"$jsonSchema": ', "")[:-1]}, **STRICT)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
+        ({"json_schema": "{"}, "json_schema is no JSON"),
+        ({"json_schema": "5"}, "json_schema is no object"),
+        ({"json_schema": 5}, "json_schema is no JSON"),
+        ({"json_schema": "{}", "required": []}, "json_schema must stand alone"),
+        ({"json_schema": '{"$jsonSchema": {}, "x": 1}'}, "$jsonSchema, x is not supported"),
         ({"anyOf": []}, "shop.orders: anyOf is not supported; supported are additionalProperties"),
         ({"properties": {"a": {"bsonType": "text"}}}, "shop.orders.a: unknown type text; known are"),
         ({"columns": {"a": ["int", "x"]}}, "shop.orders.a: unknown type x"),
@@ -254,7 +269,7 @@ def test_a_schema_without_properties_allows_any_field():
     ],
 )
 def test_a_wrong_schema_is_an_error_that_says_where(table, message):
-    with pytest.raises(ValueError, match=message.replace(".", r"\.")) as caught:
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         SchemaTransform(collections={"shop.orders": table})
     assert isinstance(caught.value, SchemaError) or "parsed" in message
 

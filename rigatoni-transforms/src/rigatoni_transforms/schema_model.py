@@ -78,12 +78,14 @@ def schema_of(table: Mapping[str, Any], where: str) -> Schema:
     """Return the schema of a collection.
 
     Args:
-        table: A JSON Schema, or `columns` (types by path) and `required` (paths).
+        table: A JSON Schema, one as text under `json_schema`, or `columns` (types by path) and `required` (paths).
         where: The collection, for messages.
 
     Raises:
         SchemaError: A keyword or a type is unknown; the message says where.
     """
+    if "json_schema" in table:
+        table = _of_text(table, where)
     if "columns" in table:
         if unknown := table.keys() - {"columns", "required", "additionalProperties"}:
             raise SchemaError(f"{where}: {', '.join(sorted(unknown))} cannot be combined with columns")
@@ -163,6 +165,21 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return json.loads(json_util.dumps(value, json_options=json_util.RELAXED_JSON_OPTIONS))
+
+
+def _of_text(table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The JSON Schema in a text, such as the validator of a collection (`{ "$jsonSchema": ... }`)."""
+    if len(table) > 1:
+        raise SchemaError(f"{where}: json_schema must stand alone")
+    try:
+        found = json.loads(table["json_schema"])
+    except (ValueError, TypeError) as error:
+        raise SchemaError(f"{where}: json_schema is no JSON: {error}") from None
+    if isinstance(found, dict) and found.keys() == {"$jsonSchema"}:
+        found = found["$jsonSchema"]
+    if not isinstance(found, dict):
+        raise SchemaError(f"{where}: json_schema is no object")
+    return found
 
 
 def _of_columns(table: Mapping[str, Any], where: str) -> dict[str, Any]:
