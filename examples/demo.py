@@ -1,10 +1,11 @@
-"""Streams changes of two collections into files, kills the pipeline five times, and proves that nothing is lost.
+"""Loads two collections and their changes into files, kills the pipeline five times, and proves that nothing is lost.
 
     python examples/demo.py            (or: python -m nox -s demo)
 
-Uses RIGATONI_MONGODB_URI if it is set, otherwise starts a MongoDB-compatible server from PyPI. A writer changes two
-collections and keeps its own log. The demo kills the pipeline five times without warning. Then the files must contain
-every change of the log exactly once, and a replay of the files must reproduce the collections.
+Uses RIGATONI_MONGODB_URI if it is set, otherwise starts a MongoDB-compatible server from PyPI. 20,000 documents exist
+before the pipeline starts, which reads them as a snapshot. Meanwhile a writer changes two collections and keeps its own
+log, and the demo kills the pipeline five times without warning. Then the files must contain every change of the log
+exactly once, and a replay of the files must reproduce the collections.
 """
 
 import argparse
@@ -28,12 +29,16 @@ from rigatoni_mongodb.testing.workload import Proof, Writer
 DATABASE = "rigatoni_demo"
 NAMESPACES = (f"{DATABASE}.orders", f"{DATABASE}.users")
 KILLS = 5
+EXISTING = 20_000
 
 CONFIGURATION = """\
 [pipeline]
 name = "demo"
 batch_size = 500
 batch_timeout = 0.3
+
+[pipeline.snapshot]
+mode = "initial"
 
 [pipeline.source]
 type = "mongodb"
@@ -63,7 +68,8 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / "pipeline.log").unlink(missing_ok=True)
     (options.folder / "pipeline.toml").write_text(CONFIGURATION.format(database=DATABASE))
-    say(f"A writer changes two collections for {options.seconds:.0f} s. The demo kills the pipeline {KILLS} times.")
+    say(f"{EXISTING:,} documents exist in two collections, which a writer changes for {options.seconds:.0f} s.")
+    say(f"The demo kills the pipeline {KILLS} times.")
     with mongodb_server(options.folder / "mongodb", variable="RIGATONI_MONGODB_URI") as uri:
         where = (
             "RIGATONI_MONGODB_URI" if "RIGATONI_MONGODB_URI" in os.environ else "a temporary MongoDB-compatible server"
@@ -77,7 +83,9 @@ def run(uri: str, folder: Path, seconds: float, seed: int) -> int:
     client: MongoClient[dict[str, Any]]
     with MongoClient(uri) as client:
         client.drop_database(DATABASE)
-    writer, started = Writer(uri, NAMESPACES, seed=seed), time.monotonic()
+    writer = Writer(uri, NAMESPACES, seed=seed, existing=EXISTING // len(NAMESPACES))
+    writer.prepare()
+    started = time.monotonic()
     pipeline = Pipeline(folder, uri)
     pipeline.start()
     pipeline.wait_until_anchored()
@@ -195,7 +203,8 @@ def report(folder: Path, writer: Writer, elapsed: float) -> int:
     say("")
     for label, value in (
         ("changes written", proof.written),
-        ("events in the files", proof.delivered),
+        ("changes in the files", proof.delivered),
+        ("rows of snapshots in the files", proof.rows),
         ("objects", len(objects)),
         ("rate", f"{proof.written / elapsed:.0f} changes/s for {elapsed:.0f} s"),
         ("restarts by SIGKILL", KILLS),

@@ -19,7 +19,7 @@ from rigatoni_mongodb.snapshots.server import Server
 from rigatoni_mongodb.snapshots.touched import watching
 from rigatoni_mongodb.snapshots.window import WindowReader
 
-_AWAIT = 50
+_AWAIT = 5
 """Milliseconds that a change stream of a window waits for events: a window should be short."""
 
 

@@ -22,7 +22,7 @@ from rigatoni_mongodb.snapshots.query import RangeQuery
 from rigatoni_mongodb.snapshots.range_reader import RangeReader, Reading
 from rigatoni_mongodb.snapshots.touched import TouchedIds
 
-WINDOWS = 5
+WINDOWS = 10
 """Windows after which a chunk of several documents is made smaller."""
 
 PATIENCE = 200

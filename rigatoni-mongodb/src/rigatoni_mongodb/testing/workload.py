@@ -2,7 +2,8 @@
 
 Every document goes through the same steps: it is inserted with 1, updated to 2, replaced with 3, updated to 4, deleted,
 inserted again with 6, updated to 7 and replaced with 8. A document's events therefore show whether one is missing,
-duplicated or out of order.
+duplicated or out of order. Documents that exist before the pipeline starts have negative numbers; their changes are
+updates.
 """
 
 import random
@@ -33,10 +34,13 @@ class Change(NamedTuple):
 class Writer(threading.Thread):
     """Changes documents of all namespaces at random, and logs the changes that the server acknowledged.
 
-    `pause` is the wait after each change in seconds.
+    `pause` is the wait after each change in seconds, `existing` the number of documents in each namespace that
+    `prepare` inserts; one change in ten is made to them.
     """
 
-    def __init__(self, uri: str, namespaces: Sequence[str], *, seed: int, pause: float = 0.0) -> None:
+    def __init__(
+        self, uri: str, namespaces: Sequence[str], *, seed: int, pause: float = 0.0, existing: int = 0
+    ) -> None:
         super().__init__(daemon=True)
         self.uri = uri
         self.namespaces = namespaces
@@ -44,6 +48,15 @@ class Writer(threading.Thread):
         self.finish = threading.Event()
         self._random = random.Random(seed)  # noqa: S311 (no secret)
         self._pause = pause
+        self._existing = existing
+
+    def prepare(self) -> None:
+        """Insert the documents that exist before the pipeline starts. They are not in the log."""
+        with MongoClient[dict[str, Any]](self.uri) as client:
+            for namespace in self.namespaces:
+                documents = [{"_id": -number, "step": 0, "text": "x" * 200} for number in range(1, self._existing + 1)]
+                if documents:
+                    _collection(client, namespace).insert_many(documents)
 
     def run(self) -> None:
         """Write until `finish` is set; documents may stop at any step."""
@@ -51,6 +64,8 @@ class Writer(threading.Thread):
             walking: list[Change] = []
             number = 0
             while not self.finish.is_set():
+                if self._existing and self._random.random() < 0.1:
+                    self._touch(client)
                 if len(walking) < 4 * len(self.namespaces):
                     number += 1
                     walking.append(Change(self._random.choice(self.namespaces), number, 0))
@@ -75,6 +90,13 @@ class Writer(threading.Thread):
             case _:
                 collection.delete_one(identity)
 
+    def _touch(self, client: MongoClient[dict[str, Any]]) -> None:
+        """Update a document that existed before."""
+        namespace = self._random.choice(self.namespaces)
+        change = Change(namespace, -self._random.randint(1, self._existing), len(self.log) + 1)
+        _collection(client, namespace).update_one({"_id": change.key}, {"$set": {"step": change.step}})
+        self.log.append(change)
+
     def documents(self) -> Mapping[str, dict[int, dict[str, Any]]]:
         """Return the current documents of the collections, by `_id`."""
         with MongoClient[dict[str, Any]](self.uri) as client:
@@ -91,7 +113,10 @@ def _collection(client: MongoClient[dict[str, Any]], namespace: str) -> Collecti
 
 @attrs.frozen
 class Proof:
-    """The delivered events compared with the writer's log and the collections; see `holds`."""
+    """The delivered events compared with the writer's log and the collections; see `holds`.
+
+    `rows` counts the documents of snapshots among the events, which are no changes.
+    """
 
     written: int
     delivered: int
@@ -101,6 +126,7 @@ class Proof:
     """Namespaces whose events were delivered in another order than written."""
     same: bool
     """Whether replaying the events reproduces the collections."""
+    rows: int = 0
 
     @property
     def holds(self) -> bool:
@@ -109,12 +135,22 @@ class Proof:
 
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]], writer: Writer) -> "Proof":
-        """Compare all events, JSON objects of the serializer `json`, in the order of their streams."""
+        """Compare all events, JSON objects of the serializer `json`, in the order of their streams.
+
+        They are replayed by cluster time, a row of a snapshot after the changes of its time.
+        """
         found: dict[str, list[Change]] = {name: [] for name in writer.namespaces}
         replayed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.namespaces}
-        for event in events:
-            namespace = f"{event['ns']['db']}.{event['ns']['coll']}"
-            found[namespace].append(_replay(event, namespace, replayed[namespace]))
+        seen: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.namespaces}
+        everything, rows = list(events), 0
+        for event in everything:
+            if event["operationType"] == "read":
+                rows += 1
+            else:
+                namespace = _namespace(event)
+                found[namespace].append(_replay(event, namespace, seen[namespace]))
+        for event in sorted(everything, key=_order):
+            _replay(event, _namespace(event), replayed[_namespace(event)])
         lost = repeated = disordered = 0
         for name in writer.namespaces:
             expected = [change for change in writer.log if change.namespace == name]
@@ -122,7 +158,17 @@ class Proof:
             repeated += (Counter(found[name]) - Counter(expected)).total()
             disordered += found[name] != expected
         delivered = sum(map(len, found.values()))
-        return cls(len(writer.log), delivered, lost, repeated, disordered, writer.documents() == replayed)
+        same = writer.documents() == replayed
+        return cls(len(writer.log), delivered, lost, repeated, disordered, same, rows)
+
+
+def _namespace(event: Mapping[str, Any]) -> str:
+    return f"{event['ns']['db']}.{event['ns']['coll']}"
+
+
+def _order(event: Mapping[str, Any]) -> tuple[int, int, bool]:
+    time = event["clusterTime"]["$timestamp"]
+    return time["t"], time["i"], event["operationType"] == "read"
 
 
 def _replay(event: Mapping[str, Any], namespace: str, state: dict[int, dict[str, Any]]) -> Change:
