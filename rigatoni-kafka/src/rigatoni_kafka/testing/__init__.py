@@ -1,0 +1,1 @@
+"""Helpers for tests that write to Kafka: a broker in a process."""
