@@ -183,6 +183,13 @@ def torture(session: nox.Session) -> None:
     in_workspace(session, "python", "-m", "torture", *session.posargs)
 
 
+@nox.session(venv_backend="none", requires=["workspace"], default=False)
+def kafka(session: nox.Session) -> None:
+    """Processes that write to Kafka, killed 30 times around commits while the broker is restarted twice."""
+    session.env.setdefault("RIGATONI_KAFKA_KILLS", "30")
+    in_workspace(session, "pytest", "rigatoni-kafka/tests/test_kills.py", *session.posargs)
+
+
 @nox.session
 def simulate(session: nox.Session) -> None:
     """Run the real worker against model servers with faults: `nox -s simulate -- --minutes 30`, or `--seed 17`."""

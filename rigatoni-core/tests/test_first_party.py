@@ -54,7 +54,7 @@ def test_a_component_of_ours_names_its_distribution(kind, name, suggested):
     assert error.remedy.endswith(f": pip install {suggested}")
 
 
-@pytest.mark.parametrize("name", ["redix", "kafka", "requests", "x", "../../evil", "rigatoni", "-r evil", "redis;id"])
+@pytest.mark.parametrize("name", ["redix", "kinesis", "requests", "x", "../../evil", "rigatoni", "-r evil", "redis;id"])
 @pytest.mark.parametrize("kind", [*KINDS, "command", None])
 def test_no_other_name_is_ever_suggested_for_installation(kind, name):
     with pytest.raises(UnknownComponentError) as caught:

@@ -55,7 +55,7 @@ def test_a_tombstone_follows_each_delete():
     delete = event_document(0, operationType="delete")
     layout = MongoDbLayout("relaxed", tombstones=True)
     found = messages(delete, event_document(1), layout=layout)
-    assert [(each.index, each.value is None) for each in found] == [(0, False), (0, True), (1, False)]
+    assert [(each.event, each.value is None) for each in found] == [(0, False), (0, True), (1, False)]
     assert found[0].key == found[1].key
 
 

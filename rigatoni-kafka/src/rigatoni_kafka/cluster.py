@@ -55,13 +55,15 @@ class Cluster:
 
     def admin(self, problems: "Problems") -> AdminClient:
         """Return a new client for topics."""
-        return AdminClient({**self._common(), "error_cb": problems.note}, logger=_LOG)
+        settings: dict[str, Any] = {**self._common(), "error_cb": problems.note}
+        return AdminClient(settings, logger=_LOG)
 
     def _common(self) -> dict[str, Any]:
         revealed = {
             name: value.reveal() if isinstance(value, Secret) else value for name, value in self.properties.items()
         }
-        return {"client.id": "rigatoni", "log_level": "0", **revealed}  # `Problems` reports what matters
+        quiet = {"log_level": "0"}  # `Problems` reports what matters
+        return {"client.id": "rigatoni", "reconnect.backoff.max.ms": "2000", **quiet, **revealed}
 
 
 class Problems:

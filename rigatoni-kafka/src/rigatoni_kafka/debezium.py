@@ -102,7 +102,7 @@ class _Rows:
         raw = self.columns.values["update_description"][index]
         if raw is None or raw == NULL:
             return None
-        parts = {"removedFields": None, "updatedFields": None, "truncatedArrays": None}
+        parts: dict[str, Any] = {"removedFields": None, "updatedFields": None, "truncatedArrays": None}
         try:
             for kind, name, start, after in elements(raw):
                 if kind in (0x03, 0x04) and (field := name.decode(errors="replace")) in parts:
@@ -124,7 +124,8 @@ class _Rows:
 
 def _listed(entries: Mapping[str, Any]) -> Any:
     """Return the values of an array that was written as a document with the keys 0, 1, ...; None if it is empty."""
-    values = list(entries.values())
-    return [
-        {"field": each["field"], "size": each["newSize"]} if isinstance(each, dict) else each for each in values
-    ] or None
+    values = [
+        {"field": each["field"], "size": each["newSize"]} if isinstance(each, dict) else each
+        for each in entries.values()
+    ]
+    return values or None

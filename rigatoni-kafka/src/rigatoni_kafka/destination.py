@@ -9,8 +9,9 @@ import attrs
 from attrs import validators
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, FormatReader, TransactionalKeeper
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.executor import DaemonExecutor, SerialExecutor
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.options import ByteSize, Secret
 
 from rigatoni_kafka.cluster import OWN, SECRETS, Cluster, Problems
@@ -63,7 +64,7 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
     compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], "The compression of messages"] = "zstd"
     max_message_bytes: Annotated[
         ByteSize, "Events whose message is larger, before compression, are rejected (`max.message.bytes` of the topic)"
-    ] = attrs.field(default=ByteSize(1_000_000), validator=validators.ge(1_000))
+    ] = attrs.field(default=ByteSize(1_000_000), validator=validators.ge(ByteSize(1_000)))
     create_topics: Annotated[bool, "Whether to create missing topics"] = False
     partitions: Annotated[int, "The partitions of a new topic"] = attrs.field(default=6, validator=validators.ge(1))
     replication_factor: Annotated[int, "The replicas of a new topic; -1: the brokers' default"] = -1

@@ -42,7 +42,7 @@ class KafkaUnavailableError(KafkaError, Transient):
 
     id = "kafka-unavailable"
     default_remedy = (
-        "Wait: the worker retries. If the error persists, check bootstrap_servers, the network and brokers."
+        "Wait: the worker retries. If the error persists, check bootstrap_servers, the network, the brokers."
     )
 
 

@@ -22,16 +22,16 @@ _ALONE = {0x01: 18, 0x07: 22, 0x10: 14, 0x12: 18}
 
 
 class Message(NamedTuple):
-    """One message, and the index of its event in the batch. A value of None is a tombstone."""
+    """One message, and the index of its event (`event`) in the batch. A value of None is a tombstone."""
 
-    index: int
+    event: int
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers
 
     @property
-    def size(self) -> int:
+    def nbytes(self) -> int:
         """The size of key and value in bytes."""
         return len(self.key or b"") + len(self.value or b"")
 
@@ -145,7 +145,7 @@ def messages_of(
         topic = names.of(database, collection, events.stream)
         carried = _headers(orders, operations[index], index, stream) if headers else []
         message = Message(index, topic, key, value, carried)
-        if (size := message.size) > limit:
+        if (size := message.nbytes) > limit:
             too_large[index] = EventTooLargeError(
                 f"the message of an event for the topic {topic} has {size:,} bytes; the limit is {limit:,}"
             )

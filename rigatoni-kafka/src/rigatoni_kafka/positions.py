@@ -5,8 +5,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.cimpl import NewTopic
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.stream_record import StreamRecord
 
@@ -94,7 +96,7 @@ class PositionsTopic:
         consumer = self._consumer({"enable.partition.eof": True, "isolation.level": "read_committed", **_QUICK})
         try:
             with translated(where):
-                consumer.assign([TopicPartition(self.name, partition, OFFSET_BEGINNING)])
+                consumer.assign([TopicPartition(self.name, partition, start)])
                 while time.monotonic() < deadline:
                     if (message := consumer.poll(0.2)) is None:
                         continue
@@ -104,13 +106,14 @@ class PositionsTopic:
                     if error is None and message.key() == key:
                         value = message.value()
                         newest = value.decode() if value is not None else None
-                    if message.offset() + (error is None) >= end:
+                    if (message.offset() or 0) + (error is None) >= end:
                         return newest
         finally:
             consumer.close()
         raise KafkaUnavailableError(
             f"{where} up to offset {end} took longer than {self._timeout:.0f} s: a transaction is open",
-            remedy="Wait: the worker retries. A transaction whose program has died ends after its transaction_timeout.",
+            remedy="Wait: the worker retries, and a transaction whose program has died ends after its "
+            "transaction_timeout. If the error persists, abort it (`kafka-transactions find-hanging`, `abort`).",
         )
 
     def _offset(self, partition: int, spec: OffsetSpec) -> int:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from rigatoni_core.api.events import Namespace, Stream
 
 from rigatoni_kafka.errors import Code, KafkaError, KafkaTopicError, error_of, translated
@@ -83,7 +84,9 @@ class Topics:
     ) -> None:
         self._admin = admin
         self._create = create
-        self._new = {"num_partitions": partitions, "replication_factor": replication, "config": dict(config)}
+        self._partitions = partitions
+        self._replication = replication
+        self._config = dict(config)
         self._timeout = timeout
         self._known: dict[str, int] = {}
 
@@ -102,8 +105,8 @@ class Topics:
                         f"the topic {name} does not exist",
                         remedy=f"Create it (`kafka-topics --create --topic {name}`), or set create_topics = true.",
                     )
-                self.add(NewTopic(name, **self._new))
-                count = int(self._new["num_partitions"])
+                self.add(NewTopic(name, self._partitions, self._replication, config=self._config))
+                count = self._partitions
             self._known[name] = count
         return self._known[name]
 

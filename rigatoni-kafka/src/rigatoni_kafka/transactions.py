@@ -125,13 +125,14 @@ class StreamWriter:
             if error.code() == Code.MSG_SIZE_TOO_LARGE:
                 raise self._too_large(messages, error, what) from exception
             raise error_of(error, what) from exception
+        except DestinationError:  # no progress, or no access: an abort would wait in vain
+            self._abort(lost=True)
+            raise
         except BaseException:
             self._abort(lost=False)
             raise
 
-    def _produce(
-        self, producer: Producer, topic: str, value: bytes | None, key: bytes | None, **more: Any
-    ) -> None:
+    def _produce(self, producer: Producer, topic: str, value: bytes | None, key: bytes | None, **more: Any) -> None:
         """Queue a message; while the queue is full, wait for deliveries."""
         while True:
             try:
@@ -189,25 +190,28 @@ class StreamWriter:
                     raise self._problems.unavailable(what, self._cluster.timeout) from exception
 
     def _abort(self, *, lost: bool) -> None:
-        """Abort the transaction. If that fails, or the producer is lost, the next write opens a new one."""
+        """Abort the transaction unless the producer is lost, and drop the producer.
+
+        The next write opens a new one and reads the position again. Only that shows that the commit before took
+        effect: a broker that was killed right after it acknowledged a commit may not have carried it out, and an abort
+        by the same producer then voids it, too.
+        """
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        with suppress(SystemError):
+        with suppress(SystemError, KafkaException):
             producer.purge()  # so that nothing waits for deliveries
-        if not lost:
-            with suppress(KafkaException, DestinationError):
-                self._patiently(lambda: producer.abort_transaction(_SLICE), "aborting a transaction")
-                self._producer = producer
+            if not lost:
+                producer.abort_transaction(_SLICE)
 
     def _too_large(self, messages: Sequence[Message], error: Any, what: str) -> Exception:
         """Reject events whose messages were alone in their request; a request of several follows from the options."""
         together = int(self._cluster.producing["batch.size"])
         alone = {size for size, _ in self._failed if size >= together}
         reasons: dict[int, Exception] = {
-            message.index: EventTooLargeError(f"the broker refuses a message of {message.size:,} bytes")
+            message.event: EventTooLargeError(f"the broker refuses a message of {message.nbytes:,} bytes")
             for message in messages
-            if message.size in alone
+            if message.nbytes in alone
         }
         if reasons:
             return RejectedEventsError(reasons, remedy=EventTooLargeError.default_remedy)

@@ -10,6 +10,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("source", "mongodb"): "rigatoni-mongodb",
     ("destination", "azure"): "rigatoni-azure",
     ("destination", "gcs"): "rigatoni-gcs",
+    ("destination", "kafka"): "rigatoni-kafka",
     ("destination", "local"): "rigatoni-local",
     ("destination", "postgres"): "rigatoni-postgres",
     ("destination", "s3"): "rigatoni-s3",
