@@ -1,4 +1,4 @@
-"""Clients of one cluster: their properties, from the options, and the errors that they report beside any request."""
+"""Clients of one cluster: their properties, from the options, and the errors that they report apart from requests."""
 
 import logging
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ class Cluster:
 
 
 class Problems:
-    """The last error that a client reported beside any request, such as a refused login."""
+    """The last error that a client reported apart from requests, such as a refused login."""
 
     def __init__(self) -> None:
         self._last: confluent_kafka.KafkaError | None = None

@@ -86,7 +86,7 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
     transaction_timeout: Annotated[
         float, "Seconds until the broker aborts an open transaction whose program has died"
     ] = attrs.field(default=900.0, validator=validators.gt(0))
-    timeout: Annotated[float, "Seconds without progress until a request is given up, then retried"] = attrs.field(
+    timeout: Annotated[float, "Seconds without progress until a request is abandoned, then retried"] = attrs.field(
         default=60.0, validator=validators.gt(0)
     )
     _topics: Topics | None = attrs.field(init=False, default=None, repr=False, eq=False)
