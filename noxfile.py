@@ -112,7 +112,8 @@ def tests(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site in docs/_site. Warnings are errors."""
     pages = ("sphinx==9.0.4", "furo==2025.12.19", "myst-parser==5.2.0", "sphinx-click==6.2.0")
-    session.install(*pages, *TESTING, "-e", "rigatoni-ops", "-e", "rigatoni-top")
+    commands = ("rigatoni-ops", "rigatoni-top", "rigatoni-transforms")
+    session.install(*pages, *TESTING, *(argument for name in commands for argument in ("-e", name)))
     session.run("python", "-m", "sphinx", "-q", "-W", "--keep-going", "-E", "-c", "docs", ".", "docs/_site")
     for page in Path("docs/_site").rglob("*.html"):  # pages load nothing from other sites
         if foreign := re.search(

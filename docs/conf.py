@@ -18,6 +18,7 @@ include_patterns = [
     "docs/**.md",
     "docs/**.rst",
     "rigatoni-*/README.md",
+    "rigatoni-*/CHANGELOG.md",
 ]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
@@ -45,5 +46,12 @@ def as_printed(app: Any, context: click.Context, lines: list[str]) -> None:
     lines[:] = text
 
 
+def as_orphan(app: Any, name: str, source: list[str]) -> None:
+    """Changelogs are in no table of contents: READMEs link to them."""
+    if name.endswith("/CHANGELOG"):
+        source[0] = f"---\norphan: true\n---\n{source[0]}"
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", as_orphan)
     app.connect("sphinx-click-process-description", as_printed)
