@@ -143,7 +143,7 @@ def table_in(folder):
 
 
 def test_on_a_terminal_it_asks(tmp_path):
-    answers = ["orders", "mongodb", "shop.orders, shop.users", "local", "json", "lake", "file", ""]
+    answers = ["orders", "mongodb", "shop.orders, shop.users", "local", "json", "lake", "file", "", ""]
     text, code = on_a_terminal(tmp_path, answers)
     assert code == 0, text
     table = table_in(tmp_path)
@@ -151,6 +151,7 @@ def test_on_a_terminal_it_asks(tmp_path):
     assert table["source"]["watch"] == ["shop.orders", "shop.users"]
     assert table["destination"] == {"type": "local", "path": "lake", "serializer": {"type": "json"}}
     assert table["state"] == {"type": "file", "path": "state"}
+    assert table["snapshot"] == {"mode": "initial"}
     assert 'The streams: "shop.orders"' in text
 
 
@@ -158,7 +159,7 @@ def test_on_a_terminal_it_asks(tmp_path):
     "typed", ["shop.orders shop.users", '["shop.orders", "shop.users"]', "[shop.orders, shop.users]"]
 )
 def test_a_list_may_be_typed_in_any_of_the_usual_ways(tmp_path, typed):
-    text, code = on_a_terminal(tmp_path, ["orders", "mongodb", typed, "local", "json", "lake", "file", ""])
+    text, code = on_a_terminal(tmp_path, ["orders", "mongodb", typed, "local", "json", "lake", "file", "", ""])
     assert code == 0, text
     assert table_in(tmp_path)["source"]["watch"] == ["shop.orders", "shop.users"]
     command = [*RIGATONI, "init", "given.toml", *GIVEN[:-6], "--set", f"source.watch={typed}", *GIVEN[-4:]]
@@ -169,7 +170,7 @@ def test_a_list_may_be_typed_in_any_of_the_usual_ways(tmp_path, typed):
 
 
 def test_a_wrong_answer_is_asked_for_again_and_no_other_is(tmp_path):
-    answers = ["orders", "mongodb", "nowhere", "local", "json", "lake", "file", "", "shop.orders"]
+    answers = ["orders", "mongodb", "nowhere", "local", "json", "lake", "file", "", "", "shop.orders"]
     text, code = on_a_terminal(tmp_path, answers)
     assert code == 0, text
     assert "'nowhere' is not a namespace" in text
@@ -179,7 +180,7 @@ def test_a_wrong_answer_is_asked_for_again_and_no_other_is(tmp_path):
 
 
 def test_a_wrong_option_beside_the_answers_loses_none_of_them(tmp_path):
-    answers = ["orders", "mongodb", "shop.orders", "local", "json", "my lake", "file", ""]
+    answers = ["orders", "mongodb", "shop.orders", "local", "json", "my lake", "file", "", ""]
     text, code = on_a_terminal(tmp_path, answers, "--set", "source.batch_size=0")
     assert code == 2
     assert "your values so far: rigatoni init pipeline.toml --name orders --source mongodb" in text
@@ -190,7 +191,7 @@ def test_a_wrong_option_beside_the_answers_loses_none_of_them(tmp_path):
 def test_names_are_checked_against_the_server_where_it_can_be_reached(tmp_path, mongodb_uri):
     with MongoClient(mongodb_uri) as client:
         client.initshop.orders.insert_one({})
-        answers = ["orders", "mongodb", "initshop.oders", "local", "json", "lake", "file", ""]
+        answers = ["orders", "mongodb", "initshop.oders", "local", "json", "lake", "file", "", ""]
         text, code = on_a_terminal(tmp_path, [*answers, "n", "initshop.orders"], MONGODB_URI=mongodb_uri)
         assert code == 0, text
         assert 'did you mean "initshop.orders"?' in text

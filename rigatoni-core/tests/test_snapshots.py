@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.api.contracts import ANY_FORMAT, Transform
+from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import ConfigurationError, SourceError, Transient
 from rigatoni_core.api.events import Stream, Timestamp
 from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned, WorkerFailing
@@ -15,6 +17,7 @@ from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.model_objects import ModelBucket, ModelDestination, ModelProcess, RawDocuments
 from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_testing.serializers import TokenLines
 from rigatoni_testing.versioned import VersionedCollection, VersionedSource, row_token
 
 STREAM = Stream("p", "shop.orders")
@@ -534,5 +537,102 @@ def test_S15_a_stream_that_is_behind_pauses_the_snapshot_until_it_has_caught_up(
         assert len(rows_of(bucket)) == 40
         (paused,) = heard.of(SnapshotPaused)
         assert paused.reason.endswith(" s of changes to read")
+
+    run_virtual(main())
+
+
+class Masking(Transform):
+    """Hides the field `secret`, and drops documents that are `internal`."""
+
+    accepts = frozenset({ANY_FORMAT})
+    streams = ("shop.orders",)
+
+    def transform(self, events):
+        documents = [events.decoder.document(events.raw(index)) for index in range(len(events))]
+        for document in documents:
+            document["fullDocument"].pop("secret", None)
+        replaced = events.replaced({index: events.decoder.encode(document) for index, document in enumerate(documents)})
+        return replaced.without({i for i, document in enumerate(documents) if document["fullDocument"].get("internal")})
+
+
+@pytest.mark.parametrize(("limit", "layout"), STORES)
+def test_rows_pass_the_transforms_before_anything_of_them_is_stored(limit, layout):
+    async def main():
+        documents = {key: {"secret": "SECRET", "internal": key % 2, "country": "ab"[key % 3 % 2]} for key in range(20)}
+        collection, bucket = VersionedCollection(documents), ModelBucket()
+        stored = []
+
+        async def note(what):
+            await asyncio.sleep(0)
+            stored.extend(content for objects in bucket.folders.values() for content, _ in objects.contents.values())
+
+        destination = ModelDestination(
+            bucket=bucket, process=ModelProcess(note), serializer=RawDocuments(), metadata_limit=limit, **layout
+        )
+        pipe = Pipeline(
+            name="p",
+            source=VersionedSource(collection=collection),
+            destination=destination,
+            state=FlakyStateStore(),
+            transforms=[Masking()],
+            settings=Settings(batch_bytes=700, max_buffered_bytes=2000, snapshot=SnapshotSettings(mode="initial")),
+        )
+        assert (await pipe.run(once=True)).ok
+        rows = rows_of(bucket)
+        assert sorted(row["documentKey"]["_id"] for row in rows) == list(range(0, 20, 2))
+        assert stored
+        assert not any(b"SECRET" in content for content in stored)
+        end = await ledger_of(destination_of(bucket)).ended(1)
+        assert (end.rows, end.filtered) == (20, True)
+
+    asyncio.run(main())
+
+
+def test_S20_a_row_that_is_rejected_is_a_dead_letter_of_its_stream_named_by_snapshot_and_document():
+    async def main():
+        documents = {key: {"value": TokenLines.POISON if key == 7 else key} for key in range(20)}
+        collection, bucket, letters = VersionedCollection(documents), ModelBucket(), ModelBucket()
+        pipe = Pipeline(
+            name="p",
+            source=VersionedSource(collection=collection, borders=(5,)),
+            destination=ModelDestination(bucket=bucket, process=ModelProcess(soon), serializer=TokenLines()),
+            dead_letters=destination_of(letters),
+            state=FlakyStateStore(),
+            settings=Settings(batch_bytes=700, max_buffered_bytes=2000, snapshot=SnapshotSettings(mode="initial")),
+        )
+        assert (await pipe.run(once=True)).ok
+        (letter,) = map(DeadLetter.read, letters.documents(STREAM.beside("dead-letters")))
+        assert letter.stream == STREAM
+        assert letter.position.resume_token == row_token("shop.orders#1", 7)
+        written = [
+            token
+            for folder in bucket.ranges()
+            for key, (content, _) in bucket.folder(folder).contents.items()
+            if key.endswith(".txt")
+            for token in TokenLines.tokens_in(content)
+        ]
+        expected = (row_token("shop.orders1", key) for key in range(20) if key != 7)  # TokenLines takes # for padding
+        assert sorted(written) == sorted(expected)
+
+    run_virtual(main())
+
+
+def test_S29_memory_stays_within_the_budget():
+    async def main():
+        documents = {key: {"padding": "x" * 3000} for key in range(60)}
+        collection, bucket = VersionedCollection(documents), ModelBucket()
+        most = 0
+
+        async def measure(what):
+            nonlocal most
+            await asyncio.sleep(0.01 if what.startswith("put") else 0.001)
+            most = max(most, pipe._budget.held)
+
+        destination = ModelDestination(bucket=bucket, process=ModelProcess(measure), serializer=RawDocuments())
+        source = VersionedSource(collection=collection, borders=(15, 30, 45))
+        pipe = pipeline(source, destination, FlakyStateStore(), batch_bytes=20_000, max_buffered_bytes=40_000)
+        assert (await pipe.run(once=True)).ok
+        check(bucket, collection)
+        assert 0 < most <= 40_000
 
     run_virtual(main())

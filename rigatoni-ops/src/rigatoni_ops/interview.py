@@ -11,9 +11,10 @@ from typing import Any
 import click
 from rigatoni_core.api.commands import Application
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import ConfigLinter
+from rigatoni_core.api.contracts import ConfigLinter, Source
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
-from rigatoni_core.config import Fault, InvalidConfigurationError, KeyPath, installed_plugins, structure
+from rigatoni_core.api.snapshots import Snapshotter
+from rigatoni_core.config import CONTRACTS, Fault, InvalidConfigurationError, KeyPath, installed_plugins, structure
 
 from rigatoni_ops.file_writer import Missing, Writer
 
@@ -60,6 +61,7 @@ class Interview:
                 if not has_terminal():
                     raise self._incomplete(missing)
                 self._ask(missing[0])
+            self._ask_for_snapshot()
             text = writer.text(str(file))
             try:
                 configuration = structure(tomllib.loads(text), self._catalog)
@@ -89,6 +91,20 @@ class Interview:
             answer = click.prompt(missing.key, default=before or usual, err=True)
             self.values[path] = missing.read(answer)
         self._answers[path] = answer
+
+    def _ask_for_snapshot(self) -> None:
+        """Ask once, if anything was asked at all, whether a new stream begins with what exists."""
+        path = ("snapshot", "mode")
+        source = self.types.get(("source",))
+        if not self._asked or path in self.values or source is None:
+            return
+        if issubclass(self._catalog.get(CONTRACTS[Source], source), Snapshotter):
+            meaning = "Begin with a snapshot of the documents that exist (initial), or only with later changes (never)?"
+            self._asked[path] = Missing(path, str, meaning)
+            self._app.complain(f"\n{meaning}")
+            choices = click.Choice(["initial", "never"])
+            self.values[path] = click.prompt(self._asked[path].key, type=choices, default="initial", err=True)
+            self._answers[path] = self.values[path]
 
     def _ask_again(self, faults: Sequence[Fault]) -> bool:
         """Ask again for the values with errors; False if an error concerns none of them."""

@@ -89,7 +89,7 @@ class DeadLetter:
         hidden = content is None
         package = type(reason).__module__.partition(".")[0]
         return cls(
-            stream=batch.stream,
+            stream=batch.stream.of_snapshot or batch.stream,
             position=batch.position_at(index),
             event=bytes(batch.raw(index)) if content is ... else content or b"",
             plugin=plugin if package in ("builtins", "rigatoni_core") else package,
