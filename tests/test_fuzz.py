@@ -26,7 +26,7 @@ from rigatoni_core.plugins.catalog import Catalog
 from rigatoni_mongodb.decoding import ChangeEventDecoder, token_document
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.wire import Rewrite, ScriptedServer
-from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
+from rigatoni_objects.records import BatchRecord, DefinitionRecord, ObjectRecord
 from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 from rigatoni_testing.strategies import damaged
 
@@ -52,7 +52,7 @@ BATCH = BatchRecord(
     end=POSITION,
     events=3,
     read=4,
-    parts=(PartRecord("day=1/a.ndjson", 2, ((0, 1),)), PartRecord("day=2/a.ndjson", 1, ((2, 2),))),
+    parts=(ObjectRecord("day=1/a.ndjson", 2, ((0, 1),)), ObjectRecord("day=2/a.ndjson", 1, ((2, 2),))),
 )
 EVENTS = [bson.encode(event_document(number)) for number in range(6)]
 LETTER = DeadLetter.of(

@@ -29,14 +29,14 @@ def application(*streams):
 def test_each_stream_is_a_row():
     app = application("shop.orders", "shop.items")
     assert app.call(command, "pipeline.toml") == ExitCode.DONE
-    assert app.said == ["stream  position", "shop.orders  none yet", "shop.items  none yet"]
+    assert app.output == ["stream  position", "shop.orders  none yet", "shop.items  none yet"]
 
 
 def test_json_is_for_programs():
     app = application("shop.orders")
     assert app.call(command, "pipeline.toml", "--json") == ExitCode.DONE
     assert app.values == [{"shop.orders": "none yet"}]
-    assert app.said == []
+    assert app.output == []
 
 
 def test_a_pipeline_without_streams_is_an_error():

@@ -30,7 +30,7 @@ def command(app: Application, file: Path, overrides: tuple[str, ...], fail: bool
     if fail:
         raise DestinationError("it burns", remedy="Pour water.")
     for configuration in app.configurations(file, overrides):
-        app.say(configuration.name)
+        app.echo(configuration.name)
     return ExitCode.TIMED_OUT
 '''
 
@@ -212,10 +212,10 @@ def test_the_terminal_prints_results_and_the_rest_apart_and_no_secret(capsys, mo
     monkeypatch.setattr(output, "_redactions", [])
     terminal = Terminal()
     terminal.hide(lambda text: text.replace("s3cret", "***"))
-    terminal.say("s3cret said")
+    terminal.echo("s3cret said")
     terminal.table(("name", "value"), [("a", "s3cret")])
     terminal.as_json({"key": "s3cret"})
-    terminal.complain("s3cret complained")
+    terminal.echo_err("s3cret complained")
     terminal.warn("s3cret warned")
     terminal.fail(DestinationError("s3cret failed", remedy="Say s3cret."), "here: ")
     with terminal.progress("s3cret steps", 2) as advance:
@@ -240,7 +240,7 @@ def test_progress_is_drawn_on_a_terminal_and_results_stay_where_they_belong(monk
     monkeypatch.setenv("TERM", "xterm")
     with Terminal().progress("Reading", 3) as advance:
         advance(3)
-    Terminal().say("a result")
+    Terminal().echo("a result")
     Terminal().write(b"bytes")
     assert capsys.readouterr().out == "a result\nbytes"
     assert "a result" not in screen.getvalue()

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from rigatoni_core.api import bus
 from rigatoni_core.api.components import Component
-from rigatoni_core.api.contracts import Listener, Managed, Serializer
+from rigatoni_core.api.contracts import AsyncResource, Listener, Serializer
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.notices import WorkerStarted, WorkerStarting
 from rigatoni_core.config.faults import InvalidConfigurationError
@@ -20,7 +20,7 @@ from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination
 
 
 @attrs.define(kw_only=True)
-class Diary(Listener, Managed):
+class Diary(Listener, AsyncResource):
     """Writes down in one list what happens to it and to others."""
 
     port: Annotated[int, "A number"] = 1

@@ -52,7 +52,7 @@ class Shop:
 def test_a_snapshot_is_requested_carried_out_and_listed():
     shop = Shop()
     code, app = shop.call("start")
-    assert (code, app.said) == (ExitCode.DONE, ["requested shop.orders#1"])
+    assert (code, app.output) == (ExitCode.DONE, ["requested shop.orders#1"])
     code, app = shop.call("list", "--json")
     assert [(record["snapshot"], record["state"]) for record in app.values[0]] == [("shop.orders#1", "requested")]
     shop.run()
@@ -60,21 +60,21 @@ def test_a_snapshot_is_requested_carried_out_and_listed():
     (record,) = app.values[0]
     assert (record["state"], record["rows"], record["complete_ranges"]) == ("done", 20, 1)
     code, app = shop.call("wait", "shop.orders#1")
-    assert (code, app.said) == (ExitCode.DONE, ["shop.orders#1: done, 20 rows"])
+    assert (code, app.output) == (ExitCode.DONE, ["shop.orders#1: done, 20 rows"])
     code, app = shop.call("list")
-    assert "shop.orders#1" in app.said[1]
+    assert "shop.orders#1" in app.output[1]
 
 
 def test_a_paused_snapshot_reads_nothing_and_a_cancelled_one_has_ended():
     shop = Shop()
     shop.call("start", "shop.orders")
-    assert shop.call("pause", "shop.orders")[1].said == ["shop.orders#1: paused"]
-    assert shop.call("pause", "shop.orders#1")[1].said == ["shop.orders#1: paused already"]
+    assert shop.call("pause", "shop.orders")[1].output == ["shop.orders#1: paused"]
+    assert shop.call("pause", "shop.orders#1")[1].output == ["shop.orders#1: paused already"]
     assert shop.call("list", "--json")[1].values[0][0]["state"] == "paused"
     assert shop.call("wait", "shop.orders", "--timeout", "0.2")[0] == ExitCode.TIMED_OUT
-    assert shop.call("resume", "shop.orders")[1].said == ["shop.orders#1: resumed"]
-    assert "pass --yes" in shop.call("cancel", "shop.orders")[1].said[0]
-    assert shop.call("cancel", "shop.orders", "--yes")[1].said == ["shop.orders#1: cancelled"]
+    assert shop.call("resume", "shop.orders")[1].output == ["shop.orders#1: resumed"]
+    assert "pass --yes" in shop.call("cancel", "shop.orders")[1].output[0]
+    assert shop.call("cancel", "shop.orders", "--yes")[1].output == ["shop.orders#1: cancelled"]
     shop.run()
     assert shop.call("wait", "shop.orders#1")[0] == ExitCode.WORKER_FAILED
     with pytest.raises(DestinationError, match="has ended"):
@@ -93,7 +93,7 @@ def test_a_wrong_request_is_one_clear_error_and_nothing_is_recorded(arguments, c
     shop = Shop()
     with pytest.raises(ConfigurationError, match=words):
         shop.call(*arguments, **changes)
-    assert shop.call("list")[1].said == ["there are no snapshots"]
+    assert shop.call("list")[1].output == ["there are no snapshots"]
 
 
 def test_a_pipeline_without_snapshots_says_how_to_allow_them():

@@ -42,11 +42,11 @@ def application():
 def test_each_event_is_a_line_until_there_are_enough(application):
     app = application()
     assert app.call(tail, "pipeline.toml", "--limit", "3", "--json") == ExitCode.DONE
-    assert [json.loads(line)["operation"] for line in app.said] == ["insert"] * 3
+    assert [json.loads(line)["operation"] for line in app.output] == ["insert"] * 3
     app = application()
     assert app.call(tail, "pipeline.toml", "shop.orders", "--limit", "2") == ExitCode.DONE
-    assert len(app.said) == 2
-    assert "  insert    shop.orders  key=" in app.said[0]
+    assert len(app.output) == 2
+    assert "  insert    shop.orders  key=" in app.output[0]
 
 
 def test_events_are_shown_as_they_would_be_delivered_and_as_read_only_with_raw(application):
@@ -54,13 +54,13 @@ def test_events_are_shown_as_they_would_be_delivered_and_as_read_only_with_raw(a
     for arguments, shown in (((), False), (("--raw",), True)):
         app = application(hiding)
         assert app.call(tail, "pipeline.toml", "--limit", "1", "--json", *arguments) == ExitCode.DONE
-        assert ("value 0" in app.said[0]) == shown
+        assert ("value 0" in app.output[0]) == shown
 
 
 def test_redacted_values_are_their_types(application):
     app = application()
     app.call(tail, "pipeline.toml", "--limit", "1", "--json", "--redact")
-    key = json.loads(app.said[0])["key"]
+    key = json.loads(app.output[0])["key"]
     assert key
     assert all(value.startswith("<") for value in key.values())
 
@@ -69,7 +69,7 @@ def test_rows_that_a_transform_made_of_events_are_named_and_do_not_stop_it(appli
     app = application(UnwrapTransform())
     assert app.call(tail, "pipeline.toml", "--limit", "2", "--json") == ExitCode.DONE
     row = {"operation": "not an event", "namespace": "shop.orders", "hint": "--raw shows the event as read"}
-    assert [json.loads(line) for line in app.said] == [row, row]
+    assert [json.loads(line) for line in app.output] == [row, row]
     app = application(UnwrapTransform())
     assert app.call(tail, "pipeline.toml", "--limit", "2") == ExitCode.DONE
 
@@ -77,8 +77,8 @@ def test_rows_that_a_transform_made_of_events_are_named_and_do_not_stop_it(appli
 def test_trouble_is_reported_and_passes(application):
     app = application(faults={2: ShakyError("it shook")})
     assert app.call(tail, "pipeline.toml", "--limit", "5", "--json") == ExitCode.DONE
-    assert len(app.said) == 5
-    assert any("it shook" in line for line in app.complained)
+    assert len(app.output) == 5
+    assert any("it shook" in line for line in app.diagnostics)
 
 
 def test_a_stream_that_is_not_watched_is_an_error_that_names_those_that_are(application):

@@ -118,7 +118,7 @@ def test_a_batch_is_a_trace_with_the_write_and_the_checkpoint_inside(traced):
 
 def test_the_span_of_a_batch_that_an_earlier_run_had_written_says_so(traced):
     class Found(RecordingDestination):
-        def found_count(self, stream):
+        def already_written_count(self, stream):
             return len(self.batches)
 
     assert run(traced, log_of(3), destination=Found()).ok

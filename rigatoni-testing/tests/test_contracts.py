@@ -16,13 +16,13 @@ from rigatoni_core.api import notices
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.components import KINDS
 from rigatoni_core.api.contracts import (
+    AsyncResource,
     Delivery,
     Deserializer,
     Destination,
     DestinationMetadata,
     FormatReader,
     Listener,
-    Managed,
     PositionKeeper,
     Prefetching,
     Serializer,
@@ -570,7 +570,7 @@ class Fatal(ListDestination):
 
 @destination_that_breaks("test_it_counts_what_an_earlier_run_had_written_as_found")
 class CountingAll(ListDestination):
-    def found_count(self, stream):
+    def already_written_count(self, stream):
         return len(self.shelf.batches.get(stream.key, ()))
 
 
@@ -843,7 +843,7 @@ class Strict(Counter):
 
 
 @listener_that_breaks("test_it_closes_what_it_opened")
-class LeakingListener(Leaking, Counter, Managed):
+class LeakingListener(Leaking, Counter, AsyncResource):
     pass
 
 

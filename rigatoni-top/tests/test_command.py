@@ -19,7 +19,7 @@ def test_one_table_shows_every_column_and_the_last_error(status):
     error = {"message": "the disk is full", "time": "2026-11-30T12:00:00+00:00", "recovered": None}
     app = RecordingApplication(running=[(7, status(state="failing", error=error))])
     assert app.call(top, "--once") == ExitCode.DONE
-    (text,) = app.said
+    (text,) = app.output
     assert re.search(r"p/shop\.orders +7 +failing +0 +0 B +1 s +2 s +4 s +30 +3 +1\.5 KiB +0", text)
     assert "p/shop.orders is failing; last error" in text
     assert "ago: the disk is full" in text
@@ -39,7 +39,7 @@ def test_json_has_every_figure_of_the_status_and_rates(status):
 def test_nothing_that_runs_is_an_exit_code_of_its_own(status):
     app = RecordingApplication(running=[(7, status(file="/srv/other.toml"))])
     assert app.call(top, "pipeline.toml", "--once") == ExitCode.CANNOT_START
-    assert app.complained == ["no pipeline from that file is running on this machine"]
+    assert app.diagnostics == ["no pipeline from that file is running on this machine"]
     assert RecordingApplication().call(top, "--json") == ExitCode.CANNOT_START
 
 

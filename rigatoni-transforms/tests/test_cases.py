@@ -90,9 +90,9 @@ PASSING = """
 
 def test_cases_that_are_as_expected_pass(run):
     app, code = run(PASSING)
-    assert code == ExitCode.DONE, app.said
-    assert app.said[-1] == "5 passed, 0 failed"
-    assert app.said[0] == "passed  a paid order"
+    assert code == ExitCode.DONE, app.output
+    assert app.output[-1] == "5 passed, 0 failed"
+    assert app.output[0] == "passed  a paid order"
 
 
 def test_a_failure_shows_the_lines_that_differ(run):
@@ -105,11 +105,11 @@ def test_a_failure_shows_the_lines_that_differ(run):
         """
     )
     assert code == ExitCode.WORKER_FAILED
-    assert app.said[0] == "FAILED  wrong"
-    said = "\n".join(app.said)
+    assert app.output[0] == "FAILED  wrong"
+    said = "\n".join(app.output)
     assert '-    "amount": 1' in said
     assert '+      "$numberDecimal": "1"' in said
-    assert app.said[-1] == "0 passed, 1 failed"
+    assert app.output[-1] == "0 passed, 1 failed"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_failure_shows_the_lines_that_differ(run):
 def test_each_expectation_can_fail(run, expect, said):
     app, code = run(f'[[case]]\nname = "n"\ndocument = {{ _id = 1, total = 1 }}\n{expect}\n')
     assert code == ExitCode.WORKER_FAILED
-    assert any(said in line for line in app.said), app.said
+    assert any(said in line for line in app.output), app.output
 
 
 def test_dropped_and_rejected_events_are_not_what_others_expect(run):
@@ -172,9 +172,9 @@ def test_dropped_and_rejected_events_are_not_what_others_expect(run):
 def test_types_that_look_alike_are_told_apart(run, to, expected, passes):
     case = f'[[case]]\nname = "n"\ndocument = {{ n = 1 }}\nexpect.document = {{ n = {expected} }}\n'
     app, code = run(case, transforms=(CastTransform(fields={"n": to}),))
-    assert code == (ExitCode.DONE if passes else ExitCode.WORKER_FAILED), app.said
+    assert code == (ExitCode.DONE if passes else ExitCode.WORKER_FAILED), app.output
     if to == "int":  # only the types differ, so they are shown
-        assert any("$numberInt" in line for line in app.said)
+        assert any("$numberInt" in line for line in app.output)
 
 
 @pytest.mark.parametrize("serializer", [JsonSerializer(), GzipSerializer(inner=JsonSerializer())])
@@ -190,10 +190,10 @@ def test_the_output_of_the_serializer_and_rows_can_be_expected(run, serializer):
         """
     unwrap = (UnwrapTransform(add=["operation"]),)
     app, code = run(case, transforms=unwrap, serializer=serializer)
-    assert code == ExitCode.DONE, app.said
+    assert code == ExitCode.DONE, app.output
     app, code = run(case.replace('"n":1', '"n":2'), transforms=unwrap, serializer=serializer)
     assert code == ExitCode.WORKER_FAILED
-    assert '-{"_id":1,"n":2' in "\n".join(app.said)
+    assert '-{"_id":1,"n":2' in "\n".join(app.output)
 
 
 @pytest.mark.parametrize(

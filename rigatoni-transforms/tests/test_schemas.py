@@ -62,7 +62,7 @@ def test_a_schema_is_inferred_from_documents(infer):
 
 def test_the_inferred_transform_accepts_its_sample_strictly(infer):
     app = infer(lines_of(SAMPLE), "--collection", "shop.orders")
-    (table,) = tomllib.loads("\n".join(app.said))["pipeline"]["transforms"]
+    (table,) = tomllib.loads("\n".join(app.output))["pipeline"]["transforms"]
     assert table.pop("type") == "schema"
     assert table == {"collections": {"shop.orders": EXPECTED}}
     strict = dict.fromkeys(("new_field", "missing_field", "other_type"), "reject")
@@ -127,11 +127,11 @@ def test_the_schemas_of_a_pipeline_are_shown():
     table = {**EXPECTED, "columns": {**COLUMNS, "tags.*": ["string", "int"]}}
     transform = SchemaTransform(collections={"shop.orders": table}, other_type="drop_value")
     app = show(transforms=(transform,))
-    assert app.said[0].startswith("new_field: evolve, missing_field: reject, other_type: drop_value")
-    assert "shop.orders  total  decimal  required" in app.said
-    assert "shop.orders  lines.*.n  integer  required" in app.said
-    assert "shop.orders  tags.*  string, int  " in app.said
+    assert app.output[0].startswith("new_field: evolve, missing_field: reject, other_type: drop_value")
+    assert "shop.orders  total  decimal  required" in app.output
+    assert "shop.orders  lines.*.n  integer  required" in app.output
+    assert "shop.orders  tags.*  string, int  " in app.output
     assert json.loads(json.dumps(show("--json", transforms=(transform,)).values[0][0]["collections"])) == {
         "shop.orders": table
     }
-    assert show(transforms=()).said == ["the pipeline has no transform schema"]
+    assert show(transforms=()).output == ["the pipeline has no transform schema"]

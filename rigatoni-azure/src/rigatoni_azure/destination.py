@@ -13,7 +13,7 @@ from rigatoni_core.api.contracts import DestinationMetadata
 from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.options import Secret
 from rigatoni_objects.bucket_destination import BucketDestination
-from rigatoni_objects.destination import CONDITIONS
+from rigatoni_objects.destination import COMMON_CONDITIONS
 from rigatoni_objects.probing import FOLDER, probe
 
 from rigatoni_azure.access import MAX_PUT, Access
@@ -91,7 +91,7 @@ class AzureDestination(BucketDestination):
             (
                 "objects and _rigatoni/ are kept longer than the oldest checkpoint that may be restored",
                 "the account is written in one region: writes do not wait for geo-replication",
-                *CONDITIONS,
+                *COMMON_CONDITIONS,
             ),
         )
 

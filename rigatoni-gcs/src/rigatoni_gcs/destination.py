@@ -10,7 +10,7 @@ from rigatoni_core.api.contracts import DestinationMetadata
 from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.options import Secret
 from rigatoni_objects.bucket_destination import BucketDestination
-from rigatoni_objects.destination import CONDITIONS
+from rigatoni_objects.destination import COMMON_CONDITIONS
 from rigatoni_objects.probing import probe
 
 from rigatoni_gcs.access import Access
@@ -75,7 +75,10 @@ class GcsDestination(BucketDestination):
         return DestinationMetadata(
             f"objects *{self.serializer.suffix} below gs://{self.bucket}/{self.prefix.strip('/')}{self.partitions}",
             self.delivery,
-            ("objects and _rigatoni/ are kept longer than the oldest checkpoint that may be restored", *CONDITIONS),
+            (
+                "objects and _rigatoni/ are kept longer than the oldest checkpoint that may be restored",
+                *COMMON_CONDITIONS,
+            ),
         )
 
     def _connect(self) -> Bucket:

@@ -8,7 +8,7 @@ import attrs
 from rigatoni_core.api.contracts import DestinationMetadata
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.executor import SerialExecutor
-from rigatoni_objects.destination import CONDITIONS, ObjectDestination
+from rigatoni_objects.destination import COMMON_CONDITIONS, ObjectDestination
 
 from rigatoni_local import files
 from rigatoni_local.errors import LocalBusyError, translated
@@ -79,7 +79,7 @@ class LocalDestination(ObjectDestination):
             self.delivery,
             (
                 "files and their records (_rigatoni) are kept longer than the oldest checkpoint that may be restored",
-                *CONDITIONS,
+                *COMMON_CONDITIONS,
                 "one local file system with hard links, file locks and a working fsync",
             ),
         )

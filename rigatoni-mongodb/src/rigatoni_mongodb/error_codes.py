@@ -105,7 +105,7 @@ def modifies_id(code: int | None, message: str) -> bool:
     return code == PROJECTED_AWAY and bool(_MODIFIES_ID.search(message))
 
 
-def says_bad_token(code: int | None, message: str) -> bool:
+def concerns_token(code: int | None, message: str) -> bool:
     """Return whether a refusal concerns the resume token: several servers report it under a general code."""
     return code in REFUSED and bool(_NAMES_TOKEN.search(message))
 

@@ -55,7 +55,7 @@ from rigatoni_mongodb.snapshots.source import SnapshotSource
 from rigatoni_mongodb.split_events import STAGE, Joiner
 from rigatoni_mongodb.swaps import SwapDetector
 from rigatoni_mongodb.translation import Deployment, translate
-from rigatoni_mongodb.twins import tells_twins
+from rigatoni_mongodb.twins import may_send_twice
 from rigatoni_mongodb.uri import check_uri, hosts_of, option_of, uri_advice
 from rigatoni_mongodb.watchdog import Watchdog
 
@@ -324,7 +324,7 @@ class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityR
             translate=lambda error: self._translate(error, str(stream), watch.resource),
             watchdog=watchdog,
             swaps=self._swap_detector(watch, definition),
-            drops_twins=tells_twins(sharded=self._is_sharded, version=parse_version(self._version)),
+            drops_twins=may_send_twice(sharded=self._is_sharded, version=parse_version(self._version)),
             start_at=_start_time(start_at or self.start_at),
             joiner=Joiner() if any(STAGE in stage for stage in self.pipeline) else None,
             look=partial(self._identity.look, watch) if self._identity else None,

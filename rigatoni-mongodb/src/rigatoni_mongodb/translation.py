@@ -99,7 +99,7 @@ def _operation_failure(
     where, says = deployment.hosts, f"{message} (code {code})"
     if error_codes.modifies_id(code, message):
         return IllegalPipelineError(f"{what}: {says}")
-    if code in error_codes.LOST or error_codes.says_bad_token(code, message):
+    if code in error_codes.LOST or error_codes.concerns_token(code, message):
         kind = MongoDBPositionLostError if code == error_codes.HISTORY_LOST else MongoDBTokenRefusedError
         cause = error_codes.LOST.get(code or 0, error_codes.LOST[260])
         return kind(f"{what}: {cause}. The server reports: {says}")

@@ -15,7 +15,7 @@ _FIXED_IN = (5, 3)
 _DECODER = ChangeEventDecoder()
 
 
-def tells_twins(*, sharded: bool, version: tuple[int, ...]) -> bool:
+def may_send_twice(*, sharded: bool, version: tuple[int, ...]) -> bool:
     """Return whether the deployment may report an event twice; False if its version is unknown."""
     return sharded and bool(version) and version < _FIXED_IN
 

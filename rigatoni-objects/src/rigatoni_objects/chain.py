@@ -35,7 +35,14 @@ from rigatoni_objects.listing import LEAD, RECORD, RECORD_AT, Each, Listing
 from rigatoni_objects.paths import definition_path, record_path
 from rigatoni_objects.progress import CountedStore
 from rigatoni_objects.quiescence import Quiescence
-from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord, begun_otherwise, is_same_place, later
+from rigatoni_objects.records import (
+    BatchRecord,
+    DefinitionRecord,
+    ObjectRecord,
+    is_same_place,
+    later,
+    started_differently,
+)
 from rigatoni_objects.store import ObjectStore, Record
 
 ROUNDS = 3
@@ -316,14 +323,14 @@ class Chain:
         self._add([(part, content) for part, content in contents if part.path != lead], lead)
         return True
 
-    def _recorded(self, contents: Contents, events: EventBatch, lead: str) -> tuple[PartRecord, ...]:
+    def _recorded(self, contents: Contents, events: EventBatch, lead: str) -> tuple[ObjectRecord, ...]:
         """Return the records of a batch's objects."""
-        return tuple(PartRecord.of(part, events) for part, _ in contents)
+        return tuple(ObjectRecord.of(part, events) for part, _ in contents)
 
-    def _refuse_duplicates(self, events: EventBatch, parts: Sequence[PartRecord]) -> None:
+    def _refuse_duplicates(self, events: EventBatch, parts: Sequence[ObjectRecord]) -> None:
         """Raise if two objects of a batch share a name: the second would be mistaken for written."""
         if len({part.path for part in parts}) < len(parts):
-            raise begun_otherwise(events, "two objects under one name")
+            raise started_differently(events, "two objects under one name")
 
     def _refuse_foreign(self, lead: str, record: BatchRecord) -> None:
         """Raise `ForeignObjectError` if an object exists without a lead.

@@ -19,7 +19,7 @@ from rigatoni_objects.chain import Chain
 from rigatoni_objects.contents import Contents
 from rigatoni_objects.errors import StagedObjectGoneError
 from rigatoni_objects.paths import staged_path
-from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
+from rigatoni_objects.records import BatchRecord, DefinitionRecord, ObjectRecord
 
 
 class ChunkChain(Chain):
@@ -41,7 +41,7 @@ class ChunkChain(Chain):
             self.found += len(events)
         return None
 
-    def _recorded(self, contents: Contents, events: EventBatch, lead: str) -> tuple[PartRecord, ...]:
+    def _recorded(self, contents: Contents, events: EventBatch, lead: str) -> tuple[ObjectRecord, ...]:
         """See `Chain`. Stages the objects, unless the chunk is its own lead."""
         parts = super()._recorded(contents, events, lead)
         if [part.path for part in parts] == [lead]:
@@ -75,7 +75,7 @@ class ChunkChain(Chain):
         self._remove_staged(self._void.union(part.staged for part in record.parts if part.staged))
         self._void = frozenset()
 
-    def _unstage(self, part: PartRecord, lead: str) -> None:
+    def _unstage(self, part: ObjectRecord, lead: str) -> None:
         content = self._store.read(staged_path(part.staged)) if part.staged else None
         if content is None and self._listing.exists(part.path, lead):
             return  # another owner has just completed the chunk

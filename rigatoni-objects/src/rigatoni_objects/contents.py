@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.errors import RejectedEventsError
 
-from rigatoni_objects.file_layout import FileLayout, Part
-from rigatoni_objects.records import BatchRecord, PartRecord, begun_otherwise
+from rigatoni_objects.file_layout import BatchObject, FileLayout
+from rigatoni_objects.records import BatchRecord, ObjectRecord, started_differently
 
-Contents = Sequence[tuple[Part, bytes | memoryview]]
+Contents = Sequence[tuple[BatchObject, bytes | memoryview]]
 """The objects of a batch, each with its content."""
 
 
@@ -24,11 +24,11 @@ def contents_of(layout: FileLayout, events: EventBatch, *, own_lead: bool) -> Co
         RejectedEventsError: The serializer rejects events.
     """
     only = layout.only_path(events.first, events.stream) if own_lead else None
-    parts = [Part(only, range(len(events)), events)] if only else layout.parts(events)
+    parts = [BatchObject(only, range(len(events)), events)] if only else layout.parts(events)
     return list(zip(parts, serialized(layout, parts), strict=True))
 
 
-def serialized(layout: FileLayout, parts: Sequence[Part]) -> list[bytes | memoryview]:
+def serialized(layout: FileLayout, parts: Sequence[BatchObject]) -> list[bytes | memoryview]:
     """Serialize each object. Raises one `RejectedEventsError` for all of them, by index in the batch."""
     contents, rejected, remedy = [], dict[int, Exception](), ""
     for part in parts:
@@ -43,7 +43,7 @@ def serialized(layout: FileLayout, parts: Sequence[Part]) -> list[bytes | memory
 
 
 def missing_contents(
-    record: BatchRecord, missing: Sequence[PartRecord], events: EventBatch, layout: FileLayout
+    record: BatchRecord, missing: Sequence[ObjectRecord], events: EventBatch, layout: FileLayout
 ) -> Contents:
     """Serialize the objects of a batch that an earlier run did not create.
 
@@ -53,10 +53,10 @@ def missing_contents(
         ChainError: The batch lacks events that the record lists, or the record was written with another serializer.
     """
     if not all(part.path.endswith(layout.serializer.suffix) for part in missing):
-        raise begun_otherwise(events, f"files of another serializer than {layout.serializer.suffix}")
+        raise started_differently(events, f"files of another serializer than {layout.serializer.suffix}")
     counts_kept = record.format < 2
     if counts_kept and len(events) != record.events:
         serialized(layout, layout.parts(events))  # raises for those rejected then, unless they are accepted now
-        raise begun_otherwise(events, "events rejected that are accepted now")
+        raise started_differently(events, "events rejected that are accepted now")
     parts = [part.taken_from(events, counts_kept=counts_kept) for part in missing]
     return list(zip(parts, serialized(layout, parts), strict=True))

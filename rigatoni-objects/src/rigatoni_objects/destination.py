@@ -40,7 +40,7 @@ from rigatoni_objects.threads import Runner, Threads
 
 T = TypeVar("T")
 
-CONDITIONS = (
+COMMON_CONDITIONS = (
     "the source's filter is deterministic: rereading yields the same events",
     "a clean stop before a server upgrade or before sharding a collection (resume tokens may change)",
 )
@@ -176,7 +176,7 @@ class ObjectDestination(
         chain = self._chains.get(stream.key)
         return chain.left_out if chain is not None else ()
 
-    def found_count(self, stream: Stream) -> int:
+    def already_written_count(self, stream: Stream) -> int:
         """Return how many events of this stream earlier runs wrote. See `Destination`."""
         chain = self._chains.get(stream.key)
         return chain.found if chain is not None else 0

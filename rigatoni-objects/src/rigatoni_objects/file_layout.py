@@ -25,7 +25,7 @@ NOWHERE = Position(ResumeToken(""), "")
 
 
 @attrs.frozen
-class Part:
+class BatchObject:
     """The events of one file: its path, and which of the batch's events it holds."""
 
     path: str
@@ -194,12 +194,12 @@ class FileLayout:
         """The length of the longest possible path in bytes of UTF-8."""
         return self._folders.longest + len(f"{stem(NOWHERE)}{self.serializer.suffix}")
 
-    def parts(self, events: EventBatch) -> list[Part]:
+    def parts(self, events: EventBatch) -> list[BatchObject]:
         """Return the batch's files, in the order of their first events."""
         if not len(events):
             return []
         name = f"{stem(events.first)}{self.serializer.suffix}"
-        return [Part.of(f"{folder}{name}", indices, events) for folder, indices in self._grouped(events).items()]
+        return [BatchObject.of(f"{folder}{name}", indices, events) for folder, indices in self._grouped(events).items()]
 
     def _grouped(self, events: EventBatch) -> dict[str, Sequence[int]]:
         """Map each folder (empty, or with a trailing slash) to the indices of its events."""

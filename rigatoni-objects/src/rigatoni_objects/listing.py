@@ -22,7 +22,7 @@ from rigatoni_objects.paths import (
     lead_path,
     leads_folder,
 )
-from rigatoni_objects.records import BatchRecord, DefinitionRecord, PartRecord
+from rigatoni_objects.records import BatchRecord, DefinitionRecord, ObjectRecord
 from rigatoni_objects.store import ObjectStore, Record
 
 RECORD, RECORD_AT, LEAD = "record", "record_at", "lead"
@@ -131,7 +131,7 @@ class Unfinished:
 
     lead: str
     record: BatchRecord
-    missing: tuple[PartRecord, ...]
+    missing: tuple[ObjectRecord, ...]
 
 
 class Listing:
@@ -285,7 +285,7 @@ class Listing:
     def _sorted(self, lower: Callable[[int], str]) -> Callable[[int], str] | None:
         return lower if self.store.ordered else None
 
-    def missing(self, record: BatchRecord, lead: str, *, but: Collection[str] = ()) -> list[PartRecord]:
+    def missing(self, record: BatchRecord, lead: str, *, but: Collection[str] = ()) -> list[ObjectRecord]:
         """Return the objects of the batch that do not exist; those in `but` are known to exist.
 
         Raises `ForeignObjectError` if an object with such a name belongs to another batch.

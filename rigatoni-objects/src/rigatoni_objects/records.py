@@ -27,7 +27,7 @@ from rigatoni_core.api.records import (
     unseal,
 )
 
-from rigatoni_objects.file_layout import FileLayout, Part
+from rigatoni_objects.file_layout import BatchObject, FileLayout
 
 FORMAT = 2
 """The format version of records. Newer versions are refused.
@@ -135,7 +135,7 @@ class DefinitionRecord:
 
 
 @attrs.frozen
-class PartRecord:
+class ObjectRecord:
     """One object of a batch: its path relative to the stream's folder, and how many events it holds.
 
     `runs` lists the first and last index of each run of its events; it is empty for all events of the batch. An owner
@@ -151,12 +151,12 @@ class PartRecord:
     staged: str = ""
 
     @classmethod
-    def of(cls, part: Part, events: EventBatch) -> Self:
+    def of(cls, part: BatchObject, events: EventBatch) -> Self:
         """Return the record of a part of this batch."""
         indices = [events.indices[index] for index in part.indices]
         return cls(part.path, len(indices), () if len(indices) == events.read else _runs(indices))
 
-    def taken_from(self, events: EventBatch, *, counts_kept: bool = False) -> Part:
+    def taken_from(self, events: EventBatch, *, counts_kept: bool = False) -> BatchObject:
         """Return this part of a reread batch.
 
         Args:
@@ -171,8 +171,8 @@ class PartRecord:
         everything = self.events > 0 and not self.runs
         indices = [index for index, number in enumerate(numbers) if everything or number in wanted]
         if len(indices) != self.events:
-            raise begun_otherwise(events, "other events than are read and accepted now")
-        return Part.of(self.path, indices, events)
+            raise started_differently(events, "other events than are read and accepted now")
+        return BatchObject.of(self.path, indices, events)
 
 
 @attrs.frozen(kw_only=True)
@@ -189,11 +189,11 @@ class BatchRecord:
     end: Position
     events: int
     read: int
-    parts: tuple[PartRecord, ...]
+    parts: tuple[ObjectRecord, ...]
     format: int = FORMAT
 
     @classmethod
-    def of(cls, definition: DefinitionRecord, events: EventBatch, parts: tuple[PartRecord, ...]) -> Self:
+    def of(cls, definition: DefinitionRecord, events: EventBatch, parts: tuple[ObjectRecord, ...]) -> Self:
         """Return the record of this batch under this definition."""
         return cls(
             definition=definition.number,
@@ -240,7 +240,7 @@ class BatchRecord:
                 events=int(record["events"]),
                 read=int(record["read"]),
                 parts=tuple(
-                    PartRecord(
+                    ObjectRecord(
                         _inside(part["path"]),
                         int(part["events"]),
                         tuple((int(first), int(last)) for first, last in part.get("runs", ())),
@@ -269,7 +269,7 @@ def is_same_place(one: Position, other: Position) -> bool:
     return one.resume_token == other.resume_token or one.order == other.order
 
 
-def begun_otherwise(events: EventBatch, what: str) -> ChainError:
+def started_differently(events: EventBatch, what: str) -> ChainError:
     """Return the error of a batch that this owner cannot complete as it was started."""
     return ChainError(
         f"{events.stream}: a batch was started with {what}",

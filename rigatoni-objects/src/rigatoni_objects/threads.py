@@ -52,7 +52,7 @@ class Threads:
             self._wide[stream.key] = DaemonExecutor(f"{self._name} objects of {stream}", self._width)
         futures = [self._wide[stream.key].begin(call) for call in calls]
         wait(futures)
-        raise_worst(futures)
+        raise_most_severe(futures)
         return [future.result() for future in futures]
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Threads:
         self._wide.clear()
 
 
-def raise_worst(futures: Sequence[Future[T]]) -> None:
+def raise_most_severe(futures: Sequence[Future[T]]) -> None:
     """Raise an error of these completed futures, if any; preferably one that retrying cannot fix."""
     errors = [error for future in futures if (error := future.exception()) is not None]
     if errors:

@@ -45,7 +45,7 @@ def list_(app: Application, file: Path, overrides: tuple[str, ...], stream: str 
         ]
         app.table(columns, rows)
     elif letters.error is None:
-        app.say("there are no dead letters")
+        app.echo("there are no dead letters")
     if letters.error is None:
         return ExitCode.DONE
     app.fail(letters.error)
@@ -86,11 +86,11 @@ def show(
         event = base64.b64encode(found.event).decode()
         app.as_json({**record, "error": found.error, "resume_token": found.position.resume_token, "event": event})
         return
-    app.say(click.style(f"{found.id} of {record['stream']}", bold=True))
+    app.echo(click.style(f"{found.id} of {record['stream']}", bold=True))
     for title, text in described(found, record):
-        app.say(f"  {title:<14} {text}")
+        app.echo(f"  {title:<14} {text}")
     if found.event:
-        app.say(f"  the raw event  rigatoni dlq show {file} {found.id} --raw > event.bson")
+        app.echo(f"  the raw event  rigatoni dlq show {file} {found.id} --raw > event.bson")
 
 
 @dlq.command()
@@ -138,7 +138,7 @@ def replay(
     if json_:
         app.as_json([{"id": letter.id, "replayed": error is None, "error": error} for letter, error in outcomes])
     rejected = sum(error is not None for _, error in outcomes)
-    app.complain(f"{len(outcomes) - rejected} replayed, {rejected} rejected again")
+    app.echo_err(f"{len(outcomes) - rejected} replayed, {rejected} rejected again")
     return ExitCode.WORKER_FAILED if rejected else ExitCode.DONE
 
 
@@ -154,11 +154,11 @@ async def _plan(
     if json_:
         app.as_json(records)
     for record in records if not json_ else ():
-        app.say(f"{record['id']}  {record['operation'] or 'undecodable'} of {record['namespace'] or record['stream']}")
+        app.echo(f"{record['id']}  {record['operation'] or 'undecodable'} of {record['namespace'] or record['stream']}")
     where = f"{into.description} ({into.delivery.value})"
-    app.complain(f"would write {len(wanted)} events into {where}; nothing was written")
+    app.echo_err(f"would write {len(wanted)} events into {where}; nothing was written")
     if wanted:
-        app.complain("what to do: to write them, pass --yes")
+        app.echo_err("what to do: to write them, pass --yes")
 
 
 async def _replay(
@@ -175,5 +175,5 @@ async def _replay(
             if error:
                 app.fail(error, f"{letter.id}: ")
             elif not json_:
-                app.say(f"{letter.id}  replayed")
+                app.echo(f"{letter.id}  replayed")
     return outcomes

@@ -39,9 +39,9 @@ def init(app: Application, /, file: Path, name: str | None, given: tuple[str, ..
             interview.values[path] = value
     text, notes = interview.text_for(file)
     _write(file, text)
-    app.say(f"{file} is written. Next:")
+    app.echo(f"{file} is written. Next:")
     for step in (*notes, f"rigatoni validate {file}", f"rigatoni run {file}"):
-        app.say(f"  {step}")
+        app.echo(f"  {step}")
 
 
 def _write(file: Path, text: str) -> None:

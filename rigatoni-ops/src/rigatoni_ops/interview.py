@@ -79,7 +79,7 @@ class Interview:
 
     def _ask(self, missing: Missing) -> None:
         """Ask for one value and store it; the previous value is the suggestion."""
-        self._app.complain(f"\n{missing.meaning}" if missing.meaning else "")
+        self._app.echo_err(f"\n{missing.meaning}" if missing.meaning else "")
         path, before = missing.path, self._answers.get(missing.path)
         self._asked[path] = missing
         if choices := missing.choices(self._catalog):
@@ -113,7 +113,7 @@ class Interview:
             about = self._about(fault.path[1:])  # below the table [pipeline]
             if not about:
                 return False
-            self._app.complain("")
+            self._app.echo_err("")
             self._app.warn(f"{fault.key}: {fault.message}")
             again |= dict.fromkeys(about)
         for path in again:
@@ -153,7 +153,7 @@ class Interview:
                 words += ["--name", answer]
             else:
                 words += ["--set", f"{self._asked[path].key}={answer}"]
-        self._app.complain(f"your values so far: {shlex.join(words)}")
+        self._app.echo_err(f"your values so far: {shlex.join(words)}")
 
     def _incomplete(self, missing: Sequence[Missing]) -> ConfigurationError:
         lines = []
@@ -177,5 +177,5 @@ async def _advice_of_server(app: Application, configuration: PipelineConfigurati
         async with asyncio.timeout(SOURCE_TIMEOUT), source:
             return [text for text in source.advice(configuration.settings) if text not in known]
     except (RigatoniError, TimeoutError) as error:
-        app.complain(f"note: the source cannot be checked now: {error or 'it does not respond'}")
+        app.echo_err(f"note: the source cannot be checked now: {error or 'it does not respond'}")
         return ()

@@ -74,7 +74,7 @@ def start(
     if json_:
         app.as_json({"snapshot": name})
     else:
-        app.say(f"requested {name}")
+        app.echo(f"requested {name}")
 
 
 @snapshot.command("list")
@@ -120,7 +120,7 @@ def list_(app: Application, file: Path, overrides: tuple[str, ...], reference: s
             ],
         )
     else:
-        app.say("there are no snapshots")
+        app.echo("there are no snapshots")
 
 
 @snapshot.command()
@@ -144,13 +144,13 @@ def wait(app: Application, file: Path, overrides: tuple[str, ...], reference: st
         async with asyncio.timeout(timeout), snapshots_of(configuration, stream) as found:
             number_ = number if number is not None else await found[0].open(None)
             end = await found[0].wait(number_)
-        app.say(f"{stream}#{number_}: {end.state}, {end.rows:,} rows{': ' + end.reason if end.reason else ''}")
+        app.echo(f"{stream}#{number_}: {end.state}, {end.rows:,} rows{': ' + end.reason if end.reason else ''}")
         return ExitCode.DONE if end.state == "done" else ExitCode.WORKER_FAILED
 
     try:
         return asyncio.run(wait_())
     except TimeoutError:
-        app.complain(f"{reference} has not ended within {timeout:g} s")
+        app.echo_err(f"{reference} has not ended within {timeout:g} s")
         return ExitCode.TIMED_OUT
 
 
@@ -196,7 +196,7 @@ def cancel(app: Application, file: Path, overrides: tuple[str, ...], reference: 
             made = EndRecord(state="cancelled", reason="a command cancelled it")
             return f"{stream}#{number_}: {(await found[0].ledger.end(number_, made)).state}"
 
-    app.say(asyncio.run(end()))
+    app.echo(asyncio.run(end()))
 
 
 def _control(app: Application, configuration: "PipelineConfiguration", reference: str, *, paused: bool) -> None:
@@ -213,4 +213,4 @@ def _control(app: Application, configuration: "PipelineConfiguration", reference
         state = "paused" if paused else "resumed"
         return f"{stream}#{number_}: {state if changed else f'{state} already'}"
 
-    app.say(asyncio.run(control()))
+    app.echo(asyncio.run(control()))

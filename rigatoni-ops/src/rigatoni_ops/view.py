@@ -89,7 +89,7 @@ class View(Destination):
             except ValueError:  # a transform made another document of it, or it is damaged
                 name = str(events.namespace(index) or "?")
                 described = {"operation": "not an event", "namespace": name, "hint": "--raw shows the event as read"}
-            self.app.say(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
+            self.app.echo(json.dumps(described, default=str, ensure_ascii=False) if self.json_ else _line(described))
         if self.limit is not None and self._shown >= self.limit:
             self.enough()
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 import attrs
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
-from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.contracts import AsyncResource, Listener
 from rigatoni_core.api.notices import Notice
 
 from rigatoni_otel.instruments import Instruments
@@ -14,7 +14,7 @@ from rigatoni_otel.spans import BatchSpans
 
 
 @attrs.define(kw_only=True)
-class OtelListener(Listener, Managed):
+class OtelListener(Listener, AsyncResource):
     """Reports traces and metrics of one pipeline to the OpenTelemetry API. A configured SDK exports them.
 
     Python callers may pass providers (`tracer_provider`, `meter_provider`); the default is the global ones.

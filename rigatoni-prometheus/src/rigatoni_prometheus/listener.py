@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 import attrs
 from attrs import validators
-from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.contracts import AsyncResource, Listener
 from rigatoni_core.api.executor import DaemonExecutor
 from rigatoni_core.api.notices import Notice
 from rigatoni_core.observe.statistics import Statistics
@@ -20,7 +20,7 @@ def _check_port(instance: object, attribute: "attrs.Attribute[Any]", value: int)
 
 
 @attrs.define(kw_only=True)
-class PrometheusListener(Listener, Managed):
+class PrometheusListener(Listener, AsyncResource):
     """Serves the metrics of one pipeline. It keeps its own `Statistics`."""
 
     host: Annotated[str, 'Address to listen on; "0.0.0.0" admits other machines, without authentication'] = attrs.field(

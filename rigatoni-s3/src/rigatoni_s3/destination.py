@@ -12,7 +12,7 @@ from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.options import ByteSize, Secret
 from rigatoni_core.api.settings import Settings
 from rigatoni_objects.bucket_destination import BucketDestination
-from rigatoni_objects.destination import CONDITIONS
+from rigatoni_objects.destination import COMMON_CONDITIONS
 
 from rigatoni_s3.access import Access
 from rigatoni_s3.bucket import MAX_PUT, Bucket, BucketStore
@@ -97,7 +97,7 @@ class S3Destination(BucketDestination):
         conditional = self._bucket.conditional if self._bucket is not None else self.conditional_put is not False
         conditions = (
             "objects and _rigatoni/ are kept longer than the oldest checkpoint that may be restored",
-            *CONDITIONS,
+            *COMMON_CONDITIONS,
         )
         if conditional:
             level, first = self.delivery, "the bucket is written at one site: writes do not wait for replication"

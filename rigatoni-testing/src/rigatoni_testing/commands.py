@@ -29,10 +29,10 @@ class RecordingApplication(Application):
         running: What `running` yields.
 
     Attributes:
-        said: The lines on standard output; each row of a table is one line, with two spaces between its cells.
+        output: The lines on standard output; each row of a table is one line, with two spaces between its cells.
         values: What was printed as JSON.
         written: The bytes on standard output.
-        complained: The lines on standard error, each remedy on a line of its own.
+        diagnostics: The lines on standard error, each remedy on a line of its own.
         steps: The steps reported to `progress`, by label.
     """
 
@@ -44,10 +44,10 @@ class RecordingApplication(Application):
         self._configurations = configurations
         self._running = running
         self._redactions = [each.redaction for each in configurations]
-        self.said: list[str] = []
+        self.output: list[str] = []
         self.values: list[Any] = []
         self.written = b""
-        self.complained: list[str] = []
+        self.diagnostics: list[str] = []
         self.steps: dict[str, int] = {}
 
     def call(self, command: click.Command, *arguments: str) -> ExitCode:
@@ -70,9 +70,9 @@ class RecordingApplication(Application):
             number = end.code
         return next(code for code in ExitCode if code == (number or 0))
 
-    def say(self, text: str = "") -> None:
+    def echo(self, text: str = "") -> None:
         """See `Application`. Records the line."""
-        self.said.append(self.redacted(text))
+        self.output.append(self.redacted(text))
 
     def as_json(self, value: Any) -> None:
         """See `Application`. Records the value."""
@@ -81,25 +81,25 @@ class RecordingApplication(Application):
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """See `Application`. Records the rows."""
         for row in (header, *rows):
-            self.say("  ".join(row))
+            self.echo("  ".join(row))
 
     def write(self, content: bytes) -> None:
         """See `Application`. Records the bytes."""
         self.written += content
 
-    def complain(self, text: str) -> None:
+    def echo_err(self, text: str) -> None:
         """See `Application`. Records the line."""
-        self.complained.append(self.redacted(text))
+        self.diagnostics.append(self.redacted(text))
 
     def warn(self, text: str) -> None:
         """See `Application`. Records the warning."""
-        self.complain(f"warning: {text}")
+        self.echo_err(f"warning: {text}")
 
     def fail(self, error: RigatoniError, where: str = "") -> None:
         """See `Application`. Records the error."""
-        self.complain(f"error: {where}{error}")
+        self.echo_err(f"error: {where}{error}")
         if error.remedy:
-            self.complain(f"what to do: {error.remedy}")
+            self.echo_err(f"what to do: {error.remedy}")
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:

@@ -40,6 +40,6 @@ def new_plugin(app: Application, distribution: str, kind: str, into: Path | None
         raise ConfigurationError(
             f"{error.filename} cannot be written: {error.strerror}", remedy="Name a writable folder with --into."
         ) from None
-    app.say(f"created {folder} with the {kind} {plugin.component}. Next:")
+    app.echo(f"created {folder} with the {kind} {plugin.component}. Next:")
     for step in (f"cd {folder}", "pip install -e '.[testing]'", "pytest", f"rigatoni plugins check {distribution}"):
-        app.say(f"  {step}")
+        app.echo(f"  {step}")

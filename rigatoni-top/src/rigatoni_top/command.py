@@ -60,8 +60,8 @@ def _look_twice(app: Application, history: "History", seconds: float, json_: boo
     elif history.streams:
         from rigatoni_top.screen import plain
 
-        app.say(plain(history))
+        app.echo(plain(history))
     if history.streams:
         return ExitCode.DONE
-    app.complain(f"no pipeline{' from that file' if history.file else ''} is running on this machine")
+    app.echo_err(f"no pipeline{' from that file' if history.file else ''} is running on this machine")
     return ExitCode.CANNOT_START

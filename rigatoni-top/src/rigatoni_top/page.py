@@ -77,7 +77,7 @@ class Page:
 def serve(app: Application, history: History, interval: float, port: int) -> None:
     """Serve the page until Ctrl-C."""
     page = Page(history, interval, port)
-    app.say(f"http://{HOST}:{page.port}/ shows what runs here; Ctrl-C ends")
+    app.echo(f"http://{HOST}:{page.port}/ shows what runs here; Ctrl-C ends")
     try:
         while True:
             time.sleep(3600)

@@ -32,12 +32,12 @@ def test(app: Application, file: Path, overrides: tuple[str, ...], cases: tuple[
             failures = list(runner.failures(case))
             results.append({"file": str(place), "name": case.name, "passed": not failures, "failures": failures})
             if not json_:
-                app.say(f"{'FAILED' if failures else 'passed'}  {case.name}")
+                app.echo(f"{'FAILED' if failures else 'passed'}  {case.name}")
                 for failure in failures:
-                    app.say("\n".join(f"    {line}" for line in failure.rstrip().splitlines()))
+                    app.echo("\n".join(f"    {line}" for line in failure.rstrip().splitlines()))
     failed = sum(not result["passed"] for result in results)
     if json_:
         app.as_json(results)
     else:
-        app.say(f"{len(results) - failed} passed, {failed} failed")
+        app.echo(f"{len(results) - failed} passed, {failed} failed")
     return ExitCode.WORKER_FAILED if failed else ExitCode.DONE

@@ -37,7 +37,7 @@ def infer(app: Application, sample: "Iterator[str]", collection: str, json_: boo
         app.as_json(found)
     else:
         for line in as_toml(found):
-            app.say(line)
+            app.echo(line)
     return ExitCode.DONE
 
 
@@ -66,9 +66,9 @@ def show(app: Application, file: Path, overrides: tuple[str, ...], json_: bool) 
         )
         return ExitCode.DONE
     if not found:
-        app.say("the pipeline has no transform schema")
+        app.echo("the pipeline has no transform schema")
     for each, action in zip(found, actions, strict=True):
-        app.say(", ".join(f"{kind}: {done}" for kind, done in action.items()))
+        app.echo(", ".join(f"{kind}: {done}" for kind, done in action.items()))
         rows = [
             (collection, *row)
             for collection, table in each.collections.items()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.contracts import AsyncResource, Listener
 from rigatoni_core.api.notices import Notice
 
 _listeners: contextvars.ContextVar[tuple[Listener, ...]] = contextvars.ContextVar("listeners", default=())
@@ -29,7 +29,7 @@ def publish(notice: Notice) -> None:
             _report(listener, error)
 
 
-async def close(listener: Managed) -> None:
+async def close(listener: AsyncResource) -> None:
     """Exit a listener. Never raises, because the pipeline has done its work by then; an error is reported on stderr.
 
     Args:

@@ -20,7 +20,7 @@ A command is a click command that an entry point names::
         \"\"\"Lists the streams of the pipeline in FILE.\"\"\"
         configuration = app.configuration(file, overrides)
         for name in asyncio.run(configuration.source.streams()):
-            app.say(name)
+            app.echo(name)
 
 The command's module imports nothing heavier than click and this module, since `rigatoni --help` imports it; the command
 imports everything else when it is called. It prints only through the `Application`, so that no secret of a
@@ -95,7 +95,7 @@ class Application(ABC):
     """
 
     @abstractmethod
-    def say(self, text: str = "") -> None:
+    def echo(self, text: str = "") -> None:
         """Print a line of the result on standard output.
 
         Args:
@@ -128,7 +128,7 @@ class Application(ABC):
         """
 
     @abstractmethod
-    def complain(self, text: str) -> None:
+    def echo_err(self, text: str) -> None:
         """Print a line for the user on standard error.
 
         Args:

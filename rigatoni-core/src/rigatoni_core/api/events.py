@@ -133,7 +133,7 @@ def escaped(name: str, limit: int = 200) -> str:
     return text or "%00"
 
 
-SIDES = ("dead-letters", "replay-marks", "replayed", "snapshots")
+SIDE_STREAMS = ("dead-letters", "replay-marks", "replayed", "snapshots")
 """The side streams of a stream: its dead letters, the marks of replayed ones, the replayed events, and its snapshots.
 
 No pipeline's name ends in a dot and one of these, so a side stream is never mistaken for another stream.
@@ -171,9 +171,9 @@ class Stream:
         """Return a side stream for data about this stream's events, with positions and batches of its own.
 
         Args:
-            what: The kind of data, one of `SIDES`.
+            what: The kind of data, one of `SIDE_STREAMS`.
         """
-        assert what in SIDES
+        assert what in SIDE_STREAMS
         return Stream(f"{self.pipeline}.{what}", self.name)
 
     def snapshot_range(self, number: int, index: int) -> "Stream":

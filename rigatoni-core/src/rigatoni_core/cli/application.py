@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Terminal(Application):
     """Standard output and standard error of this process, and the files that its arguments name."""
 
-    def say(self, text: str = "") -> None:
+    def echo(self, text: str = "") -> None:
         """See `Application`."""
         output.say(text)
 
@@ -34,7 +34,7 @@ class Terminal(Application):
         """See `Application`."""
         output.write(content)
 
-    def complain(self, text: str) -> None:
+    def echo_err(self, text: str) -> None:
         """See `Application`."""
         output.complain(text)
 

@@ -10,7 +10,7 @@ from rigatoni_core.api.components import fields_of
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore, Transform
 from rigatoni_core.api.errors import ConfigurationError
-from rigatoni_core.api.events import SIDES
+from rigatoni_core.api.events import SIDE_STREAMS
 from rigatoni_core.api.formats import REMEDY, format_mismatches
 from rigatoni_core.api.protection import ORDER_REMEDY, misplaced
 from rigatoni_core.api.settings import RetrySettings, Settings
@@ -27,8 +27,10 @@ from rigatoni_core.plugins.catalog import Catalog
 def _check_name(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not value or not value.isprintable():
         raise ValueError("must not be empty, nor hold control characters")
-    if value.endswith(tuple(f".{side}" for side in SIDES)):
-        raise ValueError(f"must not end in {' or '.join(f'.{side}' for side in SIDES)}: names of side streams do")
+    if value.endswith(tuple(f".{side}" for side in SIDE_STREAMS)):
+        raise ValueError(
+            f"must not end in {' or '.join(f'.{side}' for side in SIDE_STREAMS)}: names of side streams do"
+        )
 
 
 @attrs.frozen(kw_only=True)

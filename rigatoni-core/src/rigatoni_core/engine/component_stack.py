@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 
 from rigatoni_core.api.bus import close
-from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.contracts import AsyncResource, Listener
 
 
 class ComponentStack:
     """Opens components in the order given, and closes those that are open in reverse order."""
 
-    def __init__(self, components: Sequence[Managed]) -> None:
+    def __init__(self, components: Sequence[AsyncResource]) -> None:
         self._components = components
         self._open: set[int] = set()
         self._successor: ComponentStack | None = None
@@ -51,5 +51,5 @@ class ComponentStack:
                 else:
                     stack.push_async_exit(component)
 
-    def _remaining(self) -> Iterator[Managed]:
+    def _remaining(self) -> Iterator[AsyncResource]:
         return (component for component in self._components if component not in self)

@@ -60,7 +60,7 @@ class Delivery:
         written.
         """
         self._attempt += 1
-        stream, found = self._batch.stream, self._destination.found_count(self._batch.stream)
+        stream, found = self._batch.stream, self._destination.already_written_count(self._batch.stream)
         started = asyncio.get_running_loop().time()
         made, rejected = await self._transform()
         rest = made.batch
@@ -81,7 +81,7 @@ class Delivery:
                     bytes=rest.nbytes,
                     end=self._batch.end,
                     seconds=asyncio.get_running_loop().time() - started,
-                    found=self._destination.found_count(stream) > found,
+                    found=self._destination.already_written_count(stream) > found,
                 )
             )
         return end

@@ -13,7 +13,7 @@ import attrs
 
 from rigatoni_core.api.bus import listening, publish
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import Destination, HealthCheck, Listener, Managed, Source, StateStore, Transform
+from rigatoni_core.api.contracts import AsyncResource, Destination, HealthCheck, Listener, Source, StateStore, Transform
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.formats import check_formats
@@ -92,7 +92,7 @@ class Pipeline:
         transforms: Events pass through those that apply to their stream, in order.
         dead_letters: The destination of rejected events, if any.
         settings: The settings. Default: the defaults, with the destination's recommended limits.
-        listeners: Receive every notice. A listener that is `Managed` is entered first and closed last.
+        listeners: Receive every notice. A listener that is `AsyncResource` is entered first and closed last.
         owner: The name of this instance in leases. Default: host, process id and a random part.
         redact: Removes secrets from the descriptions of rejected events.
         only: The streams to run; all of them if empty.
@@ -134,7 +134,7 @@ class Pipeline:
         self._listeners = tuple(listeners)
         # Listeners first, so that they receive every notice and are closed last. The source last, so that nothing is
         # read before it can be stored.
-        managed = [listener for listener in listeners if isinstance(listener, Managed)]
+        managed = [listener for listener in listeners if isinstance(listener, AsyncResource)]
         stores = (state, destination, *((dead_letters,) if dead_letters else ()))
         self._components = ComponentStack((*managed, *stores, source))
         self._entered = asyncio.Event()

@@ -27,14 +27,14 @@ from rigatoni_core.api.notices import (
     WorkerStopped,
 )
 
-Part = Literal["delivery", "checkpoint", "lease"]
+Area = Literal["delivery", "checkpoint", "lease"]
 
 
 @attrs.define
 class _Incident:
     began: float  # on the event loop's clock
     error_id: str  # of the latest failure
-    broken: set[Part] = attrs.field(factory=set)
+    broken: set[Area] = attrs.field(factory=set)
 
 
 class Incidents(Listener):
@@ -68,12 +68,12 @@ class Incidents(Listener):
             case _:
                 pass
 
-    def _fail(self, stream: Stream, part: Part, error: BaseException) -> None:
+    def _fail(self, stream: Stream, part: Area, error: BaseException) -> None:
         incident = self._open.setdefault(stream, _Incident(_now(), error_id(error)))
         incident.error_id = error_id(error)
         incident.broken.add(part)
 
-    def _succeed(self, stream: Stream, *parts: Part) -> None:
+    def _succeed(self, stream: Stream, *parts: Area) -> None:
         incident = self._open.get(stream)
         if incident is None:
             return

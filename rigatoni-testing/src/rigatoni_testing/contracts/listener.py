@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from rigatoni_core.api import notices
-from rigatoni_core.api.contracts import Listener, Managed
+from rigatoni_core.api.contracts import AsyncResource, Listener
 
 from rigatoni_testing.contracts import watching
 from rigatoni_testing.contracts.obligations import (
@@ -27,7 +27,7 @@ class ListenerContract(Obligations):
     async def test_it_accepts_every_notice_without_raising_or_blocking(self, make: Make) -> None:
         async with AsyncExitStack() as stack:
             listener = make()
-            if isinstance(listener, Managed):
+            if isinstance(listener, AsyncResource):
                 await stack.enter_async_context(listener)
             for notice in one_of_each():
                 with watching.no_io() as seen:
@@ -45,7 +45,7 @@ class ListenerContract(Obligations):
 
         async with AsyncExitStack() as stack:
             listener = make()
-            if isinstance(listener, Managed):
+            if isinstance(listener, AsyncResource):
                 await stack.enter_async_context(listener)
             try:
                 listener.notify(Newer(stream=one_of_each()[0].stream))
@@ -55,7 +55,7 @@ class ListenerContract(Obligations):
     async def test_it_closes_what_it_opened(self, make: Make) -> None:
         async def use() -> None:
             listener = make()
-            if isinstance(listener, Managed):
+            if isinstance(listener, AsyncResource):
                 async with listener:
                     listener.notify(one_of_each()[0])
 

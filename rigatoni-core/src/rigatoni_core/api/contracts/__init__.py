@@ -17,7 +17,7 @@ from rigatoni_core.api.contracts.destinations import (
     TransactionalKeeper,
 )
 from rigatoni_core.api.contracts.formats import ANY_FORMAT, FormatReader
-from rigatoni_core.api.contracts.lifecycle import ConfigLinter, HealthCheck, Managed
+from rigatoni_core.api.contracts.lifecycle import AsyncResource, ConfigLinter, HealthCheck
 from rigatoni_core.api.contracts.listeners import Listener
 from rigatoni_core.api.contracts.serializers import Deserializer, Piecewise, Serializer
 from rigatoni_core.api.contracts.sources import IdentityRefresher, Positioner, Source, TimeReader
@@ -26,6 +26,7 @@ from rigatoni_core.api.contracts.transforms import Reporter, Transform
 
 __all__ = [
     "ANY_FORMAT",
+    "AsyncResource",
     "BatchSplitter",
     "ConfigLinter",
     "Delivery",
@@ -38,7 +39,6 @@ __all__ = [
     "Lease",
     "LeaseKeeper",
     "Listener",
-    "Managed",
     "Membership",
     "Piecewise",
     "PositionKeeper",

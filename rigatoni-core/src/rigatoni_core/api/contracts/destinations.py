@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts.lifecycle import Managed
+from rigatoni_core.api.contracts.lifecycle import AsyncResource
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.identity import Identity
 
@@ -32,7 +32,7 @@ class DestinationMetadata:
     conditions: tuple[str, ...] = ()
 
 
-class Destination(Managed):
+class Destination(AsyncResource):
     """The destination of batches. It serves all workers of a pipeline; one write per stream is in flight."""
 
     delivery: ClassVar[Delivery]
@@ -75,7 +75,7 @@ class Destination(Managed):
         """Return the number of events accepted but not yet durable, for display only. Default 0."""
         return 0
 
-    def found_count(self, stream: Stream) -> int:
+    def already_written_count(self, stream: Stream) -> int:
         """Return the number of this stream's events in batches that an earlier run had written, for display only.
 
         It grows while the destination is open. A batch that this destination has just tried to write itself does not

@@ -10,7 +10,7 @@ from rigatoni_core.api.events import Stream
 from rigatoni_core.api.settings import Settings
 
 
-class Managed:
+class AsyncResource:
     """Base of sources, destinations and state stores: an async context manager that may be entered once.
 
     An `__aenter__` that raises leaves nothing open. If the error is `Transient` it is called again, on the same object.

@@ -8,8 +8,8 @@ from rigatoni_core.api.notices import Notice
 class Listener(ABC):
     """Receives notices, for logging, metrics or traces.
 
-    A listener that opens resources (a port, an exporter) also derives from `Managed`: the pipeline enters it first and
-    closes it last. An error while it is entered stops the start, like any component's.
+    A listener that opens resources (a port, an exporter) also derives from `AsyncResource`: the pipeline enters it
+    first and closes it last. An error while it is entered stops the start, like any component's.
     """
 
     @abstractmethod

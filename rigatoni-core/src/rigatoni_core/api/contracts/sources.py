@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar
 
 from rigatoni_core.api.batch import EventBatch, Heartbeat
-from rigatoni_core.api.contracts.lifecycle import Managed
+from rigatoni_core.api.contracts.lifecycle import AsyncResource
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.identity import Identity
 
 
-class Source(Managed):
+class Source(AsyncResource):
     """The source of change events. It only reads."""
 
     decoder: ClassVar[Decoder]

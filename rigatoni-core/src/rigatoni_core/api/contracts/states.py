@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import attrs
 
-from rigatoni_core.api.contracts.lifecycle import Managed
+from rigatoni_core.api.contracts.lifecycle import AsyncResource
 from rigatoni_core.api.events import Checkpoint, Stream
 
 
-class StateStore(Managed):
+class StateStore(AsyncResource):
     """The store of checkpoints. Nothing expires. A save replaces the record atomically and is durable on return.
 
     The *fence* of a stream is the highest fencing token that the store knows of: of a grant, a save or a clear. Only
