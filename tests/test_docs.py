@@ -34,7 +34,14 @@ ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = sorted(path.parent for path in ROOT.glob("rigatoni-*/pyproject.toml"))
 CATALOG = Catalog.discover()
 # They provide no component:
-LIBRARIES = {"rigatoni-arrow", "rigatoni-bson", "rigatoni-native", "rigatoni-objects", "rigatoni-testing"}
+LIBRARIES = {
+    "rigatoni-arrow",
+    "rigatoni-bson",
+    "rigatoni-native",
+    "rigatoni-objects",
+    "rigatoni-tables",
+    "rigatoni-testing",
+}
 PROVIDED = [(plugin, provided) for plugin, provided in CATALOG.provided() if plugin.distribution != "rigatoni-core"]
 COMMANDS = [provided.name for _, provided in PROVIDED if provided.kind == "command"]
 COMPONENTS = [(plugin, provided) for plugin, provided in PROVIDED if provided.kind != "command"]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-LIBRARIES = {"rigatoni-arrow", "rigatoni-bson", "rigatoni-native", "rigatoni-objects"}
+LIBRARIES = {"rigatoni-arrow", "rigatoni-bson", "rigatoni-native", "rigatoni-objects", "rigatoni-tables"}
 """Distributions without components: other plugins require them."""
 
 

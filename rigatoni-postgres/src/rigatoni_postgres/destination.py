@@ -16,7 +16,8 @@ from rigatoni_bson.csv_rows import CsvRows
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, FormatReader, TransactionalKeeper
 from rigatoni_core.api.errors import RejectedEventsError
-from rigatoni_core.api.events import Definition, Gap, Identity, Position, Stream
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
+from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.stream_record import StreamRecord
 

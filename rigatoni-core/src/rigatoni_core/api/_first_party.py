@@ -9,7 +9,9 @@ from collections.abc import Mapping
 DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("source", "mongodb"): "rigatoni-mongodb",
     ("destination", "azure"): "rigatoni-azure",
+    ("destination", "delta"): "rigatoni-delta",
     ("destination", "gcs"): "rigatoni-gcs",
+    ("destination", "iceberg"): "rigatoni-iceberg",
     ("destination", "kafka"): "rigatoni-kafka",
     ("destination", "local"): "rigatoni-local",
     ("destination", "postgres"): "rigatoni-postgres",

@@ -1,0 +1,1 @@
+"""Rigatoni destination: change events in Delta Lake tables, exactly once."""

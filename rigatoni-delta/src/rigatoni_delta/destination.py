@@ -1,0 +1,136 @@
+"""The destination `delta`: change events in Delta Lake tables."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+import attrs
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from rigatoni_core.api.contracts import ConfigLinter
+from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Secret
+from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.stream_record import StreamRecord
+from rigatoni_tables.destination import Held, TableDestination, revealed
+from rigatoni_tables.errors import CommitRefusedError
+from rigatoni_tables.rows import SCHEMA, missing_columns
+
+from rigatoni_delta.errors import DeltaUnavailableError, translated
+from rigatoni_delta.history import app_id, record_in
+
+DAY = "date"
+"""The partition column: the day of the cluster time, in UTC."""
+
+_SCHEMA = SCHEMA.append(pa.field(DAY, pa.date32()))
+
+
+@attrs.define(kw_only=True, eq=False)
+class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
+    """Appends change events to Delta Lake tables; each commit holds rows and position."""
+
+    path: Annotated[str, "The folder of the tables: a path, or a URL such as `s3://lake/raw`, `gs://…`, `abfss://…`"]
+    storage_options: Annotated[
+        Mapping[str, Secret], "Options of the store, as deltalake names them, such as `AWS_REGION`"
+    ] = attrs.field(factory=dict)
+
+    async def __aenter__(self) -> Self:
+        """Create the folder of the tables, if it is local."""
+        await self._run(Stream("", ""), self._make_folder)
+        return self
+
+    def read(self, table: str, stream: Stream) -> Held[DeltaTable] | None:
+        """Read the newest version. See `TableDestination`."""
+        with translated("read", self.where(table)):
+            try:
+                found = DeltaTable(self._uri(table), storage_options=self._options())
+            except TableNotFoundError:
+                if self._is_local and not Path(self.path).is_dir():  # a volume that is not mounted is no dropped table
+                    raise DeltaUnavailableError(f"cannot read {self.where(table)}: {self.path} is no folder") from None
+                return None
+            return Held(found, record_in(found, stream, self.where(table)))
+
+    def create(self, table: str, record: StreamRecord) -> None:
+        """Create the table, partitioned by day, with the record in its first commit. See `TableDestination`."""
+        with translated("create", self.where(table)):
+            try:
+                DeltaTable.create(
+                    self._uri(table),
+                    _SCHEMA,
+                    partition_by=[DAY],
+                    storage_options=self._options(),
+                    commit_properties=_properties(record, 0),
+                )
+            except DeltaError as error:
+                if isinstance(error, CommitFailedError) or "already exists" in str(error):
+                    raise CommitRefusedError from None
+                raise
+
+    def commit(self, table: str, held: Held[DeltaTable], rows: pa.Table | None, record: StreamRecord) -> None:
+        """Append against the snapshot, by one attempt. See `TableDestination`."""
+        where = self.where(table)
+        with translated("write to", where):
+            found = held.snapshot
+            existing = pa.schema(found.schema())
+            rows = SCHEMA.empty_table() if rows is None else rows
+            rows = rows.append_column(_SCHEMA.field(DAY), pc.cast(rows["cluster_time"], pa.date32()))
+            missing = missing_columns(existing, rows.schema, where)
+            version = found.transaction_version(app_id(record.stream))
+            write_deltalake(
+                found,
+                rows,
+                mode="append",
+                schema_mode="merge" if missing or len(existing) > len(rows.schema) else None,
+                commit_properties=_properties(record, 0 if version is None else version + 1),
+            )
+
+    def where(self, table: str) -> str:
+        """Return the table's path or URL."""
+        return f"the Delta table {self._uri(table)}"
+
+    def conditions(self) -> tuple[str, ...]:
+        """Return what exactly once depends on."""
+        return (
+            "every writer of the table commits by atomic creation; Spark without a log store for S3 does not",
+            "the table's log keeps the stream's newest commit (delta.logRetentionDuration, 30 days)",
+        )
+
+    def advice(self, settings: Settings) -> tuple[str, ...]:
+        """Warn of writers that may overwrite commits, and of many small files."""
+        warnings = []
+        if self.path.startswith(("s3://", "s3a://")):
+            warnings.append(
+                "Spark writes Delta tables in S3 without an atomic commit unless it uses S3DynamoDBLogStore or runs on "
+                "Databricks: do not let another Spark write to these tables"
+            )
+        if settings.batch_timeout < 10:
+            files = 86_400 / settings.batch_timeout
+            warnings.append(
+                f"batch_timeout = {settings.batch_timeout:g} means up to {files:,.0f} commits a day and stream: set 60"
+            )
+        return tuple(warnings)
+
+    def _uri(self, table: str) -> str:
+        return f"{self.path.rstrip('/')}/{table}"
+
+    def _make_folder(self) -> None:
+        if self._is_local:
+            with translated("create the folder of", self.where(self.table)):
+                Path(self.path).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _is_local(self) -> bool:
+        return "://" not in self.path
+
+    def _options(self) -> dict[str, str]:
+        return revealed(dict(self.storage_options))
+
+
+def _properties(record: StreamRecord, version: int) -> CommitProperties:
+    """What a commit carries besides rows. The library must not retry: it would commit on top of another owner."""
+    name = app_id(record.stream)
+    return CommitProperties(
+        custom_metadata={name: record.dump()}, app_transactions=[Transaction(name, version)], max_commit_retries=0
+    )

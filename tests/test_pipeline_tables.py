@@ -1,0 +1,96 @@
+"""The command with the destinations `delta` and `iceberg`, in processes of its own, killed around each commit."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from deltalake import DeltaTable
+from pyiceberg.catalog import load_catalog
+from pymongo import MongoClient
+
+CONFIGURATION = """\
+[pipeline]
+name = "p"
+batch_size = 20
+batch_timeout = 0.2
+
+[pipeline.source]
+type = "mongodb"
+uri = {{ env = "MONGODB_URI" }}
+watch = ["{database}.orders"]
+max_await_time = 0.1
+
+[pipeline.destination]
+table = "orders"
+{destination}
+
+[pipeline.state]
+type = "file"
+path = "state"
+"""
+ICEBERG = {"type": "sql", "uri": "sqlite:///catalog.db", "warehouse": "lake"}
+DESTINATIONS = {
+    "delta": 'type = "delta"\npath = "lake"',
+    "iceberg": 'type = "iceberg"\nnamespace = "shop"\n'
+    'catalog = { type = "sql", uri = "sqlite:///catalog.db", warehouse = "lake" }',
+}
+DIE = """
+import os, sys
+import rigatoni_{kind}.destination as module
+cls = module.{kind_capitalized}Destination
+commit, count = cls.commit, []
+def commits(self, *arguments):
+    count.append(1)
+    {before} and len(count) > {number} and os.kill(os.getpid(), 9)
+    commit(self, *arguments)
+    {before} or len(count) > {number} and os.kill(os.getpid(), 9)
+cls.commit = commits
+{patch}
+from rigatoni_core.cli import main
+sys.argv = ["rigatoni", "run", "pipeline.toml", "--once"]
+main()
+"""
+CHECKPOINT = (
+    "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_, **__: os.kill(os.getpid(), 9)"
+)
+KILLS = [(True, 0, ""), (False, 0, ""), (True, 1, ""), (False, 99, CHECKPOINT)]
+EVENTS = 160
+
+
+def tokens(kind, folder):
+    if kind == "delta":
+        rows = DeltaTable(folder / "lake" / "orders").to_pyarrow_table()
+    else:
+        rows = load_catalog("default", **ICEBERG).load_table("shop.orders").scan().to_arrow()
+    return rows["resume_token"].to_pylist(), rows
+
+
+@pytest.mark.parametrize("kind", DESTINATIONS)
+def test_G7_killed_around_each_commit_nothing_is_lost_or_repeated(mongodb_uri, tmp_path, monkeypatch, kind):
+    database = f"tables{kind}"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MONGODB_URI", mongodb_uri)
+    (tmp_path / "pipeline.toml").write_text(CONFIGURATION.format(database=database, destination=DESTINATIONS[kind]))
+
+    def run(*arguments):
+        command = [sys.executable, *(arguments or ("-m", "rigatoni_core.cli", "run", "pipeline.toml", "--once"))]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    with MongoClient(mongodb_uri) as client:
+        orders = client[database].orders
+        orders.insert_one({"_id": "before"})
+        assert (first := run()).returncode == 0, first.stderr
+        orders.insert_many([{"_id": number} for number in range(EVENTS)])
+        for before, number, patch in KILLS:
+            program = DIE.format(
+                kind=kind, kind_capitalized=kind.capitalize(), before=before, number=number, patch=patch
+            )
+            killed = run("-c", program)
+            assert killed.returncode == -9, killed.stderr
+        (tmp_path / "state").rename(tmp_path / "lost")  # the table knows its position
+        assert (last := run()).returncode == 0, last.stderr
+    found, rows = tokens(kind, tmp_path)
+    assert len(found) == len(set(found)) == EVENTS
+    held = [json.loads(document)["_id"] for document in rows["full_document"].to_pylist()]
+    assert sorted(held) == list(range(EVENTS))
