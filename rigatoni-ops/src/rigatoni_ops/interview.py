@@ -101,7 +101,7 @@ class Interview:
         if issubclass(self._catalog.get(CONTRACTS[Source], source), Snapshotter):
             meaning = "Begin with a snapshot of the documents that exist (initial), or only with later changes (never)?"
             self._asked[path] = Missing(path, str, meaning)
-            self._app.complain(f"\n{meaning}")
+            self._app.echo_err(f"\n{meaning}")
             choices = click.Choice(["initial", "never"])
             self.values[path] = click.prompt(self._asked[path].key, type=choices, default="initial", err=True)
             self._answers[path] = self.values[path]
