@@ -345,6 +345,15 @@ def test_a_component_of_another_type_takes_no_default_of_the_one_below():
     assert overridden({"destination": {"type": "a"}}, defaults, []) == defaults
 
 
+def test_files_of_cases_in_a_folder_are_no_pipelines(tmp_path):
+    (tmp_path / "a.toml").write_text(SEVERAL)
+    (tmp_path / "a.test.toml").write_text("[[case]]\nname = 'a case'\n")
+    assert len(load_all(tmp_path, catalog())) == 2
+    (tmp_path / "a.toml").unlink()
+    with pytest.raises(ConfigurationError, match=r"without a file \*.toml"):
+        load_all(tmp_path, catalog())
+
+
 def test_K1_faults_of_a_folder_name_their_files_lines_and_where_a_value_came_from(tmp_path):
     (tmp_path / "a.toml").write_text(SEVERAL.replace("count = 3", "count = 0"))
     (tmp_path / "b.toml").write_text('stray = 1\n[pipeline]\nname = "two"\nnaem = 2\n')
