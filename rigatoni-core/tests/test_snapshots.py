@@ -2,12 +2,14 @@
 
 import asyncio
 
+import attrs
 import pytest
 from bson.timestamp import Timestamp as BsonTimestamp
+from rigatoni_core.api.batch import Heartbeat
 from rigatoni_core.api.contracts import ANY_FORMAT, Transform
 from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import ConfigurationError, SourceError, Transient
-from rigatoni_core.api.events import Stream, Timestamp
+from rigatoni_core.api.events import Gap, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned, WorkerFailing
 from rigatoni_core.api.settings import Settings, SnapshotSettings
 from rigatoni_core.api.snapshot_ledger import KeptLedger
@@ -614,6 +616,33 @@ def test_S20_a_row_that_is_rejected_is_a_dead_letter_of_its_stream_named_by_snap
         expected = (row_token("shop.orders1", key) for key in range(20) if key != 7)  # TokenLines takes # for padding
         assert sorted(written) == sorted(expected)
 
+
+@attrs.define(kw_only=True)
+class RenamedInto(VersionedSource):
+    """Its documents arrived by no event: the collection was renamed to the watched name."""
+
+    async def read(self, stream, *, after):
+        async for item in VersionedSource.read(self, stream, after=after):
+            if isinstance(item, Heartbeat):
+                place = Position(ResumeToken("rename"), self.fingerprint, Timestamp(1, 1), 1)
+                item = attrs.evolve(item, gaps=(Gap("it was renamed", None, place, Namespace("shop", "orders")),))
+            yield item
+
+
+@pytest.mark.parametrize(("mode", "rows"), [("on_request", 40), ("never", 0)])
+def test_a_collection_that_is_renamed_into_the_stream_is_read_once(mode, rows):
+    async def main():
+        collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+        for _ in range(3):
+            source, heard = RenamedInto(collection=collection), Heard()
+            running = pipeline(source, destination_of(bucket), state, heard=heard, snapshot={"mode": mode})
+            task = asyncio.create_task(running.run())
+            await asyncio.sleep(60)
+            running.stop()
+            await task
+        assert len(rows_of(bucket)) == rows
+        assert len(heard.of(SnapshotPlanned)) == 0
+
     run_virtual(main())
 
 
@@ -634,5 +663,14 @@ def test_S29_memory_stays_within_the_budget():
         assert (await pipe.run(once=True)).ok
         check(bucket, collection)
         assert 0 < most <= 40_000
+
+
+def test_a_collection_that_is_renamed_in_replaces_no_snapshot_that_a_checkpoint_records():
+    async def main():
+        collection, state, heard = VersionedCollection(DOCUMENTS), FlakyStateStore(), Heard()
+        source = RenamedInto(collection=collection)
+        assert (await pipeline(source, RecordingDestination(), state, heard=heard).run(once=True)).ok
+        assert [notice.number for notice in heard.of(SnapshotDone)] == [1]
+        assert state._checkpoints[STREAM.key].snapshot.number == 1
 
     run_virtual(main())

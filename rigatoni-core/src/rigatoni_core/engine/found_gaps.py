@@ -1,6 +1,6 @@
 """Losses that a source notices while it reads, such as a collection renamed into the watched namespace."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -22,12 +22,16 @@ class FoundGaps:
         stream: The stream.
         checkpoint: Where gaps are recorded.
         retry: Repeats a save that failed with a `Transient` error.
+        before: Is called with each gap before it is recorded. It may be called twice for one gap.
     """
 
-    def __init__(self, stream: Stream, checkpoint: CheckpointKeeper, retry: Retry) -> None:
+    def __init__(
+        self, stream: Stream, checkpoint: CheckpointKeeper, retry: Retry, before: Callable[[Gap], Awaitable[None]]
+    ) -> None:
         self._stream = stream
         self._checkpoint = checkpoint
         self._retry = retry
+        self._before = before
         self._found: list[Gap] = []
 
     async def sifted(self, items: AsyncIterator[EventBatch | Heartbeat]) -> AsyncIterator[EventBatch | Heartbeat]:
@@ -43,6 +47,8 @@ class FoundGaps:
         while self._found:
             gap = self._found[0]
             known = gap in self._checkpoint.gaps
+            if not known:
+                await self._before(gap)
             await self._retry(self._checkpoint.note_gap, gap)
             self._found.pop(0)
             if not known:

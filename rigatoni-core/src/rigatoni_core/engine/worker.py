@@ -146,7 +146,7 @@ class Worker:
         self.transforming = (
             Transforming(stream, transforms, destination, settings.write_timeout) if transforms else None
         )
-        self.gaps = FoundGaps(stream, self.checkpoint, self.retry)
+        self.gaps = FoundGaps(stream, self.checkpoint, self.retry, self.snapshots.request_moved_in)
         self._share = share
         self._once = once
         self._target: Timestamp | None = None  # the server's time at start

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
+import attrs
+
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Destination, Source, Transform
 from rigatoni_core.api.events import Definition, Gap, Stream, token_hash
@@ -15,7 +17,7 @@ from rigatoni_core.engine.memory_budget import MemoryBudget
 from rigatoni_core.engine.rejection_policy import RejectionPolicy
 from rigatoni_core.engine.retry import Retry
 from rigatoni_core.engine.shutdown import Shutdown
-from rigatoni_core.engine.snapshots.checkpoint_ledger import ledger_of
+from rigatoni_core.engine.snapshots.checkpoint_ledger import CheckpointLedger, ledger_of
 from rigatoni_core.engine.snapshots.context import Deliver, SnapshotContext
 from rigatoni_core.engine.snapshots.requests import initial_request, request_of
 from rigatoni_core.engine.snapshots.runner import NoSnapshots, SnapshotRunner
@@ -85,6 +87,20 @@ class Snapshots:
             id_ = f"gap-{token_hash(gap.resumed.resume_token)}"
             if (request := request_of(self._settings.snapshot, self._stream, id_)) is not None:
                 await self._ledger.request(request)
+
+    async def request_moved_in(self, gap: Gap) -> None:
+        """Record that a collection whose documents arrived by no event is read, if snapshots are configured.
+
+        Recorded once for a gap. A checkpoint has room for one snapshot: one that runs is not replaced.
+        """
+        if self._settings.snapshot.mode == "never" or gap.namespace is None:
+            return
+        if isinstance(self._ledger, CheckpointLedger) and await self._ledger.current() is not None:
+            return
+        request = request_of(self._settings.snapshot, self._stream, f"gap-{token_hash(gap.resumed.resume_token)}")
+        name = str(gap.namespace)
+        if request is not None and (not request.collections or name in request.collections):
+            await self._ledger.request(attrs.evolve(request, collections=(name,)))
 
     def runner(self, definition: Definition) -> SnapshotRunner | NoSnapshots:
         """Return what carries out the stream's snapshots during one entry.
