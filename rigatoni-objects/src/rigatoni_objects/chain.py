@@ -299,7 +299,8 @@ class Chain:
     def _create(self, lead: str, definition: DefinitionRecord, events: EventBatch, contents: Contents) -> bool:
         """Write the batch; False if another owner has already fixed its end."""
         parts = self._recorded(contents, events, lead)
-        self._refuse_duplicates(events, parts)
+        if len({part.path for part in parts}) < len(parts):  # the second would be mistaken for written
+            raise started_differently(events, "two objects under one name")
         record = BatchRecord.of(definition, events, parts)
         if not self._store.metadata_limit:
             try:
@@ -326,11 +327,6 @@ class Chain:
     def _recorded(self, contents: Contents, events: EventBatch, lead: str) -> tuple[ObjectRecord, ...]:
         """Return the records of a batch's objects."""
         return tuple(ObjectRecord.of(part, events) for part, _ in contents)
-
-    def _refuse_duplicates(self, events: EventBatch, parts: Sequence[ObjectRecord]) -> None:
-        """Raise if two objects of a batch share a name: the second would be mistaken for written."""
-        if len({part.path for part in parts}) < len(parts):
-            raise started_differently(events, "two objects under one name")
 
     def _refuse_foreign(self, lead: str, record: BatchRecord) -> None:
         """Raise `ForeignObjectError` if an object exists without a lead.
