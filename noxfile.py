@@ -51,10 +51,10 @@ def with_testing_extra(name: str) -> str:
     return f"./{name}[testing]" if "testing" in project.get("optional-dependencies", {}) else f"./{name}"
 
 
-def in_workspace(session: nox.Session, *command: str) -> None:
-    """Run a command of the environment that the session `workspace` made."""
+def in_workspace(session: nox.Session, *command: str, **variables: str) -> None:
+    """Run a command of the environment that the session `workspace` made, with these variables."""
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    session.run(str(BIN / command[0]), *command[1:], env={"PATH": path}, external=True)
+    session.run(str(BIN / command[0]), *command[1:], env={"PATH": path, **variables}, external=True)
 
 
 def install_all(session: nox.Session) -> None:
@@ -204,6 +204,15 @@ def fuzz(session: nox.Session) -> None:
     end = time.monotonic() + 60 * float(session.posargs[1] if session.posargs[:1] == ["--minutes"] else 1)
     while time.monotonic() < end:
         in_workspace(session, "pytest", "-q", "tests/test_fuzz.py", "--hypothesis-profile=fuzz")
+
+
+@nox.session(venv_backend="none", requires=["workspace"], default=False)
+def rounds(session: nox.Session) -> None:
+    """Random templates, rejections and kills: 10,000 runs over the model store, 300 over each real one."""
+    chosen = ("-q", "--timeout", "14400", "-k", "test_random_templates_rejections_and_kills")
+    in_workspace(session, "pytest", *chosen, "rigatoni-objects/tests/test_chain.py", RIGATONI_ROUNDS="10000")
+    stores = [f"rigatoni-{name}/tests/test_store_contract.py" for name in ("azure", "gcs", "local", "s3")]
+    in_workspace(session, "pytest", *chosen, *stores, RIGATONI_ROUNDS="300")
 
 
 @nox.session(default=False)

@@ -11,7 +11,7 @@ from rigatoni_azure.container import Container, ContainerStore
 from rigatoni_core.api.options import Secret
 from rigatoni_objects.quiescence import ClosingMark
 from rigatoni_testing.contracts import ObjectStoreContract
-from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run
+from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run, rounds
 
 PLACES = itertools.count()
 
@@ -52,7 +52,7 @@ def test_a_listing_longer_than_a_page_is_complete(place, make_container):
 
 
 @given(seed=st.integers(0, 2**32), template=st.sampled_from(TEMPLATES))
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(
     make_container, place, seed, template
 ):

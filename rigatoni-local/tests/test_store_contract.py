@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rigatoni_local import files
 from rigatoni_local.store import FolderLock, FolderStore
 from rigatoni_testing.contracts import ObjectStoreContract
-from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run
+from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run, rounds
 
 
 class TestFolderStore(ObjectStoreContract):
@@ -26,7 +26,7 @@ class TestFolderStore(ObjectStoreContract):
 
 
 @given(st.integers(0, 2**32), st.sampled_from(TEMPLATES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(60), deadline=None)
 def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(seed, template):
     with tempfile.TemporaryDirectory() as name:
 

@@ -15,7 +15,7 @@ from rigatoni_objects.quiescence import ClosingMark
 from rigatoni_objects.records import BatchRecord, is_same_place, later
 from rigatoni_testing.batches import START, batch_of, event_document
 from rigatoni_testing.objects import MemoryObjects, MemoryStore
-from rigatoni_testing.random_runs import TEMPLATES, check_random_run
+from rigatoni_testing.random_runs import TEMPLATES, check_random_run, rounds
 from rigatoni_testing.serializers import TokenLines
 
 STREAM = Stream("p", "shop.*")
@@ -226,7 +226,7 @@ def test_objects_without_their_definition_are_an_error_with_a_remedy(lost, metad
 
 
 @given(st.integers(0, 2**32), st.sampled_from(TEMPLATES), st.sampled_from([0, 1900]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(300), deadline=None)
 def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(seed, template, metadata_limit):
     objects = MemoryObjects()
     store = MemoryStore(objects, metadata_limit=metadata_limit)

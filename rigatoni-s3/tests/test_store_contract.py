@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rigatoni_objects.quiescence import ClosingMark
 from rigatoni_s3.bucket import Bucket, BucketStore
 from rigatoni_testing.contracts import ObjectStoreContract
-from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run
+from rigatoni_testing.random_runs import STREAM, TEMPLATES, check_random_run, rounds
 
 
 class TestBucketStore(ObjectStoreContract):
@@ -23,7 +23,7 @@ PLACES = itertools.count()
 
 
 @given(seed=st.integers(0, 2**32), template=st.sampled_from(TEMPLATES))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=rounds(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothing(place, seed, template):
     bucket = Bucket(client=place.client, name=place.bucket, permits=BoundedSemaphore(16))
     store = BucketStore(bucket, f"{place.prefix}{next(PLACES)}/{STREAM.key}/")

@@ -1,5 +1,6 @@
 """Random runs of the delivery protocol over any store, with random layouts, rejections and kills."""
 
+import os
 import random
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,15 @@ TEMPLATES = ("", "{database}", "{collection}", "{field:user}/{date}", "{date}/{h
 EVENTS = 24
 
 _SUFFIX = TokenLines.suffix
+
+
+def rounds(usual: int) -> int:
+    """Return how many random runs a test makes.
+
+    Args:
+        usual: The number, unless the environment variable `RIGATONI_ROUNDS` sets another one.
+    """
+    return int(os.environ.get("RIGATONI_ROUNDS", usual))
 
 
 class Killed(BaseException):
