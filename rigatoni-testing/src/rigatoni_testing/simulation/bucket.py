@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from rigatoni_core.api.events import Position
+from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_objects.paths import BATCHES, DEFINITIONS, definition_path
 from rigatoni_objects.records import BatchRecord, DefinitionRecord
 from rigatoni_objects.store import Record
@@ -122,7 +123,11 @@ def _fold(key: str) -> str:
 
 @attrs.define
 class Appended:
-    """One stream's batches at a destination without a chain: every write is appended."""
+    """One stream's batches at a destination without a chain: every write is appended.
+
+    `record` is what a transactional one commits with them.
+    """
 
     log: EventLog
+    record: StreamRecord | None = None
     batches: list[Sequence[int]] = attrs.field(factory=list)

@@ -9,6 +9,7 @@ from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Lease
 from rigatoni_core.api.errors import RejectedEventsError, RigatoniError
 from rigatoni_core.api.events import Checkpoint, Gap, Stream
+from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_objects.records import BatchRecord
 
 from rigatoni_testing.simulation.bucket import Appended, Bucket
@@ -180,6 +181,23 @@ class Ledger:
             self.violation(f"{events.stream}: appends events up to {end}, but only {account.durable} are there")
         else:
             account.durable = max(account.durable, end)
+
+    def commits(self, stream: Stream, record: StreamRecord, events: EventBatch | None, gap: Gap | None) -> None:
+        """Check a commit of rows and record: it holds all events since the one before, and each once."""
+        account = self.accounts[stream.key]
+        log = account.log
+        if gap is not None:
+            self._give_up(account, gap)
+        if gap is not None or account.durable is None:
+            account.durable = log.index(record.position)
+        if events is not None:
+            start, end = self.range_of(events)
+            self.letters_come_first(stream, start, end)
+            if start != account.durable:
+                self.violation(f"{stream}: commits events from {start} on, but {account.durable} are there")
+            account.durable = end
+        if log.index(record.position) != account.durable:
+            self.violation(f"{stream}: commits the position {log.index(record.position)} with {account.durable} events")
 
     # --- the state store's side
 

@@ -261,7 +261,9 @@ class World:
             "ForeignObjectError": bool(self.foreign),
             "MissingDefinitionError": bool(self.foreign or self.vanished),
             "ChainError": any(life.upgraded for life in self.schedule.lives),
-            "DefinitionChangedError": account.bucket is not None and len(account.bucket.definitions) > 1,
+            "DefinitionChangedError": len(account.bucket.definitions) > 1
+            if account.bucket
+            else any(each.record and each.record.number for each in self.appended.values()),
         }.get(type(error).__name__, False)
 
     def _happen(self, happening: Happening) -> None:
@@ -326,6 +328,7 @@ def _settings(life: Life, *, restart_from_now: bool) -> Settings:
         max_buffered_bytes=ByteSize(BUFFER),
         write_timeout=WRITE_TIMEOUT,
         shutdown_timeout=20.0,
+        idle_commit_interval=15.0,
         on_failure="restart",
         on_lost_position="restart_from_now" if restart_from_now else "stop",
         max_unsaved_batches=5,
