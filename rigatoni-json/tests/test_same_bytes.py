@@ -216,7 +216,7 @@ def test_names_all_malformed_events_at_once(mode):
     assert errors.keys() == {3, 700, 1100}
     assert all(isinstance(error, MalformedEventError) for error in errors.values())
     assert errors[700].offset == events[700].index(b"\x42name\0")
-    assert str(errors[700]) == f"malformed BSON at byte {errors[700].offset} of the event: there is no BSON type 0x42"
+    assert str(errors[700]) == f"malformed BSON at byte {errors[700].offset} of the event: unknown BSON type 0x42"
     assert "event 3 of the batch was rejected and 2 more" in str(caught.value)
     assert caught.value.remedy
     kept = batch_of(events).without(errors)
@@ -247,7 +247,7 @@ def test_too_deep_is_said_and_not_a_crash():
     document = bson_document([])
     for _ in range(5000):
         document = bson_document([(b"", 0x03, document)])
-    with pytest.raises(MalformedEventError, match="nested more than 250 levels"):
+    with pytest.raises(MalformedEventError, match="more than 250 levels"):
         WALKERS["relaxed"].line(document)
 
 

@@ -1,4 +1,4 @@
-"""Raw BSON for sources and serializers: walking it, and writing it as JSON, without decoding what nobody asked for.
+"""Reads raw BSON, and writes it as JSON, without decoding unused fields. For sources and serializers.
 
-A library, no plugin: it has no components and no entry point.
+This is a library, not a plugin: it has no components and no entry point.
 """

@@ -1,9 +1,9 @@
-"""Change events as columns, for every format that writes tables: one vocabulary, found without decoding anything.
+"""Converts change events to columns, the same for every tabular format, without decoding documents.
 
-The top-level fields of change events are those of the MongoDB manual, "Change Events". A field is in its column when
-its BSON type is the documented one; whatever no column can say stays, as raw bytes, in the document `unknown_fields`:
-fields of newer servers, repeated fields, fields of another type, times that readers of tables stumble over. So the
-columns of an event hold all of it.
+The top-level fields of change events are documented in the MongoDB manual, "Change Events". A field is in its column if
+its BSON type is the documented one. Everything else is in the document `unknown_fields`, as raw bytes: fields of newer
+servers, repeated fields, fields of another type, and times that readers of tables cannot represent. So the columns of
+an event contain all of its data.
 """
 
 import enum
@@ -22,7 +22,7 @@ __all__ = ["COLUMNS", "FIELDS", "NULL", "Column", "EventColumns", "Kind"]
 
 
 class Kind(enum.Enum):
-    """What a column holds; None stands for a field that the event does not have."""
+    """The kind of a column's values. None represents a field that the event does not have."""
 
     TOKEN = "the bytes of a document"  # noqa: S105
     DOCUMENT = "the bytes of a document, or NULL for a field that is there and null"
@@ -34,7 +34,7 @@ class Kind(enum.Enum):
 
 @attrs.frozen
 class Column:
-    """A column that every table of change events has, under this name, in this order."""
+    """A column that every table of change events contains, with this name and at this place."""
 
     name: str
     kind: Kind
@@ -58,20 +58,20 @@ COLUMNS: Final = (
     Column("unknown_fields", Kind.DOCUMENT, "Every other field of the event, in one document"),
     Column("ordinal", Kind.INTEGER, "The order among the events of one cluster time, from 0; a transaction shares one"),
 )
-"""The vocabulary of all tabular formats. `ordinal` is last: readers that go by place still read older files."""
+"""The columns of all tabular formats. `ordinal` is last, so that readers by position can still read older files."""
 
 FIELDS: Final = COLUMNS[:-1]
-"""The columns that an event's own bytes hold. Its ordinal follows from the events before it."""
+"""The columns whose values are in the event's bytes. Its ordinal depends on the events before it."""
 
 _WALKER = Walker(Canonical())
 
 
 @attrs.define(eq=False)
 class EventColumns:
-    """The events `raws` as columns: `values` holds, under each name of `COLUMNS`, one value per event.
+    """The events `raws` as columns: `values` contains one value per event for each name in `COLUMNS`.
 
-    An event whose bytes are not BSON is in `errors`, by its index, and its values are None. Only an event's own frame
-    and its scalars are looked at here: whoever reads a document within finds out about its bytes, and says `reject`.
+    An event whose bytes are not BSON is in `errors` by its index, and its values are None. Only the top level of an
+    event is checked here. Code that reads a nested document checks its bytes, and calls `reject` for damaged ones.
     """
 
     raws: Sequence[bytes]
@@ -94,7 +94,7 @@ class EventColumns:
         return cls(raws, columns | {"ordinal": ordinals}, errors)
 
     def reject(self, index: int, error: MalformedEventError) -> None:
-        """Note that event `index` cannot be written. `error` is about bytes within it: their place is found here."""
+        """Record that event `index` cannot be written. This computes the place of the error's bytes in the event."""
         try:
             _WALKER.line(self.raws[index])
         except MalformedEventError as whole:
@@ -104,7 +104,7 @@ class EventColumns:
     def check(self, places: Sequence[int] | None = None) -> None:
         """Raise `RejectedEventsError`, which names all malformed events at once, if there are any.
 
-        `places` says where these events stand in their batch, unless they are all of it.
+        `places` are the indices of these events in their batch, if they are not the whole batch.
         """
         if self.errors:
             errors = {places[index] if places else index: error for index, error in self.errors.items()}

@@ -1,4 +1,4 @@
-"""Events as rows of CSV, with the columns of all tabular formats: for files, and for databases that load CSV."""
+"""Writes events as CSV rows with the columns of all tabular formats: for files, and for databases that load CSV."""
 
 from collections.abc import Iterator
 
@@ -15,17 +15,17 @@ from rigatoni_bson.texts import ColumnTexts
 from rigatoni_bson.writing import pieces_of
 
 END = b"\r\n"
-"""What ends a row."""
+"""The end of a row (RFC 4180, section 2)."""
 
 
 class CsvRows:
-    """Writes events as rows (RFC 4180), with rigatoni-native where it is installed. Thread-safe.
+    """Writes events as rows (RFC 4180), with rigatoni-native if it is installed. Thread-safe.
 
     Args:
-        mode: How documents are written as JSON: a name in `rigatoni_bson.modes.MODES`.
-        delimiter: What stands between cells.
+        mode: The JSON notation of documents: a name in `rigatoni_bson.modes.MODES`.
+        delimiter: The delimiter between cells.
         null: The cell of an absent value.
-        spreadsheet_safe: Whether a text that a spreadsheet would take for a formula gets an apostrophe in front.
+        spreadsheet_safe: Whether to put an apostrophe before text that a spreadsheet would evaluate as a formula.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ def _day(days: int) -> bytes:
 
 
 def iso(milliseconds: int) -> bytes:
-    """Milliseconds since the epoch as `2024-05-01T12:00:05.123Z`; the fraction is left out where it is zero.
+    """Return milliseconds since the epoch as `2024-05-01T12:00:05.123Z`, without a fraction of zero.
 
     Years beyond 0000 to 9999 carry a sign and at least six digits (ISO 8601 expanded years, as ECMAScript prints
     them): `+275760-09-13T00:00:00Z`, `-000001-01-01T00:00:00Z`.

@@ -1,8 +1,9 @@
-"""From raw BSON to JSON by way of PyMongo's decoder and orjson, only where this is proven to lose nothing.
+"""Converts raw BSON to JSON with PyMongo's decoder and orjson, if this provably loses nothing.
 
-The proof: what was decoded, encoded again, gives the same bytes. So the decoder has left out or changed nothing
-(Symbol, undefined, DBPointer, repeated field names, text that is not UTF-8, odd array indexes, ...), and each Python
-value stands for exactly one BSON value. What orjson would write differently is left to `json_encoder`.
+The proof: encoding the decoded document again gives the same bytes. So the decoder has neither omitted nor changed
+anything (Symbol, undefined, DBPointer, repeated field names, text that is not UTF-8, unusual array indexes, ...), and
+each Python value represents exactly one BSON value. Values that orjson would write differently are left to
+`json_encoder`.
 """
 
 import re
@@ -29,7 +30,7 @@ _NOT_FINITE = re.compile(rb"\x01[^\0]*\0.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL).s
 
 
 def decoded(raw: bytes, options: CodecOptions[dict[str, Any]]) -> dict[str, Any] | None:
-    """The document as Python values, or None where these would not say all of it, or it is damaged."""
+    """Return the document as Python values, or None if these would lose data, or if it is damaged."""
     try:
         document = decode(raw, options)
         whole = encode({"": document}, codec_options=options)[6:-1]  # outermost, `_id` would be moved
@@ -54,7 +55,7 @@ class Decoded:
         }
 
     def line(self, raw: bytes) -> bytes | None:
-        """The document as JSON, or None where only the walker can tell."""
+        """Return the document as JSON, or None if it is left to `Walker`."""
         if b"$" in raw and self._mode.reserved(raw):
             return None
         if (document := decoded(raw, _OPTIONS)) is None:

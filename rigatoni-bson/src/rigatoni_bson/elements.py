@@ -1,4 +1,4 @@
-"""Walking raw BSON without decoding it (BSON specification 1.1, bsonspec.org)."""
+"""Iterates over raw BSON without decoding it (BSON specification 1.1, bsonspec.org)."""
 
 import struct
 from array import array
@@ -10,10 +10,10 @@ from rigatoni_core.api.segments import Segment
 from rigatoni_bson.accelerator import find_accelerator
 
 _SMALLEST = 5
-"""Bytes of an empty document."""
+"""The size of an empty document in bytes."""
 
 _WINDOW = 64
-"""Bytes of a view that are looked at together; hardly any key is longer."""
+"""Bytes of a view that are searched at once. Keys are rarely longer."""
 
 INT32 = struct.Struct("<i").unpack_from
 
@@ -21,13 +21,13 @@ _ACCELERATOR = find_accelerator()
 
 _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
 _BEFORE = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
-"""Types that say their length -> how many bytes more than that they have."""
+"""Types with a length field, and the bytes that they have in addition to that length."""
 
 
 def elements(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, bytes, int, int]]:
-    """The elements of the document at `start`: type, key, and where the value begins and ends.
+    """Yield the elements of the document at `start`: type, key, start and end of the value.
 
-    Of a view only the keys are copied. Raises ValueError where the bytes are no BSON.
+    Of a view only the keys are copied. Raises ValueError if the bytes are not BSON.
     """
     try:
         position = start + 4
@@ -44,9 +44,9 @@ def elements(data: bytes | memoryview, start: int = 0) -> Iterator[tuple[int, by
 
 
 def size_of(data: bytes | memoryview, kind: int, value: int) -> int:
-    """How many bytes the value at `value` says that it has, never less than none.
+    """Return the declared size of the value at `value` in bytes.
 
-    Raises ValueError, IndexError or struct.error where that cannot be said.
+    Raises ValueError, IndexError or struct.error if it has no valid size.
     """
     fixed = _FIXED.get(kind)
     if fixed is not None:
@@ -62,7 +62,7 @@ def size_of(data: bytes | memoryview, kind: int, value: int) -> int:
 
 
 def _zero(data: bytes | memoryview, start: int) -> int:
-    """Where the first zero from `start` on is. Raises ValueError where there is none."""
+    """Return the index of the first zero from `start` on. Raises ValueError if there is none."""
     if isinstance(data, bytes):
         return data.index(0, start)
     for place in range(start, len(data), _WINDOW):
@@ -73,9 +73,9 @@ def _zero(data: bytes | memoryview, start: int) -> int:
 
 
 def documents_of(array_value: memoryview) -> Segment:
-    """The documents of a BSON array, without the array's own bytes between them.
+    """Return the documents of a BSON array, without the array's own bytes between them.
 
-    Raises ValueError where they cannot be told apart.
+    Raises ValueError if they cannot be separated.
     """
     found = _ACCELERATOR.documents_of(array_value) if _ACCELERATOR is not None else None
     if found is not None:
@@ -88,9 +88,9 @@ def documents_of(array_value: memoryview) -> Segment:
 
 
 def chunk_of(documents: bytes) -> Segment:
-    """These documents, one right after another, told apart by the sizes that they say.
+    """Return consecutive documents, separated by their declared sizes.
 
-    Raises ValueError where a document says a size that none can have.
+    Raises ValueError if a document declares an impossible size.
     """
     offsets, position, end = array("Q"), 0, len(documents)
     append = offsets.append

@@ -4,7 +4,7 @@ from rigatoni_core.api.errors import RigatoniError
 
 
 class MalformedEventError(RigatoniError):
-    """An event's bytes are not BSON (bsonspec.org, version 1.1): `offset` is the byte of the event where it shows."""
+    """An event's bytes are not BSON (bsonspec.org, version 1.1). `offset` is the first invalid byte of the event."""
 
     id = "malformed-event"
     default_remedy = (

@@ -1,6 +1,6 @@
-"""The top-level fields of raw events, found in one pass over each event, without decoding anything.
+"""Reads the top-level fields of raw events in one pass over each event, without decoding them.
 
-A row holds a field's raw bytes where its BSON type is the documented one; all else is kept as whole elements.
+A row contains a field's raw bytes if its BSON type is the documented one. All other fields are kept as whole elements.
 """
 
 import struct
@@ -11,11 +11,11 @@ from rigatoni_bson.elements import elements, size_of
 from rigatoni_bson.errors import MalformedEventError
 
 NULL: Final = b"\x0a"
-"""In the place of a document: the field is there, and null. The bytes of no document are ever these."""
+"""Represents a document field that is present and null. No document has these bytes."""
 
 _LENGTH = struct.Struct("<I").unpack_from
 _SIZES = {0x02: (True, 4), 0x03: (True, 0), 0x09: (False, 8), 0x0A: (False, 0), 0x11: (False, 8), 0x12: (False, 8)}
-"""Types of the fields -> whether a value says its length, and how many bytes it has (besides)."""
+"""For each type of the fields: whether a value has a length field, and its size (in addition) in bytes."""
 _FIELDS = (
     *((b"_id", 0x03), (b"operationType", 0x02), (b"ns", 0x03), (b"clusterTime", 0x11), (b"wallTime", 0x09)),
     *((b"documentKey", 0x03), (b"fullDocument", 0x03), (b"fullDocumentBeforeChange", 0x03)),
@@ -23,20 +23,20 @@ _FIELDS = (
 )
 _OPERATION, _NAMESPACE, _WALL_TIME, _UNKNOWN = 1, 2, 4, len(_FIELDS)
 WIDTH: Final = _UNKNOWN + 1
-"""How many entries a row has."""
+"""The number of entries of a row."""
 _YEAR_1, _YEAR_10000 = -62_135_596_800_000, 253_402_300_800_000
 _NULLABLE = (b"documentKey", b"fullDocument", b"fullDocumentBeforeChange", b"updateDescription", b"lsid")
 
 
 def _head(slot: int) -> bytes:
-    """How the element of this field begins: its type and name."""
+    """Return the first bytes of this field's element: its type and name."""
     name, kind = _FIELDS[slot]
     return b"%c%b\0" % (kind, name)
 
 
 _HEADS = {_head(slot): (slot, *_SIZES[kind]) for slot, (_, kind) in enumerate(_FIELDS)}
 _HEADS |= {b"\x0a%b\0" % name: (slot, *_SIZES[0x0A]) for slot, (name, _) in enumerate(_FIELDS) if name in _NULLABLE}
-"""How an element begins (its type and name) -> the field's place in a row, and its entry in `_SIZES`."""
+"""For the first bytes of an element (its type and name): the field's place in a row, and its entry in `_SIZES`."""
 _OTHER = (_UNKNOWN, False, 0)
 
 Row = list[Any]
@@ -44,11 +44,11 @@ Row = list[Any]
 
 
 def row_of(raw: bytes) -> Row:
-    """The fields of one event. Raises `MalformedEventError`."""
+    """Return the fields of one event. Raises `MalformedEventError`."""
     row: Row = [None] * WIDTH
     position, end = 4, len(raw) - 1
     if end < 4 or raw[end] or int.from_bytes(raw[:4], "little") != len(raw):
-        raise MalformedEventError("the event does not have the length that it says, or does not end in zero", 0)
+        raise MalformedEventError("the event does not have its declared size, or does not end with a zero", 0)
     try:
         while position < end:
             value = raw.index(0, position + 1) + 1
@@ -63,26 +63,26 @@ def row_of(raw: bytes) -> Row:
                 _keep(row, raw[position:after])
             position, before = after, position
     except (ValueError, IndexError, struct.error):
-        raise MalformedEventError("a field is cut off or impossible", position) from None
+        raise MalformedEventError("a field is incomplete or invalid", position) from None
     if position != end:
-        raise MalformedEventError("a field reaches beyond the event", before)
+        raise MalformedEventError("a field extends beyond the event", before)
     return row
 
 
 def _keep(row: Row, element: bytes) -> None:
-    """Keep an element that no column says, or not all of it."""
+    """Keep an element that no column represents completely."""
     if row[_UNKNOWN] is None:
         row[_UNKNOWN] = []
     row[_UNKNOWN].append(element)
 
 
 def _keeps_namespace(row: Row) -> bool:
-    """Whether a namespace is among what is kept; then all are: columns of two names do not tell which one they mean."""
+    """Return whether a namespace is kept. Then all are, because columns cannot tell which of two they represent."""
     return any(element.startswith(_head(_NAMESPACE)) for element in row[_UNKNOWN] or ())
 
 
 def values_of(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
-    """These rows as columns under the names of `rigatoni_bson.columns`."""
+    """Return these rows as columns with the names of `rigatoni_bson.columns`."""
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * WIDTH
     token, operation, namespace, cluster, wall, key, after, before, update, lsid, number, unknown = columns
     operations = {value: _text(value) for value in set(operation) - {None}}
@@ -123,7 +123,7 @@ def values_of(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
 
 
 def _document(parts: Sequence[bytes]) -> bytes:
-    """A document of these elements."""
+    """Return a document of these elements."""
     body = b"".join(parts)
     return struct.pack("<i", len(body) + 5) + body + b"\0"
 
@@ -134,7 +134,7 @@ def _unpacked(column: Sequence[bytes | None], layout: str, absent: tuple[None, .
 
 
 def _text(value: bytes) -> str | None:
-    """A BSON string as text; None where it is none that a column can hold."""
+    """Return a BSON string as text; None if a column cannot hold it."""
     if len(value) < 5 or int.from_bytes(value[:4], "little") != len(value) - 4 or value[-1]:
         return None
     try:
@@ -145,7 +145,7 @@ def _text(value: bytes) -> str | None:
 
 
 def _namespace(value: bytes) -> tuple[str | None, str | None, bool]:
-    """The database and collection of a namespace document, and whether these two say all of it."""
+    """Return the database and collection of a namespace document, and whether it contains nothing else."""
     names: dict[bytes, str | None] = {}
     parts = []
     try:

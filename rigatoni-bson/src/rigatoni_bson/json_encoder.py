@@ -1,6 +1,6 @@
-"""From raw BSON to JSON, element by element: every type, every field name, in the order of the bytes.
+"""Converts raw BSON to JSON, element by element: every type and every field name, in the order of the bytes.
 
-This is the reference: what `template_cache` does faster must give the same bytes. BSON is bsonspec.org, version 1.1.
+This is the reference: the faster `template_cache` must give the same bytes. BSON is bsonspec.org, version 1.1.
 """
 
 import struct
@@ -21,20 +21,20 @@ FIXED = {
     0x12: struct.Struct("<q"),
     0x13: struct.Struct("16s"),
 }
-"""The types of fixed size, by their number."""
+"""The types of fixed size by their number."""
 
 _INDEX: dict[int, int | None] = {0x03: None, 0x04: 0}
-"""Documents and arrays, by their number: the first index, if any."""
+"""Documents and arrays by their number, with the first index of arrays."""
 
 _LONG_NAME = 128
-"""Field names from this length on are not remembered: they would fill the memory."""
+"""Field names of this length and longer are not cached, to limit memory."""
 
 DEEPEST = 250
-"""Nesting beyond this is refused; MongoDB itself stops at 200 levels ("MongoDB Limits and Thresholds")."""
+"""The maximum nesting depth. MongoDB supports 100 levels ("MongoDB Limits and Thresholds"), and servers stop at 200."""
 
 
 class Walker:
-    """Writes raw documents in one mode. Holds no state but the mode: thread-safe."""
+    """Writes raw documents in one mode. Thread-safe, because its only state is the mode."""
 
     def __init__(self, mode: Relaxed) -> None:
         self._mode = mode
@@ -50,15 +50,15 @@ class Walker:
         }
 
     def line(self, raw: bytes) -> bytes:
-        """The whole document as JSON, without a newline. Raises `MalformedEventError`."""
+        """Return the whole document as JSON, without a newline. Raises `MalformedEventError`."""
         out: list[bytes] = []
         end = self._elements(raw, 0, out, 0, None)
         if end != len(raw):
-            raise MalformedEventError(f"the document says that it has {end} bytes, but has {len(raw)}", 0)
+            raise MalformedEventError(f"the document has {len(raw)} bytes, but declares {end}", 0)
         return b"".join(out)
 
     def _elements(self, raw: bytes, start: int, out: list[bytes], depth: int, index: int | None) -> int:
-        """The document at `start`, or the array (then `index` counts); returns where the next element begins."""
+        """Write the document or array at `start`, and return the start of the next element. Arrays pass `index`."""
         end = _extent(raw, start, depth)
         fixed, names = self._fixed, self._mode.keeps_array_names
         key, long_key = self._mode.key, self._mode.long_key
@@ -88,9 +88,9 @@ class Walker:
                 else:
                     position = self._value(raw, position, value, out, depth)
         except (ValueError, IndexError, struct.error):
-            raise MalformedEventError("a value is cut off or impossible", position) from None
+            raise MalformedEventError("a value is incomplete or invalid", position) from None
         if position != end:
-            raise MalformedEventError("a value reaches beyond its document", position)
+            raise MalformedEventError("a value extends beyond its document", position)
         if not whole:
             out[mark:] = [opaque(0x04 if array else 0x03, raw[start : end + 1])]
         elif len(out) == mark:
@@ -101,13 +101,13 @@ class Walker:
         return end + 1
 
     def _value(self, raw: bytes, element: int, position: int, out: list[bytes], depth: int) -> int:
-        """A value that is neither of fixed size nor a document; returns where the next element begins."""
+        """Write a value of variable size that is not a document, and return the start of the next element."""
         kind = raw[element]
         if kind in self._mode.constants:
             out.append(self._mode.constants[kind])
             return position
         if kind not in self._other:
-            raise MalformedEventError(f"there is no BSON type 0x{kind:02x}", element)
+            raise MalformedEventError(f"unknown BSON type 0x{kind:02x}", element)
         mark = len(out)
         try:
             return self._other[kind](raw, position, out, depth + 1)
@@ -136,7 +136,7 @@ class Walker:
         scope: list[bytes] = []
         end = self._elements(raw, code_end, scope, depth, None)
         if end - position != _INT32(raw, position)[0]:
-            raise MalformedEventError("code and scope do not have the length that they say", position)
+            raise MalformedEventError("code with scope does not have its declared size", position)
         out.append(self._mode.code_with_scope(raw[position + 8 : code_end - 1], b"".join(scope)))
         return end
 
@@ -156,37 +156,37 @@ class Walker:
         size = _INT32(raw, position)[0]
         end: int = position + 5 + size
         if size < 0 or end > len(raw):
-            raise MalformedEventError(f"binary data say that they have {size} bytes", position)
+            raise MalformedEventError(f"binary data declare an impossible size of {size} bytes", position)
         out.append(self._mode.binary(raw[position + 4], raw[position + 5 : end]))
         return end
 
 
 def _extent(raw: bytes, start: int, depth: int) -> int:
-    """Where the closing zero of the document at `start` is."""
+    """Return the index of the closing zero of the document at `start`."""
     if depth > DEEPEST:
-        raise MalformedEventError(f"it is nested more than {DEEPEST} levels deep", start)
+        raise MalformedEventError(f"the document has more than {DEEPEST} levels", start)
     if len(raw) < start + 5:
-        raise MalformedEventError("a document is cut off", start)
+        raise MalformedEventError("a document is incomplete", start)
     size: int = _INT32(raw, start)[0]
     end = start + size - 1
     if size < 5 or end >= len(raw):
-        raise MalformedEventError(f"a document says that it has {size} bytes", start)
+        raise MalformedEventError(f"a document declares an impossible size of {size} bytes", start)
     if raw[end]:
-        raise MalformedEventError("a document does not end in zero", end)
+        raise MalformedEventError("a document does not end with a zero", end)
     return end
 
 
 def _string_end(raw: bytes, position: int) -> int:
-    """Where the string at `position` (its length field) ends, after its closing zero."""
+    """Return the end of the string whose length field is at `position`, after its closing zero."""
     size: int = _INT32(raw, position)[0]
     end = position + 4 + size
     if size < 1 or end > len(raw) or raw[end - 1]:
-        raise MalformedEventError(f"a string says that it has {size} bytes", position)
+        raise MalformedEventError(f"a string declares an impossible size of {size} bytes", position)
     return end
 
 
 def _end_of_text(kind: int, raw: bytes, position: int) -> int:
-    """Where a value whose text is not UTF-8 ends."""
+    """Return the end of a value whose text is not UTF-8."""
     if kind == 0x0B:
         return raw.index(0, raw.index(0, position) + 1) + 1
     if kind == 0x0F:

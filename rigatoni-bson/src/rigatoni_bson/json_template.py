@@ -1,11 +1,10 @@
-"""From raw BSON to JSON for many documents of one shape at once: the same field names and types in the same order.
+"""Converts many documents of one shape to JSON at once: the same field names and types in the same order.
 
-A shape is learned from one document. It is a regular expression over the raw bytes: type bytes, field names and
-closing zeros stand in it literally, values are wildcards of their size, a string is whatever comes before the next
-zero. A document belongs to the shape if the expression matches all of it *and* each string and each document within
-has the length that it says. Together this is what reading it element by element would find, so nothing is guessed;
-whatever does not fit (another type, a zero inside a string, an odd boolean) is simply not of this shape. Then each
-field is a column, and columns are converted at C speed.
+A shape is learned from one document. It is a regular expression over the raw bytes: type bytes, field names and closing
+zeros are literals, values are wildcards of their size, and a string extends to the next zero. A document has the shape
+if the expression matches all of it *and* each nested string and document has its declared size. This is equivalent to
+reading it element by element. All other documents (another type, a zero inside a string, an invalid boolean) do not
+have the shape. Each field of the documents is then a column, and columns are converted at C speed.
 """
 
 import re
@@ -19,7 +18,7 @@ import attrs
 from rigatoni_bson.modes import OpaqueDocumentError, Relaxed, text
 
 Row = tuple[bytes, ...]
-"""What a shape's expression finds in a document: bytes of fixed size and strings, in turn."""
+"""The matches of a shape's expression in a document: alternately bytes of fixed size and strings."""
 
 _FIXED = {
     0x01: (b".{8}", "d"),
@@ -32,24 +31,24 @@ _FIXED = {
     0x13: (b".{16}", "16s"),
 }
 _ESCAPED = bytes(range(32)) + b'"\\'
-"""The characters that do not stand for themselves in JSON."""
+"""The characters that are escaped in JSON."""
 _LARGEST = 65_536
-"""Bytes; larger documents are not learned from."""
+"""The largest document in bytes from which a shape is learned."""
 _LONGEST = 8_192
-"""Bytes; longer expressions are not worth their memory, of which Python's `re` keeps some."""
+"""The longest expression in bytes. Longer ones are not worth their memory, which Python's `re` caches."""
 _DEEPEST = 100
-"""Levels; what is nested deeper is not learned from."""
+"""The deepest nesting of a document from which a shape is learned."""
 _LARGEST_BINARY = 64
-"""Bytes; binary data belong to the shape with their length, which only identifiers and digests keep."""
+"""The longest binary value in bytes. Its length is part of the shape, and only short ones have a constant length."""
 
 
 class NoShapeError(Exception):
-    """The document holds something that shapes do not know."""
+    """The document contains something that shapes do not support."""
 
 
 @attrs.frozen
 class _Value:
-    """A value within the text: its column, and what writes it (None: a string, whose length is in the column)."""
+    """A value in the text: its column, and its writer (None: a string, whose length is in the column)."""
 
     column: int
     kind: int
@@ -58,7 +57,7 @@ class _Value:
 
 @attrs.frozen
 class _Extent:
-    """The length of a document with strings: in `column`, and it must be `base` plus the lengths of these strings."""
+    """The size of a document with strings: the value in `column` must be `base` plus the lengths of these strings."""
 
     column: int
     base: int
@@ -66,7 +65,7 @@ class _Extent:
 
 
 class _Learner:
-    """Reads one document and notes its pattern, the layout of its fixed bytes, and the text between its values."""
+    """Reads one document, and records its pattern, the layout of its fixed bytes, and the text between its values."""
 
     def __init__(self, mode: Relaxed) -> None:
         self._mode = mode
@@ -80,7 +79,7 @@ class _Learner:
         self._lengths: list[int] = []
 
     def document(self, raw: bytes, start: int, *, array: bool) -> int:
-        """Learn the document or array at `start`; returns where it ends."""
+        """Learn the document or array at `start`, and return its end."""
         self._depth += 1
         if self._depth > _DEEPEST:
             raise NoShapeError
@@ -150,10 +149,10 @@ class _Learner:
 
 
 class Shape:
-    """The shape of a document, in one mode. Does not change once learned: thread-safe."""
+    """The shape of a document in one mode. Thread-safe, because it never changes."""
 
     def __init__(self, raw: bytes, mode: Relaxed) -> None:
-        """Learn from `raw`, which the walker has accepted. Raises `NoShapeError`."""
+        """Learn from `raw`, which `Walker` has accepted. Raises `NoShapeError`."""
         learner = _Learner(mode)
         if len(raw) > _LARGEST:
             raise NoShapeError
@@ -172,12 +171,12 @@ class Shape:
         self._match = re.compile(pattern, re.DOTALL).fullmatch
 
     def match(self, raw: bytes) -> Row | None:
-        """What `lines` needs of a document that looks as if it were of this shape, else None."""
+        """Return the input of `lines` for a document that matches the expression, else None."""
         found = self._match(raw)
         return found.groups() if found else None
 
     def lines(self, rows: Sequence[Row]) -> list[bytes | None]:
-        """What the walker would write for each of these (at least one); None for those that are not of this shape."""
+        """Return the output of `Walker` for each of these (at least one); None for those without this shape."""
         strings = list(zip(*rows, strict=True))[1::2]
         fixed = b"".join([part for row in rows for part in row[::2]])
         columns = list(zip(*self._unpack(fixed), strict=True))
@@ -194,7 +193,7 @@ class Shape:
         return [b"".join(parts[start : start + stride]) for start in range(0, len(parts), stride)]
 
     def _unfit(self, strings: Sequence[Sequence[bytes]], columns: Sequence[Sequence[int]]) -> set[int]:
-        """The rows that are not of this shape: a length is not what it says, or a string is not UTF-8."""
+        """Return the rows without this shape: a declared size is wrong, or a string is not UTF-8."""
         unfit: set[int] = set()
         lengths = [columns[value.column] for value in self._values if value.write is None]
         for length, column in zip(lengths, strings, strict=True):
@@ -210,7 +209,7 @@ class Shape:
         return unfit
 
     def _written(self, value: _Value, column: Sequence[Any]) -> Sequence[bytes]:
-        """A column of values as JSON; strings without their quotes."""
+        """Return a column of values as JSON, strings without quotes."""
         if value.write is None:
             joined = b"".join(column)
             if len(joined.translate(None, _ESCAPED)) == len(joined):

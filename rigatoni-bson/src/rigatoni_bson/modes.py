@@ -1,8 +1,8 @@
-"""How each BSON type is written as JSON: the Extended JSON v2 specification's two modes, and plain JSON.
+"""The JSON notation of each BSON type: the two modes of the Extended JSON v2 specification, and plain JSON.
 
-A mode knows single values only; `json_encoder` knows how documents are built from them. The specification is
-github.com/mongodb/specifications, "extended-json". What it cannot express is written as an *opaque value*,
-`{"$bson": {"type": "02", "base64": "..."}}`: the BSON type (two hexadecimal digits) and the value's own bytes.
+A mode writes single values; `json_encoder` writes documents. The specification is github.com/mongodb/specifications,
+"extended-json". A value that it cannot represent is written as an *opaque value*,
+`{"$bson": {"type": "02", "base64": "..."}}`: the BSON type (two hexadecimal digits) and the bytes of the value.
 """
 
 import re
@@ -32,16 +32,16 @@ _YEAR_10000 = 253_402_300_800_000
 
 
 class OpaqueDocumentError(Exception):
-    """A field name that JSON cannot carry without loss: the document around it becomes an opaque value."""
+    """A field name that JSON cannot represent without loss. Its document becomes an opaque value."""
 
 
 def opaque(kind: int, value: bytes) -> bytes:
-    """A value as its BSON type and bytes."""
+    """Return a value as its BSON type and bytes."""
     return b'{"$bson":{"type":"%02x","base64":"%b"}}' % (kind, b64encode(value))
 
 
 def text(value: bytes) -> bytes:
-    """UTF-8 as a JSON string. Raises UnicodeDecodeError."""
+    """Return UTF-8 as a JSON string. Raises UnicodeDecodeError."""
     return orjson.dumps(value.decode())
 
 
@@ -53,13 +53,13 @@ def _double(value: float) -> bytes:
 
 
 def _numbers(values: Sequence[float]) -> list[bytes]:
-    """What `_double` or `%d` would give for each, many at a time."""
+    """Return the output of `_double` or `%d` for many values at once."""
     numbers = orjson.dumps(values)
     return numbers[1:-1].split(b",") if b"null" not in numbers else []
 
 
 class Relaxed:
-    """Extended JSON v2, relaxed: plain JSON numbers and ISO dates where they are exact enough, wrappers elsewhere."""
+    """Extended JSON v2, relaxed: JSON numbers and ISO dates if they are exact enough, otherwise type wrappers."""
 
     name = "relaxed"
     keeps_array_names = False
@@ -76,13 +76,13 @@ class Relaxed:
             0x12: self.int64,
             0x13: self.decimal,
         }
-        """Types of fixed size, by their number: what writes the unpacked value."""
+        """The writers of unpacked values of fixed size, by the number of their type."""
         self.columns: dict[int, Callable[[Sequence[Any]], list[bytes]]] = {
             0x01: _numbers,
             0x10: _numbers,
             0x12: _numbers,
         }
-        """The same for many values at once, where that is faster; an empty answer means: one by one."""
+        """The same for many values at once, if that is faster. An empty result means: one by one."""
         self.constants = {
             0x06: b'{"$undefined":true}',
             0x0A: b"null",
@@ -91,11 +91,11 @@ class Relaxed:
         }
 
     def reserved(self, raw: bytes) -> bool:
-        """Whether a field name somewhere in this document might be one that `key` refuses though it is UTF-8."""
+        """Return whether this document may contain a UTF-8 field name that `key` rejects."""
         return _RESERVED_ELEMENT(raw) is not None
 
     def long_key(self, name: bytes) -> bytes:
-        """A field name with what stands around it: `,"name":`. For short ones use `key`, which remembers them."""
+        """Return a field name as a key: `,"name":`. Use `key` for short ones, which caches them."""
         if name in _RESERVED:  # a document that says {"$oid": ...} must not come back as an ObjectId
             raise OpaqueDocumentError
         try:
@@ -205,7 +205,7 @@ class Canonical(Relaxed):
 
 
 class Plain(Relaxed):
-    """The nearest plain JSON, for readers that know nothing of MongoDB; not every type can be told apart."""
+    """The closest plain JSON, for readers without knowledge of MongoDB. Some types cannot be distinguished."""
 
     name = "plain"
 

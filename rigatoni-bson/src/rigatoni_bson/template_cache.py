@@ -1,4 +1,4 @@
-"""The shapes that the documents of a stream have at present: learned while they pass, forgotten when they stop."""
+"""The present shapes of the documents of a stream: learned as they occur, and dropped when they no longer do."""
 
 import threading
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from rigatoni_bson.json_template import NoShapeError, Row, Shape
 from rigatoni_bson.modes import Relaxed
 
 _MOST = 8
-"""Shapes known at a time: each costs every document that is of none a look."""
+"""The maximum number of shapes. Each costs time for every document without a known shape."""
 _FEW = 4
-"""Fewer documents of a shape are not worth setting up its columns."""
+"""The minimum number of documents for which setting up columns pays off."""
 _WORTH = 16
-"""Documents that a new shape must explain at once to be kept; learning one costs about 2 ms."""
+"""The number of documents that a new shape must match at once to be kept. Learning a shape costs about 2 ms."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 512, 65_536
-"""Documents without a shape that pass before the next attempt after a vain one; it doubles each time."""
+"""The number of documents without a shape before the next attempt after a failed one. It doubles each time."""
 
 
 @attrs.define(eq=False)
@@ -27,7 +27,7 @@ class _Known:
 
 
 class Shapes:
-    """Writes the documents whose shape is known. Thread-safe; what it knows changes its speed, never its answers."""
+    """Writes the documents with a known shape. Thread-safe: its state changes its speed, never its output."""
 
     def __init__(self, mode: Relaxed, walker: Walker) -> None:
         self._mode = mode
@@ -38,7 +38,7 @@ class Shapes:
         self._lock = threading.Lock()
 
     def lines(self, raws: Sequence[bytes]) -> list[bytes | None]:
-        """For each document its JSON, or None where no shape explains it."""
+        """Return the JSON of each document, or None if it has no known shape."""
         with self._lock:
             shapes = [known.shape for known in self._known]
         found: dict[Shape, dict[int, Row]] = {shape: {} for shape in shapes}
@@ -63,7 +63,7 @@ class Shapes:
         return lines
 
     def _learn(self, raws: Sequence[bytes], strangers: Sequence[int]) -> tuple[Shape, dict[int, Row]] | None:
-        """A shape that explains enough of the strangers, and these."""
+        """Return a new shape that matches enough of the other documents, and these documents."""
         with self._lock:
             if self._passing > 0:
                 self._passing -= len(strangers)
@@ -84,7 +84,7 @@ class Shapes:
         return shape, rows
 
     def _remember(self, uses: dict[Shape, int]) -> None:
-        """Keep the shapes in use, the most used first."""
+        """Keep the shapes in use, most used first."""
         with self._lock:
             known = {one.shape: one.use for one in self._known}
             for shape, use in uses.items():

@@ -1,4 +1,4 @@
-"""Values as texts: the documents of columns as JSON, for formats whose cells hold text; single values as plain text."""
+"""Converts the documents of columns to JSON, for formats with text cells, and single values to plain text."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from rigatoni_bson.writing import JsonWriter
 
 
 class ColumnTexts:
-    """Writes the columns of documents in one mode, as `JsonWriter` does; thread-safe.
+    """Writes the columns of documents in one mode, like `JsonWriter`. Thread-safe.
 
-    Resume tokens are always canonical, so that a column of them holds the same in every format and mode. Each column
-    has its own writer, which so learns only the shapes of that column.
+    Resume tokens are always canonical, so that their column is the same in every format and mode. Each column has its
+    own writer, which learns only the shapes of that column.
     """
 
     def __init__(self, mode: str) -> None:
@@ -26,7 +26,7 @@ class ColumnTexts:
         self._writers = {column.name: JsonWriter(modes[column.kind]) for column in COLUMNS if column.kind in modes}
 
     def write(self, columns: EventColumns, name: str) -> list[bytes | None]:
-        """A column of documents as JSON in UTF-8: `null` where the field is null, None where there is none.
+        """Return a column of documents as JSON in UTF-8: `null` for a null field, None for an absent field.
 
         Malformed events are rejected in `columns`, and their value is None.
         """
@@ -46,9 +46,9 @@ _OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=Dateti
 
 
 def plain_text(value: Any) -> str | None:
-    """A decoded value as its text in the mode `plain`; None for null, a document or an array.
+    """Return a decoded value as its text in the mode `plain`; None for null, a document or an array.
 
-    A type that plain JSON writes as an object, such as a timestamp, is that object's text.
+    If plain JSON writes a type as an object, such as a timestamp, the text is that of the object.
     """
     if type(value) is str:
         return value

@@ -1,4 +1,4 @@
-"""Writing raw documents as JSON: many at a time, by the quickest way that is faithful."""
+"""Writes many raw documents as JSON at once, in the fastest way that loses nothing."""
 
 from array import array
 from bisect import bisect_right
@@ -16,15 +16,15 @@ from rigatoni_bson.modes import MODES
 from rigatoni_bson.template_cache import Shapes
 
 CHUNK = 512
-"""Documents worked on at once: enough for columns, few enough that the garbage collector does not notice."""
+"""Documents converted at once: enough for columns, but too few to trigger garbage collections."""
 
 
 PIECE = 256 * 1024
-"""Bytes of raw documents written at once where a file is made piece by piece: few calls, little memory."""
+"""Bytes of raw documents per piece of a file: few calls, little memory."""
 
 
 def pieces_of(events: EventBatch) -> Iterator[tuple[int, Segment]]:
-    """The documents in pieces of at most about `PIECE` bytes, without a copy, each with the index of its first one."""
+    """Yield the documents in pieces of about `PIECE` bytes at most, without a copy, with the index of the first."""
     first = 0
     for chunk in events.segments:
         start, offsets = 0, chunk.offsets
@@ -36,11 +36,10 @@ def pieces_of(events: EventBatch) -> Iterator[tuple[int, Segment]]:
 
 
 class JsonWriter:
-    """Writes documents in one mode (a name in `MODES`; ValueError for any other). Thread-safe.
+    """Writes documents in one mode (a name in `MODES`; ValueError for others). Thread-safe.
 
-    The same document gives the same bytes whichever way it takes: rigatoni-native where it is installed (and
-    `accelerated`), `Shapes` for many alike, `Decoded` (PyMongo and orjson) where that is faithful, `Walker` for
-    everything.
+    All ways give the same bytes: rigatoni-native if it is installed (and `accelerated`), `Shapes` for many similar
+    documents, `Decoded` (PyMongo and orjson) if it loses nothing, and `Walker` for everything.
     """
 
     def __init__(self, mode: str, *, accelerated: bool = True) -> None:
@@ -54,7 +53,7 @@ class JsonWriter:
         self._shapes = Shapes(known, self._walker)
 
     def texts(self, documents: Sequence[bytes]) -> list[bytes | MalformedEventError]:
-        """For each raw document its JSON text in UTF-8 (no newline in it), or what is wrong with it."""
+        """Return the JSON text in UTF-8 (without newlines) or the error of each raw document."""
         if self._accelerator is not None and documents:
             offsets = array("Q", accumulate(map(len, documents), initial=0))
             lines, malformed = self.lines(Segment(memoryview(b"".join(documents)), offsets))
@@ -68,9 +67,9 @@ class JsonWriter:
         return texts
 
     def lines(self, documents: Segment) -> tuple[bytes, dict[int, MalformedEventError]]:
-        """The documents as lines that end in a newline; what is wrong with the others.
+        """Return the documents as lines that end with a newline, and the errors of the others.
 
-        The errors are by index; a document that has one has no line.
+        The errors are by index. A document with an error has no line.
         """
         if self._accelerator is None:
             return self._pure_lines(documents)

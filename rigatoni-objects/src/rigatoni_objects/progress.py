@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class CountedStore(ObjectStore):
-    """A proxy for another store; `requests` counts the requests that have returned, whatever the result."""
+    """A proxy for another store. `requests` counts the requests that have returned with any result."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.requests = 0

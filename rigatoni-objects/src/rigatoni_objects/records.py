@@ -32,9 +32,9 @@ from rigatoni_objects.file_layout import BatchObject, FileLayout
 FORMAT = 2
 """The format version of records. Newer versions are refused.
 
-Since format 2 the runs of a part count the events read, including rejected ones. An owner that completes the batch thus
-writes exactly the events of the first attempt, whatever its own serializer rejects. In format 1 they count the events
-kept. Definitions of format 1 close no stream and leave nothing out.
+Since format 2 the runs of a part count the events read, including rejected ones. So an owner that completes the batch
+writes exactly the events of the first attempt, even if its own serializer rejects other events. In format 1 they count
+the events kept. Definitions of format 1 close no stream and leave no events out.
 """
 
 

@@ -149,10 +149,10 @@ class TextDecoder(TestDecoder):
 
 
 BSON: EventFormat = TestDecoder()
-"""The format of the first-party serializers: what tests write their events in, unless told otherwise."""
+"""The format of the first-party serializers, and the default format of events in tests."""
 
 TEXT: EventFormat = TextDecoder()
-"""A second format: what does not look at raw documents works with both."""
+"""A second format. Code that does not read raw documents works with both."""
 
 _formats: list[EventFormat] = [BSON]
 

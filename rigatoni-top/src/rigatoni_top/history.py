@@ -16,7 +16,7 @@ _RATE = 5
 """Looks that a rate is taken over."""
 
 _UNKNOWN = {"state": "silent", "read_lag": None, "delivery_lag": None, "checkpoint_age": None}
-"""What nobody knows of a stream whose process does not respond."""
+"""The figures that are unknown while the process of a stream does not respond."""
 
 
 class Look(NamedTuple):

@@ -1,8 +1,8 @@
-"""The local page: what the screen shows, with charts, for browsers on this machine. It can only be read.
+"""The local page: the content of the screen, with charts, for browsers on this machine. It is read-only.
 
-Three files of ours and one document of figures; nothing is loaded from elsewhere, and a strict content security policy
-says so to the browser. Only requests that name this machine as their host are answered, since another site's name may
-be made to point here (DNS rebinding).
+The page consists of three static files and one document of figures. It loads nothing from other sites, which a strict
+content security policy enforces. The server responds only to requests that name this machine as their host, because the
+name of another site may be made to resolve to it (DNS rebinding).
 """
 
 import json

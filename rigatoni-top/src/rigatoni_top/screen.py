@@ -69,10 +69,10 @@ COLUMNS: tuple[tuple[str, _Key, _Key | None, bool], ...] = (
     ("lease", lambda s: _lease(s.figures), None, False),
     ("snapshot", lambda s: _snapshot(s.figures.get("snapshot")), None, False),
 )
-"""Title, text, what to sort by, and whether it is there on a narrow terminal, too."""
+"""Title, text, sort key, and whether a narrow terminal also shows the column."""
 
 WIDE = 150
-"""Columns of a terminal from which on every column is shown."""
+"""The terminal width from which on every column is shown."""
 
 
 def _shown(width: int) -> list[tuple[str, _Key, _Key | None, bool]]:
@@ -138,7 +138,7 @@ def watch(history: History, interval: float) -> None:
 
 @contextmanager
 def _keys() -> Iterator[Callable[[float], str]]:
-    """Within this block: waits up to so many seconds for a key, and answers an empty text where none comes."""
+    """Yield a function that waits for a key for some seconds, and returns an empty text if none is pressed."""
     import termios
     import tty
 

@@ -1,1 +1,1 @@
-"""For tests of whatever reads or writes change events: raw BSON of every kind, and a reader of canonical lines."""
+"""Test support for readers and writers of change events: raw BSON of every kind, and a reader of canonical lines."""

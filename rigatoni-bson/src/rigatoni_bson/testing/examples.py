@@ -1,4 +1,4 @@
-"""One value of every BSON type, and the odd ones that formats have to say something about; for tests and tables."""
+"""One value of every BSON type, and unusual values that formats have to document. For tests and tables."""
 
 import struct
 
@@ -35,4 +35,4 @@ EXAMPLES: dict[str, tuple[int, bytes]] = {
     "MaxKey": (0x7F, b""),
     "MinKey": (0xFF, b""),
 }
-"""What it is called, and its BSON type and bytes."""
+"""The name, BSON type and bytes of each value."""

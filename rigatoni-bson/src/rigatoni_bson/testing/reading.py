@@ -1,6 +1,6 @@
-"""A reader of the lines that `mode = "canonical"` writes, back to the very bytes that the server sent; and of times.
+"""Reads lines of `mode = "canonical"` back into the bytes that the server sent; and times.
 
-It keeps what Python's dict cannot: repeated field names and the order of all. For tests; nothing else needs it.
+Unlike Python's dict, it keeps repeated field names, and the order of all fields. For tests only.
 """
 
 import json
@@ -15,29 +15,29 @@ from bson.decimal128 import Decimal128
 
 
 class Members(list[tuple[str, Any]]):
-    """A JSON object as its names and values, in order, repeated names included."""
+    """Return the names and values of a JSON object in order, including repeated names."""
 
 
 def document_of(line: str | bytes) -> bytes:
-    """The raw BSON document of a canonical line."""
+    """Return the raw BSON document of a canonical line."""
     kind, value = _value(json.loads(line, object_pairs_hook=Members))
     assert kind == 0x03, "a line holds a document"
     return value
 
 
 def bson_document(elements: Iterable[tuple[bytes, int, bytes]]) -> bytes:
-    """A raw document of these elements: name, BSON type, the value's bytes. Nothing is checked or reordered."""
+    """Return a raw document of these elements (name, BSON type, bytes), without checking or reordering them."""
     body = b"".join(bytes([kind]) + name + b"\0" + value for name, kind, value in elements)
     return struct.pack("<i", len(body) + 5) + body + b"\0"
 
 
 def bson_string(text: bytes) -> bytes:
-    """The value bytes of a BSON string."""
+    """Return the value bytes of a BSON string."""
     return struct.pack("<i", len(text) + 1) + text + b"\0"
 
 
 def milliseconds_of(text: str) -> int:
-    """The inverse of `rigatoni_bson.dates.iso`, for every year."""
+    """Return milliseconds since the epoch: the inverse of `rigatoni_bson.dates.iso`, for every year."""
     match = re.fullmatch(r"([+-]?\d{4,})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?Z", text)
     assert match, text
     year, month, day, hour, minute, second, fraction = (int(part or 0) for part in match.groups())

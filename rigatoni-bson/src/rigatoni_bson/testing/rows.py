@@ -1,4 +1,4 @@
-"""From a row of the common columns back to the event's bytes: how a test proves that a table lost nothing."""
+"""Converts a row of the common columns back to the event's bytes, to prove that a table has lost nothing."""
 
 import struct
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ Element = tuple[bytes, int, bytes]
 
 
 def elements_of_event(raw: bytes) -> list[Element]:
-    """The top-level elements of a raw event, sorted: tables do not keep their order."""
+    """Return the top-level elements of a raw event, sorted, because tables do not keep their order."""
     return sorted((name, kind, raw[value:after]) for kind, name, value, after in elements(raw))
 
 
 def elements_of_row(row: Mapping[str, Any]) -> list[Element]:
-    """The same of a row that holds every column of `COLUMNS`: documents as canonical texts, times as numbers."""
+    """Return the same for a row with every column of `COLUMNS`: documents as canonical text, times as numbers."""
     assert list(row) == [column.name for column in COLUMNS]
     rest = elements_of_event(document_of(row["unknown_fields"])) if row["unknown_fields"] is not None else []
     found = list(rest)

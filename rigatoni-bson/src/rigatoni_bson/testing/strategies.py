@@ -1,4 +1,4 @@
-"""Hypothesis strategies for raw BSON: all types, also those that PyMongo cannot write, and awkward names and texts."""
+"""Hypothesis strategies for raw BSON: all types, also those that PyMongo cannot write, and unusual names and texts."""
 
 import struct
 
@@ -18,7 +18,7 @@ _DATES = [0, 999, -1, -62_167_219_200_001, 253_402_300_799_999, 253_402_300_800_
 _DECIMALS = ["0", "-0", "0E+3", "1.10", "-1E-6176", "9.999999999999999999999999999999999E+6144", "Infinity", "NaN"]
 
 NOT_UTF8 = st.sampled_from([b"\xff", b"a\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"ok\x80ok"])
-"""Texts that are not UTF-8: cut off, a surrogate, overlong, a lone continuation."""
+"""Texts that are not UTF-8: incomplete, a surrogate, overlong, a single continuation byte."""
 
 UTF8 = st.text(st.characters(codec="utf-8"), max_size=8).map(str.encode)
 
@@ -28,7 +28,7 @@ NAMES = st.one_of(
     st.sampled_from(_RESERVED_NAMES),
     NOT_UTF8,
 )
-"""Field names; few enough that repeated ones occur."""
+"""Field names: so few that repeated ones occur."""
 
 _TEXTS = UTF8 | st.sampled_from([b"a\0b", b'"', b"\\", b"\x1f", b"\x7f", "\u2028".encode()]) | NOT_UTF8
 _CSTRINGS = _TEXTS.map(lambda text: text.replace(b"\0", b""))
@@ -66,7 +66,7 @@ SCALARS: SearchStrategy[Value] = st.one_of(
     st.tuples(st.just(0x13), st.sampled_from(_DECIMALS).map(lambda number: Decimal128(number).bid)),
     st.tuples(st.just(0x13), st.binary(min_size=16, max_size=16)),
 )
-"""One value of any type that holds no other value."""
+"""One value of any type that is not nested."""
 
 
 def _array(values: list[Value]) -> Value:
@@ -93,10 +93,10 @@ def _nested(values: SearchStrategy[Value]) -> SearchStrategy[Value]:
 
 
 VALUES: SearchStrategy[Value] = st.recursive(SCALARS, _nested, max_leaves=12)
-"""One value of any type, nested ones too."""
+"""One value of any type, including nested ones."""
 
 DOCUMENTS: SearchStrategy[bytes] = st.lists(st.tuples(NAMES, VALUES), max_size=6).map(_document)
-"""Well-formed raw documents of everything that BSON can hold."""
+"""Well-formed raw documents with all types of BSON."""
 
 _KNOWN_NAMES = [
     *(b"_id", b"operationType", b"ns", b"clusterTime", b"wallTime", b"documentKey", b"fullDocument"),
@@ -119,7 +119,7 @@ _EXPECTED = st.one_of(
 EVENTS: SearchStrategy[bytes] = st.lists(
     _EXPECTED | _EXPECTED | st.tuples(st.sampled_from(_KNOWN_NAMES) | NAMES, VALUES), max_size=9
 ).map(_document)
-"""Raw change events as servers send them, and as none does: missing, repeated and unknown fields, of any type."""
+"""Raw change events, also with missing, repeated and unknown fields of any type, which no server sends."""
 
 
 @st.composite
@@ -132,4 +132,4 @@ def _damaged(draw: st.DrawFn, documents: SearchStrategy[bytes]) -> bytes:
 
 
 DAMAGED: SearchStrategy[bytes] = _damaged(DOCUMENTS | EVENTS) | st.binary(max_size=40)
-"""Documents and events with some of their bytes changed, added or cut off, and bytes that never were any."""
+"""Documents and events with changed, added or missing bytes, and random bytes."""

@@ -197,12 +197,11 @@ class Stream:
 
 @attrs.frozen
 class Position:
-    """Where a stream goes on: after `resume_token`.
+    """The position at which a stream resumes: after `resume_token`.
 
-    `cluster_time` is a lower bound: no event before it is still to come. `ordinal` counts the events of exactly this
-    cluster time that lie before the position (all events of a transaction share one cluster time), so that
-    `(cluster_time, ordinal)` orders positions of one stream. `fingerprint` tells what defined the stream when the
-    position was taken.
+    `cluster_time` is a lower bound: no earlier event follows. `ordinal` counts the events of exactly this cluster time
+    before the position (all events of a transaction share one cluster time), so that `(cluster_time, ordinal)` orders
+    the positions of a stream. `fingerprint` identifies the definition of the stream at the time of the position.
     """
 
     resume_token: ResumeToken = attrs.field(repr=lambda token: f"#{token_hash(token)}")

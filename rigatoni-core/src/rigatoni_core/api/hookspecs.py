@@ -17,8 +17,8 @@ A plugin is a distribution with an entry point in the group `rigatoni`, which na
     def rigatoni_destinations():
         yield Component("acme", load_acme, summary="Sends batches to Acme")
 
-The module that holds the hook imports nothing heavier than `rigatoni_core.api.hookspecs`. Whatever the component
-needs is imported by its `load` function, on first use.
+The module with the hook imports nothing heavier than `rigatoni_core.api.hookspecs`. The `load` function imports the
+component on first use.
 """
 
 from collections.abc import Iterable

@@ -29,10 +29,10 @@ class WorkerStarted(Notice):
 
 @attrs.frozen(kw_only=True)
 class StreamsSucceeded(Notice):
-    """What is watched was changed: the stream continues former streams, and leaves out what these have delivered.
+    """The scope was changed: the stream continues former streams, and leaves out events that these have delivered.
 
-    `former` names them, `position` is where the stream begins. Unless `leased`, nothing keeps an instance that still
-    runs with the old configuration from working beside this one: it must be stopped.
+    `former` contains their names, and `position` is the start of the stream. Without leases (`leased`), an instance
+    that still runs with the old configuration must be stopped.
     """
 
     former: tuple[str, ...]

@@ -30,8 +30,8 @@ class CheckpointKeeper:
 
     While only this keeper has saved, the later of memory and store wins: a store that cannot be written, or has lost
     what was saved, must not send the worker back, and starting fresh would skip changes. The stored token shows that
-    others saved or cleared the stream, another instance or a manual repair: it is neither the one loaded last nor one
-    saved under since. Then the store wins, whatever it holds.
+    another instance or a manual repair saved or cleared the stream: it is neither the token loaded last nor one saved
+    under since. Then the store wins.
     """
 
     def __init__(

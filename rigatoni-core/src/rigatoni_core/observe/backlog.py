@@ -55,7 +55,7 @@ class Backlog:
         self._read_until = self._source_time if reply.caught_up else _seconds(reply.end.cluster_time)
         self._replied_at, self._waits = monotonic(), not reply.paused
 
-    def take_up(self, nbytes: int) -> None:
+    def start_delivery(self, nbytes: int) -> None:
         """Record the size of the batch in flight."""
         self._in_flight = nbytes
 
@@ -89,7 +89,7 @@ class Backlog:
 
     @classmethod
     def together(cls, backlogs: Sequence["Backlog"]) -> "Backlog":
-        """Return the backlog of several streams as of now: the greatest lags, and the bytes of all."""
+        """Return the present backlog of several streams: the largest lags, and the bytes of all."""
         read = [each.read_lag for each in backlogs if each.read_lag is not None]
         delivery = [each.delivery_lag for each in backlogs if each.delivery_lag is not None]
         return cls(

@@ -1,9 +1,9 @@
-"""What is measured: each metric defined once, whatever system it is exported to.
+"""The definition of every metric, independent of the system that it is exported to.
 
-Names are dotted, without a prefix, and units are UCUM codes (`s`, `By`) or nouns in braces, as OpenTelemetry's
-semantic conventions write them ("Metrics semantic conventions: Instrument naming, Instrument units"). An exporter
-spells them its own way. Attributes are the pipeline's and the stream's names and at most one more, whose values are
-few: metrics hold no texts of errors, no resume tokens and nothing out of documents.
+Names are dotted, without a prefix, and units are UCUM codes (`s`, `By`) or nouns in braces, as OpenTelemetry's semantic
+conventions require ("Metrics semantic conventions: Instrument naming, Instrument units"). Exporters convert them to
+their own conventions. Attributes are the names of pipeline and stream, and at most one more with few values. Metrics
+contain no error texts, no resume tokens and no document data.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +18,10 @@ from rigatoni_core.observe.statistics import State, StreamStatistics
 
 @attrs.frozen(kw_only=True)
 class Figure:
-    """A number that `StreamStatistics` holds at any time; a counter only grows while the pipeline runs.
+    """A number that `StreamStatistics` provides at any time. A counter never decreases while the pipeline runs.
 
-    `read` gives the value, None where it is absent, or where `attribute` is set the value for each of its values.
+    `read` returns the value, or None if it is absent. With an `attribute`, it returns a number for each attribute
+    value.
     """
 
     name: str
@@ -31,7 +32,11 @@ class Figure:
     read: Callable[[StreamStatistics], float | Mapping[str, float] | None]
 
     def samples(self, figures: StreamStatistics) -> Iterator[tuple[Mapping[str, str], float]]:
-        """The values now, each with its attribute if the figure has one."""
+        """Yield the present values, each with its attribute if the figure has one.
+
+        Args:
+            figures: The statistics of a stream.
+        """
         value = self.read(figures)
         if isinstance(value, Mapping):
             yield from (({self.attribute: key}, number) for key, number in list(value.items()))
@@ -41,9 +46,9 @@ class Figure:
 
 @attrs.frozen(kw_only=True)
 class Distribution:
-    """A number that each notice of one type brings along; what matters is how the numbers are spread.
+    """A number in each notice of one type, for a histogram.
 
-    `buckets` holds the upper bounds that a histogram counts by. `read` returns None for a notice that does not count.
+    `buckets` contains the upper bounds of the histogram's buckets. `read` returns None for a notice to ignore.
     """
 
     name: str
@@ -60,7 +65,7 @@ _BYTES = tuple(float(2**power) for power in range(10, 28, 2))
 
 
 def _written(name: str) -> Callable[[BatchWritten], float | None]:
-    """Read a batch that was written now."""
+    """Return a reader of notices that ignores batches which an earlier run had written."""
     return lambda notice: None if notice.found else getattr(notice, name)
 
 
@@ -82,28 +87,35 @@ def _gauge(
 
 FIGURES = (
     _counter("events", "Events delivered", unit="{event}"),
-    _counter("bytes", "Bytes of delivered events, as the source sent them", unit="By"),
+    _counter("bytes", "Size of delivered events, as the source sent them", unit="By"),
     _counter("batches", "Batches delivered", unit="{batch}"),
-    _counter("found.events", "Events that an earlier run had written already", unit="{event}", field="found"),
-    _counter("realigned.batches", "Batches realigned to an earlier run's end", unit="{batch}", field="realigned"),
-    _counter("retries", "Attempts that failed and were made again", unit="{attempt}"),
-    _counter("errors", "Failures by the error's id, overcome or not", unit="{error}", attribute="error.type"),
-    _counter("resumes", "Streams opened again by the source itself, without loss", unit="{resume}"),
-    _counter("invalidates", "Watched collections or databases that were dropped or renamed", unit="{invalidate}"),
+    _counter("found.events", "Events that an earlier run had written", unit="{event}", field="found"),
+    _counter(
+        "realigned.batches", "Batches realigned to the end that an earlier run fixed", unit="{batch}", field="realigned"
+    ),
+    _counter("retries", "Failed attempts that were retried", unit="{attempt}"),
+    _counter(
+        "errors",
+        "Failures by the error's id, including those that were recovered from",
+        unit="{error}",
+        attribute="error.type",
+    ),
+    _counter("resumes", "Streams that the source reopened without loss", unit="{resume}"),
+    _counter("invalidates", "Watched collections and databases that were dropped or renamed", unit="{invalidate}"),
     _counter(
         "duplicates.dropped",
         "Events that the source reported twice and the pipeline delivers once",
         unit="{event}",
         field="duplicates",
     ),
-    _counter("rejected.events", "Events found impossible to write as they are", unit="{event}", field="rejected"),
-    _counter("dead_letters", "Rejected events that are durable as dead letters", unit="{event}"),
-    _counter("gaps", "Losses on record: changes that could not be delivered any more", unit="{gap}"),
+    _counter("rejected.events", "Events that cannot be written", unit="{event}", field="rejected"),
+    _counter("dead_letters", "Rejected events that were stored as dead letters", unit="{event}"),
+    _counter("gaps", "Recorded losses: changes that could no longer be delivered", unit="{gap}"),
     _counter("checkpoints", "Checkpoints saved", unit="{checkpoint}"),
     _counter(
         "checkpoint.failures", "Checkpoints that could not be saved", unit="{failure}", field="checkpoint_failures"
     ),
-    _counter("leases.lost", "Leases lost to another owner or run out", unit="{lease}", field="leases_lost"),
+    _counter("leases.lost", "Leases that expired or were lost to another owner", unit="{lease}", field="leases_lost"),
     _counter("snapshot.rows", "Rows of snapshots delivered", unit="{row}", field="snapshot_rows"),
     _counter("snapshot.bytes", "Bytes of delivered rows, as the source sent them", unit="By", field="snapshot_bytes"),
     _counter("snapshot.chunks", "Chunks of snapshots delivered", unit="{chunk}", field="snapshot_chunks"),
@@ -155,7 +167,7 @@ FIGURES = (
     ),
     _gauge(
         "lease.held",
-        "1 while this instance holds the stream's lease; absent where there are none",
+        "1 while this instance holds the stream's lease, else 0; absent without leases",
         attrgetter("lease_held"),
     ),
     _gauge(
@@ -165,12 +177,12 @@ FIGURES = (
         attribute="state",
     ),
 )
-"""Everything that can be read at any time."""
+"""All metrics that can be read at any time."""
 
 DISTRIBUTIONS = (
     Distribution(
         name="batch.write.duration",
-        meaning="Seconds that the successful attempt to write a batch took",
+        meaning="Duration of the successful attempt to write a batch",
         unit="s",
         buckets=_SECONDS,
         notice=BatchWritten,
@@ -178,7 +190,7 @@ DISTRIBUTIONS = (
     ),
     Distribution(
         name="batch.size",
-        meaning="Events of a delivered batch",
+        meaning="Events in a delivered batch",
         unit="{event}",
         buckets=_EVENTS,
         notice=BatchWritten,
@@ -186,7 +198,7 @@ DISTRIBUTIONS = (
     ),
     Distribution(
         name="batch.bytes",
-        meaning="Bytes of a delivered batch, as the source sent them",
+        meaning="Size of a delivered batch, as the source sent it",
         unit="By",
         buckets=_BYTES,
         notice=BatchWritten,
@@ -194,11 +206,11 @@ DISTRIBUTIONS = (
     ),
     Distribution(
         name="checkpoint.save.duration",
-        meaning="Seconds that saving a checkpoint took",
+        meaning="Duration of saving a checkpoint",
         unit="s",
         buckets=_SECONDS,
         notice=CheckpointSaved,
         read=attrgetter("seconds"),
     ),
 )
-"""Everything that is observed once per notice."""
+"""All metrics that are observed once per notice."""

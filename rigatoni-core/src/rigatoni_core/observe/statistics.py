@@ -1,6 +1,6 @@
-"""What operators see: counts, states, lags and errors of each stream and in total, gathered from notices.
+"""The figures for operators: counts, states, lags and errors of each stream and in total, computed from notices.
 
-The only place that counts. The command and the exporters of metrics read their figures here.
+Nothing else counts. The commands and the exporters of metrics read these figures.
 """
 
 from collections import Counter
@@ -49,25 +49,25 @@ from rigatoni_core.observe.backlog import Backlog
 from rigatoni_core.observe.snapshot_figures import SnapshotFigures
 
 State = Literal["starting", "running", "standby", "retrying", "failing", "failed", "stopped"]
-"""Where a worker stands. It stays `failing` until a batch is delivered, or all is and the source has nothing more."""
+"""The state of a worker. It stays `failing` until a batch is delivered, or until the stream has caught up."""
 
 
 @attrs.define
 class LastError:
-    """The latest failure of a stream: its text, when it happened, and when the stream had recovered from it."""
+    """The latest failure of a stream: its text, its time, and the time at which the stream had recovered."""
 
     message: str
     time: datetime
     recovered: datetime | None = None
-    """None while the trouble lasts."""
+    """None while the failure lasts."""
 
 
 @attrs.define
 class StreamStatistics:
-    """The figures of one stream since the pipeline started, or of all streams together (these have no state).
+    """The figures of one stream since the pipeline started, or of all streams together (without a state).
 
-    `errors` counts each failure by the error's id, whether it was overcome or not. `lease_held` is absent where the
-    state store keeps no leases.
+    `errors` counts each failure by the error's id, including those that were recovered from. `lease_held` is None if
+    the state store keeps no leases.
     """
 
     state: State | Literal[""] = "starting"
@@ -101,33 +101,37 @@ class StreamStatistics:
 
     @property
     def read_lag(self) -> float | None:
-        """Seconds between the source's time and the time up to which the stream is read: what is not read yet.
+        """Seconds between the source's time and the time up to which the stream is read.
 
-        Absent until known, 0 while the stream has caught up. It grows with time while the stream does not read.
+        None until known, and 0 while the stream has caught up. It grows with time while the stream does not read.
         """
         return self._backlog.read_lag
 
     @property
     def delivery_lag(self) -> float | None:
-        """Seconds between the source's time and the time up to which everything is durable: what is not delivered yet.
+        """Seconds between the source's time and the time up to which everything is durable.
 
-        Absent until known, 0 while the stream has caught up, and never less than the read lag.
+        None until known, 0 while the stream has caught up, and never less than the read lag.
         """
         return self._backlog.delivery_lag
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of the events that are read and not delivered: gathered, prepared ahead and in flight."""
+        """Bytes of the events that are read but not delivered: collected, prepared and in flight."""
         return self._backlog.buffered_bytes
 
     @property
     def checkpoint_age(self) -> float | None:
-        """Seconds since the checkpoint was saved, or found up to date on an idle stream; absent until one is saved."""
+        """Seconds since the checkpoint was saved, or confirmed on an idle stream; None until one is saved."""
         return None if self._current_at is None else monotonic() - self._current_at
 
     @classmethod
     def together(cls, streams: Sequence["StreamStatistics"]) -> "StreamStatistics":
-        """The figures of several streams: counts added up, the greatest lags."""
+        """Return the figures of several streams together: the sums of the counts, and the largest lags.
+
+        Args:
+            streams: The figures of the streams.
+        """
         total = cls(state="")
         for figures in streams:
             for field in attrs.fields(cls):
@@ -153,7 +157,7 @@ class StreamStatistics:
                 if notice.end == self._saved:
                     self._current_at = monotonic()
             case BatchRead():
-                self._backlog.take_up(notice.bytes)
+                self._backlog.start_delivery(notice.bytes)
             case BatchWritten():
                 self.state = "running"
                 self._backlog.deliver(notice.end)
@@ -170,7 +174,7 @@ class StreamStatistics:
                 self._snapshot(notice.number).take(notice)
             case BatchRealigned():
                 self.realigned += 1
-                self._backlog.take_up(notice.bytes)
+                self._backlog.start_delivery(notice.bytes)
             case Retrying():
                 self._turn("retrying")
                 self.retries += 1
@@ -238,13 +242,13 @@ class StreamStatistics:
             self.state = state
 
     def _end(self, state: State) -> None:
-        """Note that the worker left its stream, and gave its lease back."""
+        """Record that the worker left its stream and released its lease."""
         self.state = state
         self.lease_held = None if self.lease_held is None else False
         self._backlog.leave()
 
     def _stand_by(self) -> None:
-        """Another owner has the stream: what it does is not known here."""
+        """Record that another owner has the stream, whose progress is unknown here."""
         self.state, self.lease_held = "standby", False
         self._forget_position()
 
@@ -279,7 +283,7 @@ class Statistics(Listener):
 
     @property
     def total(self) -> StreamStatistics:
-        """All streams together: counts added up, the greatest lags."""
+        """The figures of all streams together: the sums of the counts, and the largest lags."""
         return StreamStatistics.together(list(self._streams.copy().values()))
 
     def notify(self, notice: Notice) -> None:

@@ -221,7 +221,7 @@ def _distributions() -> Iterator[metadata.Distribution]:
             if f"[{hookspecs.GROUP}]" not in text and f"[{commands.GROUP}]" not in text:
                 continue
             name = canonical(distribution.metadata["Name"])
-        except Exception:  # noqa: S112 - damaged metadata of whoever it is: nothing that could be named
+        except Exception:  # noqa: S112 - damaged metadata, which has no name to report
             continue
         if name not in seen:
             seen.add(name)

@@ -43,7 +43,7 @@ class Unsound:
 def unsound(catalog: Catalog, plugin: Plugin, readme: str | None = None) -> Iterator[Unsound]:
     """Return all errors of an installed plugin. `readme` replaces the one in its metadata."""
     if plugin.status == "denied":
-        return  # nobody uses it
+        return  # the plugin is not used
     if plugin.status != "ok":
         yield Unsound(plugin.reason, plugin.remedy)
         return

@@ -138,7 +138,7 @@ def _hex(numbers: list[int]) -> Iterator[bytes]:
 
 @attrs.define(kw_only=True)
 class Feeder(ScriptedServer):
-    """Serves `total` events on every stream, whatever its scope."""
+    """Serves `total` events on every stream of any scope."""
 
     total: int
     document_bytes: int = 630

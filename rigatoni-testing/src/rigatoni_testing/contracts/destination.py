@@ -344,7 +344,7 @@ class DestinationContract(ObligationsOfReaders):
             promised(history == History(True, True, True, (delivered,)), "the first end that is recorded stays")
             behind = attrs.evolve(end, ordinal=0)
             resumed = await bounded(destination.succeed(STREAM, DEFINITION, behind, [delivered]), "succeed")
-            promised(resumed == behind, "a successor begins where it is told to")
+            promised(resumed == behind, "a successor starts at the given position")
         async with place.make() as destination:
             assert isinstance(destination, SuccessionKeeper)
             await bounded(destination.begin(STREAM, DEFINITION, resumed), "begin")

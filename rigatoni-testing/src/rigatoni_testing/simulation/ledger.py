@@ -178,7 +178,7 @@ class Ledger:
         account, (start, end) = self.accounts[events.stream.key], self.range_of(events)
         self.letters_come_first(events.stream, start, end)
         if account.durable is None or start > account.durable:
-            self.violation(f"{events.stream}: appends events up to {end}, but only {account.durable} are there")
+            self.violation(f"{events.stream}: appends events up to {end}, but only {account.durable} are durable")
         else:
             account.durable = max(account.durable, end)
 
