@@ -194,7 +194,7 @@ class Ledger:
             start, end = self.range_of(events)
             self.letters_come_first(stream, start, end)
             if start != account.durable:
-                self.violation(f"{stream}: commits events from {start} on, but {account.durable} are there")
+                self.violation(f"{stream}: commits events from {start} on, but {account.durable} are durable")
             account.durable = end
         if log.index(record.position) != account.durable:
             self.violation(f"{stream}: commits the position {log.index(record.position)} with {account.durable} events")
