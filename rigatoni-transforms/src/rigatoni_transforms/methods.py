@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from struct import Struct
 from typing import Final, Literal
 
@@ -132,16 +133,21 @@ def _date_to_year(kind: int, value: bytes) -> Element:
     """The first moment of the year, in UTC."""
     if kind != _DATE:
         raise _unsuited("date_to_year", kind)
-    (milliseconds,) = _DATES.unpack(value)
+    return _DATE, _start_of_year(_DATES.unpack(value)[0] // _DAY_MS)
+
+
+@lru_cache(4096)
+def _start_of_year(day: int) -> bytes:
+    """The first moment of the year with this day, counted from the epoch, as a value of BSON."""
     # The Gregorian calendar repeats after 400 years, so years beyond those of Python are moved into them.
-    cycles, rest = divmod(milliseconds, _CYCLE_MS)
-    year = (_EPOCH + timedelta(milliseconds=rest)).year
-    start = (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
-    return _DATE, _DATES.pack(max(start + cycles * _CYCLE_MS, -(2**63)))
+    cycles, rest = divmod(day, _CYCLE)
+    year = (_EPOCH + timedelta(days=rest)).year
+    start = (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH).days + cycles * _CYCLE
+    return _DATES.pack(max(start * _DAY_MS, -(2**63)))
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CYCLE_MS = 146_097 * _DAY_MS
+_CYCLE = 146_097
 
 
 def _characters(method: str, value: bytes) -> str:

@@ -16,6 +16,7 @@ from rigatoni_transforms.documents import DOCUMENT, NULL, SAME, STRING, Rewriter
 from rigatoni_transforms.errors import MaskedKeyError, MaskError, PathError
 from rigatoni_transforms.matching import KEEP, State
 from rigatoni_transforms.paths import ANY, Path, parsed
+from rigatoni_transforms.shapes import Learner, NoShapeError, Shape, Shapes
 from rigatoni_transforms.transform import RawTransform
 
 _PACK = Struct("<i").pack
@@ -43,6 +44,7 @@ class Closure:
         self._top = top
         self._rewriter = Rewriter(keeps_others)
         self._deltas = DeltaRewriter(self._rewriter, top)
+        self._shapes = Shapes(self._shape_of)
 
     def event(self, raw: bytes) -> bytes:
         """Return the event after the rules, the same object if nothing changes. Fields that are not known are removed.
@@ -52,6 +54,10 @@ class Closure:
             MaskedKeyError: A path leads to a field of the document key.
             ValueError, IndexError, struct.error: The bytes are no BSON.
         """
+        return self._shapes.rewritten(raw) or self.walked(raw)
+
+    def walked(self, raw: bytes) -> bytes:
+        """Return and raise what `event` does, without knowledge of other events."""
         end = len(raw) - 1
         if int.from_bytes(raw[:4], "little") != end + 1:
             raise ValueError("the event does not have the length that it says")
@@ -73,6 +79,28 @@ class Closure:
             return raw
         body = b"".join([*parts, raw[copied:]])
         return _PACK(len(body) + 4) + body
+
+    def _shape_of(self, raw: bytes) -> Shape:
+        """Return the shape of an event. See `Shapes`."""
+        learner = Learner(self._rewriter)
+        documents, key = learner.ruled(self._top), learner.ruled(None)
+
+        def element(raw: bytes, head: bytes, value: int) -> int:
+            field = head[1:-1]
+            if field in _KEPT or (field in _DOCUMENTS and head[0] == NULL):
+                return learner.whole(raw, head, value)
+            if field not in _DOCUMENTS:
+                return learner.removed(raw, head, value)
+            if head[0] != DOCUMENT or field == b"updateDescription":
+                raise NoShapeError
+            if field == b"documentKey" and [name for _, name, *_ in elements_of(raw, value)] != [b"_id"]:
+                raise NoShapeError
+            learner.kept(head)
+            return learner.document(raw, value, key if field == b"documentKey" else documents)
+
+        if learner.document(raw, 0, element) != len(raw):
+            raise NoShapeError
+        return learner.shape()
 
     def _part(self, raw: bytes, field: bytes, kind: int, value: int) -> bytes | None:
         """Return the new value of a field of the event, `_SAME` if it stays."""

@@ -332,7 +332,7 @@ class EventBatch(Sequence[ChangeEvent]):
         """
         if not documents:
             return self
-        made = Segment.of(documents.get(index, self.raw(index)) for index in range(len(self)))
+        made = Segment.of(documents[i] if i in documents else self.raw(i) for i in range(len(self)))
         return self._holding((made,), self.indices)
 
     def _holding(self, segments: Sequence[Segment], indices: Sequence[int]) -> "EventBatch":
