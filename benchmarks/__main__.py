@@ -130,10 +130,10 @@ def each(figures: dict[str, float], events: int) -> float:
     return figures["seconds"] / events * 1e6
 
 
-def by_hand(uri: str, events: int) -> Measurement:
+def by_hand(uri: str, events: int, *more: object) -> Measurement:
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            return each(process("benchmarks.by_hand_stream", uri, events, folder, cores=ONE), events)
+            return each(process("benchmarks.by_hand_stream", uri, events, folder, *more, cores=ONE), events)
 
     return measure
 
@@ -174,6 +174,18 @@ def formats(bench: Bench) -> None:
             for path, flags in PATHS.items():
                 measured[f"{serializer}, {path}"] = ours(uri, bench.events, "--serializer", serializer, *flags)
         bench.alternate("formats", measured)
+
+
+def masking(bench: Bench) -> None:
+    with feeder(bench.events) as uri:
+        measured: dict[str, Measurement] = {
+            "hand-written: json+gzip": by_hand(uri, bench.events),
+            "hand-written: json+gzip, masked": by_hand(uri, bench.events, "mask"),
+        }
+        for path, flags in PATHS.items():
+            measured[f"json+zstd, {path}"] = ours(uri, bench.events, *flags)
+            measured[f"json+zstd, select and mask, {path}"] = ours(uri, bench.events, "--transforms", *flags)
+        bench.alternate("masking", measured)
 
 
 def s3(bench: Bench) -> None:
@@ -337,6 +349,7 @@ SECTIONS = {
     "sizes": Section(sizes, "Larger documents", plain_table),
     "collections": Section(collections, "Many collections", plain_table),
     "transforms": Section(transforms, "Transforms", plain_table),
+    "masking": Section(masking, "MongoDB to files, with `select` and `mask` on five paths", plain_table),
     "latency": Section(latency, "Latency", latency_table),
     "floor": Section(floor, "Lower bound", plain_table),
 }

@@ -1,7 +1,7 @@
 """Runs a pipeline in its own process, and prints its figures as JSON.
 
     python -m benchmarks.pipeline --uri URI --events N [--streams 4] [--serializer json+zstd] [--s3 ENDPOINT]
-        [--slow SECONDS] [--pure]
+        [--slow SECONDS] [--pure] [--transforms]
 
 Without a URI the source is memory: a few prepared replies, in which only the first and the last event get new numbers,
 so feeding costs almost nothing. A batch consists of whole replies, so nothing reads the events between.
@@ -26,6 +26,7 @@ arguments.add_argument("--serializer", default="json+zstd", help=f"inner one fir
 arguments.add_argument("--s3", help="where an S3 store listens; else files")
 arguments.add_argument("--slow", type=float, default=0.0, help="seconds that the destination takes longer for a batch")
 arguments.add_argument("--pure", action="store_true", help="without the accelerator, though it is installed")
+arguments.add_argument("--transforms", action="store_true", help="select and mask, with five paths together")
 options = arguments.parse_args()
 if options.pure:
     sys.modules["rigatoni_native"] = None  # type: ignore[assignment]
@@ -123,8 +124,26 @@ def source() -> Source:
     return MongoDBSource(uri=Secret(options.uri), watch=watch, start_at="2023-01-01T00:00:00Z", max_await_time=0.1)
 
 
+def transforms() -> list[Any]:
+    """What benchmarks/by_hand_stream.py does to dicts."""
+    if not options.transforms:
+        return []
+    catalog = Catalog.discover()
+    paths = {"customer.mail": "hash", "created": "date_to_year", "items.sku": "redact"}
+    return [
+        catalog.get("transform", "select")(exclude=["customer.name", "note"]),
+        catalog.get("transform", "mask")(paths=paths, key=Secret("a key for benchmarks"), key_id="1"),
+    ]
+
+
 async def main(folder: str) -> None:
-    pipeline = Pipeline(name="bench", source=source(), destination=destination(folder), state=MemoryStateStore())
+    pipeline = Pipeline(
+        name="bench",
+        source=source(),
+        destination=destination(folder),
+        state=MemoryStateStore(),
+        transforms=transforms(),
+    )
     meter, events = Meter(), options.events * options.streams
     looking = asyncio.create_task(look(pipeline, meter, events // 10))
     report = await pipeline.run(once=True)

@@ -112,6 +112,13 @@ def test_a_method_makes_this_of_a_value(method, value, masked):
     assert document(mask(method, "a"), {"a": value, "b": 1}) == {"a": masked, "b": 1}
 
 
+def test_a_key_longer_than_a_block_of_the_hash_is_hashed_first():
+    key = "k" * 65
+    transform = MaskTransform(paths={"a": "hash"}, key=Secret(key), key_id="1")
+    expected = hmac.new(key.encode(), b"x", hashlib.sha256).hexdigest()
+    assert document(transform, {"a": "x"}) == {"a": expected}
+
+
 @pytest.mark.parametrize(
     ("given", "year"), [(2**63 - 1, 292278994), (-(2**63), None), (253402300800000, 10000), (-62135596800001, 0)]
 )

@@ -16,7 +16,7 @@ from rigatoni_transforms.select import SelectTransform
 KEY = Secret("a key for tests that is no secret")
 TRANSFORMS = {
     "include": SelectTransform(include=["a", "b.c"]),
-    "exclude": SelectTransform(exclude=["a", "b.*", "l.x"]),
+    "exclude": SelectTransform(exclude=["a", "b.*", "l.x", "m.0"]),
     "mask": MaskTransform(
         paths={"a": "hash", "b.c": "redact", "l.x": "null", "b.d": "partial", "t": "date_to_year"}, key=KEY, key_id="1"
     ),
@@ -42,6 +42,7 @@ def same_as_walking(transform, learned, raws):
 
 def event(number=0, **fields):
     full = {"_id": number, "a": "text", "b": {"c": 1, "d": "12345678"}, "l": [{"x": 1, "y": "é"}, {"x": 2, "y": ""}]}
+    full["m"] = [1, "two"]
     return encode(event_document(number, fullDocument={**full, "n": None, "z": b"1", **fields}))
 
 

@@ -18,11 +18,13 @@ class Rule:
 
     Attributes:
         apply: Returns the new value, the given one to keep it, or None to remove it.
+        constant: What `apply` returns for every value, if that is always the same.
         whole: Whether it replaces documents and arrays as a whole, so that names inside them are hidden, too.
     """
 
     apply: Callable[[int, bytes], Element | None]
     whole: bool = True
+    constant: Element | None = None
 
 
 KEEP: Final = Rule(lambda kind, value: (kind, value), whole=False)

@@ -1,7 +1,6 @@
 """The methods of `mask`: what becomes of a value."""
 
 import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -18,6 +17,8 @@ _DOUBLE, _BINARY, _OBJECT_ID, _DATE, _INT32, _INT64 = 0x01, 0x05, 0x07, 0x09, 0x
 _LENGTH = Struct("<i").pack
 _DOUBLES = Struct("<d").unpack
 _DATES = Struct("<q")
+_BLOCK = 64
+"""Bytes of a block of SHA-256."""
 _DAY_MS = 86_400_000
 _NAMES: Final = {
     0x01: "double",
@@ -56,7 +57,7 @@ def rule_of(method: Method, *, constant: str, key: str | None, length: int) -> R
     constants: Mapping[str, Element] = {"redact": (STRING, _text(constant)), "null": (NULL, b"")}
     if method in constants:
         result = constants[method]
-        return Rule(lambda kind, value: result)
+        return Rule(lambda kind, value: result, constant=result)
     scalars: Mapping[str, Callable[[int, bytes], Element]] = {
         "hash": _Hash((key or "").encode()),
         "partial": _partial,
@@ -93,7 +94,10 @@ class _Hash:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # RFC 2104: copies of two begun hashes take a third of the time of `hmac.digest`, which begins both each time.
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def __call__(self, kind: int, value: bytes) -> Element:
         if kind == STRING:
@@ -108,8 +112,10 @@ class _Hash:
             raise _unsuited("hash", kind)
         else:
             content = b"%c\0%b" % (kind, value)
-        digest = hmac.digest(self._key, content, hashlib.sha256)
-        return STRING, b"\x41\0\0\0%b\0" % digest.hex().encode()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(content)
+        outer.update(inner.digest())
+        return STRING, b"\x41\0\0\0%b\0" % outer.hexdigest().encode()
 
 
 def _partial(kind: int, value: bytes) -> Element:

@@ -10,13 +10,14 @@ import re
 import struct
 import threading
 from collections.abc import Callable
+from itertools import accumulate
 from operator import itemgetter
 from typing import Final
 
 import attrs
 
 from rigatoni_transforms.documents import ARRAY, DOCUMENT, NULL, SIZES, STRING, Rewriter
-from rigatoni_transforms.matching import Element, State
+from rigatoni_transforms.matching import REMOVE, Element, Rule, State
 
 _BINARY = 0x05
 _LARGEST: Final = 65_536
@@ -31,6 +32,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 32, 65_536
 """Events without a shape that pass before the next attempt; doubles after each that was not worth it."""
 
 _INT32 = struct.Struct("<i")
+_PACK = _INT32.pack
 
 
 class NoShapeError(Exception):
@@ -53,6 +55,7 @@ class Learner:
         self.measured: list[int] = []
         self.parts: list[int] = []
         self.changes: list[Change] = []
+        self.replaced: list[tuple[int, bytes]] = []
         self.resized: list[tuple[int, int]] = []
 
     def shape(self) -> "Shape":
@@ -66,7 +69,7 @@ class Learner:
         """Note a document that is walked: `elements` notes each element, and returns where it ends."""
         self._end_kept()
         self.measured.append(self._open())
-        first, changes = len(self.parts), len(self.changes)
+        first, changes = len(self.parts), len(self.changes) + len(self.replaced)
         self._length()
         self.parts.append(self.lengths[-1])
         end = int(start + _INT32.unpack_from(raw, start)[0] - 1)
@@ -77,7 +80,7 @@ class Learner:
         self.kept(b"\0")
         self._end_kept()
         self._pattern.append(b")")
-        if len(self.changes) > changes:
+        if len(self.changes) + len(self.replaced) > changes:
             self.resized.append((first, len(self.parts)))
         return end + 1
 
@@ -90,7 +93,9 @@ class Learner:
                 fields, other = (state.elements, state.any_element) if array else (state.fields, state.other)
                 below = fields.get(head[1:-1], other)
             if below is not None and below.rule is not None:
-                return self.changed(raw, head, value, below.rule.apply)
+                if below.rule is REMOVE:
+                    return self.removed(raw, head, value, array=array)
+                return self.changed(raw, head, value, below.rule)
             if below is not None and head[0] in (DOCUMENT, ARRAY):
                 self.kept(head)
                 return self.document(raw, value, self.ruled(below, array=head[0] == ARRAY))
@@ -105,19 +110,29 @@ class Learner:
         self.kept(head)
         return self._value(raw, head[0], value)
 
-    def changed(self, raw: bytes, head: bytes, value: int, apply: Callable[[int, bytes], Element | None]) -> int:
-        """Note an element whose value is changed."""
+    def changed(self, raw: bytes, head: bytes, value: int, rule: Rule) -> int:
+        """Note an element whose value is changed. Return where it ends."""
+        if rule.constant is not None:
+            return self._replaced(raw, head, value, b"%c%b%b" % (rule.constant[0], head[1:], rule.constant[1]))
+        self.changes.append(Change(len(self.parts), head[0], head[1:], rule.apply))
+        return self._part(raw, head, value)
+
+    def removed(self, raw: bytes, head: bytes, value: int, *, array: bool = False) -> int:
+        """Note an element that is removed; in an array it becomes null. Return where it ends."""
+        return self._replaced(raw, head, value, b"%c%b" % (NULL, head[1:]) if array else b"")
+
+    def _replaced(self, raw: bytes, head: bytes, value: int, element: bytes) -> int:
+        self.replaced.append((len(self.parts), element))
+        return self._part(raw, head, value)
+
+    def _part(self, raw: bytes, head: bytes, value: int) -> int:
+        """Note an element whose value is a part."""
         self._end_kept()
         self._pattern.append(re.escape(head))
-        self.changes.append(Change(len(self.parts), head[0], head[1:], apply))
         self.parts.append(self._open())
         after = self._value(raw, head[0], value)
         self._pattern.append(b")")
         return after
-
-    def removed(self, raw: bytes, head: bytes, value: int, *, array: bool = False) -> int:
-        """Note an element that is removed; in an array it becomes null."""
-        return self.changed(raw, head, value, (lambda kind, value: (NULL, b"")) if array else lambda kind, value: None)
 
     def kept(self, raw: bytes) -> None:
         """Note bytes that are the same in every event of the shape."""
@@ -201,6 +216,7 @@ class Shape:
         self._parts = itemgetter(*learner.parts)
         self._unpack = struct.Struct(f"<{len(learner.lengths)}i").unpack
         self._changes = tuple((change.part, change.kind, change.name, change.apply) for change in learner.changes)
+        self._replaced = tuple(learner.replaced)
         self._resized = tuple(learner.resized)
         self.uses = 0
 
@@ -212,14 +228,17 @@ class Shape:
         groups = found.groups()
         if self._unpack(b"".join(self._lengths(groups))) != tuple(map(len, self._measured(groups))):
             return None
-        if not self._changes:
+        if not self._resized:
             return raw
         parts = list(self._parts(groups))
+        for part, element in self._replaced:
+            parts[part] = element
         for part, kind, name, apply in self._changes:
             new = apply(kind, parts[part])
             parts[part] = b"" if new is None else b"%c%b%b" % (new[0], name, new[1])
+        ends = list(accumulate(map(len, parts), initial=0))
         for first, last in self._resized:
-            parts[first] = _INT32.pack(sum(map(len, parts[first:last])))
+            parts[first] = _PACK(ends[last] - ends[first])
         new_event = b"".join(parts)
         return raw if new_event == raw else new_event
 
