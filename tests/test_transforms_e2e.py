@@ -42,10 +42,11 @@ columns = {{ total = "decimal", email = "string", region = "string", status = "s
 
 @pytest.fixture
 def configured(place, tmp_path):
-    """The text of the pipeline's file: of all collections, with folders by their names."""
+    """The text of the pipeline's file: of one collection, with folders by the names of each event."""
     text = (tmp_path / "pipeline.toml").read_text()
-    text = text.replace(f"{place.name}.orders", f"{place.name}.*").replace("max_await", LOOKUP + "max_await")
-    return text.replace('path = "lake"', 'path = "lake"\npartition_by = ["namespace"]')
+    folders = "database={event_database}/collection={event_collection}"
+    text = text.replace("max_await", LOOKUP + "max_await")
+    return text.replace('path = "lake"', f'path = "lake"\nfolder_template = "{folders}"')
 
 
 LOOKUP = 'full_document = "updateLookup"\n'

@@ -118,6 +118,15 @@ def test_a_template_names_its_own_folders():
     assert folders_of(layout, documents) == {"raw/shop/a/2023/11/14": [0, 2], "raw/shop/b/2023/11/14": [1]}
 
 
+def test_the_names_of_each_event_make_folders_even_if_the_stream_has_one_collection():
+    documents = [event_document(n, ns={"db": "shop", "coll": "ab"[n % 2]}) for n in range(3)]
+    by_stream = FileLayout(Inner(), folder_template="{database}/{collection}")
+    assert folders_of(by_stream, documents, stream="shop.orders") == {"shop/orders": [0, 1, 2]}
+    by_event = FileLayout(Inner(), folder_template="{event_database}/{event_collection}")
+    assert folders_of(by_event, documents, stream="shop.orders") == {"shop/a": [0, 2], "shop/b": [1]}
+    assert by_event.is_split(Stream("p", "shop.orders"))
+
+
 def test_a_batch_ends_where_the_finest_unit_of_the_template_ends():
     layout = FileLayout(Inner(), folder_template="{hour}/{date}")
     times = [0, 3599, 3600, 86400]
@@ -183,7 +192,7 @@ def test_A11_fields_make_distinct_folders_that_stay_in_place(spelling, one, othe
 
 LAYOUTS = [
     *(FileLayout(Inner(), ("namespace",)), FileLayout(Inner(), ("field:country", "hour"))),
-    *(FileLayout(Inner(), folder_template=it) for it in ("{database}", "{collection}/{date}")),
+    *(FileLayout(Inner(), folder_template=it) for it in ("{database}", "{collection}/{date}", "{event_collection}")),
     FileLayout(Inner(), folder_template="{database}/{field:country}"),
 ]
 

@@ -52,6 +52,7 @@ def test_folders_of_a_template_are_checked_too(template):
         ((), "operation/{field:operation}/{date}"),
         ((), "database={database}/document_operation={field:operation}"),
         ((), "kind-of={field:operation}"),
+        ((), "database={event_database}/collection={event_collection}"),
     ],
 )
 def test_others_are_not(partition_by, template):

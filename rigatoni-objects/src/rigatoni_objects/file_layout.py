@@ -169,7 +169,9 @@ class FileLayout:
 
     def is_split(self, stream: Stream) -> bool:
         """Return whether events determine their folders, so that a batch may have several files."""
-        return bool(self._folders.fields) or (self._folders.by_namespace and only_collection(stream) is None)
+        folders = self._folders
+        by_namespace = folders.by_event_namespace or (folders.by_namespace and only_collection(stream) is None)
+        return bool(folders.fields) or by_namespace
 
     def only_path(self, first: Position, stream: Stream) -> str | None:
         """Return the path of a batch's only file; None if the batch may have several files.
@@ -230,7 +232,7 @@ class FileLayout:
         return groups
 
     def _place(self, events: EventBatch, index: int, time: Timestamp | None, collection: Namespace | None) -> Place:
-        look_up = self._folders.by_namespace and collection is None
+        look_up = self._folders.by_event_namespace or (self._folders.by_namespace and collection is None)
         return Place(time, events.namespace(index) if look_up else collection, self._fields(events, index))
 
     def _fields(self, events: EventBatch, index: int) -> tuple[str | None, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rigatoni_objects.path_template import PARTITIONS, PathTemplate
 
-_SAME_VALUES = {("database", "database"), ("collection", "collection")}
+_SAME_VALUES = {(name, part) for name in ("database", "collection") for part in (name, f"event_{name}")}
 """Partitions whose value equals that of the column with the same name."""
 
 

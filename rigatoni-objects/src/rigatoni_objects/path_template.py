@@ -2,9 +2,10 @@
 
     database={database}/collection={collection}/date={date}
 
-Parts: `{database}` and `{collection}`, `{field:customer.country}` (a field of the document), and of the cluster time in
-UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values are escaped, so that they never
-add levels: see `rigatoni_objects.spelling`.
+Parts: `{database}` and `{collection}`, `{event_database}` and `{event_collection}` (the same of each event, where a
+transform gives events of one collection other names), `{field:customer.country}` (a field of the document), and of the
+cluster time in UTC `{year}`, `{month}`, `{day}`, `{hour}` (digits) and `{date}` (`2026-11-24`). Values are escaped, so
+that they never add levels: see `rigatoni_objects.spelling`.
 """
 
 import re
@@ -28,6 +29,8 @@ PARTITIONS: Mapping[str, str] = {
 """The named partitions and their Hive-style folders; `field:PATH` is another partition."""
 
 _TIMES = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "date": "%Y-%m-%d"}
+_NAMES = ("database", "collection")
+_NAMES_OF_EVENT = ("event_database", "event_collection")
 _UNITS = ("%Y", "%Y%m", "%Y%m%d", "%Y%m%d%H")
 _FINEST = {"year": 0, "month": 1, "day": 2, "date": 2, "hour": 3}
 _LEVEL = re.compile(r"[A-Za-z0-9=+@.,%-][A-Za-z0-9=+@.,%_-]*")
@@ -82,7 +85,12 @@ class PathTemplate:
     @property
     def by_namespace(self) -> bool:
         """Whether folders differ by database or collection."""
-        return any(name in ("database", "collection") for level in self.levels for _, name in level)
+        return any(name in (*_NAMES, *_NAMES_OF_EVENT) for level in self.levels for _, name in level)
+
+    @property
+    def by_event_namespace(self) -> bool:
+        """Whether they differ by the names of each event, even if the stream has one collection."""
+        return any(name in _NAMES_OF_EVENT for level in self.levels for _, name in level)
 
     @property
     def has_values(self) -> bool:
@@ -137,9 +145,9 @@ class PathTemplate:
     def _value(self, name: str, place: Place, fields: Iterator[str | None]) -> str:
         if name in _TIMES:
             return HIVE_NULL if place.time is None else _format(place.time, _TIMES[name])
-        if name == "database":
+        if name in ("database", "event_database"):
             return self.spelling.value(place.namespace.database if place.namespace else None)
-        if name == "collection":
+        if name in ("collection", "event_collection"):
             return self.spelling.value(place.namespace.collection if place.namespace else None)
         return self.spelling.value(next(fields))
 
@@ -201,8 +209,8 @@ def _level(text: str) -> tuple[tuple[str, str], ...]:
             name, path = "", ""
         if name == "field" and path and not re.search(r"[{}]", path):
             name = f"field:{path}"
-        elif path or conversion or (name and name not in (*_TIMES, "database", "collection")):
-            known = ", ".join(f"{{{part}}}" for part in ("database", "collection", *_TIMES, "field:PATH"))
+        elif path or conversion or (name and name not in (*_TIMES, *_NAMES, *_NAMES_OF_EVENT)):
+            known = ", ".join(f"{{{part}}}" for part in (*_NAMES, *_NAMES_OF_EVENT, *_TIMES, "field:PATH"))
             raise ValueError(f"folder_template has no part {{{name}}}; it takes {known}")
         parts.append((literal, name))
     shape = "".join(literal + ("x" if name else "") for literal, name in parts)

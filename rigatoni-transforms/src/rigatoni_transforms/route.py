@@ -24,8 +24,8 @@ def _check(instance: object, attribute: "attrs.Attribute[Any]", value: str) -> N
 class RouteTransform(RawTransform):
     """Sets the database or the collection of events by expressions.
 
-    Destinations use the new names for columns, and for folders if the stream has several collections. The stream and
-    its position stay.
+    Columns of tables have the new names, and so have folders if the stream has several collections or the template
+    names those of the event. The stream and its position stay.
     """
 
     database: Annotated[
