@@ -10,9 +10,10 @@ from rigatoni_core.api.contracts import ANY_FORMAT, Transform
 from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.errors import ConfigurationError, SourceError, Transient
 from rigatoni_core.api.events import Gap, Namespace, Position, ResumeToken, Stream, Timestamp
-from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned, WorkerFailing
+from rigatoni_core.api.notices import WorkerFailing
 from rigatoni_core.api.settings import Settings, SnapshotSettings
 from rigatoni_core.api.snapshot_ledger import KeptLedger
+from rigatoni_core.api.snapshot_notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
 from rigatoni_core.api.snapshot_records import EndRecord
 from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
 from rigatoni_core.engine.pipeline import Pipeline

@@ -15,15 +15,11 @@ from rigatoni_core.api.notices import (
     CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
-    ChunkWritten,
     LeaseAcquired,
     LeaseAwaited,
     LeaseLost,
     ReplyRead,
     Retrying,
-    SnapshotDone,
-    SnapshotPaused,
-    SnapshotPlanned,
     WorkerFailed,
     WorkerFailing,
     WorkerRecovered,
@@ -33,6 +29,7 @@ from rigatoni_core.api.notices import (
 )
 from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings
+from rigatoni_core.api.snapshot_notices import ChunkWritten, SnapshotDone, SnapshotPaused, SnapshotPlanned
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.observe import backlog, statistics
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES

@@ -243,7 +243,7 @@ class Chain:
                 f"{self.stream}: write() was called before begin()",
                 remedy="Call begin() before the first write, as the engine does.",
             )
-        together = self._together(events)
+        together = self.layout.split(events)
         if together < len(events):
             return events[:together].end  # a batch must not span two time partitions, nor exceed max_objects
         try:
@@ -269,10 +269,6 @@ class Chain:
                 return None
             self._check_exists = True
         raise StoreConflictError(f"{self}{lead} keeps appearing and disappearing")
-
-    def _together(self, events: EventBatch) -> int:
-        """Return how many leading events may share a batch."""
-        return self.layout.split(events)
 
     def _adopted(self, found: BatchRecord, lead: str, events: EventBatch) -> Position | None:
         """Complete the batch that exists under this name; return its end if it is not that of `events`."""

@@ -28,10 +28,6 @@ class ChunkChain(Chain):
     _void: frozenset[str] = frozenset()
     """What this run staged for a chunk that another owner has fixed."""
 
-    def _together(self, events: EventBatch) -> int:
-        """See `Chain`. A chunk is never divided: its name says nothing of what it holds."""
-        return len(events)
-
     def _adopted(self, found: BatchRecord, lead: str, events: EventBatch) -> Position | None:
         """See `Chain`. All ends of a chunk have one order, so only the token tells them apart."""
         self._finish(found, lead)

@@ -141,8 +141,11 @@ class FileLayout:
         """Return how many leading events fit into one time partition and `max_objects` objects.
 
         Compares two positions if all events lie in one partition. Reads events only if they determine their folders
-        and there are more than `max_objects` of them.
+        and there are more than `max_objects` of them. A chunk of a snapshot is never divided: its name does not tell
+        what it holds.
         """
+        if events.stream.of_snapshot is not None:
+            return len(events)
         return self._split_by_objects(events, self._split_by_time(events))
 
     def _split_by_objects(self, events: EventBatch, stop: int) -> int:

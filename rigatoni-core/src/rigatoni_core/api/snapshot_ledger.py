@@ -35,9 +35,15 @@ class Ledger(ABC):
 
     @abstractmethod
     async def request(self, request: SnapshotRequest) -> int:
-        """Record a request unless one with its id is on record, and return the number of its snapshot.
+        """Record a request unless one with its id is on record.
 
         The request of a new stream is recorded before the stream itself.
+
+        Args:
+            request: What is requested.
+
+        Returns:
+            The number of its snapshot.
         """
 
     @abstractmethod
@@ -46,26 +52,56 @@ class Ledger(ABC):
 
     @abstractmethod
     async def plan(self, number: int, made: PlanRecord | None = None) -> PlanRecord | None:
-        """Return the plan in force, which is `made` if there was none."""
+        """Return the plan in force.
+
+        Args:
+            number: The number of the snapshot.
+            made: The plan to record if there is none.
+        """
 
     @abstractmethod
     async def end(self, number: int, made: EndRecord) -> EndRecord:
-        """Record the end of the snapshot and return the record in force."""
+        """Record the end of a snapshot.
+
+        Args:
+            number: The number of the snapshot.
+            made: How it ended.
+
+        Returns:
+            The record in force, which may be another one.
+        """
 
     async def is_paused(self, number: int) -> bool:
-        """Return whether the snapshot is paused. Default: never."""
+        """Return whether a snapshot is paused. Default: never.
+
+        Args:
+            number: The number of the snapshot.
+        """
         return False
 
     async def ended(self, number: int) -> EndRecord | None:
-        """Return how the snapshot ended; None if it has not. Default: others end no snapshot."""
+        """Return how a snapshot ended; None if it has not. Default: others end no snapshot.
+
+        Args:
+            number: The number of the snapshot.
+        """
         return None
 
     def reached(self, index: int, end: Position) -> None:
-        """Note the position after a range's last durable chunk. Default: the destination knows."""
+        """Note the position after a range's last durable chunk. Default: the destination knows.
+
+        Args:
+            index: The range's place in the plan.
+            end: The position.
+        """
         return
 
     def position(self, index: int) -> Position | None:
-        """Return what `reached` noted last. Default: nothing."""
+        """Return what `reached` noted last. Default: nothing.
+
+        Args:
+            index: The range's place in the plan.
+        """
         return None
 
 
@@ -136,7 +172,15 @@ class KeptLedger(Ledger):
         return (await self._controls(number))[1] == _PAUSE
 
     async def set_paused(self, number: int, *, paused: bool) -> bool:
-        """Pause or resume the snapshot; return whether that changed anything."""
+        """Pause or resume a snapshot.
+
+        Args:
+            number: The number of the snapshot.
+            paused: Whether to pause it.
+
+        Returns:
+            Whether that changed anything.
+        """
         wanted = _PAUSE if paused else _RESUME
         while True:
             count, last = await self._controls(number)

@@ -20,12 +20,25 @@ FORMAT = 1
 
 
 def dump_request(request: SnapshotRequest) -> bytes:
-    """Return the record of a request."""
+    """Return the record of a request.
+
+    Args:
+        request: What is requested.
+    """
     return _dump("request", {**attrs.asdict(request), "collections": list(request.collections)})
 
 
 def load_request(content: bytes, where: str) -> SnapshotRequest:
-    """Read the record of a request. Raises like `load_plan`."""
+    """Return the request of a record.
+
+    Args:
+        content: The record.
+        where: Where it was found, for messages.
+
+    Raises:
+        ChainError: It is damaged.
+        DestinationError: A newer version wrote it.
+    """
     record = _load(content, "request", where)
     record["collections"] = tuple(record["collections"])
     return SnapshotRequest(**record)
@@ -62,7 +75,11 @@ class PlanRecord:
 
     @classmethod
     def load(cls, content: bytes, where: str) -> Self:
-        """Read the record found at `where`.
+        """Return the plan of a record.
+
+        Args:
+            content: The record.
+            where: Where it was found, for messages.
 
         Raises:
             ChainError: It is damaged.
@@ -118,7 +135,16 @@ class EndRecord:
 
     @classmethod
     def load(cls, content: bytes, where: str) -> Self:
-        """Read the record. Raises like `PlanRecord.load`."""
+        """Return the end of a record.
+
+        Args:
+            content: The record.
+            where: Where it was found, for messages.
+
+        Raises:
+            ChainError: It is damaged.
+            DestinationError: A newer version wrote it.
+        """
         record = _load(content, "end", where)
         for name in ("anchor", "latest"):
             record[name] = Timestamp(*record[name]) if record[name] else None
@@ -155,7 +181,12 @@ class Place:
     ended: str = ""
 
     def after(self, chunk: Chunk, *, filtered: bool) -> Self:
-        """The place after this chunk; `filtered` if the engine may drop rows of it."""
+        """Return the place after a chunk.
+
+        Args:
+            chunk: The chunk that begins here.
+            filtered: Whether rows of it may be dropped on the way to the destination.
+        """
         return attrs.evolve(
             self,
             chunks=self.chunks + 1,
@@ -169,20 +200,35 @@ class Place:
         )
 
     def position(self, fingerprint: str, anchor: Timestamp | None) -> Position:
-        """The position of this place: the end of a chunk, in the order of chunks."""
+        """Return the position of this place: the end of a chunk, in the order of chunks.
+
+        Args:
+            fingerprint: That of the plan.
+            anchor: The cluster time of the plan's anchor.
+        """
         record = attrs.asdict(self, recurse=False)
         record["latest"] = _numbers(self.latest)
         token = canonical({"snapshot": record})
         return Position(ResumeToken(token.decode("ascii")), fingerprint, anchor, self.chunks)
 
     def first(self, fingerprint: str, anchor: Timestamp | None) -> Position:
-        """The position that names the next chunk: by snapshot, range and number alone."""
+        """Return the position that names the next chunk: by snapshot, range and number alone.
+
+        Args:
+            fingerprint: That of the plan.
+            anchor: The cluster time of the plan's anchor.
+        """
         token = canonical({"chunk": [self.number, self.index, self.chunks]})
         return Position(ResumeToken(token.decode("ascii")), fingerprint, anchor, self.chunks)
 
     @classmethod
     def read(cls, stream: Stream, position: Position, fingerprint: str) -> Self:
         """Return the place of a position that the destination or the checkpoint holds.
+
+        Args:
+            stream: The stream, for messages.
+            position: The position.
+            fingerprint: That of the plan in force.
 
         Raises:
             ChainError: It belongs to another plan, or to no snapshot.

@@ -20,7 +20,6 @@ from rigatoni_core.api.notices import (
     CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
-    ChunkWritten,
     DuplicatesDropped,
     EventsRejected,
     GapRecorded,
@@ -36,8 +35,6 @@ from rigatoni_core.api.notices import (
     Retrying,
     SchemaDrifted,
     SerializerChanged,
-    SnapshotEnded,
-    SnapshotPaused,
     SnapshotWindowed,
     StreamsSucceeded,
     WorkerFailed,
@@ -45,6 +42,7 @@ from rigatoni_core.api.notices import (
     WorkerStarted,
     WorkerStarting,
 )
+from rigatoni_core.api.snapshot_notices import ChunkWritten, SnapshotEnded, SnapshotPaused
 from rigatoni_core.api.words import time_in_words
 from rigatoni_core.cli.output import redacted
 

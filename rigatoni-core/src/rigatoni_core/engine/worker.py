@@ -26,7 +26,7 @@ from rigatoni_core.api.errors import (
     SourceError,
     StreamEndedError,
 )
-from rigatoni_core.api.events import Gap, Position, Stream, Timestamp
+from rigatoni_core.api.events import Position, Stream, Timestamp
 from rigatoni_core.api.notices import LeaseLost, WorkerFailing
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.engine.assignment import Share
@@ -125,8 +125,8 @@ class Worker:
                 check=self._check,
             ),
             transforms=transforms,
-            before_first=self._request_snapshot,
-            before_gap=self._request_after_gap,
+            before_first=lambda: self.snapshots.request_initial(),
+            before_gap=lambda gap: self.snapshots.request_after(gap),
         )
         self.snapshots = Snapshots(
             stream,
@@ -215,14 +215,6 @@ class Worker:
         """Raise what should end a longer step: the wish to stop, or a lost lease."""
         self.shutdown.check()
         self.lease.check()
-
-    async def _request_snapshot(self) -> None:
-        """Record that a new stream begins with a snapshot, if it is configured to."""
-        await self.snapshots.request_initial()
-
-    async def _request_after_gap(self, gap: Gap) -> None:
-        """Record that a snapshot follows the loss of changes, if it is configured to."""
-        await self.snapshots.request_after(gap)
 
     def _snapshot_runner(self) -> SnapshotRunner | NoSnapshots:
         return self.snapshots.runner(self.recovery.definition)

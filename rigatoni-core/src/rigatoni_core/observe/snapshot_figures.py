@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import attrs
 
-from rigatoni_core.api.notices import (
+from rigatoni_core.api.notices import Notice
+from rigatoni_core.api.snapshot_notices import (
     ChunkWritten,
-    Notice,
     SnapshotDone,
     SnapshotEnded,
     SnapshotPaused,

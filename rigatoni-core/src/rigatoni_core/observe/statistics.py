@@ -21,7 +21,6 @@ from rigatoni_core.api.notices import (
     CaughtUp,
     CheckpointFailed,
     CheckpointSaved,
-    ChunkWritten,
     DuplicatesDropped,
     EventsRejected,
     GapRecorded,
@@ -34,16 +33,19 @@ from rigatoni_core.api.notices import (
     ReplyRead,
     Resumed,
     Retrying,
-    SnapshotDone,
-    SnapshotEnded,
-    SnapshotPaused,
-    SnapshotPlanned,
     WorkerFailed,
     WorkerFailing,
     WorkerRecovered,
     WorkerStarted,
     WorkerStarting,
     WorkerStopped,
+)
+from rigatoni_core.api.snapshot_notices import (
+    ChunkWritten,
+    SnapshotDone,
+    SnapshotEnded,
+    SnapshotPaused,
+    SnapshotPlanned,
 )
 from rigatoni_core.observe.backlog import Backlog
 from rigatoni_core.observe.snapshot_figures import SnapshotFigures

@@ -15,9 +15,9 @@ from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import PositionKeeper
 from rigatoni_core.api.errors import SourceError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
-from rigatoni_core.api.notices import ChunkWritten, SnapshotPaused
 from rigatoni_core.api.records import canonical
 from rigatoni_core.api.snapshot_ledger import Requested
+from rigatoni_core.api.snapshot_notices import ChunkWritten, SnapshotPaused
 from rigatoni_core.api.snapshot_records import Place, PlanRecord
 from rigatoni_core.api.snapshots import Chunk, Snapshotter, SnapshotTimeError
 from rigatoni_core.engine.memory_budget import Reservation

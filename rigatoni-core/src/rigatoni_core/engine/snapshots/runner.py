@@ -11,8 +11,8 @@ from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import PositionKeeper
 from rigatoni_core.api.errors import ShutdownError
 from rigatoni_core.api.events import Gap
-from rigatoni_core.api.notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
 from rigatoni_core.api.snapshot_ledger import Requested
+from rigatoni_core.api.snapshot_notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
 from rigatoni_core.api.snapshot_records import EndRecord, Place, PlanRecord
 from rigatoni_core.api.snapshots import SnapshotPlan, Snapshotter
 from rigatoni_core.engine.snapshots.context import SnapshotContext
