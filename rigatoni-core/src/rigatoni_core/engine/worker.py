@@ -102,6 +102,21 @@ class Worker:
             check=self.lease.check,
             redact=redact,
         )
+        self.snapshots = Snapshots(
+            stream,
+            source=source,
+            destination=destination,
+            settings=settings,
+            checkpoint=self.checkpoint,
+            retry=self.retry,
+            shutdown=self.shutdown,
+            check=self._check,
+            transforms=transforms,
+            dead_letters=dead_letters,
+            redact=redact,
+            budget=budget,
+            once=once,
+        )
         self.recovery = Recovery(
             stream,
             source=source,
@@ -125,23 +140,8 @@ class Worker:
                 check=self._check,
             ),
             transforms=transforms,
-            before_first=lambda: self.snapshots.request_initial(),
-            before_gap=lambda gap: self.snapshots.request_after(gap),
-        )
-        self.snapshots = Snapshots(
-            stream,
-            source=source,
-            destination=destination,
-            settings=settings,
-            checkpoint=self.checkpoint,
-            retry=self.retry,
-            shutdown=self.shutdown,
-            check=self._check,
-            transforms=transforms,
-            dead_letters=dead_letters,
-            redact=redact,
-            budget=budget,
-            once=once,
+            before_first=self.snapshots.request_initial,
+            before_gap=self.snapshots.request_after,
         )
         self.transforming = (
             Transforming(stream, transforms, destination, settings.write_timeout) if transforms else None
