@@ -1,4 +1,4 @@
-"""The command with the destination `kafka`, in processes of its own: killed between commit and checkpoint, state lost."""
+"""The command with the destination `kafka`: killed between commit and checkpoint, and its state lost."""
 
 import asyncio
 import json

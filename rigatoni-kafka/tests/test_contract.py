@@ -1,10 +1,8 @@
 """The destination passes the contract suite of transactional destinations, on a real broker."""
 
-import json
-
 import pytest
-from rigatoni_testing.batches import token_of
 from rigatoni_testing.contracts import Place, PluginContract, TransactionalContract
+from rigatoni_testing.serializers import TokenLines
 
 
 class TestKafka(TransactionalContract):
@@ -12,12 +10,11 @@ class TestKafka(TransactionalContract):
     def place(self, place, destination):
         async def written(stream):
             """The streams of the suite hold the same events, in one topic: a header tells them apart."""
-            messages = [
-                each for each in await place.messages() if ("rigatoni.stream", stream.key.encode()) in each.headers
-            ]
-            return [token_of(json.loads(message.value)["_id"]) for message in messages]
+            own = ("rigatoni.stream", stream.key.encode())
+            values = (message.value for message in await place.messages() if own in message.headers)
+            return TokenLines.tokens_in(b"".join(values))
 
-        return Place(destination, written)
+        return Place(lambda: destination(serializer=TokenLines()), written)
 
 
 class TestPlugin(PluginContract):

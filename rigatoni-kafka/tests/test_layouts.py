@@ -7,9 +7,10 @@ from bson import Int64, ObjectId, encode
 from bson.timestamp import Timestamp
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Stream
+from rigatoni_json.serializer import JsonSerializer
 from rigatoni_kafka.debezium import DebeziumLayout
 from rigatoni_kafka.errors import EventTooLargeError, KafkaError
-from rigatoni_kafka.messages import MongoDbLayout, messages_of
+from rigatoni_kafka.messages import MongoDbLayout, RelaxedJson, messages_of
 from rigatoni_kafka.topics import TopicNames
 from rigatoni_testing.batches import STREAM, batch_of, event_document
 
@@ -17,7 +18,7 @@ OID = ObjectId("596e275826f08b2730779e1f")
 
 
 def messages(*documents, layout=None, template="{database}.{collection}", headers=False, limit=10_000):
-    layout = layout or MongoDbLayout("relaxed", tombstones=False)
+    layout = layout or MongoDbLayout(RelaxedJson(), tombstones=False)
     return messages_of(batch_of(documents), layout, TopicNames(template), headers=headers, limit=limit)
 
 
@@ -38,10 +39,12 @@ def test_the_key_is_the_canonical_json_of_the_id_without_the_shard_key(document_
         assert b" " not in message.key
 
 
-def test_the_value_is_the_event_as_the_json_serializer_writes_it():
+def test_the_value_is_the_event_as_the_json_serializer_or_another_one_writes_it():
     (message,) = messages(event_document(0))
-    assert message.value.startswith(b'{"_id":{"_data":')
-    assert json.loads(message.value)["operationType"] == "insert"
+    assert [message.value] == JsonSerializer().each(batch_of([event_document(0)]))
+    canonical = JsonSerializer(mode="canonical")
+    (message,) = messages(event_document(0), layout=MongoDbLayout(canonical, tombstones=False))
+    assert [message.value] == canonical.each(batch_of([event_document(0)]))
 
 
 def test_an_event_without_a_document_has_no_key_and_a_database_is_a_topic():
@@ -53,7 +56,7 @@ def test_an_event_without_a_document_has_no_key_and_a_database_is_a_topic():
 
 def test_a_tombstone_follows_each_delete():
     delete = event_document(0, operationType="delete")
-    layout = MongoDbLayout("relaxed", tombstones=True)
+    layout = MongoDbLayout(RelaxedJson(), tombstones=True)
     found = messages(delete, event_document(1), layout=layout)
     assert [(each.event, each.value is None) for each in found] == [(0, False), (0, True), (1, False)]
     assert found[0].key == found[1].key

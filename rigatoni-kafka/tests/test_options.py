@@ -4,6 +4,8 @@ import pytest
 from confluent_kafka import KafkaError as ClientError
 from rigatoni_core.api.errors import AccessDenied, LeaseLostError, Transient
 from rigatoni_core.api.options import Secret
+from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_json.serializer import JsonSerializer
 from rigatoni_kafka.destination import KafkaDestination
 from rigatoni_kafka.errors import KafkaAccessError, KafkaError, KafkaTopicError, KafkaUnavailableError, error_of
 
@@ -21,6 +23,8 @@ def destination(**options):
         ({"topic": "a b"}, "topic consists of"),
         ({"bootstrap_servers": ""}, "bootstrap_servers"),
         ({"partitions": 0}, "partitions"),
+        ({"serializer": CsvSerializer()}, "single events"),
+        ({"serializer": JsonSerializer(), "layout": "debezium"}, "layout debezium"),
     ],
 )
 def test_invalid_options_are_refused(options, words):

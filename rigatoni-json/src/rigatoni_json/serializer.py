@@ -1,7 +1,7 @@
 """The serializer `json`."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from bson.json_util import JSONOptions
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.writing import JsonWriter, pieces_of
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Deserializer, Piecewise, Serializer
+from rigatoni_core.api.contracts import Deserializer, EventSerializer, Piecewise, Serializer
 from rigatoni_core.api.errors import RejectedEventsError, UnreadableError
 
 FIELDS = (
@@ -27,7 +27,7 @@ _READING = JSONOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 @attrs.define(kw_only=True, eq=False)
-class JsonSerializer(Serializer, Piecewise, Deserializer):
+class JsonSerializer(Serializer, EventSerializer, Piecewise, Deserializer):
     """Newline-delimited Extended JSON: one line per change event, with exactly the fields that the server sent.
 
     The raw document is converted unchanged, so unknown fields and the order of fields are preserved. Only an event
@@ -54,6 +54,10 @@ class JsonSerializer(Serializer, Piecewise, Deserializer):
     def serialize(self, events: EventBatch) -> bytes:
         """Return all events of the batch, each as one line that ends with a newline."""
         return b"".join(self.pieces(events))
+
+    def each(self, events: EventBatch) -> Sequence[bytes]:
+        """Return the line of each event, without its newline."""
+        return self.serialize(events).split(b"\n")[:-1]
 
     def pieces(self, events: EventBatch) -> Iterator[bytes]:
         """Yield the lines of a few hundred events at a time."""

@@ -8,7 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 import attrs
 from attrs import validators
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, FormatReader, TransactionalKeeper
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    EventSerializer,
+    FormatReader,
+    Serializer,
+    TransactionalKeeper,
+)
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.executor import DaemonExecutor, SerialExecutor
 from rigatoni_core.api.identity import Identity
@@ -17,7 +25,7 @@ from rigatoni_core.api.options import ByteSize, Secret
 from rigatoni_kafka.cluster import OWN, SECRETS, Cluster, Problems
 from rigatoni_kafka.debezium import DebeziumLayout
 from rigatoni_kafka.errors import KafkaError, KafkaUnavailableError
-from rigatoni_kafka.messages import Layout, MongoDbLayout, messages_of
+from rigatoni_kafka.messages import Layout, MongoDbLayout, RelaxedJson, messages_of
 from rigatoni_kafka.positions import PositionsTopic
 from rigatoni_kafka.topics import TopicNames, Topics
 from rigatoni_kafka.transactions import StreamWriter
@@ -56,9 +64,9 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
     layout: Annotated[
         Literal["mongodb", "debezium"], "The values: the event as MongoDB sends it, or Debezium's envelope"
     ] = "mongodb"
-    mode: Annotated[
-        Literal["relaxed", "canonical", "plain"], "The JSON of values in the layout `mongodb`, as for `json`"
-    ] = "relaxed"
+    serializer: Annotated[
+        Serializer | None, "Serializes each event into a value in the layout `mongodb`; default: relaxed Extended JSON"
+    ] = None
     tombstones: Annotated[bool, "Whether a message without a value follows each delete, for compacted topics"] = False
     headers: Annotated[bool, "Whether messages have headers: stream, operation, position"] = True
     compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], "The compression of messages"] = "zstd"
@@ -107,6 +115,10 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
             "rigatoni-kafka",
             lambda seconds: KafkaUnavailableError(f"{self.bootstrap_servers} has not responded for {seconds:.0f} s"),
         )
+        if self.serializer is not None and not isinstance(self.serializer, EventSerializer):
+            raise ValueError("serializer does not write single events: use one that does, such as json")
+        if self.serializer is not None and self.layout == "debezium":
+            raise ValueError("serializer has no effect on the layout debezium: remove one of them")
         if (self.sasl_username is None) != (self.sasl_password is None):
             raise ValueError("only one of sasl_username and sasl_password is set: set both, or neither")
 
@@ -213,7 +225,8 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
     def _layout(self, stream: Stream) -> Layout:
         if self.layout == "debezium":
             return DebeziumLayout(stream.pipeline, version("rigatoni-kafka"), tombstones=self.tombstones)
-        return MongoDbLayout(self.mode, tombstones=self.tombstones)
+        serializer = self.serializer if isinstance(self.serializer, EventSerializer) else RelaxedJson()
+        return MongoDbLayout(serializer, tombstones=self.tombstones)
 
     @property
     def _records(self) -> PositionsTopic:

@@ -8,6 +8,7 @@ from rigatoni_bson.elements import elements
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.writing import JsonWriter, pieces_of
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.contracts import EventSerializer
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.orders import Orders
 
@@ -46,38 +47,43 @@ class Layout(Protocol):
         """
 
 
+class RelaxedJson(EventSerializer):
+    """The default of values: the event as relaxed Extended JSON, field for field what the server sent."""
+
+    _writer = JsonWriter("relaxed")
+
+    def each(self, events: EventBatch) -> Sequence[bytes]:
+        """See `EventSerializer`."""
+        values: list[bytes] = []
+        malformed: dict[int, Exception] = {}
+        for first, piece in pieces_of(events):
+            lines, wrong = self._writer.lines(piece)
+            malformed |= {first + index: error for index, error in wrong.items()}
+            values += lines.split(b"\n")[:-1]
+        if malformed:
+            raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
+        return values
+
+
 class MongoDbLayout:
-    """The event as JSON, field for field what the server sent. The key is the canonical JSON of the document's `_id`.
+    """The event as a serializer writes it. The key is the canonical JSON of the document's `_id`.
 
     Args:
-        mode: The mode of Extended JSON of values.
+        serializer: Writes values.
         tombstones: Whether a message without a value follows each delete.
     """
 
-    def __init__(self, mode: str, *, tombstones: bool) -> None:
-        self._writer = JsonWriter(mode)
+    def __init__(self, serializer: EventSerializer, *, tombstones: bool) -> None:
+        self._serializer = serializer
         self._tombstones = tombstones
 
     def contents(self, events: EventBatch, columns: EventColumns) -> Iterator[tuple[int, bytes | None, bytes | None]]:
         """See `Layout`."""
-        values, operations = lines_of(self._writer, events), columns.values["operation"]
+        values, operations = self._serializer.each(events), columns.values["operation"]
         for index, (key, value) in enumerate(zip(keys_of(columns), values, strict=True)):
             yield index, key, value
             if self._tombstones and operations[index] == "delete" and key is not None:
                 yield index, key, None
-
-
-def lines_of(writer: JsonWriter, events: EventBatch) -> list[bytes]:
-    """Return the JSON text of each event. Raises `RejectedEventsError` that names all malformed ones."""
-    values: list[bytes] = []
-    malformed: dict[int, Exception] = {}
-    for first, piece in pieces_of(events):
-        lines, wrong = writer.lines(piece)
-        malformed |= {first + index: error for index, error in wrong.items()}
-        values += lines.split(b"\n")[:-1]
-    if malformed:
-        raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
-    return values
 
 
 def keys_of(columns: EventColumns) -> list[bytes | None]:

@@ -1,10 +1,11 @@
 """A serializer for tests of destinations: its output can be counted, and it rejects poison."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import ANY_FORMAT, Serializer
+from rigatoni_core.api.contracts import ANY_FORMAT, EventSerializer, Serializer
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import ResumeToken
 
@@ -12,7 +13,7 @@ from rigatoni_testing.batches import event_document
 
 
 @attrs.define(kw_only=True, eq=False)
-class TokenLines(Serializer):
+class TokenLines(Serializer, EventSerializer):
     """Writes one resume token per line; rejects events that contain the word `POISON`."""
 
     reject: Annotated[bool, "Whether poison is rejected"] = True
@@ -25,12 +26,15 @@ class TokenLines(Serializer):
 
     def serialize(self, events: EventBatch) -> bytes:
         """See `Serializer`. Rejects events that contain `POISON`."""
+        return b"".join(self.each(events)) + b"#" * self.padding
+
+    def each(self, events: EventBatch) -> Sequence[bytes]:
+        """See `EventSerializer`."""
         poison = self.POISON.encode()
         rejected = {n: ValueError(self.POISON) for n in range(len(events)) if poison in bytes(events.raw(n))}
         if self.reject and rejected:
             raise RejectedEventsError(rejected, remedy="It is meant to be rejected.")
-        lines = "".join(f"{events.token_and_time(index)[0]}\n" for index in range(len(events)))
-        return lines.encode() + b"#" * self.padding
+        return [f"{events.token_and_time(index)[0]}\n".encode() for index in range(len(events))]
 
     @staticmethod
     def tokens_in(content: bytes) -> list[ResumeToken]:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import HealthCheck, given, settings
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Deserializer, Piecewise, Serializer
+from rigatoni_core.api.contracts import Deserializer, EventSerializer, Piecewise, Serializer
 from rigatoni_core.api.errors import RejectedEventsError, UnreadableError
 from rigatoni_core.api.segments import Segment
 
@@ -66,6 +66,11 @@ class SerializerContract(ObligationsOfReaders):
         if isinstance(serializer, Piecewise):
             together = b"".join(serializer.pieces(written))
             promised(together == content, "the pieces of a batch add up to the result of serialize")
+        if isinstance(serializer, EventSerializer):
+            each = [bytes(content) for content in serializer.each(written)]
+            promised(len(each) == len(written), f"each returns {len(written)} contents, not {len(each)}")
+            alone = [bytes(*serializer.each(written[index : index + 1])) for index in range(len(written))]
+            promised(each == alone, "the bytes of an event do not depend on its neighbours")
         if isinstance(serializer, Deserializer) and len(written):
             read = list(serializer.deserialize(content))
             promised(len(read) == len(written), f"deserialize gives {len(written)} documents, not {len(read)}")

@@ -19,7 +19,7 @@ from rigatoni_core.api.contracts.destinations import (
 from rigatoni_core.api.contracts.formats import ANY_FORMAT, FormatReader
 from rigatoni_core.api.contracts.lifecycle import AsyncResource, ConfigLinter, HealthCheck
 from rigatoni_core.api.contracts.listeners import Listener
-from rigatoni_core.api.contracts.serializers import Deserializer, Piecewise, Serializer
+from rigatoni_core.api.contracts.serializers import Deserializer, EventSerializer, Piecewise, Serializer
 from rigatoni_core.api.contracts.sources import IdentityRefresher, Positioner, Source, TimeReader
 from rigatoni_core.api.contracts.states import Lease, LeaseKeeper, Membership, StateInspector, StateStore, StreamLister
 from rigatoni_core.api.contracts.transforms import Reporter, Transform
@@ -33,6 +33,7 @@ __all__ = [
     "Deserializer",
     "Destination",
     "DestinationMetadata",
+    "EventSerializer",
     "FormatReader",
     "HealthCheck",
     "IdentityRefresher",

@@ -53,6 +53,17 @@ class Piecewise(ABC):
         """
 
 
+class EventSerializer(ABC):
+    """Optional interface of a serializer: it serializes single events, for destinations that write messages."""
+
+    @abstractmethod
+    def each(self, events: EventBatch) -> Sequence[bytes]:
+        """Return the bytes of each event, in order; those of an event do not depend on its neighbours.
+
+        Raises one `RejectedEventsError` that names every event that cannot be represented.
+        """
+
+
 class Deserializer(ABC):
     """Optional interface of a serializer: it reads its own output."""
 
