@@ -1,4 +1,4 @@
-"""The types of nested columns that the files of one run agree on, where no schema says them."""
+"""The common types of nested columns in the files of one run without a schema."""
 
 from threading import Lock
 
@@ -6,9 +6,10 @@ from rigatoni_arrow.types import Array, Struct, Type
 
 
 class AgreedTypes:
-    """The inferred types of one run: the first type of a field stays its type, in every later file of the run.
+    """The inferred types of one run. A field keeps its first type in all later files of the run.
 
-    Files whose types differ cannot be read as one table. What does not fit into its column is in the rest. Thread-safe.
+    Files with different types cannot be read as one table. Values that do not fit their column are in the rest.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -16,7 +17,7 @@ class AgreedTypes:
         self._lock = Lock()
 
     def on(self, column: str, found: Struct | None) -> Struct | None:
-        """The type of this column in a file whose documents have the type `found`; None if no field is left."""
+        """Return the type of this column in a file whose documents have the type `found`; None if no field remains."""
         if found is None:
             return None
         with self._lock:
@@ -29,14 +30,14 @@ class AgreedTypes:
 
 
 def _agreed(known: Type, found: Type) -> Type | None:
-    """The type `found`, with the types of fields that are known already; None where nothing is left of it."""
+    """Return the type `found` with the known types of its fields; None if no field remains."""
     match known, found:
         case Struct(), Struct():
             spelled = {name.casefold(): name for name in known.fields}
             fields = {
                 name: _agreed(known.fields[name], kind) if name in known.fields else kind
                 for name, kind in found.fields.items()
-                if spelled.get(name.casefold(), name) == name  # readers do not tell such names apart
+                if spelled.get(name.casefold(), name) == name  # readers do not distinguish such names
             }
             left = {name: kind for name, kind in fields.items() if kind is not None}
             return Struct(left) if left else None
@@ -48,7 +49,7 @@ def _agreed(known: Type, found: Type) -> Type | None:
 
 
 def _with(known: Struct, agreed: Struct) -> Struct:
-    """The known fields, and those that a file has added to them."""
+    """Return the known fields, extended by those of a file."""
     added = {name: kind for name, kind in agreed.fields.items() if name not in known.fields}
     grown = {
         name: _grown(kind, agreed.fields[name]) if name in agreed.fields else kind

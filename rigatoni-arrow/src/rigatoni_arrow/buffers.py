@@ -1,4 +1,4 @@
-"""Tables by the accelerator: rows that it made, as Arrow arrays around its bytes, and the others in their places."""
+"""Creates tables with the accelerator: its rows as Arrow arrays without a copy, and the other rows at their places."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,13 +18,13 @@ TYPES |= {Kind.SECONDS: TIME, Kind.MILLISECONDS: TIME}
 
 
 Types = Mapping[str, Struct | None]
-"""The types of the nested columns; none of those are nested that are not in it."""
+"""The types of the nested columns. Other document columns are not nested."""
 
 
 def accelerated(
     accelerator: Accelerator, buffer: bytes, offsets: Integers, ordinals: Integers, mode: str, types: Types
 ) -> tuple[pa.Table, list[int]]:
-    """The events between these offsets, and the indices of those that the table has no row for."""
+    """Return the table of the events between these offsets, and the indices of the events without a row."""
     spelled = tuple(kind.spelled() if (kind := types.get(name)) else None for name in (KEY, *IMAGES))
     columns, nested, left = accelerator.arrow_columns(buffer, offsets, mode, spelled)  # type: ignore[arg-type]
     rows, inner = len(offsets) - 1 - len(left), iter(nested)
@@ -41,7 +41,7 @@ def accelerated(
 
 
 def is_known(kind: Type | None) -> bool:
-    """Whether the accelerator knows this type: all but decimals of a certain precision."""
+    """Return whether the accelerator supports this type: all except decimals with a precision."""
     match kind:
         case Struct():
             return all(map(is_known, kind.fields.values()))
@@ -52,7 +52,7 @@ def is_known(kind: Type | None) -> bool:
 
 
 def _array(kind: pa.DataType, rows: int, columns: Iterator[Buffers]) -> pa.Array:
-    """The next column, and those within it, as an array around their bytes."""
+    """Return the next column with its inner columns as an array, without copying their bytes."""
     validity, ends, data = next(columns)
     parts, children = [validity], []
     if pa.types.is_struct(kind):
@@ -68,7 +68,7 @@ def _array(kind: pa.DataType, rows: int, columns: Iterator[Buffers]) -> pa.Array
 
 
 def completed(table: pa.Table, missing: pa.Table, places: Sequence[int]) -> pa.Table:
-    """The table with the missing rows in their places, which are in order."""
+    """Return the table with the missing rows inserted at their places, which are ascending."""
     taken = list(range(len(table)))
     for number, place in enumerate(places):
         taken.insert(place, len(table) + number)

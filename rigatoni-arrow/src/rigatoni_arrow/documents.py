@@ -1,8 +1,8 @@
-"""Columns of raw documents as nested columns, and the rest of each document: together they say all of it.
+"""Splits columns of raw documents into nested columns and a rest for each document, without losing data.
 
-What a document's nested column does not say stands in its rest, a sparse document of the same form. Read it so: where
-the column is null, the rest is the value; where it is a document or an array, the rest says what to add to it (in an
-array by index). Where the rest says nothing, a null in the column means that the document has no such field.
+The rest contains the values that do not fit the nested column, as a sparse document of the same form. To combine both:
+if the column is null, the rest is the value. If it is a document or an array, add the rest to it (in an array by
+index). If the rest has no entry, a null in the column means that the document has no such field.
 """
 
 from collections.abc import Sequence
@@ -23,20 +23,22 @@ _RESERVED = Relaxed().reserved
 
 
 class Documents:
-    """Some raw documents of one column (None or `NULL` where there is none)."""
+    """Some raw documents of one column (None or `NULL` for missing ones)."""
 
     def __init__(self, values: Sequence[bytes | None], found: Findings | None = None) -> None:
-        """Find out which documents can be split, and note in `found` what these hold."""
+        """Determine which documents can be split, and add their types to `found`."""
         documents = list(map(_document, values))
         self._values = values
         self._split = [document is not None for document in documents]
         self._documents: list[dict[str, Any] | None] | None = documents
         if found is not None:
             found.note([document for document in documents if document is not None])
-            self._documents = None  # those of a whole batch would be too many: each is decoded again when it is split
+            self._documents = (
+                None  # decoded documents of a whole batch need too much memory: each is decoded again when it is split
+            )
 
     def split(self, kind: Struct) -> tuple[pa.Array, list[bytes | None]]:
-        """The nested column, and the rest of each document as a raw document (None where there is none)."""
+        """Return the nested column, and the rest of each document as a raw document (None if it is empty)."""
         if not any(self._split):
             return pa.nulls(len(self._values), kind.arrow), list(self._values)
         documents = self._documents or [
@@ -51,7 +53,7 @@ class Documents:
 
 
 def _document(value: bytes | None) -> dict[str, Any] | None:
-    """Return a document that Python values hold without loss, and whose rest differs from every value of its own."""
+    """Return the decoded document, if Python values represent it without loss and its rest is unambiguous."""
     if value is None or value == NULL or (b"$" in value and _RESERVED(value)):
         return None
     return decoded(value, _OPTIONS)

@@ -1,4 +1,4 @@
-"""The types of nested columns, learned from the documents of one batch and nothing else.
+"""Infers the types of nested columns from the documents of one batch.
 
 Inferring twice from the same documents gives the same types, in the order in which fields first appear.
 """
@@ -22,13 +22,13 @@ from rigatoni_arrow.schemas import DEEPEST, usable
 from rigatoni_arrow.types import Array, Struct, Type
 
 MOST_COLUMNS = 1000
-"""Columns that one file's documents may have together; more make files slow to write and to open."""
+"""The maximum number of document columns of a file. More columns make files slow to write and to open."""
 
 RARE = 100
-"""A field gets a column where at least one in so many documents has it: names may be data (identifiers, dates)."""
+"""A field gets a column if at least one in this many documents has it, because names may be data (ids, dates)."""
 
 MOST_NAMES = 10_000
-"""Names that are looked at, of all places together, the first ones: however many a batch has, memory stays bounded."""
+"""The maximum number of names that are inspected, of all levels together, which bounds memory."""
 
 _GROUPS: dict[type, str] = {
     str: "string",
@@ -51,28 +51,28 @@ _EXACT = 2**53
 
 @attrs.define(eq=False)
 class _Room:
-    """What is left of `MOST_NAMES`."""
+    """The rest of `MOST_NAMES`."""
 
     left: int = MOST_NAMES
 
 
 @attrs.define(eq=False)
 class Findings:
-    """What was found in one place of the documents; places within share the room."""
+    """The findings about one place in the documents. Nested places share the room for names."""
 
     _room: _Room = attrs.field(factory=_Room)
     kinds: Counter[str] = attrs.field(factory=Counter)
-    """Groups of types -> how many values."""
+    """The number of values by group of types."""
     floats: int = 0
-    """How many of the numbers are doubles."""
+    """The number of doubles among the numbers."""
     large: bool = False
-    """Whether an integer was found that a double may not hold."""
+    """Whether an integer occurred that a double may not represent."""
     fields: dict[str, "Findings"] = attrs.field(factory=dict)
     item: "Findings | None" = None
 
     @classmethod
     def of(cls, said: Any) -> Self:
-        """What the accelerator found, as it says it; nothing is noted any more."""
+        """Return the findings of the accelerator, in its notation. They are complete."""
         kinds, floats, large, fields, item = said
         return cls(
             kinds=Counter(dict(kinds)),
@@ -83,7 +83,7 @@ class Findings:
         )
 
     def note(self, values: Sequence[Any], depth: int = 0) -> None:
-        """Look at these decoded values, which all stand in this place. May be called again for more."""
+        """Add the decoded values at this place. May be called several times."""
         classes = Counter(map(type, values))
         for cls, count in classes.items():
             if cls in _GROUPS:
@@ -117,7 +117,7 @@ class Findings:
 
 
 def inferred(found: Findings) -> Struct | None:
-    """The type of the documents that were noted; None where there is nothing that a column can say."""
+    """Return the type of the documents; None if no column can represent any of their fields."""
     kind = _Inference().of(found)
     return kind if isinstance(kind, Struct) else None
 
@@ -127,7 +127,7 @@ class _Inference:
         self._left = MOST_COLUMNS
 
     def of(self, found: Findings) -> Type | None:
-        """What most values of a place are: they get the column, the others stay in the rest."""
+        """Return the type of most values at a place. These get the column; the others stay in the rest."""
         (group, count), *_ = found.kinds.most_common(1) or [("", 0)]
         if count == 0:
             return None

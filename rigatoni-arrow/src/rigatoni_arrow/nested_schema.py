@@ -1,4 +1,4 @@
-"""Which columns of documents are nested, and the types that they have in one file."""
+"""The nested columns of documents, and their types in one file."""
 
 from collections.abc import Mapping
 
@@ -15,16 +15,16 @@ KEY, IMAGES = "document_key", ("full_document", "full_document_before_change")
 
 
 REST = "_rest"
-"""The end of the name of the column that holds what a nested column does not."""
+"""The suffix of the column with the values that do not fit the nested column."""
 
 
 @attrs.define(eq=False)
 class Nesting:
-    """The nested columns of one file: of the types that `schema` says, or that the documents which it is shown have.
+    """The nested columns of one file, with the types of `schema`, or with types inferred from the documents.
 
-    With `agreed`, the documents' types are those of earlier files of the run, as far as the fields are known.
+    With `agreed`, fields of earlier files of the run keep their types.
 
-    Both images of a document have the same type, and so do the keys as far as they are the schema's.
+    Both images of a document have the same type. With a schema, the keys have the types of its fields.
     """
 
     schema: Struct | None = None
@@ -36,15 +36,15 @@ class Nesting:
             self._found = {KEY: Findings(), **dict.fromkeys(IMAGES, Findings())}
 
     def documents(self, columns: EventColumns) -> dict[str, Documents]:
-        """The documents of the nested columns, looked at; without a schema, all of them come before `types`."""
+        """Inspect and return the documents of the nested columns. Without a schema, call `types` afterwards."""
         return {name: Documents(columns.values[name], self._found.get(name)) for name in (KEY, *IMAGES)}
 
     def take(self, keys: Findings, images: Findings) -> None:
-        """All documents were looked at already, elsewhere: this is what they hold."""
+        """Set the findings of the accelerator, which has inspected all documents."""
         self._found = {KEY: keys, **dict.fromkeys(IMAGES, images)}
 
     def types(self) -> Mapping[str, Struct | None]:
-        """The type of each nested column; None where there is nothing that a column could say."""
+        """Return the type of each nested column; None if no column can represent any field."""
         if self.schema is not None:
             return {KEY: Struct({"_id": self.schema.fields["_id"]}), **dict.fromkeys(IMAGES, self.schema)}
         key, image = inferred(self._found[KEY]), inferred(self._found[IMAGES[0]])

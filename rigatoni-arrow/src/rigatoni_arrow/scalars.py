@@ -1,4 +1,4 @@
-"""The types without parts: what fits into each.
+"""The scalar types, and the values that fit each.
 
 Their names are MongoDB's own (manual, "$type": the string aliases), and `uuid` and `decimal(p, s)`.
 """
@@ -23,7 +23,7 @@ from rigatoni_bson.decimals import number_of, text_of
 from rigatoni_arrow.types import MISSING, Rest, Type
 
 FURTHEST_DATE = 9_223_372_036_854_775
-"""Milliseconds before or after 1970: readers that count microseconds in 64 bits know no date beyond."""
+"""The largest distance from 1970 in milliseconds that 64-bit microseconds can represent."""
 
 _ABSENT = frozenset({type(None), type(MISSING)})
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
@@ -31,9 +31,9 @@ _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 @attrs.frozen
 class Scalar(Type):
-    """A type without parts: `fit` makes a column's value of a BSON value, or returns None where it does not fit.
+    """A scalar type. `fit` converts a BSON value to a column's value, or returns None if it does not fit.
 
-    `whole` are Python classes all of whose values fit and are taken as they are.
+    `whole` contains the Python classes whose values all fit without conversion.
     """
 
     name: str
@@ -134,11 +134,11 @@ SCALARS = {
         Scalar("binData", pa.binary(), _only(bytes), frozenset({bytes})),
     )
 }
-"""The types without parts, by name."""
+"""The scalar types by name."""
 
 
 def scalar(name: str) -> Scalar:
-    """The type of this name. Raises ValueError that lists those that there are."""
+    """Return the type of this name. Raises ValueError with a list of all names."""
     if match := _DECIMAL.fullmatch(name):
         precision, scale = int(match[1]), int(match[2])
         if not (1 <= precision <= 38 and scale <= precision):

@@ -1,6 +1,6 @@
 """Schema files: a document's fields and their types, in TOML or JSON.
 
-A schema looks like the documents that it describes, with the name of a type in the place of each value:
+A schema has the form of the documents that it describes, with the name of a type instead of each value:
 
     _id = "objectId"
     total = "decimal(12, 2)"
@@ -25,12 +25,12 @@ from rigatoni_arrow.scalars import scalar
 from rigatoni_arrow.types import Array, Struct, Type
 
 DEEPEST = 16
-"""Levels of documents and arrays that become columns; pyarrow opens no file with more than 100 levels of its own, of
-which an array takes two."""
+"""The maximum depth of documents and arrays in columns. pyarrow opens files with at most 100 of its own levels, and
+an array takes two."""
 
 
 def load_schema(path: Path) -> Struct:
-    """The schema in this file: JSON where its name ends in `.json`, else TOML. Raises `SchemaFileError`."""
+    """Read the schema in this file: JSON if its name ends with `.json`, else TOML. Raises `SchemaFileError`."""
     try:
         content = path.read_text(encoding="utf-8")
         described = json.loads(content) if path.suffix == ".json" else tomllib.loads(content)
@@ -48,9 +48,9 @@ def load_schema(path: Path) -> Struct:
 
 
 def usable(names: Iterable[str]) -> list[str]:
-    """The names that can be columns side by side: not empty, no two that differ only in case.
+    """Return the names that can be columns of one table: not empty, and no two that differ only by case.
 
-    SQL readers (Spark, Athena, DuckDB) do not tell such apart; the first of them is taken.
+    SQL readers (Spark, Athena, DuckDB) do not distinguish such names. The first one gets the column.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -60,7 +60,7 @@ def usable(names: Iterable[str]) -> list[str]:
 
 
 def _type(described: Any, path: str, depth: int, faults: list[str]) -> Type | None:
-    """The type that is described at `path`, or None and what is wrong with it in `faults`."""
+    """Return the type described at `path`, or None after adding the errors to `faults`."""
     where = path or "the schema"
     if depth > DEEPEST:
         faults.append(f"{where} is nested more than {DEEPEST} levels deep: leave it out, it is kept as JSON")

@@ -1,4 +1,4 @@
-"""A batch as an Arrow table: one row per event, in the vocabulary of all tabular formats."""
+"""Converts a batch to an Arrow table: one row per event, with the columns of all tabular formats."""
 
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -23,11 +23,11 @@ _DOCUMENTS = (Kind.TOKEN, Kind.DOCUMENT)
 
 
 def table_of(events: EventBatch, texts: ColumnTexts, nesting: Nesting | None) -> tuple[pa.Table, Types]:
-    """The events as a table, and the types of its nested columns. Raises `RejectedEventsError`."""
+    """Return the events as a table, and the types of its nested columns. Raises `RejectedEventsError`."""
     parts = (_Part.of(events, places, nesting) for places in _chunks(events))
     types: Types = {}
     if nesting:
-        if nesting.schema is None:  # the types are known when all documents were looked at
+        if nesting.schema is None:  # the types are known once all documents were inspected
             parts = _drained(deque(parts))
         types = nesting.types()
     tables: list[pa.Table] = []
@@ -41,7 +41,7 @@ def table_of(events: EventBatch, texts: ColumnTexts, nesting: Nesting | None) ->
 def accelerated_table_of(
     events: EventBatch, texts: ColumnTexts, mode: str, nesting: Nesting | None, accelerator: Accelerator
 ) -> tuple[pa.Table, Types]:
-    """The same by the accelerator; `texts` writes in `mode` what it leaves out."""
+    """Return the same with the accelerator. `texts` writes the documents that it leaves out, in `mode`."""
     types: Types = {}
     if nesting:
         if nesting.schema is None:
@@ -67,7 +67,7 @@ def accelerated_table_of(
 
 
 def _chunks(events: EventBatch) -> Iterator[range]:
-    """Whose events are worked on together, either way: chunks decide where pages end, and so about the bytes."""
+    """Yield the segments to convert together. They determine the ends of pages, and so the bytes, in both ways."""
     return (range(start, min(start + CHUNK, len(events))) for start in range(0, len(events) or 1, CHUNK))
 
 
@@ -79,7 +79,7 @@ def _whole(tables: list[pa.Table], errors: dict[int, Exception]) -> pa.Table:
 
 @attrs.frozen
 class _Part:
-    """The events at some places of a batch; `documents` are those of the columns that are nested."""
+    """The events at some places of a batch. `documents` are those of the nested columns."""
 
     places: Sequence[int]
     columns: EventColumns
@@ -96,7 +96,7 @@ class _Part:
         return cls(places, columns, nesting.documents(columns) if nesting else {})
 
     def table(self, texts: ColumnTexts, types: Types) -> pa.Table:
-        """These events as a table. Damaged documents are rejected in `columns`."""
+        """Return these events as a table. Damaged documents are rejected in `columns`."""
         arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
         for name, kind in ((column.name, column.kind) for column in COLUMNS):
             values = self.columns.values[name]
@@ -111,7 +111,7 @@ class _Part:
         return pa.table(arrays)
 
     def errors(self) -> dict[int, Exception]:
-        """What is wrong with which event of the batch."""
+        """Return the errors by index in the batch."""
         return {self.places[index]: error for index, error in self.columns.errors.items()}
 
 

@@ -1,4 +1,4 @@
-"""The types of nested columns: how a column of values is split into what fits and the rest."""
+"""The types of nested columns, which split values into a column and a rest."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ import pyarrow as pa
 from bson.dbref import DBRef
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING"})()
-"""Stands in a column where a document has no such field; None is BSON's null."""
+"""Represents a field that a document does not have. None represents BSON's null."""
 
 Rest = dict[int, Any]
-"""What a column does not hold, by row: the value itself where the column says null, else only the parts left out."""
+"""The rest by row: the value itself if the column is null, else only the omitted parts."""
 
 
 class Type(ABC):
@@ -24,16 +24,16 @@ class Type(ABC):
 
     @abstractmethod
     def column(self, values: Sequence[Any]) -> tuple[pa.Array, Rest]:
-        """Decoded BSON values as a column, null where a value does not fit, and the rest."""
+        """Return decoded BSON values as a column, in which values that do not fit are null, and the rest."""
 
     @abstractmethod
     def spelled(self) -> Any:
-        """The type as a schema file spells it."""
+        """Return the type in the notation of schema files."""
 
 
 @attrs.frozen
 class Array(Type):
-    """An array of one type. The rest of an array is a document: index -> the rest of that element."""
+    """An array of one type. The rest of an array is a document with the rest of each element by its index."""
 
     item: Type
 
@@ -55,7 +55,7 @@ class Array(Type):
         row = 0
         for index in sorted(item_rest):
             value = item_rest[index]
-            if value is None:  # a null element is a null element
+            if value is None:  # null elements stay null
                 continue
             while index >= ends[row + 1]:
                 row += 1
@@ -69,7 +69,7 @@ class Array(Type):
 
 @attrs.frozen
 class Struct(Type):
-    """A document of these fields (at least one). The rest of a document is one: field -> the rest of its value."""
+    """A document of these fields (at least one). The rest is a document with the rest of each value by its field."""
 
     fields: Mapping[str, Type]
 

@@ -31,7 +31,7 @@ class StateFolderInUseError(FileStateError):
 
 
 class StateFolderGoneError(FileStateError):
-    """The state folder has disappeared while it was in use."""
+    """The state folder disappeared while it was in use."""
 
     id = "file-state-gone"
     default_remedy = "Put the folder back (is its disk mounted?) and start again."

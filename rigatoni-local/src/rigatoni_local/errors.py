@@ -38,7 +38,7 @@ class LocalUnsupportedError(LocalError):
 
 
 class LocalFolderGoneError(LocalError):
-    """The folder has disappeared while it was in use."""
+    """The folder disappeared while it was in use."""
 
     id = "local-folder-gone"
     default_remedy = (

@@ -16,7 +16,7 @@ from rigatoni_core.cli.pipeline_run import SingleRun
 
 
 class RecordingApplication(Application):
-    """Gives a command these pipelines and records what it prints.
+    """Passes pipelines to a command, and records its output.
 
     Example::
 

@@ -45,7 +45,7 @@ class EventView:
             fields: For parts of which only fields at the top are needed, the names of these fields.
 
         Raises:
-            UnreadableEventError: It is no event.
+            UnreadableEventError: The bytes are not an event.
             ExpressionFailedError: A text contains the character U+0000, which the language cannot represent.
             ValueError: The bytes of the event cannot be read.
         """

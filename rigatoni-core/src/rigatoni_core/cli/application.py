@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Terminal(Application):
-    """Standard output and standard error of this process, and the files that its arguments name."""
+    """Prints to standard output and standard error, and reads the files that the command's arguments name."""
 
     def echo(self, text: str = "") -> None:
         """See `Application`."""

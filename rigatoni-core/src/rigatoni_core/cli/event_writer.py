@@ -1,4 +1,4 @@
-"""Single events written for a command, as a running pipeline writes them: with its retries and its time limit."""
+"""Writes single events for a command, with the retries and the time limit of a running pipeline."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,11 +23,11 @@ class RetryingEventWriter:
     """The `EventWriter` of commands (`rigatoni_core.api.commands`).
 
     Args:
-        stream: The stream that the events are written to, next to the one that they come from.
-        destination: Where they are written; it has been entered.
+        stream: The side stream to which the events are written.
+        destination: The destination, which is entered.
         decoder: Reads the raw documents.
         settings: The limits of the pipeline.
-        transforms: What changes the events before they are written.
+        transforms: The transforms to apply before writing.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RetryingEventWriter:
 
     @classmethod
     def of(cls, configuration: PipelineConfiguration, stream: Stream, destination: Destination) -> Self:
-        """Return the writer into a component of a pipeline; events for its destination pass through its transforms."""
+        """Return a writer for a component of a pipeline. Events for its destination pass through its transforms."""
         transforms = transforms_of(configuration.transforms, stream) if destination is configuration.destination else ()
         return cls(stream, destination, configuration.source.decoder, configuration.settings, transforms)
 
@@ -67,7 +67,7 @@ class RetryingEventWriter:
             await writer.write(position, raw, self._decoder, partial(self._transform, rest) if rest else None)
 
     async def _transform(self, places: tuple[int, ...], events: EventBatch) -> EventBatch:
-        """Apply the transforms at these places."""
+        """Apply the transforms with these indices."""
         if places not in self._transforming:
             self._transforming[places] = self._begin([self._transforms[place] for place in places])
         made = await self._transforming[places](events)

@@ -32,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
 
 @attrs.frozen
 class Provided:
-    """A component of a plugin: `kind` and `name` are what a configuration says."""
+    """A component of a plugin, with its kind and its name in configurations."""
 
     kind: Kind
     name: str
@@ -45,7 +45,7 @@ class Provided:
 
 @attrs.frozen
 class Plugin:
-    """An installed plugin. Unless its status is "ok" it provides nothing, and `reason` and `remedy` say why."""
+    """An installed plugin. If its status is not "ok", it provides nothing, and `reason` and `remedy` explain why."""
 
     name: str
     distribution: str
@@ -61,13 +61,13 @@ class Plugin:
 
 @attrs.frozen
 class Catalog:
-    """The installed plugins, by name. Making one imports nothing heavier than their hooks."""
+    """The installed plugins by name. Creating a catalog imports only their hooks."""
 
     plugins: tuple[Plugin, ...]
 
     @classmethod
     def discover(cls, *, allow: Collection[str] | None = None, deny: Collection[str] = ()) -> "Catalog":
-        """Load the hooks of every entry point in the group `rigatoni`. Never raises for what a plugin does.
+        """Load the hooks of every entry point in the group `rigatoni`. Errors of plugins are listed, not raised.
 
         The commands of plugins (group `rigatoni.commands`) are listed by their entry points, each as a plugin of its
         own. Nothing of a command is imported before it is used.

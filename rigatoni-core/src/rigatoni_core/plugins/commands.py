@@ -1,7 +1,7 @@
-"""The installed commands of plugins, found without importing them.
+"""Lists the installed commands of plugins without importing them.
 
-A command is an entry point of its own (group `rigatoni.commands`), not a record that a hook yields. `rigatoni --help`
-must name all commands, and asking hooks would import every plugin: twice the time of the whole help.
+A command is a separate entry point (group `rigatoni.commands`), not a record from a hook. `rigatoni --help` lists all
+commands. Hooks would import every plugin, and so triple the time of the help.
 """
 
 import os
@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 GROUP = "rigatoni.commands"
-"""The entry-point group: the name is the command's, the value says where its click command is."""
+"""The entry-point group. The name of an entry is the command's, and its value refers to the click command."""
 
 BUILT_IN = ("run", "validate", "plugins", "state", "status", "completion")
 """The commands of rigatoni-core, in the order of the help. A plugin cannot replace them."""
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     """A command that an installed distribution registers.
 
     Args:
-        name: What follows `rigatoni` on the command line.
+        name: The word after `rigatoni` on the command line.
         value: The module and the object in it, such as `rigatoni_acme.command:acme`.
         distribution: The normalized name of the distribution.
     """
@@ -33,23 +33,23 @@ class Entry(NamedTuple):
 
 
 def canonical(name: str) -> str:
-    """Return a distribution's name as PyPA's "Names and normalization" has it."""
+    """Return the normalized name of a distribution (PyPA, "Names and normalization")."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def entries() -> Iterator[Entry]:
     """Yield the commands of every distribution that is installed in a folder of the path.
 
-    Reads the files that `importlib.metadata` reads; importing that module alone takes as long as half of the help. Only
-    for listing names: what is used is found by the catalog, which checks it.
+    Reads the same files as `importlib.metadata`, whose import would take half the time of the help. Use it only to list
+    names: the catalog finds and checks the commands that run.
     """
     seen: set[str] = set()
     for folder in sys.path:
-        with suppress(OSError):  # not a folder that can be read
+        with suppress(OSError):  # not a readable folder
             for info in sorted(os.listdir(folder or ".")):  # noqa: PTH208 (a Path for each file takes twice the time)
                 if info.endswith("-info") and (text := _entry_points(folder, info)):
                     distribution = canonical(info.partition("-")[0])
-                    if distribution not in seen:  # of one name, only the first on the path counts
+                    if distribution not in seen:  # only the first of several distributions with one name is used
                         seen.add(distribution)
                         yield from _entries_in(text, distribution)
 

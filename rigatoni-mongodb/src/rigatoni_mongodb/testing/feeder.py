@@ -3,10 +3,10 @@
     python -m rigatoni_mongodb.testing.feeder [--events 1000000] [--reply-events 1000] [--document-bytes 630]
         [--rate 50000 --began SECONDS]
 
-Prints its URI and serves until it is killed. Every stream is the same sequence of inserts. A reply is one of a few
-pages, too large for a compressor to find the previous one; only the token, the `_id` and the cluster time of each event
-are overwritten in place. After `--events` events replies are empty, so that a reader catches up. With a rate, event
-number n appears n / rate seconds after `--began`, a time of `time.monotonic()`.
+The program prints its URI, and serves until it is killed. Every stream is the same sequence of inserts. Replies reuse a
+few prepared pages. Pages are so large that a compressor cannot refer to the previous one. Only the token, the `_id` and
+the cluster time of each event are overwritten in place. After `--events` events, replies are empty, so that a reader
+catches up. With a rate, event number n appears n / rate seconds after `--began`, a time of `time.monotonic()`.
 """
 
 import argparse

@@ -73,7 +73,7 @@ class ObjectStoreContract(Obligations):
         for key in _KEYS:
             store.create(key, b"", media_type=_TEXT, record={})
         listed = store.keys("", limit=1000)
-        promised(sorted(listed) == sorted(_KEYS), f"a key that was created is listed at once: {sorted(listed)}")
+        promised(sorted(listed) == sorted(_KEYS), f"a created key is listed immediately: {sorted(listed)}")
         for prefix in ("a", "a/", "_rigatoni/x/", "date=", "nothing"):
             expected = sorted(key for key in _KEYS if key.startswith(prefix))
             promised(sorted(store.keys(prefix, limit=1000)) == expected, f"the prefix {prefix!r} lists {expected}")
