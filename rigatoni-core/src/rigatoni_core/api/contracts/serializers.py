@@ -58,9 +58,13 @@ class EventSerializer(ABC):
 
     @abstractmethod
     def each(self, events: EventBatch) -> Sequence[bytes]:
-        """Return the bytes of each event, in order; those of an event do not depend on its neighbours.
+        """Return the bytes of each event, in order. Those of an event do not depend on its neighbours.
 
-        Raises one `RejectedEventsError` that names every event that cannot be represented.
+        Args:
+            events: The batch, with at least one event.
+
+        Raises:
+            RejectedEventsError: Names every event that cannot be represented.
         """
 
 
