@@ -46,6 +46,19 @@ def event(number=0, **fields):
     return encode(event_document(number, fullDocument={**full, "n": None, "z": b"1", **fields}))
 
 
+def test_events_of_the_shape_in_another_collection_stay():
+    transform = SelectTransform(exclude=["a"], collections=["shop.users"])
+    raws = [
+        encode(event_document(n, collection=name, fullDocument={"a": 1})) for n in (1, 2) for name in ("users", "carts")
+    ]
+    for first in raws:
+        closure = transform._closure
+        outcome(closure.event, first)
+        assert [closure.event(raw) == raw for raw in raws] == [False, True, False, True]
+        assert [closure.walked(raw) == raw for raw in raws] == [False, True, False, True]
+    assert transform._closure._shapes._known[0].uses > 8
+
+
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_an_event_of_the_shape_is_rewritten_without_walking_it(name, monkeypatch):
     closure = same_as_walking(TRANSFORMS[name], [event()], [event(number) for number in range(3)])

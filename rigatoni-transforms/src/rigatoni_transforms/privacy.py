@@ -38,7 +38,12 @@ class Closure:
     Args:
         top: The state at the top of documents.
         keeps_others: Whether values that no path leads to stay.
+
+    Attributes:
+        concerns: Whether events of a namespace, as it stands in the event, are changed; all are if it is None.
     """
+
+    concerns: "Callable[[bytes | None], bool] | None" = None
 
     def __init__(self, top: State, *, keeps_others: bool) -> None:
         self._top = top
@@ -58,6 +63,8 @@ class Closure:
 
     def walked(self, raw: bytes) -> bytes:
         """Return and raise what `event` does, without knowledge of other events."""
+        if self.concerns is not None and not self.concerns(_namespace(raw)):
+            return raw
         end = len(raw) - 1
         if int.from_bytes(raw[:4], "little") != end + 1:
             raise ValueError("the event does not have the length that it says")
@@ -87,6 +94,8 @@ class Closure:
 
         def element(raw: bytes, head: bytes, value: int) -> int:
             field = head[1:-1]
+            if (head[0], field) == _NS:
+                return learner.namespace(raw, head, value)
             if field in _KEPT or (field in _DOCUMENTS and head[0] == NULL):
                 return learner.whole(raw, head, value)
             if field not in _DOCUMENTS:
@@ -100,7 +109,7 @@ class Closure:
 
         if learner.document(raw, 0, element) != len(raw):
             raise NoShapeError
-        return learner.shape()
+        return learner.shape(self.concerns)
 
     def _part(self, raw: bytes, field: bytes, kind: int, value: int) -> bytes | None:
         """Return the new value of a field of the event, `_SAME` if it stays."""
@@ -179,13 +188,13 @@ class PrivacyTransform(RawTransform):
     ] = attrs.field(default=(), converter=texts)
     _closure: Closure = attrs.field(init=False, repr=False)
     _pattern: "re.Pattern[bytes]" = attrs.field(init=False, repr=False)
-    _concerns: "Callable[[bytes | None], bool]" = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._closure = self.closure()
         globs = (".*".join(map(re.escape, name.split("*"))) for name in self.collections)
         self._pattern = re.compile("|".join(globs).encode(), re.DOTALL)
-        self._concerns = lru_cache(_REMEMBERED)(self._matches)
+        if self.collections:
+            self._closure.concerns = lru_cache(_REMEMBERED)(self._matches)
 
     @abstractmethod
     def closure(self) -> Closure:
@@ -193,8 +202,6 @@ class PrivacyTransform(RawTransform):
 
     def raw(self, event: bytes) -> bytes:
         """See `RawTransform`."""
-        if self.collections and not self._concerns(_namespace(event)):
-            return event
         return self._closure.event(event)
 
     def _matches(self, namespace: bytes | None) -> bool:

@@ -57,13 +57,14 @@ class Learner:
         self.changes: list[Change] = []
         self.replaced: list[tuple[int, bytes]] = []
         self.resized: list[tuple[int, int]] = []
+        self.namespaces: list[int] = []
 
-    def shape(self) -> "Shape":
-        """Return what was learned."""
+    def shape(self, concerns: "Callable[[bytes | None], bool] | None") -> "Shape":
+        """Return what was learned. `concerns`: whether events of a namespace are changed; all are unless given."""
         pattern = b"".join(self._pattern)
         if len(pattern) > _LONGEST:
             raise NoShapeError
-        return Shape(pattern, self)
+        return Shape(pattern, self, concerns)
 
     def document(self, raw: bytes, start: int, elements: "Elements") -> int:
         """Note a document that is walked: `elements` notes each element, and returns where it ends."""
@@ -108,6 +109,12 @@ class Learner:
     def whole(self, raw: bytes, head: bytes, value: int) -> int:
         """Note an element that stays. Return where it ends."""
         self.kept(head)
+        return self._value(raw, head[0], value)
+
+    def namespace(self, raw: bytes, head: bytes, value: int) -> int:
+        """Note the document that decides whether the event is changed at all. Return where it ends."""
+        self.kept(head)
+        self.namespaces.append(self._groups)
         return self._value(raw, head[0], value)
 
     def changed(self, raw: bytes, head: bytes, value: int, rule: Rule) -> int:
@@ -207,9 +214,12 @@ class Shape:
     Args:
         pattern: The expression. Its groups are the lengths, what has these lengths, and the parts of the event.
         learner: The numbers of these groups, the changes of parts, and the parts of each document with changes.
+        concerns: Whether events of a namespace are changed; all are unless given.
     """
 
-    def __init__(self, pattern: bytes, learner: Learner) -> None:
+    def __init__(
+        self, pattern: bytes, learner: Learner, concerns: "Callable[[bytes | None], bool] | None" = None
+    ) -> None:
         self._match = re.compile(pattern, re.DOTALL).fullmatch
         self._lengths = itemgetter(*learner.lengths)
         self._measured = itemgetter(*learner.measured)
@@ -218,6 +228,8 @@ class Shape:
         self._changes = tuple((change.part, change.kind, change.name, change.apply) for change in learner.changes)
         self._replaced = tuple(learner.replaced)
         self._resized = tuple(learner.resized)
+        self._namespace = learner.namespaces[0] if len(learner.namespaces) == 1 else None
+        self._concerns = concerns
         self.uses = 0
 
     def rewritten(self, raw: bytes) -> bytes | None:
@@ -228,6 +240,10 @@ class Shape:
         groups = found.groups()
         if self._unpack(b"".join(self._lengths(groups))) != tuple(map(len, self._measured(groups))):
             return None
+        if self._concerns is not None:
+            namespace = groups[self._namespace] if self._namespace is not None else None
+            if not self._concerns(namespace):
+                return raw
         if not self._resized:
             return raw
         parts = list(self._parts(groups))
