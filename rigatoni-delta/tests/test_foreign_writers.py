@@ -9,7 +9,7 @@ from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_delta.destination import DeltaDestination
 from rigatoni_delta.history import app_id
-from rigatoni_tables.errors import TableConflictError, TableRestoredError, TableSchemaError
+from rigatoni_tables.errors import CommitRefusedError, TableConflictError, TableRestoredError, TableSchemaError
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 
 DEFINITION = Definition("f", {"watch": "shop.orders"})
@@ -58,6 +58,19 @@ async def test_an_append_of_another_job_between_read_and_commit_is_no_loss(lake,
     await destination.write_batch(EVERYTHING[9:12])
     assert len(times) == 2, "the library must not retry on top of another's commit"
     assert sorted(tokens(lake)) == sorted([*expected(12), "spark"])
+
+
+@pytest.mark.parametrize("mode", ["log", "current"])
+async def test_two_commits_against_one_snapshot_are_never_both_made(lake, mode):
+    async with lake.make(mode=mode) as one:
+        await one.begin(STREAM, DEFINITION, START)
+        await one.write_batch(EVERYTHING[:3])
+        held = [one.read("shop.orders", STREAM) for _ in range(2)]
+        rows, record = one._rows.of(EVERYTHING[3:6]), held[0].record.after(EVERYTHING[3:6])
+        one.commit("shop.orders", held[0], rows, record)
+        with pytest.raises(CommitRefusedError):
+            one.commit("shop.orders", held[1], rows, record)
+    assert lake.table().to_pyarrow_table().num_rows == 6
 
 
 async def test_a_table_on_which_others_always_commit_first_is_a_transient_conflict(lake, destination, monkeypatch):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import attrs
 import pyarrow as pa
@@ -10,15 +10,16 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from rigatoni_core.api.contracts import ConfigLinter
-from rigatoni_core.api.events import Stream
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_tables.destination import Held, TableDestination, revealed
-from rigatoni_tables.errors import CommitRefusedError
+from rigatoni_tables.errors import CommitRefusedError, TableSchemaError
 from rigatoni_tables.rows import SCHEMA, missing_columns
 
-from rigatoni_delta.errors import DeltaUnavailableError, translated
+from rigatoni_delta.current import CURRENT, Changes
+from rigatoni_delta.errors import DeltaTableError, DeltaUnavailableError, translated
 from rigatoni_delta.history import app_id, record_in
 
 DAY = "date"
@@ -32,6 +33,9 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
     """Appends change events to Delta Lake tables; each commit holds rows and position."""
 
     path: Annotated[str, "The folder of the tables: a path, or a URL such as `s3://lake/raw`, `gs://…`, `abfss://…`"]
+    mode: Annotated[
+        Literal["log", "current"], "`log`: a row per change event; `current`: a row per document, as it is now"
+    ] = "log"
     storage_options: Annotated[
         Mapping[str, Secret], "Options of the store, as deltalake names them, such as `AWS_REGION`"
     ] = attrs.field(factory=dict)
@@ -40,6 +44,22 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
         """Create the folder of the tables, if it is local."""
         await self._run(Stream("", ""), self._make_folder)
         return self
+
+    async def begin(
+        self, stream: Stream, definition: Definition, position: Position, *, gap: Gap | None = None
+    ) -> Position:
+        """Commit the record of the stream, unless it exists. See `TransactionalKeeper`."""
+        if self.mode == "current" and "*" in stream.name:
+            raise DeltaTableError(
+                f'{stream}: mode = "current" keeps one collection in a table, but the stream has several',
+                remedy='Name each collection in `watch`, or use mode = "log".',
+            )
+        if self.mode == "current" and definition.details.get("full_document") == "default":
+            raise DeltaTableError(
+                f'{stream}: mode = "current" needs whole documents, but updates come without them',
+                remedy='Set full_document = "updateLookup", "whenAvailable" or "required" in the source.',
+            )
+        return await TableDestination.begin(self, stream, definition, position, gap=gap)
 
     def read(self, table: str, stream: Stream) -> Held[DeltaTable] | None:
         """Read the newest version. See `TableDestination`."""
@@ -58,8 +78,8 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
             try:
                 DeltaTable.create(
                     self._uri(table),
-                    _SCHEMA,
-                    partition_by=[DAY],
+                    _SCHEMA if self.mode == "log" else CURRENT,
+                    partition_by=[DAY] if self.mode == "log" else None,
                     storage_options=self._options(),
                     commit_properties=_properties(record, 0),
                 )
@@ -72,19 +92,15 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
         """Append against the snapshot, by one attempt. See `TableDestination`."""
         where = self.where(table)
         with translated("write to", where):
-            found = held.snapshot
-            existing = pa.schema(found.schema())
+            version = held.snapshot.transaction_version(app_id(record.stream))
+            properties = _properties(record, 0 if version is None else version + 1)
             rows = SCHEMA.empty_table() if rows is None else rows
-            rows = rows.append_column(_SCHEMA.field(DAY), pc.cast(rows["cluster_time"], pa.date32()))
-            missing = missing_columns(existing, rows.schema, where)
-            version = found.transaction_version(app_id(record.stream))
-            write_deltalake(
-                found,
-                rows,
-                mode="append",
-                schema_mode="merge" if missing or len(existing) > len(rows.schema) else None,
-                commit_properties=_properties(record, 0 if version is None else version + 1),
-            )
+            if self.mode == "log":
+                _append(held.snapshot, rows, properties, where)
+            elif missing := missing_columns(pa.schema(held.snapshot.schema()), CURRENT, where):
+                raise TableSchemaError(f"{where} has no column {missing[0].name}")
+            else:
+                Changes.of(rows).commit(held.snapshot, properties)
 
     def where(self, table: str) -> str:
         """Return the table's path or URL."""
@@ -105,7 +121,12 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
                 "Spark writes Delta tables in S3 without an atomic commit unless it uses S3DynamoDBLogStore or runs on "
                 "Databricks: do not let another Spark write to these tables"
             )
-        if settings.batch_timeout < 10:
+        if self.mode == "current" and settings.batch_timeout < 300:
+            warnings.append(
+                f'mode = "current" rewrites every file that holds a changed document, up to '
+                f"{86_400 / settings.batch_timeout:,.0f} times a day: set batch_timeout = 300 or more"
+            )
+        elif settings.batch_timeout < 10:
             files = 86_400 / settings.batch_timeout
             warnings.append(
                 f"batch_timeout = {settings.batch_timeout:g} means up to {files:,.0f} commits a day and stream: set 60"
@@ -126,6 +147,14 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
 
     def _options(self) -> dict[str, str]:
         return revealed(dict(self.storage_options))
+
+
+def _append(table: DeltaTable, rows: pa.Table, properties: CommitProperties, where: str) -> None:
+    """Append change events, and add the columns that the table lacks."""
+    existing = pa.schema(table.schema())
+    rows = rows.append_column(_SCHEMA.field(DAY), pc.cast(rows["cluster_time"], pa.date32()))
+    differs = missing_columns(existing, rows.schema, where) or len(existing) > len(rows.schema)
+    write_deltalake(table, rows, mode="append", schema_mode="merge" if differs else None, commit_properties=properties)
 
 
 def _properties(record: StreamRecord, version: int) -> CommitProperties:
