@@ -32,7 +32,7 @@ def events(rigatoni):
     return checkpoint(rigatoni, "--offline")["events"]
 
 
-def test_J9_a_uri_of_another_deployment_changes_nothing_whatever_the_policy(place, rigatoni, other_uri):
+def test_J9_a_uri_of_another_deployment_changes_nothing_under_any_policy(place, rigatoni, other_uri):
     place.orders.insert_one({"n": 0})
     assert rigatoni(*ONCE).returncode == 0
     place.orders.insert_one({"n": 1})

@@ -151,7 +151,7 @@ def test_K1_a_damaged_configuration(catalog, tmp_path_factory, content):
 
 @settings(deadline=None)
 @given(damaged(b'{"process": 1, "pipelines": [{"name": "p", "streams": []}]}'))
-def test_a_damaged_answer_of_a_running_process(tmp_path_factory, content):
+def test_a_damaged_response_of_a_running_process(tmp_path_factory, content):
     os.environ["RIGATONI_RUNTIME_DIR"] = str(tmp_path_factory.getbasetemp())
     path = folder() / f"{os.getpid()}.sock"
     path.unlink(missing_ok=True)
@@ -178,7 +178,7 @@ def _answer(server, content):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(deadline=None)
 @given(st.integers(0, 3), st.data())
-def test_A13_F6_a_damaged_reply_loses_nothing_in_silence(at, data):
+def test_A13_F6_a_damaged_reply_silently_loses_nothing(at, data):
     """The stream tells all events, or ends with an error of ours.
 
     Bytes that change within a value (a letter of a text, or of a token) cannot be noticed: so the events are counted.

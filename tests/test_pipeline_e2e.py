@@ -133,7 +133,7 @@ def test_F2_F4_garbage_in_the_state_is_refused_and_untouched_where_only_the_stat
     assert "Traceback" not in answer.stderr
 
 
-def test_F4_garbage_in_the_state_is_kept_aside_where_the_files_say_how_far_it_was(place):
+def test_F4_garbage_in_the_state_is_copied_and_the_stream_resumes_from_the_files(place):
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
     place.orders.insert_many([{"n": n} for n in range(30)])
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
@@ -146,7 +146,7 @@ def test_F4_garbage_in_the_state_is_kept_aside_where_the_files_say_how_far_it_wa
     assert record.with_name(record.name + ".corrupt-1").read_bytes() == b"garbage"
 
 
-def test_J2_the_state_is_deleted_and_the_files_say_where_to_go_on(place):
+def test_J2_the_state_is_deleted_and_the_stream_resumes_from_the_files(place):
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
     place.orders.insert_many([{"n": n} for n in range(30)])
     assert rigatoni("run", "pipeline.toml", "--once").returncode == 0
@@ -169,7 +169,7 @@ def test_K3_K4_a_wrong_password_names_the_host_and_never_the_secret(place, monke
         assert "Traceback" not in answer.stderr
 
 
-def test_validate_says_streams_guarantee_and_conditions(place):
+def test_validate_prints_streams_guarantee_and_conditions(place):
     answer = rigatoni("validate", "pipeline.toml", "--json")
     assert answer.returncode == 0, answer.stderr
     (result,) = json.loads(answer.stdout)["pipelines"]

@@ -62,7 +62,7 @@ def ask(rigatoni, *arguments):
     return json.loads(rigatoni("status", *arguments, "--json").stdout)
 
 
-def test_status_tells_what_a_running_process_does_and_3_where_none_runs(place, rigatoni, wait_for, runtime):
+def test_status_shows_running_processes_and_exits_with_3_without_any(place, rigatoni, wait_for, runtime):
     assert rigatoni("status").returncode == 3
     with running() as process:
         wait_for(lambda: "starts at" in log())
@@ -84,7 +84,7 @@ def test_status_tells_what_a_running_process_does_and_3_where_none_runs(place, r
         assert list(runtime.iterdir()) == []
 
 
-def test_status_says_who_does_not_answer(place, rigatoni, wait_for):
+def test_status_reports_processes_that_do_not_respond(place, rigatoni, wait_for):
     with running() as process:
         wait_for(lambda: "starts at" in log())
         process.send_signal(signal.SIGSTOP)
@@ -96,7 +96,7 @@ def test_status_says_who_does_not_answer(place, rigatoni, wait_for):
     assert f"process {process.pid} does not respond" in answer.stderr
 
 
-def test_hangup_reads_the_file_again_and_goes_on_without_loss(place, rigatoni, wait_for):
+def test_hangup_reads_the_file_again_and_resumes_without_loss(place, rigatoni, wait_for):
     with running() as process:
         wait_for(lambda: "starts at" in log())
         place.orders.insert_many([{"n": n} for n in range(30)])
@@ -320,7 +320,7 @@ def test_several_pipelines_run_side_by_side_and_share_a_status(place, rigatoni, 
     )
 
 
-def test_a_pipeline_that_can_not_start_harms_no_other_and_the_exit_code_says_so(place, rigatoni, wait_for):
+def test_a_pipeline_that_cannot_start_affects_no_other_but_the_exit_code(place, rigatoni, wait_for):
     Path("in-the-way").write_text("a file where a folder should be")
     Path("several.toml").write_text(SEVERAL.format(database=place.name, path="in-the-way/two"))
     assert rigatoni("validate", "several.toml").returncode == 3
@@ -362,7 +362,7 @@ def test_tail_of_what_is_not_watched_says_what_is(place, rigatoni):
     assert f"{place.name}.orders" in answer.stderr
 
 
-def test_quiet_says_nothing_but_what_went_wrong(place, rigatoni):
+def test_quiet_prints_only_errors(place, rigatoni):
     fine = rigatoni("run", "pipeline.toml", "--once", "--quiet")
     assert (fine.returncode, fine.stdout, fine.stderr) == (0, "", "")
     (record,) = Path("state").rglob("*.orders.json")

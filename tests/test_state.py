@@ -49,7 +49,7 @@ def shown(rigatoni, *more):
     return {**record, **ages}
 
 
-def test_show_tells_time_age_events_and_whether_the_definition_is_in_force(orders, rigatoni):
+def test_show_prints_time_age_events_and_whether_the_definition_is_unchanged(orders, rigatoni):
     answer = rigatoni("state", "show", "pipeline.toml")
     for words in ("s ago) is delivered", "events         30", "unchanged", "lease          not held"):
         assert words in answer.stdout, answer.stdout
@@ -79,7 +79,7 @@ def test_what_the_refusal_recommends_delivers_again(orders, rigatoni):
     assert delivered("again") == delivered() == list(range(30))
 
 
-def test_set_to_an_earlier_time_asks_says_what_follows_and_delivers_again(orders, rigatoni, place):
+def test_set_to_an_earlier_time_asks_reports_the_consequences_and_delivers_again(orders, rigatoni, place):
     text = Path("pipeline.toml").read_text()
     Path("pipeline.toml").write_text(text.replace('type = "local"\npath = "lake"', 'type = "stdout"'))
     before = shown(rigatoni)
@@ -137,7 +137,7 @@ def test_set_to_a_later_time_skips_and_records_the_gap(orders, rigatoni, place):
     assert "lost for good" in rigatoni("state", "show", "pipeline.toml").stdout
 
 
-def test_set_after_a_token_goes_on_exactly_there(orders, rigatoni, place):
+def test_set_after_a_token_resumes_exactly_there(orders, rigatoni, place):
     with place.orders.watch() as changes:
         place.orders.insert_many([{"n": n} for n in range(30, 40)])
         events = [next(changes) for _ in range(10)]

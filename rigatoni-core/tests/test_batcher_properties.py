@@ -26,7 +26,7 @@ DOCUMENTS = [event_document(number) for number in range(120)]
     batch_bytes=st.integers(1, 9000),
     pause=st.floats(0, 3),
 )
-def test_batches_are_the_replies_cut_anew(sizes, batch_size, batch_bytes, pause):
+def test_batches_are_the_replies_split_differently(sizes, batch_size, batch_bytes, pause):
     async def replies():
         position, start = START, 0
         yield Heartbeat(position)
@@ -130,7 +130,7 @@ class OfSound(TestDecoder):
 )
 @example(replies=[5, 5, 5, 5], batch_size=5, damaged=2, hour=7, work=1.0)
 @example(replies=[9, 9, 9], batch_size=10, damaged=1, hour=40, work=1.0)
-def test_an_event_that_can_not_be_cut_at_is_told_in_its_turn_and_leaves_no_hole(
+def test_an_event_that_cannot_end_a_batch_is_reported_in_order_and_leaves_no_gap(
     replies, batch_size, damaged, hour, work
 ):
     """One event amid a reply has no token: nobody comes upon it before batches are cut. `hour` events make one."""

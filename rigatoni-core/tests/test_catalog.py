@@ -87,7 +87,7 @@ def hostile(tmp_path):
 USABLE = {"good", "noisy", "slow", "patching", "moving", "builtin"}
 
 
-def test_K6_hostile_plugins_are_listed_with_reason_and_remedy_and_harm_nobody(hostile):
+def test_K6_hostile_plugins_are_listed_with_reason_and_remedy_and_affect_no_other(hostile):
     answer = rigatoni(hostile, "plugins", "list", "--json")
     assert answer.returncode == 0
     plugins = {plugin["plugin"]: plugin for plugin in json.loads(answer.stdout)}
@@ -123,7 +123,7 @@ def test_K6_entry_points_that_can_not_be_read_concern_their_distribution_alone(t
     assert plugins["rigatoni-core"]["status"] == "ok"
 
 
-def test_K6_a_class_that_leaves_out_a_method_is_said_when_it_is_used(tmp_path):
+def test_K6_a_class_without_a_required_method_is_an_error_when_it_is_used(tmp_path):
     install(
         tmp_path,
         "lazy",
@@ -147,7 +147,7 @@ def test_K6_a_clash_is_an_error_only_where_the_bare_name_is_used(tmp_path):
     assert rigatoni(tmp_path, "plugins", "show", "two/fine").returncode == 0
 
 
-def test_K6_a_class_of_the_wrong_kind_is_said_when_it_is_used(tmp_path):
+def test_K6_a_class_of_the_wrong_kind_is_an_error_when_it_is_used(tmp_path):
     install(tmp_path, "wrong", HOOK.format(body='yield Component("wrong", lambda: dict)'))
     answer = rigatoni(tmp_path, "plugins", "show", "wrong")
     assert answer.returncode == 2
@@ -205,7 +205,7 @@ def test_a_denied_plugin_is_listed_and_never_imported(tmp_path):
     assert rigatoni(tmp_path, "plugins", "check", "one", **denied).returncode == 0
 
 
-def test_a_file_says_which_plugins_may_be_imported_beside_the_environment(tmp_path):
+def test_a_file_and_the_environment_restrict_which_plugins_are_imported(tmp_path):
     trace = f"open({str(tmp_path / 'trace')!r}, 'a').write(__name__ + ' ')\n"
     for name in ("one", "two", "three"):
         install(tmp_path, name, trace + FINE.replace('"fine"', f'"{name}"'))

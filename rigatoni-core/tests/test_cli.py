@@ -192,7 +192,7 @@ def test_help_teaches_and_version_tells(rigatoni):
     "arguments",
     [["nonsense"], ["run"], ["run", "pipeline.toml", "--onc"], ["run", "nowhere.toml"], ["state", "show", "nowhere"]],
 )
-def test_wrong_usage_is_2_and_says_what_to_do(rigatoni, arguments):
+def test_wrong_usage_exits_with_2_and_a_remedy(rigatoni, arguments):
     answer = rigatoni(*arguments)
     assert answer.returncode == 2
     assert "error: " in answer.stderr
@@ -217,7 +217,7 @@ def test_listing_imports_no_client_library(environment):
     assert answer.stdout.splitlines()[-1] == "set() 0", answer.stdout + answer.stderr
 
 
-def test_plugins_show_says_options_defaults_and_guarantee(rigatoni):
+def test_plugins_show_prints_options_defaults_and_guarantee(rigatoni):
     answer = rigatoni("plugins", "show", "toy/toy", "--json")
     (component,) = json.loads(answer.stdout)
     assert (component["kind"], component["distribution"]) == ("source", "rigatoni-toy 1.0")
@@ -226,7 +226,7 @@ def test_plugins_show_says_options_defaults_and_guarantee(rigatoni):
     assert "at-least-once" in rigatoni("plugins", "show", "stdout").stdout
 
 
-def test_run_once_delivers_announces_and_ends_with_0(rigatoni):
+def test_run_once_delivers_reports_and_exits_with_0(rigatoni):
     answer = rigatoni("run", "pipeline.toml", "--once")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == "event\nevent\n"
@@ -283,7 +283,7 @@ def test_K3_exit_codes_and_no_secret_in_errors_logs_and_tracebacks(rigatoni, the
         ("human", "away", ["on_failure=restart"], 6, "p/toy.a had not caught up (failing) when --timeout was over: no"),
     ],
 )
-def test_run_once_always_ends_and_its_exit_code_tells_the_cause(rigatoni, format_, then, more, code, text):
+def test_run_once_always_ends_and_its_exit_code_reports_the_cause(rigatoni, format_, then, more, code, text):
     more = [word for each in (*more, "retry.retry_delay=0.05") for word in ("--set", each)]
     answer = rigatoni("run", "pipeline.toml", "--once", "--timeout", "1.5", "--log-format", format_, *more, then=then)
     assert answer.returncode == code, answer.stderr
@@ -316,11 +316,11 @@ def test_help_and_the_docs_tell_every_exit_code(rigatoni):
         ([ExitCode.BUG, ExitCode.ABANDONED], ExitCode.BUG),
     ],
 )
-def test_of_several_causes_the_one_that_needs_a_person_is_told(codes, worst_one):
+def test_of_several_causes_the_one_that_needs_a_person_decides(codes, worst_one):
     assert worst(codes) is worst_one
 
 
-def test_validate_says_streams_positions_guarantee_and_warnings(rigatoni):
+def test_validate_prints_streams_positions_guarantee_and_warnings(rigatoni):
     answer = rigatoni("validate", "pipeline.toml")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == (
@@ -372,7 +372,7 @@ def test_validate_prints_every_path_in_full(rigatoni, environment, tmp_path):
     assert f"mv {tmp_path}/state {folder}/state" in refused.stderr
 
 
-def test_validate_gives_up_on_what_does_not_answer(rigatoni):
+def test_validate_stops_waiting_for_servers_that_do_not_respond(rigatoni):
     answer = rigatoni("validate", "pipeline.toml", "--timeout", "0.2", then="hang")
     assert answer.returncode == 3
     assert "error: source: it did not respond within 0.2 s" in answer.stderr

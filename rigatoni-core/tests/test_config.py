@@ -211,7 +211,7 @@ def test_K1_every_fault_has_its_line_and_no_fault_hides_another(tmp_path):
     ]
 
 
-def test_K1_a_key_in_the_wrong_table_is_told_where_it_belongs(tmp_path):
+def test_K1_the_error_for_a_key_in_the_wrong_table_names_the_right_one(tmp_path):
     found = faults(written(tmp_path, 'uri = "x"\nbatch_timeout = 5', pipeline='name = "p"\nmax_retries = 3'))
     assert "pipeline.max_retries: unknown key here; it belongs to [pipeline.retry]" in found[0]
     assert "pipeline.source.batch_timeout: unknown key here; it belongs to [pipeline]" in found[1]
@@ -290,7 +290,7 @@ def test_D5_a_destination_for_dead_letters_makes_them_the_policy_unless_another_
     assert any("no event goes into" in text for text in configuration.warnings) == bool(asked)
 
 
-def test_K1_dead_letters_without_a_place_and_names_of_what_stands_beside_streams_are_faults(tmp_path):
+def test_K1_dead_letters_without_a_destination_and_names_of_side_streams_are_errors(tmp_path):
     (fault,) = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p"\non_rejected = "dead_letter"', rest=REST))
     assert "[pipeline.dead_letters] is not configured" in fault
     (fault,) = faults(written(tmp_path, 'uri = "x"', pipeline='name = "p.replayed"', rest=REST))

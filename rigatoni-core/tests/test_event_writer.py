@@ -40,7 +40,7 @@ def test_the_last_transient_error_is_raised():
         write(destination, Settings(retry=RetrySettings(max_retries=2)))
 
 
-def test_a_write_without_progress_is_given_up():
+def test_a_write_without_progress_times_out():
     destination = BucketDestination(bucket=Bucket(), before=[HANG] * 2)
     with pytest.raises(PipelineTimeoutError):
         write(destination, Settings(write_timeout=1.0, retry=RetrySettings(max_retries=1)))

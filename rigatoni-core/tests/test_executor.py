@@ -81,7 +81,7 @@ async def test_a_call_that_is_only_slow_is_waited_for(executor):
     assert await later == "later"
 
 
-async def test_a_hung_call_whose_caller_waits_refuses_nobody(executor):
+async def test_a_hung_call_whose_caller_waits_rejects_no_other_call(executor):
     hang = threading.Event()
     waiting = asyncio.create_task(executor.run(hang.wait))
     await asyncio.sleep(0.1)

@@ -91,7 +91,7 @@ def test_a_pipeline_in_python_names_both_components_and_both_formats():
     assert raised.value.remedy
 
 
-def test_a_kind_of_component_that_nobody_knows_is_named_all_the_same():
+def test_an_unknown_kind_of_component_has_a_name():
     @attrs.define
     class Odd(FormatReader):
         accepts = frozenset({"b", "a"})

@@ -86,7 +86,7 @@ def worker(log, state, destination, *, once, **limits):
     at=st.integers(1, 12),
 )
 @pytest.mark.filterwarnings("error")
-def test_whatever_the_moment_at_which_it_leaves_nothing_unwritten_is_behind_the_checkpoint(
+def test_no_checkpoint_passes_unwritten_events_whenever_the_worker_leaves(
     events, reply, size, interval, seconds, leaves, at
 ):
     async def main():

@@ -101,7 +101,7 @@ def test_a_recovery_is_over_when_everything_that_had_failed_works_again(notices,
 
 
 @pytest.mark.parametrize("kind", ["the destination", "the source", "the state store", "the lease", "opening"])
-def test_a_pipeline_that_recovers_says_so_once_and_its_last_error_is_over(kind):
+def test_a_recovery_is_reported_once_and_ends_the_last_error(kind):
     async def main():
         log = Log()
         log.grow(5)

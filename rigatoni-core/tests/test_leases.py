@@ -249,7 +249,7 @@ def test_Z7_an_idle_worker_that_lost_its_lease_stands_by_for_it_again():
     run_virtual(main())
 
 
-def test_a_store_that_can_not_renew_is_asked_again_soon_and_the_operator_is_told():
+def test_a_failed_renewal_is_retried_soon_and_reported():
     async def main():
         class Down(FlakyStateStore):
             faults = 2
@@ -345,7 +345,7 @@ def test_a_hanging_lease_keeper_does_not_hold_up_the_end():
     run_virtual(main())
 
 
-def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_anew():
+def test_a_store_that_loses_its_data_during_a_run_does_not_make_the_stream_start_fresh():
     async def main():
         log, store, heard, destination = log_of(3), FlakyStateStore(), Heard(), RecordingDestination()
         running = pipeline(log, destination, store, "one", listeners=(heard,))
@@ -374,7 +374,7 @@ def test_a_store_that_lost_its_data_while_we_ran_does_not_make_the_stream_begin_
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("hands", ["cleared", "set back"])
-def test_what_a_repair_by_hand_saved_is_not_undone_by_a_worker_that_had_the_stream_before(hands, lost):
+def test_a_worker_never_undoes_what_a_manual_repair_saved(hands, lost):
     async def main():
         log, store, destination = log_of(3), FlakyStateStore(), RecordingDestination()
         running = pipeline(log, destination, store, "one")

@@ -157,7 +157,7 @@ def test_a_listener_that_can_not_be_opened_stops_the_start():
 
 
 @pytest.mark.parametrize("fault", ["notify", "close"])
-def test_the_faults_of_a_listener_harm_nobody_and_are_reported_once(fault, unreported, capsys):
+def test_the_errors_of_a_listener_are_ignored_and_reported_once(fault, unreported, capsys):
     diary, destination = Diary(), RecordingDestination()
     diary.faults.add(fault)
     assert run_virtual(pipeline(diary, destination).run(once=True)).ok

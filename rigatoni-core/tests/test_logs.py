@@ -45,7 +45,7 @@ def written(events, *, found=False):
     return BatchWritten(stream=STREAM, events=events, bytes=events * 10, end=END, seconds=2.0, found=found)
 
 
-def test_what_happens_all_the_time_is_logged_on_level_debug_only():
+def test_frequent_notices_are_logged_on_level_debug_only():
     heard = {}
     for level in (logging.INFO, logging.DEBUG):
         log = Lines(level)

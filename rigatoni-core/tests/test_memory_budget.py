@@ -26,7 +26,7 @@ async def endless(served, name):
         await asyncio.sleep(0.01)
 
 
-def test_stopped_destinations_hold_the_limit_and_a_reply_each_and_go_on_when_there_is_room():
+def test_stopped_destinations_hold_the_limit_and_a_reply_each_and_resume_when_there_is_room():
     async def main():
         budget, served = MemoryBudget(SIZE * 10), {}
         async with AsyncExitStack() as stack:

@@ -140,7 +140,7 @@ def test_data_where_earlier_versions_looked_is_refused_with_the_way_to_move_it(f
     assert read(path).source.path == tmp_path / "conf" / "my lake" / "orders"
 
 
-def test_what_lies_beside_the_file_is_used_whatever_the_working_directory_holds(file, read, tmp_path):
+def test_data_next_to_the_file_is_used_regardless_of_the_working_directory(file, read, tmp_path):
     for folder in ("conf", "called"):
         (tmp_path / folder / "a").mkdir()
         (tmp_path / folder / "a" / "something").touch()

@@ -28,7 +28,7 @@ def pipeline(log, destination):
     return Pipeline(name="p", source=source, destination=destination, state=MemoryStateStore(), settings=settings)
 
 
-def test_a_pipeline_runs_beside_a_block_and_ends_gracefully_with_it():
+def test_a_pipeline_runs_in_the_background_of_a_block_and_ends_gracefully_with_it():
     async def main():
         log, destination = Log(), RecordingDestination()
         log.grow(3)
@@ -224,7 +224,7 @@ def test_a_prepared_pipeline_takes_over_what_is_exclusive_and_nothing_is_lost():
     run_virtual(main())
 
 
-def test_a_prepared_pipeline_that_is_given_up_leaves_the_running_one_as_it_was():
+def test_a_discarded_prepared_pipeline_does_not_change_the_running_one():
     async def main():
         diary, log, destination = [], log_of(3), RecordingDestination()
         state = Exclusive(name="state", diary=diary)

@@ -212,7 +212,7 @@ def test_F1_behind_a_gap_nothing_was_delivered_yet():
     run_virtual(main())
 
 
-def test_Z2_an_idle_stream_keeps_the_end_that_it_delivered_beside_the_position_that_it_reached():
+def test_Z2_an_idle_stream_keeps_its_delivered_end_and_the_position_reached_since():
     async def main():
         log, state = await delivered_ten()
         saved = state._checkpoints["p/a.b"]

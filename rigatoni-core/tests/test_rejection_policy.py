@@ -301,7 +301,7 @@ def test_D8_the_attempts_of_one_batch_count_once():
     run_virtual(main())
 
 
-def test_without_a_place_for_them_rejected_events_stop_the_worker_and_the_error_says_how_to_go_on():
+def test_without_dead_letters_rejected_events_stop_the_worker_with_a_remedy():
     async def main():
         destination, state, heard = Picky(), FlakyStateStore(), Heard()
         running = pipeline(log_of(10, 3), destination, state=state, heard=heard)
@@ -363,7 +363,7 @@ def test_K3_notices_hold_neither_the_documents_content_nor_secrets_and_letters_n
     run_virtual(main())
 
 
-def test_an_error_that_can_not_be_told_or_written_as_text_is_no_obstacle():
+def test_an_error_without_readable_text_is_no_obstacle():
     async def main():
         class Dumb(Exception):
             def __init__(self, _):

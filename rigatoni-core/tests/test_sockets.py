@@ -34,7 +34,7 @@ def asked():
     return asyncio.run(run())
 
 
-def test_the_folder_is_private_whatever_the_umask(shared):
+def test_the_folder_is_private_under_any_umask(shared):
     before = os.umask(0)
     try:
         folder = sockets.folder()

@@ -380,7 +380,7 @@ def test_the_next_run_continues_the_counters_of_its_streams_and_drops_streams_th
     assert statistics.by_stream[STREAM].events == WRITTEN.events
 
 
-def test_the_progress_of_a_snapshot_is_counted_and_said_in_words():
+def test_the_progress_of_a_snapshot_is_counted_and_shown_in_words():
     statistics, stream = Statistics(), Stream("p", "shop.orders")
     statistics.notify(SnapshotPlanned(stream=stream, number=1, ranges=4, bytes=1000, resumed=False))
     chunk = ChunkWritten(

@@ -129,7 +129,7 @@ def test_a_new_stream_that_nothing_precedes_begins_at_now():
     run_virtual(main())
 
 
-def test_a_new_stream_continues_where_the_former_ended_and_says_so():
+def test_a_new_stream_resumes_where_the_former_ended_and_reports_it():
     async def main():
         lake = Lake()
         await lake.a_delivered_three()
@@ -199,7 +199,7 @@ def test_the_lease_of_a_former_stream_is_waited_for():
     run_virtual(main())
 
 
-def test_a_preview_tells_what_the_next_run_does_and_changes_nothing():
+def test_a_preview_reports_the_next_run_and_changes_nothing():
     async def main():
         lake = Lake()
         await lake.a_delivered_three()

@@ -408,7 +408,7 @@ def test_transforms_are_an_array_of_tables_in_order():
     assert Pipeline.of(configuration).transforms == configuration.transforms
 
 
-def test_a_transform_of_another_format_is_a_fault_of_the_file_beside_the_others():
+def test_a_transform_of_another_format_is_a_configuration_error_like_others():
     with pytest.raises(InvalidConfigurationError) as raised:
         structure(document({"type": "marking", "wort": "a"}, {"type": "marking"}, source={"type": "text"}), catalog())
     keys = {fault.key for fault in raised.value.details}

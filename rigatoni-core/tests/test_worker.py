@@ -312,7 +312,7 @@ def test_G6_a_stop_finishes_the_batch_and_saves_it():
     run_virtual(main())
 
 
-def test_G9_a_late_answer_of_an_abandoned_attempt_does_not_move_the_checkpoint():
+def test_G9_a_late_response_of_an_abandoned_attempt_does_not_move_the_checkpoint():
     async def main():
         log, state = log_of(5), FlakyStateStore()
 
@@ -448,7 +448,7 @@ def test_on_failure_stop_ends_the_worker_when_retries_are_used_up():
 
 
 @pytest.mark.parametrize(("once", "ends"), [(True, True), (False, False)])
-def test_a_run_that_ends_when_it_has_caught_up_stops_at_a_failure_unless_told_otherwise(once, ends):
+def test_a_run_with_once_stops_at_a_failure_unless_configured_otherwise(once, ends):
     async def main():
         destination = RecordingDestination(before=[DownError("down")] * 5000)
         running = pipeline(
@@ -560,7 +560,7 @@ def test_a_right_that_is_taken_away_ends_the_worker_where_the_policy_is_to_stop(
     run_virtual(main())
 
 
-def test_a_source_that_ends_a_stream_is_read_again_and_the_worker_says_so():
+def test_a_source_that_ends_a_stream_is_read_again_and_the_end_is_reported():
     class Ending(ScriptedSource):
         async def read(self, stream, *, after):
             count = 0
@@ -772,7 +772,7 @@ def test_a_stop_while_a_failing_worker_waits_is_no_failure():
     run_virtual(main())
 
 
-def test_a_destination_that_does_not_say_where_the_stream_goes_on_is_asked_again_and_the_worker_says_so():
+def test_a_failed_lookup_of_the_position_is_retried_and_reported():
     class Silent(BucketDestination):
         silences = 2
 
@@ -795,7 +795,7 @@ def test_a_destination_that_does_not_say_where_the_stream_goes_on_is_asked_again
 
 
 @pytest.mark.parametrize("fault", ["the answer is lost", "killed before it", "killed before the request"])
-def test_F1_a_gap_stays_on_record_whatever_becomes_of_the_answer_of_the_destination(fault):
+def test_F1_a_gap_stays_on_record_even_if_the_response_of_the_destination_is_lost(fault):
     """The destination anchored the stream behind the gap, but the answer was lost, or the process died before it."""
 
     class LosesTheAnswer(BucketDestination):
@@ -858,7 +858,7 @@ def test_once_ends_behind_the_servers_time_at_start_though_the_stream_never_rest
     run_virtual(main())
 
 
-def test_a_worker_says_whether_it_began_anew_or_resumed_and_where():
+def test_a_worker_reports_whether_it_started_fresh_or_resumed_and_its_position():
     async def main():
         log, state, heard = log_of(5), FlakyStateStore(), Heard()
         for _ in range(2):

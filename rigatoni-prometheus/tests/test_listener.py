@@ -177,7 +177,7 @@ async def test_a_pipeline_whose_destination_is_down_is_not_ready_until_it_delive
     await task
 
 
-async def test_health_is_whether_the_event_loop_answers(client, monkeypatch):
+async def test_health_is_whether_the_event_loop_responds(client, monkeypatch):
     monkeypatch.setattr(health, "TIMEOUT", 0.2)
     assert (await client.get("/healthz"))[0] == 200
     answers = []

@@ -40,7 +40,7 @@ async def the_clock_passes(client, token):
 
 
 @pytest.mark.parametrize("lost", some_of("fence", "checkpoint"), ids="+".join)
-async def test_whatever_was_lost_a_later_grant_fences_off_an_earlier_one(store, client, keys, checkpoint, lost):
+async def test_a_later_grant_fences_off_an_earlier_one_after_any_loss(store, client, keys, checkpoint, lost):
     for _ in range(5):
         old = await store.acquire(STREAM, owner="one", ttl=30)
     await store.save_resume_token(STREAM, checkpoint("old", fencing_token=old.fencing_token))

@@ -60,7 +60,7 @@ async def test_I2_a_lease_lasts_as_long_as_it_was_last_renewed_for_by_the_server
     assert (await store.acquire(STREAM, owner="two", ttl=30)).fencing_token > lease.fencing_token
 
 
-async def test_I2_each_grant_has_a_higher_fencing_token_whatever_ended_the_one_before(store, client, checkpoint):
+async def test_I2_each_grant_has_a_higher_fencing_token_than_any_before(store, client, checkpoint):
     tokens = []
     for owner in ("one", "two", "one"):
         lease = await store.acquire(STREAM, owner=owner, ttl=30)
@@ -87,7 +87,7 @@ def test_the_keys_of_a_stream_share_one_hash_slot_whatever_its_name():
         assert len({key_slot(key.encode()) for key in (keys.checkpoint, keys.fence, keys.lease, keys.corrupt)}) == 1
 
 
-async def test_whoever_looks_sees_the_owner_and_the_record_and_changes_nothing(make_store, client, checkpoint):
+async def test_an_inspection_shows_the_owner_and_the_record_and_changes_nothing(make_store, client, checkpoint):
     async with make_store() as store:
         lease = await store.acquire(STREAM, owner="host:1 of 2", ttl=30)
         await store.save_resume_token(STREAM, checkpoint(fencing_token=lease.fencing_token))

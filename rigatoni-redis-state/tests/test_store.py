@@ -167,7 +167,7 @@ async def test_I5_a_restart_is_a_transient_error_and_nothing_is_lost(tmp_path, c
             assert later.fencing_token > lease.fencing_token
 
 
-async def test_I5_a_hung_server_is_given_up_and_its_late_answer_is_never_taken_for_another(tmp_path, checkpoint):
+async def test_I5_a_hung_server_times_out_and_its_late_response_is_never_confused_with_another(tmp_path, checkpoint):
     with RedisServer(tmp_path / "data") as server:
         async with RedisStateStore(url=Secret(f"{server.url}?socket_timeout=0.3")) as store:
             other = Stream("p", "other")
@@ -238,6 +238,6 @@ async def test_more_commands_at_once_than_connections_wait_for_their_turn(url, m
         await asyncio.gather(*map(store.save_resume_token, streams, saved))
 
 
-async def test_a_store_that_is_not_entered_says_so(make_store, checkpoint):
+async def test_a_store_that_is_not_entered_raises_a_clear_error(make_store, checkpoint):
     with pytest.raises(RedisStateError, match="not entered"):
         await make_store().save_resume_token(STREAM, checkpoint())
