@@ -32,6 +32,8 @@ import zstandard
 from rigatoni_mongodb.testing.feeder import document, feeder
 
 from benchmarks.figures import spread
+from benchmarks.plot import plot
+from benchmarks.sink import sink
 
 Measurement = Callable[[], float]
 NATIVE = importlib.util.find_spec("rigatoni_native") is not None
@@ -186,6 +188,21 @@ def masking(bench: Bench) -> None:
             measured[f"json+zstd, {path}"] = ours(uri, bench.events, *flags)
             measured[f"json+zstd, select and mask, {path}"] = ours(uri, bench.events, "--transforms", *flags)
         bench.alternate("masking", measured)
+
+
+def rows(bench: Bench) -> None:
+    """Measure a snapshot's documents from memory, next to as many change events from memory."""
+    count = max(1, bench.events // 4000) * 4000
+
+    def script() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return each(process("benchmarks.rows", count, folder, cores=ONE), count)
+
+    measured: dict[str, Measurement] = {"hand-written: decode, json+gzip": script}
+    for path, flags in PATHS.items():
+        measured[f"change event, {path}"] = ours(None, count, *flags)
+        measured[f"document of a snapshot, {path}"] = ours(None, count, "--rows", *flags)
+    bench.alternate("rows", measured)
 
 
 def s3(bench: Bench) -> None:
@@ -343,6 +360,7 @@ class Section:
 
 SECTIONS = {
     "formats": Section(formats, "MongoDB to files", formats_table),
+    "rows": Section(rows, "Snapshots", plain_table),
     "s3": Section(s3, "MongoDB to S3", plain_table),
     "streams": Section(streams, "Several streams", figures_table),
     "memory": Section(memory, "Memory", figures_table),
@@ -369,43 +387,6 @@ def about() -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     date = datetime.now(UTC).date()
     return f"{date}, Python {platform.python_version()}, {platform.machine()}, {versions}"
-
-
-@contextmanager
-def sink() -> Iterator[str]:
-    """An S3 store that discards everything, in its own process."""
-    code = "import sys, time\nfrom rigatoni_s3.testing.proxy import FaultProxy\n"
-    code += "with FaultProxy() as proxy:\n    print(proxy.endpoint_url, flush=True)\n"
-    code += "    while True:\n        time.sleep(0.2)\n        proxy.requests.clear()\n"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process_:
-        assert process_.stdout is not None
-        try:
-            yield process_.stdout.readline().strip()
-        finally:
-            process_.kill()
-
-
-def plot(figures: dict[str, list[float]], path: Path) -> None:
-    """Draws the medians as bars in an SVG, readable on light and dark pages."""
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    most, height = max(medians.values()), 24
-    bars = []
-    for number, (name, value) in enumerate(medians.items()):
-        top = 8 + number * height
-        fast, script = name.endswith("with the accelerator"), name.startswith("hand-written")
-        color = "#8a8578" if script else "#c2571a" if fast else "#4a7fb5"
-        bars.append(
-            f'<text x="238" y="{top + 13}" text-anchor="end" font-size="12">{name}</text>'
-            f'<rect x="246" y="{top}" width="{max(1.0, 400 * value / most):.1f}" height="16" fill="{color}"/>'
-            f'<text x="{252 + 400 * value / most:.1f}" y="{top + 13}" font-size="12">{value:.1f} µs</text>'
-        )
-    total = 16 + len(bars) * height
-    style = "text{font-family:sans-serif;fill:#333}@media(prefers-color-scheme:dark){text{fill:#ddd}}"
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {total}" role="img" '
-        f'aria-label="CPU time per event"><style>{style}</style>{"".join(bars)}</svg>\n',
-        encoding="utf-8",
-    )
 
 
 def say(text: str) -> None:

@@ -1,7 +1,7 @@
 """Runs a pipeline in its own process, and prints its figures as JSON.
 
     python -m benchmarks.pipeline --uri URI --events N [--streams 4] [--serializer json+zstd] [--s3 ENDPOINT]
-        [--slow SECONDS] [--pure] [--transforms]
+        [--slow SECONDS] [--rows] [--pure] [--transforms]
 
 Without a URI the source is memory: a few prepared replies, in which only the first and the last event get new numbers,
 so feeding costs almost nothing. A batch consists of whole replies, so nothing reads the events between.
@@ -25,6 +25,7 @@ arguments.add_argument("--streams", type=int, default=1)
 arguments.add_argument("--serializer", default="json+zstd", help=f"inner one first; or {NESTED!r}")
 arguments.add_argument("--s3", help="where an S3 store listens; else files")
 arguments.add_argument("--slow", type=float, default=0.0, help="seconds that the destination takes longer for a batch")
+arguments.add_argument("--rows", action="store_true", help="a snapshot of as many documents from memory, no changes")
 arguments.add_argument("--pure", action="store_true", help="without the accelerator, though it is installed")
 arguments.add_argument("--transforms", action="store_true", help="select and mask, with five paths together")
 options = arguments.parse_args()
@@ -36,6 +37,7 @@ from rigatoni_core.api.batch import EventBatch, Heartbeat  # noqa: E402
 from rigatoni_core.api.contracts import Source  # noqa: E402
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp  # noqa: E402
 from rigatoni_core.api.options import Secret  # noqa: E402
+from rigatoni_core.api.settings import Settings, SnapshotSettings  # noqa: E402
 from rigatoni_core.builtin.memory import MemoryStateStore  # noqa: E402
 from rigatoni_core.engine.pipeline import Pipeline  # noqa: E402
 from rigatoni_core.plugins.catalog import Catalog  # noqa: E402
@@ -45,6 +47,7 @@ from rigatoni_mongodb.source import MongoDBSource  # noqa: E402
 from rigatoni_mongodb.testing.feeder import PAGES, START, Page  # noqa: E402
 
 from benchmarks.figures import Meter  # noqa: E402
+from benchmarks.rows import RowSource  # noqa: E402
 
 REPLY = 1000
 
@@ -118,6 +121,8 @@ def destination(folder: str) -> Any:
 
 
 def source() -> Source:
+    if options.rows:
+        return RowSource(options.events)
     if not options.uri:
         return MemorySource(options.streams, options.events)
     watch = [f"bench.events{number or ''}" for number in range(options.streams)]
@@ -143,8 +148,9 @@ async def main(folder: str) -> None:
         destination=destination(folder),
         state=MemoryStateStore(),
         transforms=transforms(),
+        settings=Settings(snapshot=SnapshotSettings(mode="only" if options.rows else "never")),
     )
-    meter, events = Meter(), options.events * options.streams
+    meter, events = Meter(), 0 if options.rows else options.events * options.streams
     looking = asyncio.create_task(look(pipeline, meter, events // 10))
     report = await pipeline.run(once=True)
     meter.report()

@@ -18,12 +18,12 @@ def test_the_smallest_run_reports_every_row():
         "--rounds",
         "1",
         "--only",
-        "floor,formats,s3,streams,memory,transforms,masking",
+        "floor,formats,rows,s3,streams,memory,transforms,masking",
     ]
     answer = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
     figures = json.loads(answer.stdout)
-    assert set(figures) == {"floor", "formats", "s3", "streams", "memory", "transforms", "masking"}
+    assert set(figures) == {"floor", "formats", "rows", "s3", "streams", "memory", "transforms", "masking"}
     names = " ".join(figures["formats"])
     assert all(word in names for word in ("hand-written", "json", "gzip", "zstd", "csv", "avro", "parquet"))
     for section in figures.values():

@@ -11,6 +11,7 @@ Its `_id` names the snapshot and the document, not the reading. It has no `wallT
 import struct
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import attrs
@@ -63,36 +64,41 @@ def rows_of(documents: Segment, shape: RowShape) -> Segment:
     Raises:
         ValueError: A document has no `_id`.
     """
-    buffer, offsets = documents.documents.tobytes(), documents.offsets
-    snapshot = bson.encode({"snapshot": shape.snapshot})[4:-1]
-    middle = bson.encode({"operationType": shape.operation, "clusterTime": shape.time, "ns": shape.names})
-    middle = b"\0" + middle[4:-1] + b"\x03documentKey\0"
+    buffer, base = documents.documents.tobytes(), documents.offsets[0]
     fields = None if tuple(shape.shard_key) == ("_id",) else shape.shard_key
-    # All but the value of `_id` (twice), the other fields of `documentKey` and the document.
-    fixed = 4 + 5 + 4 + len(snapshot) + 10 + len(middle) + 10 + 14 + 1
-    parts, places, place, base = list[bytes](), array("Q", (0,)), 0, offsets[0]
-    for index in range(len(offsets) - 1):
-        start, end = offsets[index] - base, offsets[index + 1] - base
+    templates: dict[tuple[int, int], tuple[bytes, int]] = {}  # by type and size of the _id
+    rows = []
+    for first, after in pairwise(documents.offsets):
+        start = first - base
         kind, value = _id(buffer, start)
-        size = len(value)
-        kinds = bytes((kind,))
-        if fields is None:
-            key = _SIZE(size + 10) + kinds + b"_id\0" + value + b"\0"
-            total = fixed + size + size + end - start
-        else:
-            key = _key(buffer, start, fields)
-            total = fixed + size - 10 + len(key) + end - start
-        parts += (
-            _SIZE(total) + b"\x03_id\0" + _SIZE(len(snapshot) + size + 15) + snapshot + kinds + b"document\0" + value,
-            middle,
-            key,
-            b"\x03fullDocument\0",
-            buffer[start:end],
-            b"\0",
-        )
-        place += total
-        places.append(place)
-    return Segment(memoryview(b"".join(parts)), places)
+        key = b"" if fields is None else _key(buffer, start, fields)
+        known = templates.get((kind, len(value))) if fields is None else None
+        if known is None:
+            known = templates[kind, len(value)] = _template(shape, kind, value, key)
+        template, size = known
+        content = (_SIZE(size + after - first), value, value, buffer[start : after - base])
+        rows.append(template % (content if fields is None else (*content[:2], content[3])))
+    return Segment(memoryview(b"".join(rows)), array("Q", accumulate(map(len, rows), initial=0)))
+
+
+def _template(shape: RowShape, kind: int, value: bytes, key: bytes) -> tuple[bytes, int]:
+    """Return a row as a template for its size, its `_id` (twice, unless there is a `key`) and its document.
+
+    Also returns the size of a row without its document. One operation per row, since each takes as long as the rest.
+    """
+    name = bson.encode({"snapshot": shape.snapshot})[4:-1]
+    rest = bson.encode({"operationType": shape.operation, "clusterTime": shape.time, "ns": shape.names})[4:-1]
+    id_head = b"\x03_id\0" + _SIZE(len(name) + len(value) + 15) + name + bytes((kind,)) + b"document\0"
+    parts = [
+        id_head,
+        None,
+        b"\0" + rest + b"\x03documentKey\0",
+        *([key] if key else [_SIZE(len(value) + 10) + bytes((kind,)) + b"_id\0", None, b"\0"]),
+        b"\x03fullDocument\0",
+    ]
+    size = 4 + sum(len(value) if part is None else len(part) for part in parts) + 1
+    template = b"".join(b"%b" if part is None else part.replace(b"%", b"%%") for part in parts)
+    return b"%b" + template + b"%b\0", size
 
 
 def id_of_row(row: bytes) -> bytes:
