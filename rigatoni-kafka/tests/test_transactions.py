@@ -47,6 +47,26 @@ async def test_an_owner_that_was_replaced_is_fenced_and_leaves_nothing(place, de
     assert await place.tokens() == tokens_of(whole)
 
 
+async def test_the_position_is_read_only_once_the_owner_before_is_fenced(place, destination, definition, event):
+    whole = batch_of(event(number) for number in range(4))
+    async with destination() as old, destination() as new:
+        await old.begin(STREAM, definition, START)
+        await old.write_batch(whole[:2])
+        positions, refused = new._records, []
+        real = positions.read
+
+        def read(stream):
+            with pytest.raises(LeaseLostError) as caught:
+                old._writers[stream.key].write(whole[2:], lambda: old._messages(whole[2:], old._layout(stream)))
+            refused.append(caught.value)
+            return real(stream)
+
+        positions.read = read
+        assert await new.begin(STREAM, definition, START) == whole[:2].end
+        assert refused
+    assert await place.tokens() == tokens_of(whole[:2])
+
+
 async def test_a_position_behind_an_open_transaction_of_another_stream_is_read(place, destination, definition, event):
     """The last stable offset is before the open transaction: reading only up to it would miss the newer position."""
     batch = batch_of([event(0)])
