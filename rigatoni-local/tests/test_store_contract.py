@@ -36,3 +36,16 @@ def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothi
 
         folds_case = files.probe(Path(name))
         check_random_run(seed, template, make, folds_case=folds_case)
+
+
+def test_a_link_has_the_content_of_its_source_and_replaces_nothing(tmp_path):
+    store = FolderStore(tmp_path, "p/shop.orders")
+    store.prepare()
+    assert store.create("staged", b"one", media_type="", record={})
+    assert store.link("staged", "day/one")
+    assert store.link("staged", "day/one") is False
+    assert store.create("other", b"two", media_type="", record={})
+    assert store.link("staged", "other") is False
+    assert store.link("gone", "new") is None
+    store.delete(["staged", "gone"])
+    assert (store.read("day/one"), store.read("other"), store.read("new")) == (b"one", b"two", None)

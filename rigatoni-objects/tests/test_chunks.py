@@ -44,6 +44,10 @@ class Mortal(MemoryStore):
         self._live()
         super().delete(keys)
 
+    def link(self, source, key):
+        self._live()
+        return super().link(source, key)
+
     def _live(self):
         self.count += 1
         if self.count == self.dies_at:

@@ -62,8 +62,8 @@ def sweep(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, durably."""
-    path.unlink()
+    """Remove a file, durably, if it exists."""
+    path.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

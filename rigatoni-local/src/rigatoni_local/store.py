@@ -89,6 +89,14 @@ class FolderStore(ObjectStore):
                 self._tree.make_folder(folder)
                 files.sync_folder(folder)
 
+    def link(self, source: str, key: str) -> bool | None:
+        """See `ObjectStore`: another hard link to the same file."""
+        with translated("write a file"):
+            try:
+                return self._tree.publish(self.folder / source, self.folder / key)
+            except FileNotFoundError:
+                return None
+
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore`."""
         with translated("remove a file"):

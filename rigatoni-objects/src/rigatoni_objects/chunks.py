@@ -10,6 +10,7 @@ Staged objects are removed once the objects of their chunk exist, or once anothe
 """
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
@@ -25,8 +26,8 @@ from rigatoni_objects.records import BatchRecord, DefinitionRecord, ObjectRecord
 class ChunkChain(Chain):
     """The chunks of one range of a snapshot; see `Chain`."""
 
-    _void: frozenset[str] = frozenset()
-    """What this run staged for a chunk that another owner has fixed."""
+    _staged: Mapping[str, str] = {}
+    """The digests of what this run staged last, by the paths of the objects."""
 
     def _adopted(self, found: BatchRecord, lead: str, events: EventBatch) -> Position | None:
         """See `Chain`. All ends of a chunk have one order, so only the token tells them apart."""
@@ -41,10 +42,10 @@ class ChunkChain(Chain):
         """See `Chain`. Stages the objects, unless the chunk is its own lead."""
         parts = super()._recorded(contents, events, lead)
         if [part.path for part in parts] == [lead]:
+            self._staged = {}
             return parts
-        return tuple(
-            attrs.evolve(part, staged=self._stage(content)) for part, (_, content) in zip(parts, contents, strict=True)
-        )
+        self._staged = {part.path: self._stage(content) for part, content in contents}
+        return tuple(attrs.evolve(part, staged=self._staged[part.path]) for part in parts)
 
     def _stage(self, content: bytes | memoryview) -> str:
         digest = hashlib.sha256(content).hexdigest()
@@ -55,21 +56,26 @@ class ChunkChain(Chain):
     def _create(self, lead: str, definition: DefinitionRecord, events: EventBatch, contents: Contents) -> bool:
         """See `Chain`. Removes what was staged once the chunk is complete."""
         created = super()._create(lead, definition, events, contents)
-        staged = frozenset(hashlib.sha256(content).hexdigest() for part, content in contents if part.path != lead)
         if created:
-            self._remove_staged(staged)
-        else:
-            self._void = staged
+            self._remove_staged(self._staged.values())
         return created
+
+    def _put(self, path: str, content: bytes | memoryview, lead: str) -> bool:
+        """See `Chain`. Links what is staged, if the store can."""
+        if path in self._staged and self._store.link(staged_path(self._staged[path]), path):
+            self._complete_parts.add(path)
+            return True
+        return super()._put(path, content, lead)
 
     def _finish(self, record: BatchRecord, lead: str) -> None:
         """Create the missing objects of a chunk from what is staged, and make all of it durable."""
+        mine, self._staged = self._staged.values(), {part.path: part.staged for part in record.parts if part.staged}
         missing = self._listing.missing(record, lead, but=self._complete_parts)
         self._listing.make_durable(record, lead)
         for part in missing:
             self._unstage(part, lead)
-        self._remove_staged(self._void.union(part.staged for part in record.parts if part.staged))
-        self._void = frozenset()
+        self._remove_staged((*mine, *self._staged.values()))
+        self._staged = {}
 
     def _unstage(self, part: ObjectRecord, lead: str) -> None:
         content = self._store.read(staged_path(part.staged)) if part.staged else None
@@ -79,6 +85,6 @@ class ChunkChain(Chain):
             raise StagedObjectGoneError(f"{self}{part.path} is missing, and so is what was staged for it")
         self._put(part.path, content, lead)
 
-    def _remove_staged(self, digests: frozenset[str]) -> None:
-        paths = [staged_path(digest) for digest in sorted(digests)]
+    def _remove_staged(self, digests: Iterable[str]) -> None:
+        paths = [staged_path(digest) for digest in sorted(set(digests))]
         self._store.delete([path for path in paths if self._store.head(path) is not None])

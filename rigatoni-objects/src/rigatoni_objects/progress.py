@@ -39,6 +39,10 @@ class CountedStore(ObjectStore):
         """See `ObjectStore`."""
         self._count(lambda: self._store.make_durable(keys))
 
+    def link(self, source: str, key: str) -> bool | None:
+        """See `ObjectStore`."""
+        return self._count(lambda: self._store.link(source, key))
+
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore`."""
         self._count(lambda: self._store.delete(keys))

@@ -65,6 +65,16 @@ class ObjectStore(ABC):
         """Make existing objects durable; another process may have created them without doing so. Default: nothing."""
         return
 
+    def link(self, source: str, key: str) -> bool | None:
+        """Create an object with the content of another one, without copying it, unless the key exists.
+
+        Only for stores whose objects carry no records. Default: not possible.
+
+        Returns:
+            As `create`; None if the source does not exist, or if the store cannot do this.
+        """
+        return None
+
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects that were never committed (staged rows, void records). Default: keep them."""
+        """Remove objects that were never committed (staged rows, void records), if they exist. Default: keep them."""
         return

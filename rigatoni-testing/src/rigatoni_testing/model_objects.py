@@ -82,6 +82,10 @@ class ModelStore(MemoryStore):
         """See `ObjectStore`."""
         return self._wait(f"list {prefix}", lambda: MemoryStore.keys(self, prefix, after=after, limit=limit))
 
+    def link(self, source: str, key: str) -> bool | None:
+        """See `ObjectStore`."""
+        return self._wait(f"link {key}", lambda: MemoryStore.link(self, source, key))
+
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore`."""
         for key in keys:

@@ -64,6 +64,13 @@ class MemoryStore(ObjectStore):
                 found.append(key)
         return found
 
+    def link(self, source: str, key: str) -> bool | None:
+        """See `ObjectStore`."""
+        found = self.objects.contents.get(source)
+        if self.metadata_limit or found is None:
+            return None
+        return MemoryStore.create(self, key, found[0], media_type="", record={})
+
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore`."""
         for key in keys:
