@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pymongo import MongoClient
+from rigatoni_core.api import process_counts
 from rigatoni_core.api.errors import DestinationError, Transient
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES
@@ -83,7 +84,18 @@ def test_every_metric_has_its_unit_and_meaning(provider, reader):
     }
     expected = {f"rigatoni.{each.name}": (each.unit, each.meaning) for each in (*FIGURES, *DISTRIBUTIONS)}
     absent = {"rigatoni.read.lag", "rigatoni.delivery.lag", "rigatoni.checkpoint.age"}  # of a stream that has ended
+    absent |= {name for name in expected if name.startswith("rigatoni.snapshot.")}  # of a stream without a snapshot
     assert metrics == {name: value for name, value in expected.items() if name not in absent}
+
+
+def test_counts_of_the_process_are_metrics_by_reason(monkeypatch, provider, reader):
+    monkeypatch.setattr(process_counts, "_counts", {})
+    process_counts.register_count(
+        process_counts.ProcessCount(name="accelerator.fallbacks", meaning="Left out", read=lambda: {"text": 7})
+    )
+    run(provider, "p", 1)
+    (point,) = collected(reader)["rigatoni.accelerator.fallbacks"].values()
+    assert (point.attributes, point.value) == ({"rigatoni.reason": "text"}, 7)
 
 
 def test_pipelines_of_one_process_share_the_instruments_and_a_second_run_goes_on_counting(provider, reader, caplog):

@@ -8,6 +8,7 @@ import urllib.request
 import attrs
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
+from rigatoni_core.api import process_counts
 from rigatoni_core.api.errors import DestinationError, StateStoreError, Transient
 from rigatoni_core.api.events import Position, ResumeToken, Stream
 from rigatoni_core.api.notices import LeaseAwaited, Retrying, WorkerFailed, WorkerStarted, WorkerStarting, WorkerStopped
@@ -199,7 +200,7 @@ async def test_a_client_that_says_nothing_holds_up_no_other(client, listener):
 
 async def test_a_taken_port_is_a_clear_error_and_is_free_again_after_the_end(listener, client_of):
     other = PrometheusListener(port=listener.address[1])
-    with pytest.raises(PortTakenError, match=rf"port {other.port} of 127\.0\.0\.1 already") as raised:
+    with pytest.raises(PortTakenError, match=rf"already listens on port {other.port} of 127\.0\.0\.1") as raised:
         await other.__aenter__()
     assert "another port" in raised.value.remedy
     await listener.__aexit__(None, None, None)
@@ -237,3 +238,15 @@ async def test_two_listeners_in_one_process_have_nothing_in_common(client, clien
     assert (await pipeline({"shop.orders": log_of(2)}).run(once=True)).ok
     async with PrometheusListener(port=0) as other:
         assert ("rigatoni_events_total", ("stream", "shop.orders")) not in await client_of(other).samples()
+
+
+async def test_counts_of_the_process_are_metrics_by_reason(client, monkeypatch):
+    monkeypatch.setattr(process_counts, "_counts", {})
+    process_counts.register_count(
+        process_counts.ProcessCount(
+            name="accelerator.fallbacks", meaning="Left out", read=lambda: {"text": 7, "type": 0}
+        )
+    )
+    _, body = await client.get("/metrics")
+    assert 'rigatoni_accelerator_fallbacks_total{reason="text"} 7.0' in body
+    assert 'rigatoni_accelerator_fallbacks_total{reason="type"} 0.0' in body

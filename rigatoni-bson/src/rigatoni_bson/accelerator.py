@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from rigatoni_core.api.orders import Integers
+from rigatoni_core.api.process_counts import ProcessCount, register_count
 from rigatoni_core.api.segments import Segment
 
 Left = list[tuple[int, int]]
@@ -54,6 +55,9 @@ class Accelerator(Protocol):
     def document_findings(self, buffer: bytes, offsets: Integers, together: int, /) -> tuple[Any, Any] | None:
         """Return which fields and types the documents have; None if they are left to the pure path."""
 
+    def fallbacks(self) -> dict[str, int]:
+        """Return the number of documents left to the pure path since the process started, by reason."""
+
 
 def find_accelerator() -> Accelerator | None:
     """Return the accelerator, or None if it is not installed. Everything works without it."""
@@ -62,6 +66,13 @@ def find_accelerator() -> Accelerator | None:
     except ImportError:
         return None
     found: Accelerator = rigatoni_native
+    register_count(
+        ProcessCount(
+            name="accelerator.fallbacks",
+            meaning="Documents that the accelerator left to the slower pure implementation, by reason",
+            read=found.fallbacks,
+        )
+    )
     return found
 
 

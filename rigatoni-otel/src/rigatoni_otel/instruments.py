@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from rigatoni_core.api.notices import Notice
+from rigatoni_core.api.process_counts import ProcessCount, process_counts
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES, Figure
 from rigatoni_core.observe.statistics import Statistics
 
@@ -28,6 +29,9 @@ class Instruments:
         for figure in FIGURES:
             create = meter.create_observable_counter if figure.kind == "counter" else meter.create_observable_gauge
             create(f"rigatoni.{figure.name}", [partial(self._observe, figure)], figure.unit, figure.meaning)
+        for count in process_counts():
+            create = meter.create_observable_counter
+            create(f"rigatoni.{count.name}", [partial(_observe_count, count)], "{document}", count.meaning)
         self._histograms = [
             (
                 distribution,
@@ -61,3 +65,9 @@ class Instruments:
             for attribute, value in figure.samples(figures):
                 own = {key_of(key): text for key, text in attribute.items()}
                 yield Observation(value, of_stream(stream) | own)
+
+
+def _observe_count(count: ProcessCount, _: CallbackOptions) -> Iterable[Observation]:
+    """Yield the count's values. The provider calls this on its own thread."""
+    for reason, number in count.read().items():
+        yield Observation(number, {"rigatoni.reason": reason})

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 from rigatoni_core.api.notices import Notice
+from rigatoni_core.api.process_counts import process_counts
 from rigatoni_core.observe.metrics import DISTRIBUTIONS, FIGURES, Distribution
 from rigatoni_core.observe.statistics import Statistics
 
@@ -27,6 +28,12 @@ class StatisticsCollector(Collector):
             for stream, figures in self._statistics.by_stream.items():
                 for attribute, value in figure.samples(figures):
                     family.add_metric((stream.pipeline, stream.name, *attribute.values()), value)
+            yield family
+        for count in process_counts():
+            name = f"rigatoni_{count.name.replace('.', '_')}_total"
+            family = CounterMetricFamily(name, count.meaning, labels=("reason",))
+            for reason, number in count.read().items():
+                family.add_metric((reason,), number)
             yield family
         yield InfoMetricFamily(
             "rigatoni_build", "Version of rigatoni-core", {"version": metadata.version("rigatoni-core")}

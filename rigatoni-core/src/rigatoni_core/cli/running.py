@@ -16,6 +16,7 @@ from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import StateInspector
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.exit_codes import ExitCode, worst
+from rigatoni_core.api.process_counts import process_counts
 from rigatoni_core.api.words import duration, time_in_words
 from rigatoni_core.cli.app import fail_on_bug
 from rigatoni_core.cli.figures import plain
@@ -206,6 +207,7 @@ class Run:
             "file": str(self._file.resolve()),
             "pid": os.getpid(),
             "started": self._started,
+            "counts": {count.name: dict(count.read()) for count in process_counts()},
             "pipelines": [
                 {
                     "name": pipeline.name,

@@ -47,6 +47,9 @@ def _print(process: dict[str, Any]) -> None:
     rows = [_row(pipeline["name"], stream) for pipeline in process["pipelines"] for stream in pipeline["streams"]]
     columns = ("stream", "state", "events", "read lag", "delivery lag", "buffer", "checkpoint", "retries", "gaps")
     table((*columns, "last error"), rows)
+    for name, numbers in process.get("counts", {}).items():
+        if counted := ", ".join(f"{number:,} {reason}" for reason, number in numbers.items() if number):
+            say(f"{name}: {counted}")
     for pipeline in process["pipelines"]:
         for stream in pipeline["streams"]:
             if snapshot := stream.get("snapshot"):
