@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
@@ -275,6 +276,27 @@ def test_only_the_collections_that_are_named_are_changed():
         event = made(transform, database=database, collection=collection, fullDocument={"a": 1})
         assert (event["fullDocument"]["a"] == "***") == masked
     assert made(transform, ns=None, fullDocument={"a": 1})["fullDocument"] == {"a": "***"}, "it may be of any"
+
+
+@pytest.mark.parametrize(
+    ("collection", "streams", "possible"),
+    [
+        ("shop.users", ["shop.users"], True),
+        ("shop.user", ["shop.users"], False),
+        ("shop.users", ["shop.*"], True),
+        ("shop.us*", ["shop.*rs"], True),
+        ("shop.us*", ["shop.o*"], False),
+        ("*", ["shop.users"], True),
+        ("crm.x", ["shop.*", "*"], True),
+        ("crm.x", ["shop.*", "crm.y"], False),
+    ],
+)
+def test_a_collection_that_no_stream_has_is_refused_and_the_nearest_stream_named(collection, streams, possible):
+    transform = mask("redact", "a", collections=[collection])
+    with nullcontext() if possible else pytest.raises(ConfigurationError, match="no stream of the pipeline has"):
+        transform.check_streams(streams)
+    with pytest.raises(ConfigurationError, match=r'did you mean "shop\.users"\?'):
+        mask("redact", "a", collections=["shop.user"]).check_streams(["crm.x", "shop.users"])
 
 
 def test_an_event_without_anything_to_change_keeps_its_bytes():

@@ -1,14 +1,17 @@
 """What `select` and `mask` share: rules for the documents of an event, wherever the event holds one."""
 
+import difflib
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Annotated, ClassVar, Final
 
 import attrs
 from rigatoni_core.api.components import AttrsField
+from rigatoni_core.api.contracts import StreamChecker
+from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.options import texts
 
 from rigatoni_transforms.deltas import DeltaRewriter, Reading
@@ -177,7 +180,7 @@ def check_paths(instance: object, attribute: AttrsField, value: Iterable[str]) -
 
 
 @attrs.define(kw_only=True, eq=False)
-class PrivacyTransform(RawTransform):
+class PrivacyTransform(RawTransform, StreamChecker):
     """Base of the transforms that keep data from leaving: they run first, and dead letters hold what they return."""
 
     protects: ClassVar[bool] = True
@@ -204,6 +207,17 @@ class PrivacyTransform(RawTransform):
         """See `RawTransform`."""
         return self._closure.event(event)
 
+    def check_streams(self, names: Sequence[str]) -> None:
+        """See `StreamChecker`. A mask that masks nothing must not start."""
+        for collection in self.collections:
+            if not any(overlap(collection, name) for name in names):
+                near = difflib.get_close_matches(collection, names, n=1)
+                meant = f'; did you mean "{near[0]}"?' if near else ""
+                raise ConfigurationError(
+                    f'collections: no stream of the pipeline has "{collection}", only {", ".join(names)}{meant}',
+                    remedy="Name collections that the source watches; * stands for any text.",
+                )
+
     def _matches(self, namespace: bytes | None) -> bool:
         """Return whether this is one of the collections. An event without a namespace may be of any."""
         if namespace is None:
@@ -216,6 +230,18 @@ class PrivacyTransform(RawTransform):
         if not names.keys() >= {b"db", b"coll"}:
             return True
         return self._pattern.fullmatch(b"%b.%b" % (names[b"db"], names[b"coll"])) is not None
+
+
+@lru_cache(_REMEMBERED)
+def overlap(one: str, other: str) -> bool:
+    """Return whether a name can match both patterns, in which `*` stands for any text."""
+    if not one or not other:
+        return not (one + other).strip("*")
+    if one[0] == "*":
+        return overlap(one[1:], other) or overlap(one, other[1:])
+    if other[0] == "*":
+        return overlap(other, one)
+    return one[0] == other[0] and overlap(one[1:], other[1:])
 
 
 def _namespace(event: bytes) -> bytes | None:

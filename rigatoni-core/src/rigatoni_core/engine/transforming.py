@@ -14,7 +14,7 @@ import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.components import component_name
-from rigatoni_core.api.contracts import Destination, Prefetching, Reporter, Transform
+from rigatoni_core.api.contracts import Destination, Prefetching, Reporter, StreamChecker, Transform
 from rigatoni_core.api.errors import BrokenPluginError, ConfigurationError, PipelineTimeoutError, RejectedEventsError
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_core.api.executor import SerialExecutor
@@ -133,6 +133,8 @@ def check_scopes(transforms: Sequence[Transform], pipeline: str, names: Sequence
                     f'transforms[{place}].streams: the pipeline has no stream "{name}", only {", ".join(names)}',
                     remedy="Name streams as the source's option watch does; * stands for any text.",
                 )
+        if isinstance(transform, StreamChecker):
+            transform.check_streams([name for name in names if transform.applies_to(Stream(pipeline, name))])
 
 
 @attrs.define(eq=False)

@@ -22,7 +22,7 @@ from rigatoni_core.api.contracts.listeners import Listener
 from rigatoni_core.api.contracts.serializers import Deserializer, EventSerializer, Piecewise, Serializer
 from rigatoni_core.api.contracts.sources import IdentityRefresher, Positioner, Source, TimeReader
 from rigatoni_core.api.contracts.states import Lease, LeaseKeeper, Membership, StateInspector, StateStore, StreamLister
-from rigatoni_core.api.contracts.transforms import Reporter, Transform
+from rigatoni_core.api.contracts.transforms import Reporter, StreamChecker, Transform
 
 __all__ = [
     "ANY_FORMAT",
@@ -52,6 +52,7 @@ __all__ = [
     "Source",
     "StateInspector",
     "StateStore",
+    "StreamChecker",
     "StreamCloser",
     "StreamLister",
     "TimeReader",

@@ -65,6 +65,21 @@ class Transform(FormatReader):
         return not self.streams or any(re.fullmatch(pattern, stream.name, re.DOTALL) for pattern in patterns)
 
 
+class StreamChecker(ABC):
+    """Optional interface of a transform: it compares its options with the streams."""
+
+    @abstractmethod
+    def check_streams(self, names: Sequence[str]) -> None:
+        """Refuse options that name what no event of these streams can be of. Called before anything starts.
+
+        Args:
+            names: The streams that it is applied to, such as `shop.orders` or `shop.*`.
+
+        Raises:
+            ConfigurationError: The transform would change nothing, although the options ask for it.
+        """
+
+
 class Reporter(ABC):
     """Optional interface of a transform: it reports what it noticed about events that pass."""
 
