@@ -16,7 +16,7 @@ KILLS = int(os.environ.get("RIGATONI_KAFKA_KILLS", "5"))
 EVENTS = 60 * KILLS
 STAGES = ("before", "produced", "flushed", "committed", "begun")
 COUNTS = {"before": 1, "produced": 10, "flushed": 1, "committed": 1, "begun": 0}
-"""How often a process passes the stage before it dies in the first round: right after the position is queued, ..."""
+"""How often a process passes each stage before it dies, in the first round: between a batch and its position."""
 
 CHILD = """
 import asyncio, json, os, sys

@@ -174,3 +174,10 @@ def test_debezium_has_tombstones_and_no_messages_for_other_operations():
     assert [message.value is None for message in delete] == [False, True]
     assert delete[0].key == delete[1].key
     assert not debezium(operationType="drop")
+
+
+@pytest.mark.parametrize("changes", [{"operationType": "deadLetter"}, {"documentKey": None}])
+def test_debezium_rejects_what_it_has_no_message_for(changes):
+    with pytest.raises(RejectedEventsError) as caught:
+        debezium(**changes)
+    assert "layout" in caught.value.remedy

@@ -14,11 +14,20 @@ from rigatoni_bson.elements import elements
 from rigatoni_bson.errors import MalformedEventError
 from rigatoni_bson.writing import JsonWriter
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import RejectedEventsError
 
+from rigatoni_kafka.errors import UnknownOperationError
 from rigatoni_kafka.messages import ids_of
 
 OPERATIONS: Mapping[str, str] = {"insert": "c", "update": "u", "replace": "u", "delete": "d", "read": "r"}
-"""Operations and their `op`. Debezium has no messages for others, such as `drop`."""
+"""Operations on documents and their `op`."""
+WITHOUT_MESSAGE = frozenset(
+    {
+        *("create", "drop", "rename", "dropDatabase", "invalidate", "modify", "createIndexes", "dropIndexes"),
+        *("shardCollection", "reshardCollection", "refineCollectionShardKey"),
+    }
+)
+"""Operations for which Debezium has no message. Others, such as dead letters, are rejected, so that none is lost."""
 
 
 class DebeziumLayout:
@@ -38,17 +47,23 @@ class DebeziumLayout:
 
     def contents(self, events: EventBatch, columns: EventColumns) -> Iterator[tuple[int, bytes | None, bytes | None]]:
         """See `Layout`."""
-        rows = _Rows(self._writer, columns)
+        rows, operations = _Rows(self._writer, columns), columns.values["operation"]
+        unknown = dict[int, Exception]()
         found = list[tuple[int, bytes | None, bytes | None]]()
         for index, document_id in enumerate(ids_of(self._writer, columns)):
-            op = OPERATIONS.get(columns.values["operation"][index] or "")
+            op = OPERATIONS.get(operations[index] or "")
+            if operations[index] in WITHOUT_MESSAGE:
+                continue
             if op is None or document_id is None:
+                unknown[index] = UnknownOperationError("the layout debezium has no message for the event's operation")
                 continue
             key = orjson.dumps({"id": document_id.decode()})
             found.append((index, key, orjson.dumps(self._envelope(rows, index, op))))
             if op == "d" and self._tombstones:
                 found.append((index, key, None))
         columns.check()
+        if unknown:
+            raise RejectedEventsError(unknown, remedy=UnknownOperationError.default_remedy)
         yield from found
 
     def _envelope(self, rows: "_Rows", index: int, op: str) -> dict[str, Any]:

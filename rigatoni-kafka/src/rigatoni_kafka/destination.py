@@ -1,5 +1,6 @@
 """The destination `kafka`: each event as a message, in transactions that also hold the position."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -34,6 +35,8 @@ T = TypeVar("T")
 
 _OVERHEAD = 16 * 1024
 """Bytes for headers and framing in addition to key and value."""
+_PATIENCE = 5.0
+"""Seconds to wait for producers that are closed."""
 _BATCH = 1_000_000
 """The bytes of a request to one partition, before compression; the client's default."""
 
@@ -175,11 +178,16 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
         )
 
     async def close(self) -> None:
-        """Close all producers and threads."""
+        """Close all producers and threads. A thread that waits for the cluster is abandoned after a few seconds."""
         for key, writer in self._writers.items():
-            self._threads[key].begin(writer.close)
+            if key in self._threads:
+                self._threads[key].begin(writer.close)
+        ending = [asyncio.ensure_future(thread.run(lambda: None)) for thread in self._threads.values()]
+        if ending:
+            _, hanging = await asyncio.wait(ending, timeout=_PATIENCE)
+            for each in hanging:
+                each.cancel()
         for thread in self._threads.values():
-            await thread.run(lambda: None)
             thread.close()
         self._writers.clear()
         self._threads.clear()

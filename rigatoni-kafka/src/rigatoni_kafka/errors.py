@@ -6,6 +6,7 @@ DestinationError
     KafkaTopicError              a topic does not exist
     KafkaUnavailableError        no broker, no leader, timeouts (transient)
 EventTooLargeError             a message is larger than the topic accepts; its event is rejected
+UnknownOperationError          the layout has no message for an event; it is rejected
 """
 
 from collections.abc import Iterator
@@ -51,6 +52,13 @@ class EventTooLargeError(RigatoniError):
 
     id = "kafka-event-too-large"
     default_remedy = "Raise max.message.bytes of the topic, and max_message_bytes of the destination."
+
+
+class UnknownOperationError(RigatoniError):
+    """The layout has no message for an operation that this version does not know."""
+
+    id = "kafka-unknown-operation"
+    default_remedy = 'Use layout = "mongodb", or filter these events.'
 
 
 FENCED = {Code._FENCED, Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED}

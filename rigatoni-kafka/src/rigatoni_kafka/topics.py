@@ -4,8 +4,7 @@ import re
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 from rigatoni_core.api.events import Namespace, Stream
 
 from rigatoni_kafka.errors import Code, KafkaError, KafkaTopicError, error_of, translated
