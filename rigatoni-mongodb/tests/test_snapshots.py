@@ -5,10 +5,13 @@ Numbers S1, S2, … are the scenarios of docs/scenarios.md, section "Snapshots".
 
 import random
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import bson
 import pytest
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
 from rigatoni_core.api.bus import listening
 from rigatoni_core.api.errors import ConfigurationError, SourceError
 from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp
@@ -24,6 +27,7 @@ from rigatoni_mongodb.testing.versioned import START, VersionedServer
 from rigatoni_mongodb.testing.wire import Fail
 
 ORDERS = "shop.orders"
+RECORDINGS = Path(__file__).parents[2] / "tests" / "recordings"
 RULES = ["5.0", "7.0", "ignored", "refused"]
 AT_TIME, BY_WINDOW = RULES[:2], RULES[2:]
 
@@ -255,6 +259,21 @@ async def test_S12_a_chunk_that_no_time_suits_is_halved_and_then_read_by_the_win
         assert "refused reads at 10 cluster times" in heard[0].reason
         server.failing = lambda command: None
         assert (await snapshot.read(0, chunk.end)).at == Timestamp(START, server.moment)
+
+
+async def test_S12_a_chunk_is_halved_once_five_times_were_refused():
+    server = filled("5.0")
+    async with opened(server) as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.failing = lambda command: Fail(246) if "find" in command else None
+        for _ in range(5):
+            with pytest.raises(SnapshotTimeError):
+                await snapshot.read(0, None)
+            server.update(ORDERS, 1, v=server.moment)
+        server.failing = lambda command: None
+        chunk = await snapshot.read(0, None)
+        assert chunk.nbytes <= snapshot.limit // 2
+        assert (await snapshot.read(0, chunk.end)).nbytes > snapshot.limit // 2
 
 
 async def test_S12_the_same_refused_time_counts_once():
@@ -576,3 +595,57 @@ async def test_a_request_that_the_server_shows_to_be_wrong_is_refused(request_, 
         snapshot.request = request_
         with pytest.raises(ConfigurationError, match=text):
             await snapshot.run()
+
+
+@pytest.mark.parametrize("rule", AT_TIME)
+async def test_S18_a_name_that_did_not_exist_at_the_time_is_not_taken_for_an_empty_range(rule):
+    """MongoDB 7.1 replies to it with no documents and without a cluster time; 5.0.7 with code 246."""
+    server = filled(rule)
+    async with opened(server, "shop.o*") as snapshot:
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        before = snapshot.position()
+        server.rename(ORDERS, "shop.old")
+        with pytest.raises(SnapshotTimeError):
+            await snapshot.read(0, None)  # learns the new name
+        now, snapshot.position = snapshot.position, lambda: before
+        with pytest.raises(SnapshotTimeError):
+            await snapshot.read(0, None)
+        snapshot.position = now
+        assert (await snapshot.read(0, None)).count > 0
+
+
+@pytest.mark.parametrize(
+    ("recording", "rule", "change", "name"),
+    [
+        ("mongod-5.0.7/snapshots/snapshot-drop.bson", "5.0", lambda server: server.drop(ORDERS), "orders"),
+        ("mongod-7.1.0-alpha/snapshots/dropped-at-T.bson", "7.0", lambda server: server.drop(ORDERS), "orders"),
+        (
+            "mongod-5.0.7/snapshots/snapshot-created-after-T.bson",
+            "5.0",
+            lambda server: server.create("shop.new"),
+            "new",
+        ),
+        ("mongod-7.1.0-alpha/snapshots/created-after-T.bson", "7.0", lambda server: server.create("shop.new"), "new"),
+        (
+            "mongod-5.0.7/snapshots/snapshot-capped.bson",
+            "5.0",
+            lambda server: server.create("shop.c", capped=True),
+            "c",
+        ),
+    ],
+)
+async def test_the_server_of_these_tests_replies_as_the_recorded_ones(recording, rule, change, name):
+    recorded = bson.decode_all((RECORDINGS / recording).read_bytes())[-1]
+    server = filled(rule)
+    async with server, AsyncMongoClient(server.uri) as client:
+        at = server.time()
+        change(server)
+        command = {"find": name, "limit": 1, "readConcern": {"level": "snapshot", "atClusterTime": at}}
+        if "code" in recorded:
+            with pytest.raises(OperationFailure) as caught:
+                await client.shop.command(command)
+            assert caught.value.code == recorded["code"]
+            return
+        reply = await client.shop.command(command)
+    assert ("atClusterTime" in reply["cursor"]) == ("atClusterTime" in recorded["cursor"])
+    assert bool(reply["cursor"]["firstBatch"]) == bool(recorded["cursor"]["firstBatch"])
