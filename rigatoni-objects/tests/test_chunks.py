@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.errors import ChainError
+from rigatoni_core.api.errors import AccessDenied, ChainError, DestinationError
 from rigatoni_core.api.events import Definition, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.segments import Segment
 from rigatoni_objects.chain import Chain
@@ -201,3 +201,21 @@ def test_a_chunk_made_of_two_readings_is_noticed(monkeypatch):
     monkeypatch.setattr(ChunkChain, "_adopted", read_again)
     with pytest.raises(AssertionError):
         test_S21_killed_at_any_request_the_chunk_is_completed_from_what_is_staged(1900, BY_COUNTRY)
+
+
+class MayNotRemoveError(DestinationError, AccessDenied):
+    """The permission to remove objects is missing."""
+
+
+def test_without_the_permission_to_remove_staged_objects_they_stay_and_do_no_harm():
+    class Kept(MemoryStore):
+        def delete(self, keys):
+            raise MayNotRemoveError("it is denied")
+
+    objects = MemoryObjects()
+    mine = chunk(range(5), bound=5, countries="ab")
+    assert begun(Kept(objects), BY_COUNTRY).write(mine) is None
+    assert begun(Kept(objects), BY_COUNTRY).write(chunk(range(3), bound=3, countries="bc")) == mine.end
+    rows, staged = lines(objects)
+    assert rows == tokens(mine)
+    assert len(staged) == 2

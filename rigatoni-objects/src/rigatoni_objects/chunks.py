@@ -6,7 +6,8 @@ the chunk fixes its end and its content, which is stored before the record: the 
 of their contents, and the record names the digests. An owner that finds the chunk unfinished takes the objects from
 there. A chunk that is its own lead needs none of this: its object and its record are created together.
 
-Staged objects are removed once the objects of their chunk exist, or once another owner's chunk does.
+Staged objects are removed once the objects of their chunk exist, or once another owner's chunk does. Without the
+permission to remove them they stay, and do no harm.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
+from rigatoni_core.api.errors import AccessDenied, DestinationError
 from rigatoni_core.api.events import Position
 
 from rigatoni_objects.chain import Chain
@@ -87,4 +89,8 @@ class ChunkChain(Chain):
 
     def _remove_staged(self, digests: Iterable[str]) -> None:
         paths = [staged_path(digest) for digest in sorted(set(digests))]
-        self._store.delete([path for path in paths if self._store.head(path) is not None])
+        try:
+            self._store.delete([path for path in paths if self._store.head(path) is not None])
+        except DestinationError as error:
+            if not isinstance(error, AccessDenied):
+                raise

@@ -104,6 +104,11 @@ class Bucket:
                 raise
         return body
 
+    def remove(self, key: str) -> None:
+        """Remove an object, if it exists."""
+        with translated(self.name):
+            self.client.delete_object(Bucket=self.name, Key=key)
+
     def keys(self, prefix: str, *, after: str = "", limit: int = 1000) -> list[str]:
         """Return up to `limit` keys that start with `prefix` and sort after `after`; all keys if not `ordered`."""
         found: list[str] = []
@@ -156,3 +161,8 @@ class BucketStore(ObjectStore):
         """See `ObjectStore`."""
         found = self._bucket.keys(f"{self.prefix}{prefix}", after=f"{self.prefix}{after}" if after else "", limit=limit)
         return [key.removeprefix(self.prefix) for key in found]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`."""
+        for key in keys:
+            self._bucket.remove(f"{self.prefix}{key}")
