@@ -16,7 +16,7 @@ from rigatoni_ops.file_writer import Writer
 
 CATALOG = Catalog.discover()
 VALUES: dict[str | int, Any] = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}
-VALUES |= {"container": "lake", "namespace": "shop", "bootstrap_servers": "localhost:9092"}
+VALUES |= {"account": "a", "container": "lake", "namespace": "shop", "bootstrap_servers": "localhost:9092"}
 RIGATONI = [sys.executable, "-m", "rigatoni_core.cli"]
 GIVEN = ["--source", "mongodb", "--destination", "local", "--serializer", "json", "--state", "file"]
 GIVEN += ["--set", 'source.watch=["shop.orders"]', "--set", "destination.path=lake", "--set", "state.path=state"]

@@ -26,13 +26,15 @@ class AzureDestination(BucketDestination):
     """Writes each batch as one blob (or one per folder) below `prefix`; see `rigatoni_objects.chain`."""
 
     container: Annotated[str, "The container; it must exist"] = attrs.field(validator=validators.min_len(1))
-    account: Annotated[str | None, "The storage account; it determines the endpoint unless endpoint_url is set"] = None
+    account: Annotated[str, "The storage account; it determines the endpoint unless endpoint_url is set"] = attrs.field(
+        validator=validators.min_len(1)
+    )
     endpoint_url: Annotated[
         str | None, "Another endpoint, such as `https://lake.blob.core.chinacloudapi.cn`; default: the public cloud"
     ] = None
     account_key: Annotated[Secret | None, "A key of the account; default: the chain of azure-identity"] = None
     sas_token: Annotated[Secret | None, "A shared access signature, instead of account_key"] = None
-    connection_string: Annotated[Secret | None, "A connection string, instead of account and credentials"] = None
+    connection_string: Annotated[Secret | None, "A connection string, instead of the endpoint and account_key"] = None
     managed_identity_client_id: Annotated[
         str | None, "The client id of a user-assigned managed identity, for the default chain"
     ] = None
@@ -58,10 +60,6 @@ class AzureDestination(BucketDestination):
         credentials = [name for name in ("account_key", "sas_token", "connection_string") if getattr(self, name)]
         if len(credentials) > 1:
             raise ValueError(f"{' and '.join(credentials)} are set: set one of them")
-        if not self.connection_string and not self.account and not self.endpoint_url:
-            raise ValueError("the storage account is missing: set account, endpoint_url or connection_string")
-        if self.account_key and not self.account:
-            raise ValueError("account_key needs account, the name of the storage account")
 
     async def __aenter__(self) -> Self:
         """Connect, and probe the store and the credentials. Raises an `AzureError` that names what is missing."""

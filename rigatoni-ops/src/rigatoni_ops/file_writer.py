@@ -104,7 +104,8 @@ class Writer:
             elif attrs.has(bare(hint)) and bare(hint) is not Secret:
                 below += ["", f"# {option.meaning}", *self._table(bare(hint), here)]
             elif kind or _is_list_of_components(hint):
-                below += ["", *_comment(option.meaning)]
+                table = f"[[{spelled(here)}]]" if _is_list_of_components(hint) else f"[{spelled(here)}]"
+                below += ["", *_comment(option.meaning), f"# {table}"]
             else:
                 yield from _comment(option.meaning)
                 yield self._line(here, hint, option.default, field.metadata.get(RECOMMENDED))
