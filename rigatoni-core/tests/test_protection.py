@@ -194,6 +194,24 @@ async def test_a_replay_applies_a_mask_that_was_applied_before_not_again_and_a_n
         assert [document["fullDocument"]["value"] for document in destination.found] == [value]
 
 
+@pytest.mark.parametrize("stream", [Stream("p", "shop.orders"), Stream("p", "shop.orders").snapshot_range(1, 0)])
+async def test_a_mask_that_was_added_since_is_applied_to_replayed_rows_of_snapshots_too(stream):
+    batch = batch_of([event_document(1, fullDocument={"_id": 1, "value": SECRET})], stream=stream)
+    letter = DeadLetter.of(batch, 0, ValueError("no"), plugin="x", attempt=1, redact=str)
+    destination = Documents()
+    configuration = PipelineConfiguration(
+        name="p",
+        source=ScriptedSource(logs={}),
+        destination=destination,
+        dead_letters=Documents(),
+        state=MemoryStateStore(),
+        transforms=(Hiding(streams=["shop.orders"]), Hiding(by="other", streams=["shop.users"])),
+    )
+    replayer = Replayer(RecordingApplication(configuration), configuration)
+    assert [error async for _, error in replayer.replay([letter])] == [None]
+    assert [document["fullDocument"]["value"] for document in destination.found] == ["***"]
+
+
 def test_a_mask_after_another_kind_is_refused_in_a_file_and_in_python():
     classes = {"hiding": Hiding, "choosy": Choosy}
     provided = [Provided("transform", name, "", Component(name, lambda cls=cls: cls)) for name, cls in classes.items()]
