@@ -50,7 +50,7 @@ def top(
 
 
 def _look_twice(app: Application, history: "History", seconds: float, json_: bool) -> ExitCode:
-    """Print one table of the rates between two looks."""
+    """Print one table with the rates between two samples."""
     history.look()
     if history.streams:
         time.sleep(seconds)

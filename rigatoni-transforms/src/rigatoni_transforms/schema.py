@@ -52,13 +52,13 @@ class SchemaTransform(RawTransform, Reporter):
         "The schema of each collection by its name, such as `shop.orders`: MongoDB's `$jsonSchema`, or `columns` and "
         "`required`",
     ] = attrs.field(validator=_check_collections)
-    new_field: Annotated[Action, "What is done about a field that the schema does not have"] = "evolve"
-    missing_field: Annotated[WholeAction, "What is done about a required field that is missing"] = "reject"
-    other_type: Annotated[Action, "What is done about a value of another type"] = "reject"
-    other_value: Annotated[Action, "What is done about a value beyond the limits of the schema, such as `enum`"] = (
+    new_field: Annotated[Action, "Action for a field that the schema does not have"] = "evolve"
+    missing_field: Annotated[WholeAction, "Action for a missing required field"] = "reject"
+    other_type: Annotated[Action, "Action for a value of another type"] = "reject"
+    other_value: Annotated[Action, "Action for a value beyond the limits of the schema, such as `enum`"] = (
         "reject"
     )
-    new_collection: Annotated[WholeAction, "What is done about a collection without a schema"] = "evolve"
+    new_collection: Annotated[WholeAction, "Action for a collection without a schema"] = "evolve"
     _schemas: Mapping[str, Schema] = attrs.field(init=False, repr=False)
     _actions: Actions = attrs.field(init=False, repr=False)
     _drift: Drift = attrs.field(factory=Drift, init=False, repr=False)

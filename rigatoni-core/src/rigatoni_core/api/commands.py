@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["PIPELINE", "Application", "EventWriter", "ExitCode", "PipelineRun", "pass_application", "takes_file"]
 
 PIPELINE = "rigatoni_core.pipeline"
-"""The key of click's `Context.meta` under which `takes_file` keeps the name that `--pipeline` gives."""
+"""The key of click's `Context.meta` under which `takes_file` stores the value of `--pipeline`."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

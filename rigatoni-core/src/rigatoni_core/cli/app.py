@@ -162,4 +162,4 @@ def fail_on_bug(error: BaseException, where: str = "") -> None:
 
     complain("".join(traceback.format_exception(error)).rstrip())
     complain(f"{error_word()}{where}this is a bug in rigatoni-core {version()} or in a plugin")
-    complain("what to do: report it with the lines above, and with what `rigatoni plugins list` says.")
+    complain("what to do: report it with the lines above and the output of `rigatoni plugins list`.")

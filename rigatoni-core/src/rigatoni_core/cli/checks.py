@@ -30,7 +30,7 @@ class Findings:
     """The results of the checks.
 
     `errors` is by place (`source`, `stream shop.orders`); `hanging`: a check timed out. `transforms` lists those of
-    each stream, in order. `advice` is the components' warnings, including those that need a connection.
+    each stream, in order. `advice` contains the components' warnings, including those that need a connection.
     """
 
     streams: dict[str, str] = attrs.field(factory=dict)
@@ -198,7 +198,7 @@ class Checks:
 
 
 def as_records(errors: Mapping[str, list[RigatoniError]]) -> dict[str, Any]:
-    """Errors by place as plain JSON values."""
+    """Return the errors by place as plain JSON values."""
     from rigatoni_core.cli.output import error_record
 
     return {place: [error_record(error) for error in found] for place, found in errors.items() if found}

@@ -136,7 +136,7 @@ class LogListener(Listener):
 
 @attrs.define
 class _Summary:
-    """The batches of a stream from the start of one until the end of another."""
+    """The summary of consecutive batches of a stream."""
 
     since: float  # monotonic
     until: float = 0.0

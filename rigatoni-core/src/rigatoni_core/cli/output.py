@@ -96,9 +96,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def succession_in_words(former: "Iterable[Stream]", position: "Position") -> str:
-    """What a stream does that succeeds former ones."""
+    """Return what a stream that continues former ones does, in words."""
     names = ", ".join(stream.name for stream in former)
-    return f"continues {names} from {time_in_words(position.cluster_time)}, and leaves out what was delivered since"
+    return f"continues {names} from {time_in_words(position.cluster_time)}, without the events delivered since"
 
 
 def _color() -> bool | None:

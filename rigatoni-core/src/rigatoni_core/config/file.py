@@ -179,7 +179,7 @@ def _pipeline(
         ) from error
     if built.dead_letters is not None and built.on_rejected in ("skip", "stop"):
         warnings.append(
-            f'{document.path}: no event goes into [pipeline.dead_letters], since on_rejected = "{built.on_rejected}"'
+            f'{document.path}: [pipeline.dead_letters] is unused, because on_rejected = "{built.on_rejected}"'
         )
     chosen = {field.name for field in attrs.fields(Settings)} & whole.keys()
     return PipelineConfiguration(

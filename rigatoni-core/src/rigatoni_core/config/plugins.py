@@ -51,7 +51,9 @@ def faults_of(document: Document) -> Iterator[Fault]:
         return
     for key, value in table.items():
         if key not in KEYS:
-            yield _fault(document, ("plugins", key), f"unknown key{nearest(key, KEYS) or '; known are allow and deny'}")
+            yield _fault(
+                document, ("plugins", key), f"unknown key{nearest(key, KEYS) or '; the keys are allow and deny'}"
+            )
         elif not _is_names(value):
             message = 'must be a list of distributions, such as ["rigatoni-mongodb", "rigatoni-s3"]'
             yield _fault(document, ("plugins", key), message)

@@ -14,9 +14,8 @@ class time_limit:  # noqa: N801 (used like asyncio.timeout)
     """Abandons an `async with` block after this many seconds, or after this many seconds without progress.
 
     Args:
-        seconds: The limit.
-        who: The subject of the error's sentence.
-        progress: Returns a count that changes while the work makes headway. Without it the whole block is bounded.
+        seconds: The limit. who: The subject of the error's sentence. progress: Returns a count that changes while the
+        work makes headway. Without it, the limit applies to the whole block.
 
     Raises:
         PipelineTimeoutError: The limit is over.
