@@ -55,9 +55,7 @@ class SchemaTransform(RawTransform, Reporter):
     new_field: Annotated[Action, "Action for a field that the schema does not have"] = "evolve"
     missing_field: Annotated[WholeAction, "Action for a missing required field"] = "reject"
     other_type: Annotated[Action, "Action for a value of another type"] = "reject"
-    other_value: Annotated[Action, "Action for a value beyond the limits of the schema, such as `enum`"] = (
-        "reject"
-    )
+    other_value: Annotated[Action, "Action for a value beyond the limits of the schema, such as `enum`"] = "reject"
     new_collection: Annotated[WholeAction, "Action for a collection without a schema"] = "evolve"
     _schemas: Mapping[str, Schema] = attrs.field(init=False, repr=False)
     _actions: Actions = attrs.field(init=False, repr=False)
