@@ -49,10 +49,7 @@ class RetryingEventWriter:
     @classmethod
     def of(cls, configuration: PipelineConfiguration, stream: Stream, destination: Destination) -> Self:
         """Return a writer for a component of a pipeline. Events for its destination pass through its transforms."""
-        events = Stream(stream.pipeline.removesuffix(".replayed"), stream.name)
-        transforms = transforms_of(configuration.transforms, events.of_snapshot or events)
-        if destination is not configuration.destination:
-            transforms = ()
+        transforms = transforms_of(configuration.transforms, stream) if destination is configuration.destination else ()
         return cls(stream, destination, configuration.source.decoder, configuration.settings, transforms)
 
     async def write(self, position: Position, raw: bytes, protected_by: Sequence[str] = ()) -> None:
