@@ -62,7 +62,7 @@ main()
 CHECKPOINT = (
     "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_, **__: os.kill(os.getpid(), 9)"
 )
-KILLS = [("rows", 0, ""), ("position", 1, ""), ("commit", 1, ""), ("none", 9, CHECKPOINT)]
+KILLS = [("position", 1, ""), ("commit", 1, ""), ("none", 9, CHECKPOINT)]
 EVENTS = 160
 
 

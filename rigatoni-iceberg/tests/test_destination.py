@@ -76,3 +76,17 @@ def test_small_files_and_a_catalog_in_sqlite_are_advised_against():
     assert "17,280 commits a day" in files
     assert "one machine" in sqlite
     assert destination.advice(Settings(batch_timeout=60.0)) == (sqlite,)
+
+
+async def test_the_manifests_of_many_commits_are_merged_and_hold_every_row_once(lake):
+    everything = batch_of([event_document(number) for number in range(12)], stream=STREAM)
+    async with lake.make() as destination:
+        await destination.begin(STREAM, DEFINITION, START)
+        with lake.table().transaction() as transaction:
+            transaction.set_properties({"commit.manifest.min-count-to-merge": "5"})  # 100 by default
+        for number in range(12):
+            await destination.write_batch(everything[number : number + 1])
+    table = lake.table()
+    assert len(table.current_snapshot().manifests(table.io)) < 6
+    tokens = lake.rows()["resume_token"].to_pylist()
+    assert len(tokens) == len(set(tokens)) == 12

@@ -41,8 +41,9 @@ _PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     "write.parquet.compression-codec": "zstd",
+    "commit.manifest-merge.enabled": "true",
 }
-"""Of tables that Rigatoni creates: each commit writes the whole metadata, and would keep all of them."""
+"""Of tables that Rigatoni creates: each commit writes the whole metadata and adds a manifest, and would keep them all."""
 
 
 @attrs.define(kw_only=True, eq=False)
