@@ -43,7 +43,7 @@ _PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
     "commit.manifest-merge.enabled": "true",
 }
-"""Of tables that Rigatoni creates: each commit writes the whole metadata and adds a manifest, and would keep them all."""
+"""Of tables that Rigatoni creates: each commit writes all metadata and adds a manifest, and would keep them all."""
 
 
 @attrs.define(kw_only=True, eq=False)
