@@ -19,7 +19,14 @@ from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
 from rigatoni_core.engine.pipeline import Pipeline
 from rigatoni_testing.clock import run_virtual
 from rigatoni_testing.model_objects import ModelBucket, ModelDestination, ModelProcess, RawDocuments
-from rigatoni_testing.scripted import FlakyStateStore, Log, RecordingDestination, ScriptedSource
+from rigatoni_testing.scripted import (
+    Bucket,
+    BucketDestination,
+    FlakyStateStore,
+    Log,
+    RecordingDestination,
+    ScriptedSource,
+)
 from rigatoni_testing.serializers import TokenLines
 from rigatoni_testing.versioned import VersionedCollection, VersionedSource, row_token
 
@@ -389,6 +396,8 @@ def test_a_source_without_snapshots_is_refused_before_anything_runs():
         with pytest.raises(ConfigurationError, match="reads no snapshots"):
             await pipeline(source, RecordingDestination(), FlakyStateStore()).run(once=True)
         source = VersionedSource(collection=VersionedCollection())
+        with pytest.raises(ConfigurationError, match="this destination takes none yet"):
+            await pipeline(source, BucketDestination(bucket=Bucket()), FlakyStateStore()).run(once=True)
         pipe = pipeline(source, RecordingDestination(), FlakyStateStore(), snapshot={"collections": ("shop.nothing",)})
         with pytest.raises(ConfigurationError, match="no stream of the pipeline watches"):
             await pipe.run(once=True)

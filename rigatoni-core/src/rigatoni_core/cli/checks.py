@@ -112,7 +112,7 @@ class Checks:
         if not names or not settings.takes_snapshots:
             return
         try:
-            check_requests(settings, configuration.source, configuration.name, names)
+            check_requests(settings, configuration.source, configuration.destination, configuration.name, names)
         except RigatoniError as error:
             self._note("snapshot", error)
         self._found.snapshot = f"{settings.snapshot.mode}; {row_guarantee(configuration.destination)}"

@@ -301,7 +301,7 @@ class Pipeline:
     async def _names(self) -> Sequence[str]:
         names = await self.source.streams()
         check_scopes(self.transforms, self.name, names)
-        check_requests(self.settings, self.source, self.name, names)
+        check_requests(self.settings, self.source, self.destination, self.name, names)
         return [name for name in names if not self._only or name in self._only]
 
     async def _unless_stopped(self, opening: Coroutine[Any, Any, T]) -> T | None:

@@ -29,17 +29,21 @@ def request_of(settings: SnapshotSettings, stream: Stream, id_: str = "") -> Sna
     return SnapshotRequest(id=id_, collections=collections, operation=settings.operation)
 
 
-def check_requests(settings: Settings, source: Source, pipeline: str, names: Sequence[str]) -> None:
+def check_requests(
+    settings: Settings, source: Source, destination: Destination, pipeline: str, names: Sequence[str]
+) -> None:
     """Refuse snapshots that can never be taken.
 
     Args:
         settings: The settings of the pipeline.
         source: The source.
+        destination: The destination.
         pipeline: The pipeline's name.
         names: The names of its streams.
 
     Raises:
-        ConfigurationError: The source reads no snapshots, a collection belongs to no stream, or the source refuses.
+        ConfigurationError: The source reads no snapshots, the destination takes none, a collection belongs to no
+            stream, or the source refuses.
     """
     if not settings.takes_snapshots:
         return
@@ -47,6 +51,11 @@ def check_requests(settings: Settings, source: Source, pipeline: str, names: Seq
         raise ConfigurationError(
             "the configuration asks for snapshots, but the source reads no snapshots",
             remedy='Set snapshot.mode = "never" and another on_lost_position, or use a source that reads snapshots.',
+        )
+    if isinstance(destination, PositionKeeper) and not isinstance(destination, RecordKeeper):
+        raise ConfigurationError(
+            "the configuration asks for snapshots, but this destination takes none yet",
+            remedy='Set snapshot.mode = "never" and another on_lost_position, or use one of files or objects.',
         )
     for name in settings.snapshot.collections:
         if not any(_covers(stream, name) for stream in names):
@@ -63,8 +72,6 @@ def row_guarantee(destination: Destination) -> str:
     """Return, in words, how often the rows of a snapshot are written to this destination."""
     if isinstance(destination, PositionKeeper) and isinstance(destination, RecordKeeper):
         return "each row exactly as often as an event, even if the state store is lost"
-    if isinstance(destination, PositionKeeper):
-        return "each row exactly as often as an event, unless the state store is lost or restored while it is read"
     return "each row at least once: this destination keeps no positions"
 
 
