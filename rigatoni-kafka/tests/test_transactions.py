@@ -69,7 +69,8 @@ async def test_the_position_is_read_only_once_the_owner_before_is_fenced(place, 
 
 async def test_a_position_behind_an_open_transaction_of_another_stream_is_read(place, destination, definition, event):
     """The last stable offset is before the open transaction: reading only up to it would miss the newer position."""
-    batch = batch_of([event(0)])
+    whole = batch_of([event(0), event(1)])
+    batch = whole[:1]
     async with destination(timeout=2.0) as it:
         await it.begin(STREAM, definition, START)
         settings = {"bootstrap.servers": place.server.bootstrap_servers, "transactional.id": f"{place.prefix}-other"}
@@ -81,8 +82,14 @@ async def test_a_position_behind_an_open_transaction_of_another_stream_is_read(p
         await it.write_batch(batch)
         with pytest.raises(KafkaUnavailableError, match="a transaction is open"):
             await it.last_committed(STREAM)
+        it._writers[STREAM.key]._abort(lost=False)
+        for _ in range(2):  # nothing is written until the position is read again
+            with pytest.raises(KafkaUnavailableError, match="a transaction is open"):
+                await it.write_batch(whole[1:])
         other.abort_transaction(10)
         assert await it.last_committed(STREAM) == batch.end
+        assert await it.write_batch(whole[1:]) is None
+    assert await place.tokens() == tokens_of(whole)
 
 
 async def test_positions_are_found_after_the_topic_got_more_partitions(place, destination, definition, event):

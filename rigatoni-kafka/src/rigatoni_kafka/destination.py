@@ -208,7 +208,6 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
         positions = PositionsTopic(
             self.positions_topic,
             topics,
-            admin,
             self._cluster.consumer,
             partitions=8,
             replication=self.replication_factor,

@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import NewTopic
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.stream_record import StreamRecord
 
@@ -22,6 +22,8 @@ CONFIG: Mapping[str, str] = {
 """Small segments: only closed ones are compacted, and a reader reads all that is left."""
 
 
+_SLICE = 5.0
+"""Seconds that one request for offsets may take."""
 _QUICK: Mapping[str, Any] = {"fetch.wait.max.ms": 20, "fetch.queue.backoff.ms": 10}
 """Properties of a consumer that is at the end soon; the defaults wait half a second there."""
 
@@ -32,7 +34,6 @@ class PositionsTopic:
     Args:
         name: The topic's name.
         topics: Finds and creates topics.
-        admin: The client.
         consumer: Returns a new consumer with these further properties.
         partitions: Partitions of a new topic.
         replication: Its replication factor; -1: the brokers' default.
@@ -43,7 +44,6 @@ class PositionsTopic:
         self,
         name: str,
         topics: Topics,
-        admin: AdminClient,
         consumer: Callable[[Mapping[str, Any]], Consumer],
         *,
         partitions: int,
@@ -52,7 +52,6 @@ class PositionsTopic:
     ) -> None:
         self.name = name
         self._topics = topics
-        self._admin = admin
         self._consumer = consumer
         self._new = NewTopic(name, partitions, replication, config=dict(CONFIG))
         self._timeout = timeout
@@ -86,7 +85,7 @@ class PositionsTopic:
         return StreamRecord.load(stream, text, f"the topic {self.name}") if text is not None else None
 
     def _newest(self, stream: Stream, partition: int) -> str | None:
-        end, start = self._offset(partition, OffsetSpec.latest()), self._offset(partition, OffsetSpec.earliest())
+        start, end = self._offsets(partition)
         if start >= end:
             return None
         where = f"reading the topic {self.name}"
@@ -114,15 +113,21 @@ class PositionsTopic:
             "transaction_timeout. If the error persists, abort it (`kafka-transactions find-hanging`, `abort`).",
         )
 
-    def _offset(self, partition: int, spec: OffsetSpec) -> int:
-        """Return an offset of a partition; waits while it has no leader, as right after its creation."""
+    def _offsets(self, partition: int) -> tuple[int, int]:
+        """Return the first offset of a partition and its high watermark; wait while it has no leader.
+
+        A new client asks: an older one may keep the epoch of an earlier leader and be refused forever.
+        """
         place, deadline = TopicPartition(self.name, partition), time.monotonic() + self._timeout
         while True:
+            consumer = self._consumer({"isolation.level": "read_uncommitted"})
             try:
                 with translated(f"reading the offsets of {self.name}"):
-                    found = self._admin.list_offsets({place: spec}, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-                    return int(found[place].result().offset)
+                    found = consumer.get_watermark_offsets(place, timeout=_SLICE)
+                    return int(found[0]), int(found[1])
             except KafkaUnavailableError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+            finally:
+                consumer.close()

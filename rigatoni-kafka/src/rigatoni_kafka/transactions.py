@@ -85,7 +85,12 @@ class StreamWriter:
         """Return the record in force. After an unknown outcome, read it with a new producer."""
         assert self._left is not None, "the stream was not begun"
         if self._producer is None:
-            self._left = self._left.expect(self._open())
+            held = self._open()
+            try:
+                self._left = self._left.expect(held)
+            except BaseException:
+                self._abort(lost=True)  # another write must not continue without this check
+                raise
         return self._left
 
     def _open(self) -> StreamRecord | None:
@@ -97,8 +102,9 @@ class StreamWriter:
             self._patiently(lambda: producer.init_transactions(_SLICE), what)
         except KafkaException as exception:
             raise error_of(exception.args[0], what) from exception
+        held = self._positions.read(self._stream)
         self._producer = producer
-        return self._positions.read(self._stream)
+        return held
 
     def _commit(self, messages: Sequence[Message], record: StreamRecord) -> None:
         """Commit messages and the record in one transaction.
@@ -121,7 +127,7 @@ class StreamWriter:
             self._patiently(lambda: producer.commit_transaction(_SLICE), what)
         except KafkaException as exception:
             error = exception.args[0]
-            self._abort(lost=error.fatal() or not error.txn_requires_abort())
+            self._abort(lost=error.fatal())
             if error.code() == Code.MSG_SIZE_TOO_LARGE:
                 raise self._too_large(messages, error, what) from exception
             raise error_of(error, what) from exception
@@ -188,6 +194,10 @@ class StreamWriter:
                     raise
                 if time.monotonic() > deadline:
                     raise self._problems.unavailable(what, self._cluster.timeout) from exception
+            except SystemError as error:  # the client calls back with an error set as exception
+                if isinstance(error.__cause__, KafkaException):
+                    raise error.__cause__ from None
+                raise self._problems.unavailable(what, 0) from error
 
     def _abort(self, *, lost: bool) -> None:
         """Abort the transaction unless the producer is lost, and drop the producer.
