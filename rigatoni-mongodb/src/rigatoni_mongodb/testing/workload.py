@@ -48,13 +48,13 @@ class Writer(threading.Thread):
         self.finish = threading.Event()
         self._random = random.Random(seed)  # noqa: S311 (no secret)
         self._pause = pause
-        self._existing = existing
+        self.existing = existing
 
     def prepare(self) -> None:
         """Insert the documents that exist before the pipeline starts. They are not in the log."""
         with MongoClient[dict[str, Any]](self.uri) as client:
             for namespace in self.namespaces:
-                documents = [{"_id": -number, "step": 0, "text": "x" * 200} for number in range(1, self._existing + 1)]
+                documents = [{"_id": -number, "step": 0, "text": "x" * 200} for number in range(1, self.existing + 1)]
                 if documents:
                     _collection(client, namespace).insert_many(documents)
 
@@ -64,7 +64,7 @@ class Writer(threading.Thread):
             walking: list[Change] = []
             number = 0
             while not self.finish.is_set():
-                if self._existing and self._random.random() < 0.1:
+                if self.existing and self._random.random() < 0.1:
                     self._touch(client)
                 if len(walking) < 4 * len(self.namespaces):
                     number += 1
@@ -93,7 +93,7 @@ class Writer(threading.Thread):
     def _touch(self, client: MongoClient[dict[str, Any]]) -> None:
         """Update a document that existed before."""
         namespace = self._random.choice(self.namespaces)
-        change = Change(namespace, -self._random.randint(1, self._existing), len(self.log) + 1)
+        change = Change(namespace, -self._random.randint(1, self.existing), len(self.log) + 1)
         _collection(client, namespace).update_one({"_id": change.key}, {"$set": {"step": change.step}})
         self.log.append(change)
 
@@ -137,20 +137,24 @@ class Proof:
     def of(cls, events: Iterable[Mapping[str, Any]], writer: Writer) -> "Proof":
         """Compare all events, JSON objects of the serializer `json`, in the order of their streams.
 
-        They are replayed by cluster time, a row of a snapshot after the changes of its time.
+        They are replayed in this order. If documents existed before, all are kept and replayed by cluster time instead,
+        a row of a snapshot after the changes of its time.
         """
         found: dict[str, list[Change]] = {name: [] for name in writer.namespaces}
         replayed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.namespaces}
-        seen: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in writer.namespaces}
-        everything, rows = list(events), 0
-        for event in everything:
+        kept, rows = list[Mapping[str, Any]](), 0
+        for event in events:
+            if writer.existing:
+                kept.append(event)
             if event["operationType"] == "read":
                 rows += 1
             else:
                 namespace = _namespace(event)
-                found[namespace].append(_replay(event, namespace, seen[namespace]))
-        for event in sorted(everything, key=_order):
-            _replay(event, _namespace(event), replayed[_namespace(event)])
+                found[namespace].append(_replay(event, namespace, replayed[namespace]))
+        if writer.existing:
+            replayed = {name: {} for name in writer.namespaces}
+            for event in sorted(kept, key=_order):
+                _replay(event, _namespace(event), replayed[_namespace(event)])
         lost = repeated = disordered = 0
         for name in writer.namespaces:
             expected = [change for change in writer.log if change.namespace == name]
