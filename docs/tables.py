@@ -1,4 +1,4 @@
-"""The generated tables of these pages and of the READMEs: `python docs/tables.py` writes them, `--check` compares them.
+"""Generates tables in these pages and in the READMEs: `python docs/tables.py` writes them, `--check` compares them.
 
 A table is between the comments `<!-- generated: NAME -->` and `<!-- end -->`.
 """

@@ -1,10 +1,9 @@
 """The public API of core, name by name with signatures, as plugins and programs may use it.
 
-    python tests/public_api.py            writes tests/public_api.txt anew
-    python tests/public_api.py --check    says what differs from it, and exits with 1
+    python tests/public_api.py            writes tests/public_api.txt
+    python tests/public_api.py --check    prints the differences, and exits with 1 if there are any
 
-A change of that file is a change of the API: the changelog tells of it, and what is taken away waits for the next minor
-version.
+A change of that file is a change of the API. The changelog lists it, and removals wait for the next minor version.
 """
 
 import ast
@@ -49,7 +48,7 @@ MODULES = {
 
 
 def listing() -> str:
-    """The whole API, one line for each name."""
+    """Return the whole API, one line for each name."""
     return "\n".join(line for name, path in MODULES.items() for line in _module(name, path)) + "\n"
 
 
@@ -69,8 +68,8 @@ def _names(body: list[ast.stmt], indent: str) -> Iterator[str]:
             case ast.FunctionDef() | ast.AsyncFunctionDef() if _public(node.name):
                 kind = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
                 marks = "".join(f"@{ast.unparse(mark)} " for mark in node.decorator_list)
-                answer = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-                yield f"{indent}{marks}{kind} {node.name}({ast.unparse(node.args)}){answer}"
+                returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+                yield f"{indent}{marks}{kind} {node.name}({ast.unparse(node.args)}){returned}"
             case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=names)):
                 yield from (f"{indent}{ast.literal_eval(name)}" for name in names)
             case ast.AnnAssign(target=ast.Name(id=name)) if _public(name):
