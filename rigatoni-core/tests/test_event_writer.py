@@ -7,7 +7,7 @@ from rigatoni_core.api.settings import RetrySettings, Settings
 from rigatoni_core.cli.event_writer import RetryingEventWriter
 from rigatoni_testing.batches import TestDecoder, batch_of, event_document
 from rigatoni_testing.clock import run_virtual
-from rigatoni_testing.scripted import HANG, Bucket, BucketDestination
+from rigatoni_testing.scripted import HANG, Bucket, BucketDestination, Table, TableDestination
 
 STREAM = Stream("p", "shop.orders")
 DECODER = TestDecoder()
@@ -57,3 +57,16 @@ def test_a_rejected_event_is_not_tried_again():
     with pytest.raises(RejectedEventsError):
         write(Picky(bucket=Bucket()))
     assert tries == [1]
+
+
+def test_a_transactional_destination_loses_no_event_that_comes_out_of_order():
+    table = Table()
+    batch = batch_of((event_document(number) for number in range(4)), stream=STREAM)
+
+    async def main():
+        for index in (1, 3, 3, 0, 2):  # two selections of dead letters, and a retry
+            writer = RetryingEventWriter(SIDE, TableDestination(table=table), DECODER, Settings())
+            await writer.write(batch.position_at(index), bytes(batch.raw(index)))
+
+    run_virtual(main())
+    assert table.tokens(SIDE) == [batch.position_at(index).resume_token for index in (1, 3, 0, 2)]

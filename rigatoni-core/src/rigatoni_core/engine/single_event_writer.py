@@ -3,17 +3,18 @@
 from collections.abc import Awaitable, Callable
 
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Destination, PositionKeeper
+from rigatoni_core.api.contracts import Destination, PositionKeeper, TransactionalKeeper
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import ChainError
-from rigatoni_core.api.events import Definition, Position, Stream
+from rigatoni_core.api.events import Definition, Gap, Position, Stream
 
 
 class SingleEventWriter:
     """Writes single events, each as its own batch, named by the event's own position.
 
     So on a destination that creates objects only if absent, a repeated write changes nothing, for any batches of the
-    stream, order of events and number of writers.
+    stream, order of events and number of writers. A transactional destination holds one position, so there an event may
+    be repeated if others were written after it.
 
     Args:
         stream: The stream that the events are written to, next to the one that they come from.
@@ -54,9 +55,22 @@ class SingleEventWriter:
         if not self._begun and isinstance(self._destination, PositionKeeper):
             await self._destination.begin(self.stream, _DEFINITION, position)
             self._begun = True
+        if isinstance(self._destination, TransactionalKeeper):
+            await self._move_before(event, position)
         if await self._destination.write_batch(event) is not None:
             raise ChainError(f"{self.stream}: the destination has a batch of several events instead of single ones")
         await self._destination.flush()
+
+    async def _move_before(self, event: EventBatch, position: Position) -> None:
+        """Move a transactional destination back, if its position is beyond the event: it would take it for written.
+
+        The event may have been written. A repeat is the lesser evil, and the last one written is recognized.
+        """
+        assert isinstance(self._destination, TransactionalKeeper)
+        held = await self._destination.last_committed(self.stream)
+        if held is not None and event.first.order < held.order != event.end.order:
+            gap = Gap("single events come in any order", held, position)
+            await self._destination.begin(self.stream, _DEFINITION, position, gap=gap)
 
 
 _DEFINITION = Definition("single-events", {"holds": "single events, each a batch of its own"}, layout_counts=False)
