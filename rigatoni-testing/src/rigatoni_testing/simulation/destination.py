@@ -78,32 +78,35 @@ class ModelStore(ObjectStore):
 
 @attrs.define(kw_only=True, eq=False)
 class ChainDestination(ObjectDestination):
-    """The shipping object destination over model stores; blocking calls are greenlets. The ledger watches writes."""
+    """The shipping object destination over model stores; blocking calls are greenlets. The ledger watches writes.
 
-    buckets: Mapping[str, Bucket]
-    network: Network
-    ledger: Ledger
+    The model is no option of it, so its fields are private: core looks through the options of each new pipeline.
+    """
+
+    _buckets: Mapping[str, Bucket]
+    _network: Network
+    _ledger: Ledger
 
     carries_records: ClassVar[bool] = True
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        if any(bucket.folds_case for bucket in self.buckets.values()):
+        if any(bucket.folds_case for bucket in self._buckets.values()):
             self.layout = attrs.evolve(self.layout, folds_case=True)
         self._runner = Greenlets()
         self._prefetched = PrefetchPool("simulated prefetch", self._contents, executor=AtOnce)
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""
-        with self.ledger.writing(self.network, events):
+        with self._ledger.writing(self._network, events):
             fixed = await ObjectDestination.write_batch(self, events)
         if fixed is None:
-            self.ledger.written(self.network, events)
+            self._ledger.written(self._network, events)
         return fixed
 
     async def _run(self, stream: Stream, call: Callable[[Chain], T]) -> T:
         """See `ObjectDestination`. Waiting for a chain without progress is bounded."""
-        if not self.network.hangs:
+        if not self._network.hangs:
             return await ObjectDestination._run(self, stream, call)
         waiting = True
 
@@ -114,7 +117,7 @@ class ChainDestination(ObjectDestination):
                     return True
                 return not waiting
 
-            self.network.expect_abandoned(f"chain of {stream}", is_over)
+            self._network.expect_abandoned(f"chain of {stream}", is_over)
 
         expect(self.progress(stream))
         try:
@@ -124,7 +127,7 @@ class ChainDestination(ObjectDestination):
 
     def store(self, folder: str) -> ModelStore:
         """See `ObjectDestination`."""
-        return ModelStore(self.buckets[folder], self.network)
+        return ModelStore(self._buckets[folder], self._network)
 
     def quiescence(self, stream: Stream) -> ClosingMark:
         """See `ObjectDestination`."""
@@ -149,17 +152,17 @@ class SidecarDestination(ChainDestination):
 class AppendDestination(Destination):
     """Buffers batches and appends them on flush: at least once."""
 
-    appended: Mapping[str, Appended]
-    network: Network
-    ledger: Ledger
+    _appended: Mapping[str, Appended]
+    _network: Network
+    _ledger: Ledger
     _taken: list[EventBatch] = attrs.field(factory=list, init=False)
 
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""
-        with self.ledger.writing(self.network, events, rejects=True):
-            await self.network.request(Server.DESTINATION, f"hand over of {events.stream}", lambda: None)
+        with self._ledger.writing(self._network, events, rejects=True):
+            await self._network.request(Server.DESTINATION, f"hand over of {events.stream}", lambda: None)
             self._taken.append(events)
         return None
 
@@ -169,14 +172,14 @@ class AppendDestination(Destination):
 
         def append() -> None:
             for events in taken:
-                appended = self.appended[events.stream.key]
+                appended = self._appended[events.stream.key]
                 appended.batches.append(appended.log.numbers(events))
-                self.ledger.appended(events)
+                self._ledger.appended(events)
 
-        await self.network.request(Server.DESTINATION, f"flush of {len(taken)} batches", append)
+        await self._network.request(Server.DESTINATION, f"flush of {len(taken)} batches", append)
         self._taken = [events for events in self._taken if events not in taken]
         for events in taken:
-            self.ledger.written(self.network, events)
+            self._ledger.written(self._network, events)
 
     def metadata(self) -> DestinationMetadata:
         """See `Destination`."""
@@ -187,16 +190,16 @@ class AppendDestination(Destination):
 class LetterDestination(Destination):
     """Stores dead letters; repeated ones change nothing."""
 
-    network: Network
-    ledger: Ledger
+    _network: Network
+    _ledger: Ledger
 
     delivery: ClassVar[Delivery] = Delivery.AT_LEAST_ONCE
 
     async def write_batch(self, events: EventBatch) -> Position | None:
         """See `Destination`."""
-        account = next(it for it in self.ledger.accounts.values() if it.log.stream.name == events.stream.name)
+        account = next(it for it in self._ledger.accounts.values() if it.log.stream.name == events.stream.name)
         numbers = account.log.numbers(events)
-        await self.network.request(
+        await self._network.request(
             Server.DESTINATION, f"dead letters {numbers} of {events.stream}", lambda: account.letters.update(numbers)
         )
         return None
