@@ -70,12 +70,23 @@ def test_all_distributions_are_built_in_the_same_way(name):
     assert whole["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [f"src/{name.replace('-', '_')}"]
 
 
-def test_all_distributions_allow_the_same_releases_of_pymongo():
-    """`nox -s pymongo` tests with the oldest and the newest."""
+def required():
+    """What all distributions require, with their extras."""
     projects = [project_of(name)["project"] for name in NAMES]
     extras = [extra for project in projects for extra in project.get("optional-dependencies", {}).values()]
-    required = [each for group in (*(project["dependencies"] for project in projects), *extras) for each in group]
-    assert {each for each in required if each.startswith("pymongo")} == {"pymongo>=4.13,<5"}
+    return [each for group in (*(project["dependencies"] for project in projects), *extras) for each in group]
+
+
+def test_all_distributions_allow_the_same_releases_of_pymongo():
+    """`nox -s pymongo` tests with the oldest and the newest."""
+    assert {each for each in required() if each.startswith("pymongo")} == {"pymongo>=4.13,<5"}
+
+
+def test_distributions_that_another_requires_are_taken_from_the_workspace():
+    """Without this entry an installer does not build the distribution that requires it."""
+    siblings = {re.match(r"[a-z0-9-]+", each)[0] for each in required() if each.startswith("rigatoni-")}
+    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["uv"]["sources"]
+    assert siblings <= set(workspace)
 
 
 @pytest.mark.parametrize("name", PLUGINS)
