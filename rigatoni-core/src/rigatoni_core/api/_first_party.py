@@ -41,6 +41,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("command", "new-plugin"): "rigatoni-testing",
     ("command", "schema"): "rigatoni-ops",
     ("command", "schemas"): "rigatoni-transforms",
+    ("command", "snapshot"): "rigatoni-ops",
     ("command", "tail"): "rigatoni-ops",
     ("command", "test"): "rigatoni-transforms",
     ("command", "top"): "rigatoni-top",
