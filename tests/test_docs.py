@@ -84,6 +84,18 @@ def test_the_readmes_example_is_a_valid_configuration(tmp_path, monkeypatch):
     assert "pipeline.toml is valid" in answer.stdout
 
 
+def test_the_readme_is_short_and_names_the_guarantee_of_every_destination():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    rows = dict(re.findall(r"^\| \[?`(\w+)`[^|]* \| ([^|]+) \|", readme, re.MULTILINE))
+    for plugin, provided in CATALOG.provided():
+        if provided.kind == "destination" and plugin.distribution.startswith("rigatoni-"):
+            level = CATALOG.get("destination", provided.name).delivery
+            expected = "exactly once" if level is Delivery.TRANSACTIONAL else level.value
+            assert rows.pop(provided.name).startswith(expected), provided.name
+    assert not rows, "these destinations do not exist"
+
+
 def test_the_page_of_dead_letters_has_a_valid_configuration_and_says_what_the_code_does(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
@@ -112,6 +124,7 @@ def test_every_distribution_is_complete(folder):
     for path in (folder / "README.md", folder / "CHANGELOG.md", package / "py.typed", folder / "tests"):
         assert path.exists(), path
     assert f"({folder.name}/README.md)" in (ROOT / "README.md").read_text()
+    assert f"| [{folder.name}](../{folder.name}/README.md) |" in (ROOT / "docs" / "distributions.md").read_text()
     if folder.name != "rigatoni-core" and folder.name not in LIBRARIES:
         components = project["entry-points"].get("rigatoni")
         assert components in (None, {folder.name.removeprefix("rigatoni-"): f"{package.name}.plugin"})

@@ -130,7 +130,29 @@ def takeover() -> Drawing:
     return drawing
 
 
-DRAWINGS = {"walk.svg": walk, "batch.svg": batch, "takeover.svg": takeover}
+def overview() -> Drawing:
+    drawing = Drawing("Rigatoni reads MongoDB, and writes to files, object stores, tables or Kafka", 460, 232)
+    drawing.box(4, 59, 104, "theirs", "MongoDB", "read only")
+    drawing.box(158, 59, 128, "ours", "Rigatoni", "one process")
+    drawing.box(158, 178, 128, "good", "State store", "checkpoints")
+    drawing.arrow((108, 82), (155, 82))
+    drawing.arrow((222, 105), (222, 175))
+    drawing.words(214, 138, "after each", "end")
+    drawing.words(214, 154, "durable batch", "end")
+    targets = [
+        ("Files", "local folder"),
+        ("Object stores", "S3, GCS, Azure"),
+        ("Tables", "Delta, Iceberg"),
+        ("Postgres, Kafka", "transactions"),
+    ]
+    for number, (head, line) in enumerate(targets):
+        y = 4 + 58 * number
+        drawing.box(328, y, 130, "theirs", head, line)
+        drawing.arrow((286, 82), (306, 82), (306, y + 23), (325, y + 23))
+    return drawing
+
+
+DRAWINGS = {"overview.svg": overview, "walk.svg": walk, "batch.svg": batch, "takeover.svg": takeover}
 
 
 def main() -> int:
