@@ -77,6 +77,19 @@ def required():
     return [each for group in (*(project["dependencies"] for project in projects), *extras) for each in group]
 
 
+def test_core_has_an_extra_for_every_distribution_that_is_no_library():
+    extras = project_of("rigatoni-core")["project"]["optional-dependencies"]
+    single = {extra: each for extra, each in extras.items() if extra not in {"start", "testing"}}
+    libraries = {f"rigatoni-{name}" for name in ("arrow", "bson", "core", "objects", "tables", "testing")}
+    assert sorted(single.values()) == [[f"{name}>=0.1,<0.2"] for name in NAMES if name not in libraries]
+    for extra, (requirement,) in single.items():
+        assert requirement.startswith(f"rigatoni-{extra}")
+    table = (ROOT / "docs" / "distributions.md").read_text(encoding="utf-8").partition("## Installation")[2]
+    assert {*single, "start"} <= set(re.findall(r"`(\w+)`", table))
+    (start,) = extras["start"]
+    assert set(re.findall(r"\w+", start.partition("[")[2])) <= set(single)
+
+
 def test_all_distributions_allow_the_same_releases_of_pymongo():
     """`nox -s pymongo` tests with the oldest and the newest."""
     assert {each for each in required() if each.startswith("pymongo")} == {"pymongo>=4.13,<5"}

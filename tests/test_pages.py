@@ -74,6 +74,8 @@ UNTRUE = {
     "a wrong option": "```toml\n[pipeline]\nbatch_sise = 1\n```\n",
     "code that does not run": "```python\n1 / 0\n```\n",
     "an unknown distribution": "```sh\npip install rigatoni-pasta\n```\n",
+    "an unknown extra": '```sh\npip install "rigatoni-core[mongodb,pasta]"\n```\n',
+    "an unknown folder, with uv": '```sh\nuv pip install "./rigatoni-pasta[mongodb]"\n```\n',
     "a block of no kind": "```\nrigatoni run\n```\n",
     "an unknown mark": "<!-- skipped -->\n```sh\ntrue\n```\n",
     "a block within a list": "- so:\n\n  ```sh\n  false\n  ```\n",

@@ -35,7 +35,7 @@ BLOCK = re.compile(
     r"^(?P<indent> *)(?P<fence>```+)(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
-PIP = re.compile(r"(?:python -m )?pip install (?P<what>[^#]+)")
+PIP = re.compile(r"(?:python -m |uv )?pip install (?P<what>[^#]+)")
 NAMED = '[pipeline]\nname = "page"\n'
 COMPLETION = {
     "source": '[pipeline.source]\ntype = "mongodb"\nuri = { env = "MONGODB_URI" }\nwatch = ["shop.orders"]\n',
@@ -188,10 +188,10 @@ class Reader:
 
 
 def is_distribution(name: str) -> bool:
-    """Whether this argument of pip names a distribution of this repository, and an extra that it has."""
-    folder, _, extra = name.strip("'\"").removeprefix("./").rstrip("]").partition("[")
+    """Whether this argument of pip names a distribution of this repository, and only extras that it has."""
+    folder, _, extras = name.strip("'\"").removeprefix("./").rstrip("]").partition("[")
     file = ROOT / folder / "pyproject.toml"
     if not file.exists():
         return False
     project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-    return not extra or extra in project["optional-dependencies"]
+    return not extras or set(extras.split(",")) <= set(project["optional-dependencies"])
