@@ -11,6 +11,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.decimal128 import Decimal128
 from rigatoni_bson.dates import iso
 from rigatoni_bson.testing.reading import bson_document, bson_string
+from rigatoni_bson.writing import PIECE
 from rigatoni_core.api.contracts import Serializer
 from rigatoni_core.api.events import Timestamp as Time
 from rigatoni_json.plugin import rigatoni_serializers
@@ -228,6 +229,16 @@ def test_ordinals_are_written_by_option_and_stay_when_events_are_taken_out(mode,
     assert [document["fullDocument"].get("t") for document in found] == [text] * 3 + [None]
     for line, without in zip(lines, plain, strict=True):
         assert line.startswith(without[:-1] + b',"ordinal":')
+
+
+def test_a_batch_of_several_pieces_has_one_line_per_event_with_its_ordinal():
+    stamp = Timestamp(1_700_000_000, 1)
+    events = [event_document(n, clusterTime=stamp, fullDocument={"t": "x" * 30_000}) for n in range(30)]
+    batch = batch_of(events)
+    assert sum(len(piece) > PIECE // 2 for piece in JsonSerializer(ordinal=True).pieces(batch)) > 1  # several
+    lines = JsonSerializer(ordinal=True).each(batch)
+    assert [json.loads(line)["ordinal"] for line in lines] == list(batch.orders().ordinals)
+    assert [json.loads(line)["documentKey"] for line in lines] == [event["documentKey"] for event in events]
 
 
 def test_one_line_per_event_each_ended():

@@ -65,16 +65,18 @@ class JsonSerializer(Serializer, EventSerializer, Piecewise, Deserializer):
         for first, piece in pieces_of(events):
             lines, wrong = self._writer.lines(piece)
             malformed |= {first + index: error for index, error in wrong.items()}
-            yield self._with_ordinals(lines, events.orders().ordinals[first:]) if self.ordinal and not wrong else lines
+            if self.ordinal and not wrong:
+                lines = self._with_ordinals(lines, events.orders().ordinals[first : first + len(piece)])
+            yield lines
         if malformed:
             raise RejectedEventsError(malformed, remedy=MalformedEventError.default_remedy)
 
     def _with_ordinals(self, lines: bytes, ordinals: Iterable[int]) -> bytes:
         """Append the ordinal to each line as its last field, in the mode's notation of integers."""
         form = b'"ordinal":{"$numberInt":"%d"}}\n' if self.mode == "canonical" else b'"ordinal":%d}\n'
-        texts = lines.split(b"}\n")
-        fields = (b"%b%b" % (b"" if text == b"{" else b",", form % n) for text, n in zip(texts, ordinals, strict=False))
-        return b"".join(chain.from_iterable(zip(texts, fields, strict=False)))
+        texts = lines.split(b"}\n")[:-1]
+        fields = (b"%b%b" % (b"" if text == b"{" else b",", form % n) for text, n in zip(texts, ordinals, strict=True))
+        return b"".join(chain.from_iterable(zip(texts, fields, strict=True)))
 
     def deserialize(self, content: bytes) -> Iterator[Mapping[str, Any]]:
         """Yield each line's document: as plain JSON in the mode `plain`, otherwise with PyMongo's types."""
