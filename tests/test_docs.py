@@ -96,6 +96,57 @@ def test_the_readme_is_short_and_names_the_guarantee_of_every_destination():
     assert not rows, "these destinations do not exist"
 
 
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "rigatoni-*/README.md")
+    for path in ROOT.glob(pattern)
+    if "_site" not in path.parts
+)
+
+
+def links_of(page):
+    """The links of a page to files of the repository: the file, and the section or an empty text."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target, section in re.findall(r"\]\(([^)\s#]*)#?([^)\s]*)[^)]*\)", text):
+        if "://" not in target and not target.startswith("mailto:"):
+            yield ((page.parent / target).resolve() if target else page), section
+
+
+def sections_of(page):
+    """The names of the sections of a page in links, as the site and forges make them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_to_a_section(page):
+    for target, section in links_of(page):
+        assert target.exists(), target
+        assert not section or section in sections_of(target), f"{target} has no section {section}"
+
+
+def test_every_page_has_a_link_from_another_one():
+    linked = {target for page in PAGES for target, _ in links_of(page) if target != page}
+    pages = {
+        path for path in (ROOT / "docs").rglob("*") if path.suffix in {".md", ".rst"} and "_site" not in path.parts
+    }
+    assert not pages - linked
+
+
+def test_the_page_of_questions_links_to_every_guide():
+    page = ROOT / "docs" / "how-do-i.md"
+    questions = re.findall(r"^- .+?(?=^- |^#|\Z)", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(questions) >= 25
+    assert all("?" in question for question in questions)
+    linked = {target for target, _ in links_of(page)}
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    (guides,) = re.findall(r":caption: How-to guides\n:maxdepth: 1\n\n(.*?)\n```", index, re.DOTALL)
+    for guide in guides.splitlines():
+        name = guide.rpartition("<")[2].rstrip(">")
+        assert page.parent / f"{name}.md" in {*linked, page}, guide
+
+
 def test_the_page_of_dead_letters_has_a_valid_configuration_and_says_what_the_code_does(tmp_path, monkeypatch):
     page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
