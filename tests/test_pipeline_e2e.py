@@ -21,10 +21,10 @@ main()
 
 STEPS = {
     "after reading": (
-        "import rigatoni_core.engine.delivery as d; d.Delivery.__call__ = lambda *_: os.kill(os.getpid(), 9)"
+        "import rigatoni_core.engine.delivery as d; d.Delivery.__call__ = lambda *_, **__: os.kill(os.getpid(), 9)"
     ),
     "while serialising": (
-        "import rigatoni_json.serializer as s; s.JsonSerializer.pieces = lambda *_: os.kill(os.getpid(), 9)"
+        "import rigatoni_json.serializer as s; s.JsonSerializer.pieces = lambda *_, **__: os.kill(os.getpid(), 9)"
     ),
     "before the object": "import rigatoni_local.files as f; f.os.link = lambda *a, **k: os.kill(os.getpid(), 9)",
     "after the first link": (
@@ -33,7 +33,7 @@ STEPS = {
         "o.link = link"
     ),
     "before the checkpoint": (
-        "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_: os.kill(os.getpid(), 9)"
+        "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_, **__: os.kill(os.getpid(), 9)"
     ),
     "during the checkpoint": (
         "from pathlib import Path; real = Path.replace; count = []\n"

@@ -60,7 +60,7 @@ main()
 """
 EVENTS = 160  # eight batches: enough that no run comes to the end before it is killed
 CHECKPOINT = (
-    "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_: os.kill(os.getpid(), 9)"
+    "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_, **__: os.kill(os.getpid(), 9)"
 )
 KILLS = [(True, 0, ""), (False, 0, ""), (True, 1, ""), (False, 99, CHECKPOINT)]
 
