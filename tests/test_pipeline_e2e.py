@@ -33,7 +33,8 @@ STEPS = {
         "o.link = link"
     ),
     "before the checkpoint": (
-        "import rigatoni_core.engine.checkpoint as c; c.CheckpointKeeper.advance = lambda *_, **__: os.kill(os.getpid(), 9)"
+        "from rigatoni_core.engine.checkpoint import CheckpointKeeper as Keeper\n"
+        "Keeper.advance = lambda *_, **__: os.kill(os.getpid(), 9)"
     ),
     "during the checkpoint": (
         "from pathlib import Path; real = Path.replace; count = []\n"
