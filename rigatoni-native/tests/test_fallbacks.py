@@ -12,7 +12,7 @@ REASONS = {"damaged", "text", "name", "type", "number", "date", "depth", "event"
 DAMAGED = b"\x05\0\0\0\1"
 
 
-def offsets_of(*documents):
+def offsets_of(*documents: bytes) -> tuple[bytes, "array[int]"]:
     return b"".join(documents), array("Q", accumulate(map(len, documents), initial=0))
 
 

@@ -130,7 +130,7 @@ def begins_at_the_newest_end(monkeypatch):
 
 
 def leaves_out_nothing(monkeypatch):
-    monkeypatch.setattr(LeftOut, "_held", lambda self, batch: set())
+    monkeypatch.setattr(LeftOut, "_delivered", lambda self, batch: set())
 
 
 def begins_a_batch_with_what_is_left_out(monkeypatch):

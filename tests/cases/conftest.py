@@ -1,6 +1,7 @@
 """What the cases share: a pipeline file in a folder of its own, run by the command, and servers that fail on demand."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -115,7 +116,8 @@ class Case:
 
     def files(self, suffix: str) -> Sequence[Path]:
         """The data files below the lake, in the order of their paths."""
-        return sorted(path for path in (self.folder / "lake").rglob(f"*{suffix}") if "_rigatoni" not in path.parts)
+        found = (Path(folder, name) for folder, _, names in os.walk(self.folder / "lake") for name in names)
+        return sorted(path for path in found if path.suffix == suffix and "_rigatoni" not in path.parts)
 
     def events(self) -> list[dict[str, Any]]:
         """What was delivered, as the lines of JSON files say it."""
