@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -51,6 +51,12 @@ def _check_client(instance: object, attribute: "attrs.Attribute[Any]", value: Ma
             raise ValueError(f"client must not hold {name}, which is a secret: set {name.replace('.', '_')}")
         if name in OWN:
             raise ValueError(f"client must not hold {name}: an option sets it, or the guarantee depends on it")
+
+
+@cache
+def _version() -> str:
+    """Return this distribution's version, read once: it is in every message of the layout `debezium`."""
+    return version("rigatoni-kafka")
 
 
 @attrs.define(kw_only=True)
@@ -231,7 +237,7 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
 
     def _layout(self, stream: Stream) -> Layout:
         if self.layout == "debezium":
-            return DebeziumLayout(stream.pipeline, version("rigatoni-kafka"), tombstones=self.tombstones)
+            return DebeziumLayout(stream.pipeline, _version(), tombstones=self.tombstones)
         serializer = self.serializer if isinstance(self.serializer, EventSerializer) else RelaxedJson()
         return MongoDbLayout(serializer, tombstones=self.tombstones)
 
