@@ -166,6 +166,42 @@ def test_S2_documents_that_change_meanwhile(at_a_time):
     run_virtual(main())
 
 
+def test_a_chunk_that_was_proved_by_later_changes_is_written_after_them():
+    after, there = {}, []  # after which time a chunk may be written, and how much of the stream was there then
+
+    class Dated(VersionedSource):
+        async def read_chunk(self, *args, **options):
+            chunk = await super().read_chunk(*args, **options)
+            after[chunk.at] = chunk.after
+            return chunk
+
+    class Dating(ModelDestination):
+        async def write_batch(self, events):
+            if events.stream.of_snapshot:
+                there.append((events.source_time, len(self.bucket.documents(STREAM))))
+            return await super().write_batch(events)
+
+    async def main():
+        collection, bucket = VersionedCollection(DOCUMENTS), ModelBucket()
+
+        async def change(what):
+            await asyncio.sleep(0.001)
+            if what in ("read", "read more") and len(collection.changes) < 60:
+                collection.update((len(collection.changes) * 7) % 40, {"value": len(collection.changes)})
+
+        source = Dated(collection=collection, reads_at_a_time=False, borders=(10, 20), reply_events=3, pause=change)
+        destination = Dating(bucket=bucket, process=ModelProcess(soon), serializer=RawDocuments())
+        report = await pipeline(source, destination, FlakyStateStore(), batch_timeout=0.05).run(once=True)
+        assert report.ok, report
+        check(bucket, collection)
+        changes = [time_of(document) for document in bucket.documents(STREAM)]
+        needed = [(sum(time <= after[at] for time in changes), count) for at, count in there]
+        assert all(count >= least for least, count in needed)
+        assert any(least > 0 for least, _ in needed), "no chunk had to wait"
+
+    run_virtual(main())
+
+
 class Mortal:
     """Lives for so many requests; `then` happens with each one."""
 
