@@ -14,6 +14,8 @@ from rigatoni_ops.json_schema import schema
 
 ROOT = Path(__file__).parent.parent.parent
 (README,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+EXAMPLE = README.replace("[pipeline]\n", '[pipeline]\nbatch_size = 10_000\nbatch_bytes = "8 MiB"\n', 1)
+EXAMPLE += "\n[pipeline.retry]\nmax_retries = 5\n"
 CATALOG = Catalog.discover()
 SCHEMA = schema(CATALOG)
 CHECK = Draft7Validator(SCHEMA)
@@ -24,8 +26,9 @@ def test_it_is_a_schema_and_plain_json():
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
 
 
-def test_the_readmes_example_fits():
-    assert list(CHECK.iter_errors(tomllib.loads(README))) == []
+@pytest.mark.parametrize("text", [README, EXAMPLE], ids=["of the README", "with more settings"])
+def test_an_example_fits(text):
+    assert list(CHECK.iter_errors(tomllib.loads(text))) == []
 
 
 def test_several_pipelines_and_defaults_fit():
@@ -54,8 +57,8 @@ def test_several_pipelines_and_defaults_fit():
 )
 def test_what_the_configuration_refuses_the_schema_refuses(right, wrong, monkeypatch):
     monkeypatch.setenv("MONGODB_URI", "mongodb://localhost/")
-    assert right in README
-    document = tomllib.loads(README.replace(right, wrong, 1))
+    assert right in EXAMPLE
+    document = tomllib.loads(EXAMPLE.replace(right, wrong, 1))
     with pytest.raises(InvalidConfigurationError):
         structure(document, CATALOG)
     assert list(CHECK.iter_errors(document))
