@@ -102,6 +102,18 @@ def test_random_and_damaged_documents_become_what_walking_gives(name, raws, data
         same_as_walking(TRANSFORMS[name], [first], [*events, *broken])
 
 
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("length", [-(2**31), -40, -9, -1, 0, 2**31 - 1])
+@pytest.mark.parametrize("field", [b"\2name\0", b"\5bytes\0", b"\3inner\0", b"\4list\0", b"\3fullDocument\0"])
+def test_a_damaged_length_leads_nowhere(name, length, field):
+    """Read as a negative number it led backwards, so that learning never ended and its notes filled the memory."""
+    inner = {"x": 1, "y": {"z": 2}}
+    whole = event(name="text", bytes=b"1234", inner=inner, list=[1, {"x": 3}])
+    start = whole.index(field) + len(field)
+    broken = whole[:start] + struct.pack("<i", length) + whole[start + 4 :]
+    same_as_walking(TRANSFORMS[name], [broken], [event(), broken])
+
+
 def test_shapes_that_are_not_used_are_forgotten_and_learning_pauses():
     transform = TRANSFORMS["exclude"]
     closure = transform.closure()

@@ -31,8 +31,9 @@ _WORTH: Final = 16
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 32, 65_536
 """Events without a shape that pass before the next attempt; doubles after each that was not worth it."""
 
-_INT32 = struct.Struct("<i")
-_PACK = _INT32.pack
+_LENGTH = struct.Struct("<I").unpack_from
+"""Without a sign, as where documents are walked: no damaged length leads backwards, and so every event has an end."""
+_PACK = struct.Struct("<i").pack
 
 
 class NoShapeError(Exception):
@@ -73,11 +74,13 @@ class Learner:
         first, changes = len(self.parts), len(self.changes) + len(self.replaced)
         self._length()
         self.parts.append(self.lengths[-1])
-        end = int(start + _INT32.unpack_from(raw, start)[0] - 1)
+        end = int(start + _LENGTH(raw, start)[0] - 1)
         position = start + 4
         while position < end:
             value = raw.index(0, position + 1) + 1
             position = elements(raw, raw[position:value], value)
+        if position != end:
+            raise NoShapeError
         self.kept(b"\0")
         self._end_kept()
         self._pattern.append(b")")
@@ -168,7 +171,7 @@ class Learner:
         if size >= 0:
             self._pattern.append(b".{%d}" % size)
             return start + size
-        said = int(_INT32.unpack_from(raw, start)[0])
+        said = int(_LENGTH(raw, start)[0])
         if kind == STRING:
             if measured:
                 self._length()
@@ -190,6 +193,8 @@ class Learner:
             value = raw.index(0, position + 1) + 1
             self._pattern.append(re.escape(raw[position:value]))
             position = self._value(raw, raw[position], value, measured=False)
+        if position != end:
+            raise NoShapeError
         self._pattern.append(b"\\0)" if measured else b"\\0")
         return end + 1
 
