@@ -129,7 +129,7 @@ class Pipeline:
 
     def wait_until_anchored(self) -> None:
         """Wait for the first saved positions: earlier changes are not captured."""
-        self._wait_for(lambda: len(list((self.folder / "state").rglob("*.json"))) == len(NAMESPACES), 30)
+        self._wait_for(lambda: all(self._checkpoint(stream).exists() for stream in NAMESPACES), 30)
 
     def wait_until_running(self) -> None:
         """Wait until the log of this start reports each stream's position."""
@@ -137,7 +137,7 @@ class Pipeline:
         def running() -> bool:
             with (self.folder / "pipeline.log").open("rb") as log:
                 log.seek(self._started_at)
-                return log.read().count(b"resumes from") == len(NAMESPACES)
+                return log.read().count(b"resumes from") >= len(NAMESPACES)
 
         self._wait_for(running, 30)
 
@@ -147,26 +147,18 @@ class Pipeline:
         self.process.wait()
 
     def kill_before_next_checkpoint(self) -> None:
-        """Freeze the process as soon as a new object exists, and kill it if the checkpoint is older than the object."""
+        """Freeze the process as soon as a new object of changes exists, and kill it if the checkpoint is older."""
         for _ in range(200):
-            before = set(self._objects())
-            self._wait_for_more_than(before)
+            before = set(self._changes())
+            self._wait_for(lambda before=before: set(self._changes()) - before, 10)
             os.killpg(self.process.pid, signal.SIGSTOP)
-            new = max(set(self._objects()) - before)
-            checkpoint = (
-                self.folder
-                / "state"
-                / new.relative_to(self.folder / "lake").parent.with_suffix(new.parent.suffix + ".json")
-            )
-            if checkpoint.stat().st_mtime_ns < new.stat().st_mtime_ns:
+            new = max(set(self._changes()) - before)
+            if self._checkpoint(new.parent.name).stat().st_mtime_ns < new.stat().st_mtime_ns:
                 self.kill()
                 self.moment = "between a durable write and its checkpoint"
                 return
             os.killpg(self.process.pid, signal.SIGCONT)
         raise RuntimeError("no kill fell between a write and its checkpoint")
-
-    def _wait_for_more_than(self, before: set[Path]) -> None:
-        self._wait_for(lambda: set(self._objects()) - before, 10)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -183,10 +175,16 @@ class Pipeline:
             capture_output=True,
         )
 
-    def _objects(self) -> list[Path]:
-        """The existing objects. Unlike `rglob`, `walk` tolerates folders that vanish meanwhile, as those of a probe."""
-        found = os.walk(self.folder / "lake")
-        return [Path(folder, name) for folder, _, names in found for name in names if name.endswith(".ndjson.zst")]
+    def _checkpoint(self, stream: str) -> Path:
+        return self.folder / "state" / "demo" / f"{stream}.json"
+
+    def _changes(self) -> list[Path]:
+        """The existing objects of changes.
+
+        The chunks of snapshots lie in folders of their own and have no checkpoint: their objects are their positions.
+        """
+        folders = [self.folder / "lake" / "demo" / stream for stream in NAMESPACES]
+        return [path for folder in folders for path in folder.glob("*.ndjson.zst")]
 
     def _wait_for(self, condition: Callable[[], object], seconds: float) -> None:
         deadline = time.monotonic() + seconds
