@@ -207,10 +207,11 @@ class MayNotRemoveError(DestinationError, AccessDenied):
     """The permission to remove objects is missing."""
 
 
-def test_without_the_permission_to_remove_staged_objects_they_stay_and_do_no_harm():
+@pytest.mark.parametrize("error", [MayNotRemoveError("it is denied"), DestinationError("a hold protects the object")])
+def test_staged_objects_that_cannot_be_removed_stay_and_do_no_harm(error):
     class Kept(MemoryStore):
         def delete(self, keys):
-            raise MayNotRemoveError("it is denied")
+            raise error
 
     objects = MemoryObjects()
     mine = chunk(range(5), bound=5, countries="ab")

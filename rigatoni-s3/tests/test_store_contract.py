@@ -28,12 +28,3 @@ def test_random_templates_rejections_and_kills_lose_duplicate_and_misplace_nothi
     bucket = Bucket(client=place.client, name=place.bucket, permits=BoundedSemaphore(16))
     store = BucketStore(bucket, f"{place.prefix}{next(PLACES)}/{STREAM.key}/")
     check_random_run(seed, template, lambda: (store, ClosingMark(0.0)))
-
-
-def test_an_object_is_removed_and_removing_it_again_is_no_error(place):
-    bucket = Bucket(client=place.client, name=place.bucket, permits=BoundedSemaphore(16))
-    store = BucketStore(bucket, f"{place.prefix}removed/")
-    store.create("staged", b"rows", media_type="text/plain", record={})
-    store.delete(["staged"])
-    store.delete(["staged"])
-    assert store.read("staged") is None

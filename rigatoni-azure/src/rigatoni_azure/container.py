@@ -96,9 +96,13 @@ class Container:
             return list(islice(later, limit if self.starts else None))
 
     def remove(self, key: str) -> None:
-        """Remove a blob."""
+        """Remove a blob, if it exists."""
         with translated(self.name, "Delete Blob"):
-            self.client.delete_blob(key)
+            try:
+                self.client.delete_blob(key)
+            except ResourceNotFoundError as error:
+                if code_of(error) == _NO_CONTAINER:
+                    raise
 
 
 class ContainerStore(ObjectStore):
@@ -133,3 +137,8 @@ class ContainerStore(ObjectStore):
         start = f"{self.prefix}{after}" if after else ""
         found = self._container.keys(f"{self.prefix}{prefix}", after=start, limit=limit)
         return [key.removeprefix(self.prefix) for key in found]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`."""
+        for key in keys:
+            self._container.remove(f"{self.prefix}{key}")

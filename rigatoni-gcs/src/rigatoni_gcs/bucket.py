@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -122,8 +123,8 @@ class Bucket:
             return [blob.name for blob in blobs if blob.name > after][:limit]
 
     def remove(self, key: str) -> None:
-        """Remove an object."""
-        with translated(self.name, "delete"):
+        """Remove an object, if it exists."""
+        with translated(self.name, "delete"), suppress(NotFound):
             self._bucket().blob(key).delete(retry=None, timeout=self.timeout)
 
     def _bucket(self) -> Any:
@@ -160,6 +161,11 @@ class BucketStore(ObjectStore):
         """See `ObjectStore`."""
         found = self._bucket.keys(f"{self.prefix}{prefix}", after=f"{self.prefix}{after}" if after else "", limit=limit)
         return [key.removeprefix(self.prefix) for key in found]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore`."""
+        for key in keys:
+            self._bucket.remove(f"{self.prefix}{key}")
 
 
 def _multipart(properties: Mapping[str, Any], content: bytes | memoryview) -> tuple[bytes, str]:

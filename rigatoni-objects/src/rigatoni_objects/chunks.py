@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.errors import AccessDenied, DestinationError
+from rigatoni_core.api.errors import DestinationError, Transient
 from rigatoni_core.api.events import Position
 
 from rigatoni_objects.chain import Chain
@@ -92,5 +92,5 @@ class ChunkChain(Chain):
         try:
             self._store.delete([path for path in paths if self._store.head(path) is not None])
         except DestinationError as error:
-            if not isinstance(error, AccessDenied):
+            if isinstance(error, Transient):
                 raise

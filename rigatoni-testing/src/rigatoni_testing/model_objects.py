@@ -89,11 +89,7 @@ class ModelStore(MemoryStore):
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore`."""
         for key in keys:
-            self._wait(f"delete {key}", lambda key=key: self._remove(key))  # type: ignore[misc]
-
-    def _remove(self, key: str) -> None:
-        if key in self.objects.contents:
-            MemoryStore.delete(self, [key])
+            self._wait(f"delete {key}", lambda key=key: MemoryStore.delete(self, [key]))  # type: ignore[misc]
 
     def _wait(self, what: str, effect: Callable[[], T]) -> T:
         return wait_for(self._process.request(what, effect))

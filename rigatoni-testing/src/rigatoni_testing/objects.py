@@ -74,5 +74,5 @@ class MemoryStore(ObjectStore):
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore`."""
         for key in keys:
-            self.objects.contents.pop(key, None)
-            self.objects.keys.remove(key)
+            if self.objects.contents.pop(key, None) is not None:
+                self.objects.keys.remove(key)

@@ -91,6 +91,15 @@ class ObjectStoreContract(Obligations):
         promised(store.read("a/b") == b"1", "make_durable changes nothing")
         promised(store.head("c/not-there") is None, "make_durable creates nothing")
 
+    def test_only_the_named_objects_are_removed_and_missing_ones_are_no_error(self, store: ObjectStore) -> None:
+        for key in ("staged/a", "staged/ab"):
+            store.create(key, b"rows", media_type=_TEXT, record={})
+        for _ in range(2):
+            store.delete(["staged/a", "staged/not-there"])
+        removes = type(store).delete is not ObjectStore.delete  # by default, they are kept
+        promised(store.read("staged/a") == (None if removes else b"rows"), "delete removes the objects that it names")
+        promised(store.read("staged/ab") == b"rows", "delete removes no other object")
+
     def test_names_are_case_sensitive_unless_folds_case(self, store: ObjectStore) -> None:
         for one, other in (("twin", "TWIN"), ("caf\u00e9", "cafe\u0301")):
             store.create(one, b"1", media_type=_TEXT, record={})
