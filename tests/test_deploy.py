@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,8 @@ def test_the_containers_pipeline_is_valid_with_the_services_environment(monkeypa
 
 def test_the_image_holds_every_plugin_of_the_pipeline():
     image = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
-    installed = set(re.findall(r"\./(rigatoni-[a-z0-9-]+)", image))
-    assert all((ROOT / name / "pyproject.toml").exists() for name in installed)
+    (extras,) = re.findall(r"^ARG EXTRAS=(.+)$", image, re.MULTILINE)
+    installed = distributions_of(extras.split(","))
     pipeline = (ROOT / "deploy" / "compose" / "pipeline.toml").read_text(encoding="utf-8")
     names = set(re.findall(r'type = "(\w+)"', pipeline))
     for plugin, provided in Catalog.discover().provided():
@@ -58,6 +59,15 @@ def test_the_image_holds_every_plugin_of_the_pipeline():
             assert plugin.distribution in installed, provided
             names.discard(provided.name)
     assert not names, f"no component has these names: {names}"
+
+
+def distributions_of(extras):
+    """Our distributions that core's extras install."""
+    core = tomllib.loads((ROOT / "rigatoni-core" / "pyproject.toml").read_text(encoding="utf-8"))
+    optional = core["project"]["optional-dependencies"]
+    return {
+        name for extra in extras for name in re.findall(r"^rigatoni-[a-z-]+", "\n".join(optional[extra]), re.MULTILINE)
+    }
 
 
 def test_prometheus_takes_its_configuration(tmp_path):
