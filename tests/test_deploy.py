@@ -65,9 +65,8 @@ def distributions_of(extras):
     """Our distributions that core's extras install."""
     core = tomllib.loads((ROOT / "rigatoni-core" / "pyproject.toml").read_text(encoding="utf-8"))
     optional = core["project"]["optional-dependencies"]
-    return {
-        name for extra in extras for name in re.findall(r"^rigatoni-[a-z-]+", "\n".join(optional[extra]), re.MULTILINE)
-    }
+    requirements = [requirement for extra in extras for requirement in optional[extra]]
+    return {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
 
 
 def test_prometheus_takes_its_configuration(tmp_path):
