@@ -20,6 +20,7 @@ from rigatoni_core.api.notices import (
     LeaseLost,
     ReplyRead,
     Retrying,
+    SchemaDrifted,
     WorkerFailed,
     WorkerFailing,
     WorkerRecovered,
@@ -274,6 +275,11 @@ def test_errors_are_counted_by_id_whether_overcome_or_not(told):
     figures = told(RETRYING, FAILING, WorkerFailed(stream=STREAM, error=ValueError("a bug")))
     assert figures.errors == Counter({"down": 2, "bug": 1})
     assert figures.retries == 1
+
+
+def test_places_that_deviate_from_a_schema_are_counted(told):
+    drifted = SchemaDrifted(stream=STREAM, deviation="shop.orders: the schema does not have the field note")
+    assert told(STARTED, drifted, drifted).schema_deviations == 2
 
 
 def test_a_lost_lease_is_counted_and_not_held(told):

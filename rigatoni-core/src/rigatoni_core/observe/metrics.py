@@ -110,6 +110,12 @@ FIGURES = (
     ),
     _counter("rejected.events", "Events that cannot be written", unit="{event}", field="rejected"),
     _counter("dead_letters", "Rejected events that were stored as dead letters", unit="{event}"),
+    _counter(
+        "schema.deviations",
+        "Places of documents where a deviation from the schema was passed on",
+        unit="{place}",
+        field="schema_deviations",
+    ),
     _counter("gaps", "Recorded losses: changes that could no longer be delivered", unit="{gap}"),
     _counter("checkpoints", "Checkpoints saved", unit="{checkpoint}"),
     _counter(

@@ -33,6 +33,7 @@ from rigatoni_core.api.notices import (
     ReplyRead,
     Resumed,
     Retrying,
+    SchemaDrifted,
     WorkerFailed,
     WorkerFailing,
     WorkerRecovered,
@@ -85,6 +86,7 @@ class StreamStatistics:
     duplicates: int = 0
     rejected: int = 0
     dead_letters: int = 0
+    schema_deviations: int = 0
     gaps: int = 0
     checkpoints: int = 0
     checkpoint_failures: int = 0
@@ -190,6 +192,8 @@ class StreamStatistics:
             case EventsRejected():
                 self.rejected += notice.events
                 self.dead_letters += notice.events if notice.action == "dead_letter" else 0
+            case SchemaDrifted():
+                self.schema_deviations += 1
             case GapRecorded():
                 self.gaps += 1
             case CheckpointSaved():
