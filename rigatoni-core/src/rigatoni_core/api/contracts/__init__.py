@@ -17,7 +17,7 @@ from rigatoni_core.api.contracts.destinations import (
     TransactionalKeeper,
 )
 from rigatoni_core.api.contracts.formats import ANY_FORMAT, FormatReader
-from rigatoni_core.api.contracts.lifecycle import AsyncResource, ConfigLinter, HealthCheck
+from rigatoni_core.api.contracts.lifecycle import AsyncResource, ConfigLinter, Diagnosable, Finding, HealthCheck
 from rigatoni_core.api.contracts.listeners import Listener
 from rigatoni_core.api.contracts.serializers import Deserializer, EventSerializer, Piecewise, Serializer
 from rigatoni_core.api.contracts.sources import IdentityRefresher, Positioner, Source, TimeReader
@@ -33,7 +33,9 @@ __all__ = [
     "Deserializer",
     "Destination",
     "DestinationMetadata",
+    "Diagnosable",
     "EventSerializer",
+    "Finding",
     "FormatReader",
     "HealthCheck",
     "IdentityRefresher",

@@ -1,12 +1,14 @@
 """What every kind of component shares: how it is opened and closed, and its optional checks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
+
+import attrs
 
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.events import Stream
+from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.settings import Settings
 
 
@@ -49,4 +51,38 @@ class HealthCheck(ABC):
 
         Args:
             stream: The stream.
+        """
+
+
+@attrs.frozen
+class Finding:
+    """The result of one check of `Diagnosable`.
+
+    Attributes:
+        severity: `error`: it is wrong now; `warning`: it will hurt later; `not checked`: the check cannot be made.
+        seen: What was seen and where, or why the check cannot be made.
+        remedy: What the user should do, starting with a verb; empty if there is nothing to do.
+        figures: The numbers in `seen`, by name, for programs. Names end in their unit, such as `window_seconds`.
+    """
+
+    severity: Literal["ok", "not checked", "warning", "error"]
+    seen: str
+    remedy: str = ""
+    figures: Mapping[str, float] = attrs.field(factory=dict)
+
+
+class Diagnosable(ABC):
+    """Optional interface of any component: it finds what will hurt later, for `rigatoni doctor`."""
+
+    @abstractmethod
+    def checks(
+        self, settings: Settings, positions: Mapping[Stream, Position | None]
+    ) -> Mapping[str, Callable[[], Awaitable[Sequence[Finding]]]]:
+        """Return checks by name, such as `oplog headroom`. Called after `__aenter__`; does no I/O itself.
+
+        The caller awaits each check with a time limit. An error of one check concerns no other. Checks only read.
+
+        Args:
+            settings: The pipeline's settings.
+            positions: Where each stream would resume; None if it has no position yet, or none is known.
         """
