@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from types import TracebackType
@@ -15,7 +15,15 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, PyMongoError
 from pymongo.read_preferences import make_read_preference
 from rigatoni_core.api.batch import EventBatch, Heartbeat
-from rigatoni_core.api.contracts import ConfigLinter, HealthCheck, IdentityRefresher, Source, TimeReader
+from rigatoni_core.api.contracts import (
+    ConfigLinter,
+    Diagnosable,
+    Finding,
+    HealthCheck,
+    IdentityRefresher,
+    Source,
+    TimeReader,
+)
 from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
@@ -40,6 +48,8 @@ from rigatoni_mongodb.client_limits import (
     time_to_reply,
 )
 from rigatoni_mongodb.cursor import PyMongoCursor, ReplyCursor
+from rigatoni_mongodb.diagnosis.checks import Checks
+from rigatoni_mongodb.diagnosis.examined import Examined
 from rigatoni_mongodb.driver import Client, Driver, client_of, hosts_of_client
 from rigatoni_mongodb.errors import NotAReplicaSetError, ServerFailureError, StalledStreamError
 from rigatoni_mongodb.features import features_of, parse_version
@@ -88,7 +98,9 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float)
 
 
 @attrs.define(kw_only=True)
-class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityRefresher, ScopeReader, TimeReader):
+class MongoDBSource(
+    Source, SnapshotSource, ConfigLinter, HealthCheck, Diagnosable, IdentityRefresher, ScopeReader, TimeReader
+):
     """Reads change streams of a replica set or sharded cluster, MongoDB 4.4 or newer, and what existed before them.
 
     Never writes to MongoDB.
@@ -266,6 +278,25 @@ class MongoDBSource(Source, SnapshotSource, ConfigLinter, HealthCheck, IdentityR
             return ()
         assert self._driver is not None
         return await without_images(self._driver, Watch.parse(stream.name))
+
+    def checks(
+        self, settings: Settings, positions: Mapping[Stream, Position | None]
+    ) -> Mapping[str, Callable[[], Awaitable[Sequence[Finding]]]]:
+        """Return checks of the oplog, the server and the watched collections. See `Diagnosable`."""
+        assert self._driver is not None
+        mode = self.read_preference or self._driver.client.read_preference.name
+        examined = Examined(
+            driver=self._driver,
+            hosts=hosts_of(self.uri.reveal()),
+            version=self._version,
+            is_sharded=self._is_sharded,
+            watches=parse_watches(self.watch),
+            full_document=self.full_document,
+            full_document_before_change=self.full_document_before_change,
+            reads_secondaries=mode.lower() != "primary",
+            takes_snapshots=settings.takes_snapshots,
+        )
+        return Checks(examined, positions, self._translate).by_name
 
     def position_at(self, stream: Stream, time: Timestamp) -> Position:
         """Return the position of a time; see `Positioner`."""

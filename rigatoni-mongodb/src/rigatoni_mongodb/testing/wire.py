@@ -16,7 +16,7 @@ import itertools
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 from uuid import UUID
@@ -104,6 +104,8 @@ class ScriptedServer:
         role: The role that the server reports.
         tags: The tags that it reports.
         fails: Errors in response to other commands, such as killCursors.
+        replies: Replies to other commands, by name, made from the command.
+        clock_ahead: Seconds by which its clock is ahead.
         poison: Events, by index, that the server cannot send: a reply with one is this error, and ends the cursor.
         compresses: Whether to accept and send zlib.
         version: The version that the server reports.
@@ -120,6 +122,8 @@ class ScriptedServer:
     role: Literal["primary", "secondary", "mongos"] = "primary"
     tags: Mapping[str, str] = attrs.field(factory=dict)
     fails: Mapping[str, Fail] = attrs.field(factory=dict)
+    replies: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = attrs.field(factory=dict)
+    clock_ahead: float = 0.0
     poison: Mapping[int, Fail] = attrs.field(factory=dict)
     compresses: bool = False
     version: str = "8.0.4"
@@ -200,6 +204,8 @@ class ScriptedServer:
         name = next(iter(command))
         if name in self.fails:
             return None, bson.encode(self.fails[name].reply())
+        if name in self.replies:
+            return None, bson.encode({**self.replies[name](command), "ok": 1.0})
         if name in ("listCollections", "listDatabases", "replSetGetConfig", "find"):
             return None, bson.encode(self._describe(name, command["$db"]))
         if name not in ("aggregate", "getMore"):
@@ -314,6 +320,7 @@ class ScriptedServer:
             "maxMessageSizeBytes": 48_000_000,
             "maxWriteBatchSize": 100_000,
             "logicalSessionTimeoutMinutes": 30,
+            "localTime": datetime.now(UTC) + timedelta(seconds=self.clock_ahead),
             "version": self.version,
             "minWireVersion": 0,
             "maxWireVersion": 17,

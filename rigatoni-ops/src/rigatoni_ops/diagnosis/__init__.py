@@ -1,0 +1,1 @@
+"""What will hurt a pipeline later: for `rigatoni doctor`."""
