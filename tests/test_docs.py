@@ -22,6 +22,7 @@ from rigatoni_core.api.contracts import Delivery, LeaseKeeper
 from rigatoni_core.api.dead_letters import DeadLetter
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.notices import WorkerFailed, WorkerStarting
+from rigatoni_core.api.options import parse_duration
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.config import load, load_all, options_of, plugin_lists, structure
 from rigatoni_core.plugins.catalog import Catalog
@@ -253,15 +254,15 @@ def test_the_levels_of_delivery_on_the_page_are_those_that_components_declare():
 
 def test_the_page_on_batches_says_what_the_limits_are_and_what_follows_from_them():
     page = (ROOT / "docs" / "batches.md").read_text(encoding="utf-8")
-    limits = re.findall(r"^\| `(\w+)` \| ([\d_]+)(?: MiB)? \| ([\d_]+)(?: MiB)? \|", page, re.MULTILINE)
+    limits = re.findall(r"^\| `(\w+)` \| ([\d_]+)(?: MiB| s)? \| ([\d_]+)(?: MiB| s)? \|", page, re.MULTILINE)
     assert [name for name, *_ in limits] == ["batch_size", "batch_bytes", "batch_timeout"]
     s3 = CATALOG.get("destination", "s3").limits
     for name, default, for_s3 in limits:
         unit = 2**20 if name == "batch_bytes" else 1
         assert (getattr(Settings(), name), s3[name]) == (int(default) * unit, int(for_s3) * unit)
-    files = re.findall(r"^\| (\d+) \| ([\d,]+) \|", page, re.MULTILINE)
+    files = re.findall(r'^\| `"([^"]+)"` \| ([\d,]+) \|', page, re.MULTILINE)
     assert len(files) == 5
-    assert all(int(count.replace(",", "")) == 86_400 // int(seconds) for seconds, count in files)
+    assert all(int(count.replace(",", "")) == 86_400 // parse_duration(wait) for wait, count in files)
 
 
 def test_the_diagrams_are_what_their_script_draws():

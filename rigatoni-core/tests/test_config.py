@@ -11,7 +11,7 @@ import pytest
 from rigatoni_core.api.components import Component
 from rigatoni_core.api.contracts import Serializer, Source
 from rigatoni_core.api.errors import ConfigurationError
-from rigatoni_core.api.options import ByteSize, Secret, parse_size
+from rigatoni_core.api.options import ByteSize, Seconds, Secret, parse_duration, parse_size
 from rigatoni_core.config import InvalidConfigurationError, load, load_all, options_of, parse_override
 from rigatoni_core.config.documents import overridden
 from rigatoni_core.plugins.catalog import Catalog, Plugin, Provided
@@ -115,7 +115,7 @@ def test_K1_all_faults_at_once_with_key_path_and_nearest_name(tmp_path):
         "pipeline.name: is missing",
         "pipeline.source.uri: is missing",
         'pipeline.source.ur: unknown key; did you mean "uri"?',
-        "pipeline.source.size: 'many' is not a size",
+        "pipeline.source.size: must be a size such as 1048576 or \"1 MiB\", not 'many'",
         'pipeline.source.names: must be a list of text, such as ["x"], not text',
         "pipeline.source.seconds: must be number, not text",
         "pipeline.source.on: must be true or false, not text",
@@ -185,6 +185,53 @@ def test_sizes():
     assert parse_size("500 kB") == 500_000
     with pytest.raises(ValueError, match="KiB"):
         parse_size("8 megs")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5s", 5.0), ("2 min", 120.0), ("1.5 h", 5400.0), ("700 ms", 0.7), ("2 d", 172_800.0), ("30", 30.0)],
+)
+def test_durations(tmp_path, text, seconds):
+    assert parse_duration(text) == seconds
+    settings = f'name = "p"\nbatch_timeout = "{text}"\nretry = {{ max_retry_delay = "1 h", retry_delay = 2 }}'
+    loaded = load(written(tmp_path, 'uri = "x"', pipeline=settings), catalog()).settings
+    assert (loaded.batch_timeout, loaded.retry.max_retry_delay, loaded.retry.retry_delay) == (seconds, 3600.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (
+            '"5 sec"',
+            'must be a duration such as 90, "90 s" or "1.5 min", not \'5 sec\'; the units are ms, s, min, h, d',
+        ),
+        ('"-5 s"', "not '-5 s'"),
+        ('"s"', "not 's'"),
+        ("true", 'must be a duration such as 5 or "5 s", not true or false'),
+        ("inf", "must be a finite number"),
+        ('"0 s"', "batch_timeout must be greater than 0"),
+    ],
+)
+def test_K1_the_error_for_a_duration_names_file_key_and_an_example(tmp_path, value, fault):
+    (found,) = faults(written(tmp_path, 'uri = "x"', pipeline=f'name = "p"\nbatch_timeout = {value}'))
+    assert "pipeline.toml:3: pipeline.batch_timeout: " in found
+    assert fault in found
+
+
+def test_a_duration_may_be_optional_and_shows_its_unit():
+    @attrs.define(kw_only=True)
+    class Timed:
+        every: Annotated[Seconds, "How often"] = 900.0
+        delay: Annotated[Seconds | None, "How long"] = None
+        pause: Annotated[Seconds, "How long"] = 0.7
+        off: Annotated[Seconds, "How long"] = 0.0
+
+    assert [(option.type, option.default) for option in options_of(Timed)] == [
+        ("duration", '"15 min"'),
+        ("duration", "none"),
+        ("duration", '"700 ms"'),
+        ("duration", "0.0"),
+    ]
 
 
 def test_options_are_read_off_the_class():
@@ -399,6 +446,8 @@ def test_two_pipelines_of_one_name_would_share_positions(tmp_path):
         ("source.uri=mongodb://h/?a=b", Secret, ("source", "uri"), "mongodb://h/?a=b"),
         ('source.uri={ env = "U" }', Secret, ("source", "uri"), {"env": "U"}),
         ("batch_bytes=8 MiB", ByteSize, ("batch_bytes",), "8 MiB"),
+        ("batch_timeout=2 min", Seconds, ("batch_timeout",), "2 min"),
+        ("batch_timeout=0.5", Annotated[Seconds, "help"], ("batch_timeout",), 0.5),
         ("batch_bytes=1000", ByteSize, ("batch_bytes",), 1000),
         ("on_failure=stop", Literal["restart", "stop"], ("on_failure",), "stop"),
         ('source."odd key"=', str, ("source", "odd key"), ""),

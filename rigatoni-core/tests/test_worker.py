@@ -475,7 +475,7 @@ def test_on_failure_stop_tries_to_read_again_as_often_as_to_write():
         running = pipeline(source, RecordingDestination(), on_failure="stop", retry=RetrySettings(max_retries=3))
         report = await running.run()
         assert isinstance(report.workers["a.b"].error, DroppedError)
-        assert running.statistics.total.errors["source"] == 4
+        assert running.statistics.total.errors["dropped"] == 4
 
     run_virtual(main())
 

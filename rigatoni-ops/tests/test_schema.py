@@ -14,7 +14,7 @@ from rigatoni_ops.json_schema import schema
 
 ROOT = Path(__file__).parent.parent.parent
 (README,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-EXAMPLE = README.replace("[pipeline]\n", '[pipeline]\nbatch_size = 10_000\nbatch_bytes = "8 MiB"\n', 1)
+EXAMPLE = README.replace("[pipeline]\n", '[pipeline]\nbatch_size = 10_000\nbatch_bytes = "8 MiB"\nlease_ttl = 60\n', 1)
 EXAMPLE += "\n[pipeline.retry]\nmax_retries = 5\n"
 CATALOG = Catalog.discover()
 SCHEMA = schema(CATALOG)
@@ -44,6 +44,9 @@ def test_several_pipelines_and_defaults_fit():
         ("batch_size = 10_000", "batchsize = 10_000"),
         ("batch_size = 10_000", 'batch_size = "many"'),
         ('batch_bytes = "8 MiB"', "batch_bytes = -1"),
+        ('batch_bytes = "8 MiB"', 'batch_bytes = "8 megs"'),
+        ('batch_timeout = "5 s"', 'batch_timeout = "5 sec"'),
+        ("lease_ttl = 60", "lease_ttl = true"),
         ('name = "orders-to-lake"', ""),
         ('type = "mongodb"', 'type = "mongo"'),
         ('uri = { env = "MONGODB_URI" }', "uri = 5"),

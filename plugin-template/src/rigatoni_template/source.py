@@ -17,6 +17,7 @@ from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import PositionLostError
 from rigatoni_core.api.events import ChangeEvent, Definition, Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.executor import SerialExecutor
+from rigatoni_core.api.options import Seconds
 from rigatoni_core.api.segments import Segment
 
 from rigatoni_template.errors import TemplateSourceError, reading
@@ -69,7 +70,7 @@ class TemplateSource(Source):
     """Reads complete lines only. A position is the offset after a line."""
 
     path: Annotated[Path, "File that grows by one JSON document per line"]
-    poll_interval: Annotated[float, "Seconds between two reads at the end of the file"] = 0.5
+    poll_interval: Annotated[Seconds, "Delay between two reads at the end of the file"] = 0.5
 
     decoder: ClassVar[Decoder] = LineDecoder()
     _thread: SerialExecutor = attrs.field(init=False, repr=False)

@@ -21,7 +21,7 @@ from rigatoni_core.api.contracts import (
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.executor import DaemonExecutor, SerialExecutor
 from rigatoni_core.api.identity import Identity
-from rigatoni_core.api.options import ByteSize, Secret
+from rigatoni_core.api.options import ByteSize, Seconds, Secret
 
 from rigatoni_kafka.cluster import OWN, SECRETS, Cluster, Problems
 from rigatoni_kafka.debezium import DebeziumLayout
@@ -100,10 +100,10 @@ class KafkaDestination(Destination, TransactionalKeeper, FormatReader):
     client: Annotated[Mapping[str, str], "Further properties of the client, by librdkafka's names"] = attrs.field(
         factory=dict, validator=_check_client
     )
-    transaction_timeout: Annotated[
-        float, "Seconds until the broker aborts an open transaction whose program has died"
-    ] = attrs.field(default=900.0, validator=validators.gt(0))
-    timeout: Annotated[float, "Seconds without progress until a request is abandoned, then retried"] = attrs.field(
+    transaction_timeout: Annotated[Seconds, "How long the broker keeps an open transaction whose program has died"] = (
+        attrs.field(default=900.0, validator=validators.gt(0))
+    )
+    timeout: Annotated[Seconds, "A request without progress is abandoned after this time, then retried"] = attrs.field(
         default=60.0, validator=validators.gt(0)
     )
     _topics: Topics | None = attrs.field(init=False, default=None, repr=False, eq=False)

@@ -28,7 +28,7 @@ from rigatoni_core.api.decoder import Decoder
 from rigatoni_core.api.errors import RigatoniError
 from rigatoni_core.api.events import Definition, Position, Stream, Timestamp
 from rigatoni_core.api.identity import Identity
-from rigatoni_core.api.options import RECOMMENDED, Secret, texts
+from rigatoni_core.api.options import RECOMMENDED, Seconds, Secret, texts
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.succession import ScopeReader
 from rigatoni_core.api.times import parse_cluster_time
@@ -132,7 +132,7 @@ class MongoDBSource(
     batch_size: Annotated[int, "The maximum number of events in one reply"] = attrs.field(
         default=1000, validator=_positive
     )
-    max_await_time: Annotated[float, "Seconds that the server waits for events before it sends an empty reply"] = (
+    max_await_time: Annotated[Seconds, "How long the server waits for events before it sends an empty reply"] = (
         attrs.field(default=1.0, validator=_positive)
     )
     comment: Annotated[str | None, "A comment for the server's log and profiler"] = None

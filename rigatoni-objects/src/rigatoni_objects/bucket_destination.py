@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 import attrs
 from attrs import validators
 from rigatoni_core.api.events import Stream
+from rigatoni_core.api.options import Seconds
 from rigatoni_core.api.settings import Settings
 
 from rigatoni_objects.destination import ObjectDestination
@@ -28,14 +29,14 @@ class BucketDestination(ObjectDestination):
     max_concurrent_uploads: Annotated[int, "Concurrent uploads of all streams together"] = attrs.field(
         default=16, validator=validators.ge(1)
     )
-    connect_timeout: Annotated[float, "Seconds to wait for a connection"] = attrs.field(
+    connect_timeout: Annotated[Seconds, "How long to wait for a connection"] = attrs.field(
         default=10.0, validator=validators.gt(0)
     )
-    read_timeout: Annotated[float, "Seconds to wait for data during a request"] = attrs.field(
+    read_timeout: Annotated[Seconds, "How long to wait for data during a request"] = attrs.field(
         default=30.0, validator=validators.gt(0)
     )
     settle_time: Annotated[
-        float, "Seconds that a changed definition waits for requests of instances with the old one"
+        Seconds, "How long a changed definition waits for requests of instances with the old one"
     ] = attrs.field(default=60.0, validator=validators.ge(0))
 
     carries_records: ClassVar[bool] = True

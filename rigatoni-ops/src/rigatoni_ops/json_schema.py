@@ -7,7 +7,7 @@ checks rules between options.
 import enum
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -15,8 +15,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.options import ByteSize, Secret
+from rigatoni_core.api.options import DURATIONS, SIZES, ByteSize, Seconds, Secret
 from rigatoni_core.config import CONTRACTS, Catalog, PipelineTable, Plugin, PluginLists, Provided, bare, help_of
+
+
+def _quantity(units: Iterable[str]) -> dict[str, str]:
+    """Return the schema of a text such as `"8 MiB"`, with one of these units."""
+    return {"type": "string", "pattern": rf"^\s*\d+(\.\d+)?\s*({'|'.join(units)})\s*$"}
+
 
 _TEXT = {"type": "string"}
 _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
@@ -30,7 +36,8 @@ _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
     bool: {"type": "boolean"},
     Any: {},
     object: {},
-    ByteSize: {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^ *[0-9.]+ *[A-Za-z]*$"}]},
+    ByteSize: {"anyOf": [{"type": "integer", "minimum": 0}, _quantity(SIZES)]},
+    Seconds: {"anyOf": [{"type": "number"}, _quantity(DURATIONS)]},
     Secret: {
         "anyOf": [
             _TEXT,

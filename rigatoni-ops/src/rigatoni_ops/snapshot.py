@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rigatoni_core.api.commands import Application, ExitCode, pass_application, takes_file
+from rigatoni_core.api.parameters import Duration
 
 if TYPE_CHECKING:
     from rigatoni_core.api.configuration import PipelineConfiguration
@@ -126,7 +127,7 @@ def list_(app: Application, file: Path, overrides: tuple[str, ...], reference: s
 @snapshot.command()
 @takes_file
 @_reference
-@click.option("--timeout", type=click.FloatRange(min=0.1), help="Seconds to wait; without end unless given.")
+@click.option("--timeout", type=Duration(min=0.1), help="How long to wait, such as `10 min`; without end unless given.")
 @pass_application
 def wait(app: Application, file: Path, overrides: tuple[str, ...], reference: str, timeout: float | None) -> ExitCode:
     """Waits until a snapshot has ended: the oldest one that has not, if no number is given.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rigatoni_core.api.commands import Application, ExitCode, pass_application
+from rigatoni_core.api.parameters import Duration
 
 if TYPE_CHECKING:
     from rigatoni_top.history import History
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between looks."
-)
+@click.option("--interval", type=Duration(0.2, 60), default="1 s", show_default=True, help="Delay between looks.")
 @click.option("--once", is_flag=True, help="Two looks, one table, and the end; so it is without a terminal.")
 @click.option(
     "--json", "json_", is_flag=True, help="As --once, machine-readable: what `status --json` says, and rates."

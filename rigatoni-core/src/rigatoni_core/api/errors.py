@@ -38,6 +38,7 @@ derive their own leaves (`class S3ThrottledError(DestinationError, Transient)`) 
 their own `errors.py`. Anything that is not a `RigatoniError` is a bug: it stops that worker with its traceback.
 """
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -57,7 +58,8 @@ class AccessDenied:
 class RigatoniError(Exception):
     """An error with a message and a remedy, whose texts never contain secrets.
 
-    `id` is stable, for searches, documentation and alerts.
+    `id` is stable, for searches, documentation and alerts: the name of the class in kebab case, without `Error`. A
+    class that is renamed keeps its id by setting it.
 
     Args:
         message: What happened and where. `str(error)` returns it.
@@ -67,6 +69,11 @@ class RigatoniError(Exception):
 
     id: ClassVar[str] = "rigatoni"
     default_remedy: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "id" not in vars(cls):
+            cls.id = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__.removesuffix("Error")).lower()
 
     def __init__(self, message: str, *, remedy: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -97,8 +104,6 @@ class ConfigurationError(RigatoniError):
         faults: Every fault found, not only the first.
     """
 
-    id = "configuration"
-
     def __init__(self, message: str, *, remedy: str = "", faults: tuple[str, ...] = ()) -> None:
         super().__init__(message, remedy=remedy)
         self.faults = faults
@@ -107,37 +112,25 @@ class ConfigurationError(RigatoniError):
 class UnknownComponentError(ConfigurationError):
     """No installed plugin registers the name."""
 
-    id = "unknown-component"
-
 
 class AmbiguousComponentError(ConfigurationError):
     """Several plugins register the name; the prefix `plugin/` tells them apart."""
-
-    id = "ambiguous-component"
 
 
 class PluginError(RigatoniError):
     """A plugin cannot be used."""
 
-    id = "plugin"
-
 
 class BrokenPluginError(PluginError):
     """A plugin fails when it is imported, or registers something wrong."""
-
-    id = "broken-plugin"
 
 
 class IncompatiblePluginError(PluginError):
     """A plugin needs another API level or another version of rigatoni-core."""
 
-    id = "incompatible-plugin"
-
 
 class SourceError(RigatoniError):
     """The source cannot be opened or read."""
-
-    id = "source"
 
 
 class PositionLostError(SourceError):
@@ -146,7 +139,6 @@ class PositionLostError(SourceError):
     The setting `on_lost_position` decides what the worker does.
     """
 
-    id = "position-lost"
     default_remedy = (
         "Inspect the record with `rigatoni state show`. To resume from another position, set it with "
         "`rigatoni state set`; to continue from now without the lost changes, set "
@@ -161,8 +153,6 @@ class TokenRefusedError(PositionLostError):
     fails is the position lost.
     """
 
-    id = "token-refused"
-
 
 class OtherDeploymentError(SourceError):
     """The source reads another deployment than the one that the stream's records were made of, or may do.
@@ -170,7 +160,6 @@ class OtherDeploymentError(SourceError):
     Not a lost position: most often the configuration names the wrong deployment, so `on_lost_position` does not apply.
     """
 
-    id = "other-deployment"
     default_remedy = (
         "Correct the source's uri; no position and no file was changed. If the uri is right, run `rigatoni state "
         "confirm-deployment FILE`."
@@ -180,14 +169,12 @@ class OtherDeploymentError(SourceError):
 class StreamEndedError(SourceError, Transient):
     """`Source.read` returned. A stream has no end, so the worker enters again instead of ending silently."""
 
-    id = "stream-ended"
     default_remedy = "If this repeats, report it to the authors of the source. The worker retries."
 
 
 class WatchChangedError(SourceError):
     """A new stream covers what other streams watched before, but where these ended cannot be determined."""
 
-    id = "watch-changed"
     default_remedy = (
         "Restore the old `watch` to continue the old streams. Or set where the new stream begins with "
         "`rigatoni state set`; some events are then delivered twice, or skipped with a gap on record."
@@ -197,7 +184,6 @@ class WatchChangedError(SourceError):
 class DamagedEventError(SourceError, Transient):
     """An event without a readable resume token: no position can follow it, so it must be read again."""
 
-    id = "damaged-event"
     default_remedy = (
         "If this repeats, check the path from the source (proxies, compression, memory) for corruption. "
         "The worker reads again from its checkpoint."
@@ -207,20 +193,16 @@ class DamagedEventError(SourceError, Transient):
 class DestinationError(RigatoniError):
     """The destination cannot be opened or written."""
 
-    id = "destination"
-
 
 class ForeignObjectError(DestinationError):
     """An object that Rigatoni has not written has the name of one that it must write."""
 
-    id = "foreign-object"
     default_remedy = "Move the foreign object away, or give this pipeline its own location. Nothing was overwritten."
 
 
 class DefinitionChangedError(DestinationError):
     """A newer definition of the stream is active, so this instance must not write."""
 
-    id = "definition-changed"
     default_remedy = (
         "Stop this instance, or update its configuration: another one runs this stream with a newer definition."
     )
@@ -229,7 +211,6 @@ class DefinitionChangedError(DestinationError):
 class ChainError(DestinationError):
     """The destination holds a batch that does not follow from the stream."""
 
-    id = "chain"
     default_remedy = (
         "Compare deployments and configuration: the destination holds a batch that this stream does not contain."
     )
@@ -238,7 +219,6 @@ class ChainError(DestinationError):
 class DeadLetterError(DestinationError):
     """Rejected events cannot be stored as dead letters."""
 
-    id = "dead-letter"
     default_remedy = (
         "Give [pipeline.dead_letters] a destination and a serializer that accept "
         'every event, such as type = "local" with serializer = { type = "json" }, then restart. Nothing is lost.'
@@ -248,13 +228,9 @@ class DeadLetterError(DestinationError):
 class DeadLettersDownError(DeadLetterError, Transient):
     """The destination of dead letters is unavailable."""
 
-    id = "dead-letters-down"
-
 
 class UnreadableError(DestinationError):
     """The destination holds content that its deserializer cannot read."""
-
-    id = "unreadable"
 
 
 class RejectedEventsError(RigatoniError):
@@ -268,8 +244,6 @@ class RejectedEventsError(RigatoniError):
         remedy: What the user should do. Default: that of the class.
     """
 
-    id = "rejected-events"
-
     def __init__(self, events: Mapping[int, Exception], *, remedy: str = "") -> None:
         first = min(events)
         others = f" and {len(events) - 1} more" if len(events) > 1 else ""
@@ -280,7 +254,6 @@ class RejectedEventsError(RigatoniError):
 class TooManyRejectedError(RigatoniError):
     """More events were rejected than `max_rejected` allows."""
 
-    id = "too-many-rejected"
     default_remedy = (
         "Fix the cause (`rigatoni dlq list` shows the dead letters so far), then restart. "
         "Raise max_rejected only if this many are expected. Nothing is lost."
@@ -299,13 +272,10 @@ def public(reason: BaseException) -> str:
 class StateStoreError(RigatoniError):
     """The state store cannot be opened, read or written."""
 
-    id = "state-store"
-
 
 class CorruptCheckpointError(StateStoreError):
     """A stored checkpoint cannot be decoded."""
 
-    id = "corrupt-checkpoint"
     default_remedy = (
         "Restore the record with `rigatoni state import` or `rigatoni state rebuild` (the stored bytes are untouched), "
         'or set on_lost_position = "restart_from_now" to continue without it: the loss is recorded as a gap.'
@@ -315,14 +285,11 @@ class CorruptCheckpointError(StateStoreError):
 class LeaseLostError(StateStoreError):
     """Another owner may hold the stream: the worker stops before its next write and requests the lease again."""
 
-    id = "lease-lost"
     default_remedy = "If this happens often, check the state store, or raise lease_ttl. Otherwise ignore it."
 
 
 class ListenerError(RigatoniError):
     """A listener cannot be started."""
-
-    id = "listener"
 
 
 class PipelineTimeoutError(RigatoniError, Transient):
@@ -334,11 +301,8 @@ class PipelineTimeoutError(RigatoniError, Transient):
 class NoAnswerError(RigatoniError):
     """A running process does not report its status."""
 
-    id = "no-answer"
     default_remedy = "Check its log and the load of the machine: its event loop is busy or hangs."
 
 
 class ShutdownError(RigatoniError):
     """The pipeline ended before all of its work was done."""
-
-    id = "shutdown"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import attrs
 from attrs import validators
 
-from rigatoni_core.api.options import ByteSize, texts
+from rigatoni_core.api.options import ByteSize, Seconds, texts
 
 
 def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -24,10 +24,10 @@ class RetrySettings:
     """The number and the delays of retries."""
 
     max_retries: Annotated[int, "How often a failed write is retried"] = attrs.field(default=8, validator=_not_negative)
-    retry_delay: Annotated[float, "Seconds before the first retry; doubles with each, plus jitter"] = attrs.field(
+    retry_delay: Annotated[Seconds, "Delay before the first retry; doubles with each, plus jitter"] = attrs.field(
         default=1.0, validator=_positive
     )
-    max_retry_delay: Annotated[float, "Longest delay between two attempts, seconds"] = attrs.field(
+    max_retry_delay: Annotated[Seconds, "Longest delay between two attempts"] = attrs.field(
         default=30.0, validator=_positive
     )
 
@@ -61,9 +61,9 @@ class SnapshotSettings:
         default=None,
         validator=validators.optional(_positive),
     )
-    pause_when_lag: Annotated[
-        float, "The snapshot pauses while the stream has not read this many seconds of changes"
-    ] = attrs.field(default=60.0, validator=(_positive, validators.le(240.0)))
+    pause_when_lag: Annotated[Seconds, "The snapshot pauses while the stream lags by more than this"] = attrs.field(
+        default=60.0, validator=(_positive, validators.le(240.0))
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -76,8 +76,8 @@ class Settings:
     batch_bytes: Annotated[ByteSize, "A batch is written at this size of its raw documents"] = attrs.field(
         default=ByteSize(8 * 2**20), validator=_positive
     )
-    batch_timeout: Annotated[float, "A batch is written when its first event has waited this long, seconds"] = (
-        attrs.field(default=5.0, validator=_positive)
+    batch_timeout: Annotated[Seconds, "A batch is written when its first event has waited this long"] = attrs.field(
+        default=5.0, validator=_positive
     )
     max_buffered_bytes: Annotated[ByteSize, "A worker stops reading while it holds this many bytes of events"] = (
         attrs.field(default=ByteSize(24 * 2**20), validator=_positive)
@@ -85,17 +85,17 @@ class Settings:
     max_total_buffered_bytes: Annotated[
         ByteSize, "Bytes that all workers may hold together; never below max_buffered_bytes"
     ] = attrs.field(default=ByteSize(256 * 2**20), validator=_positive)
-    write_timeout: Annotated[float, "A write is abandoned after this long without progress, seconds"] = attrs.field(
+    write_timeout: Annotated[Seconds, "A write is abandoned after this long without progress"] = attrs.field(
         default=60.0, validator=_positive
     )
-    shutdown_timeout: Annotated[float, "A stop that takes longer than this abandons the remaining work, seconds"] = (
+    shutdown_timeout: Annotated[Seconds, "A stop that takes longer than this abandons the remaining work"] = (
         attrs.field(default=30.0, validator=_positive)
     )
-    idle_advance_interval: Annotated[float, "An idle stream saves its position this often, seconds"] = attrs.field(
+    idle_advance_interval: Annotated[Seconds, "An idle stream saves its position this often"] = attrs.field(
         default=10.0, validator=_not_negative
     )
     idle_commit_interval: Annotated[
-        float, "An idle stream commits its position to a transactional destination this often, seconds"
+        Seconds, "An idle stream commits its position to a transactional destination this often"
     ] = attrs.field(default=3600.0, validator=_positive)
     on_failure: Annotated[
         Literal["restart", "stop"] | None,
@@ -125,14 +125,14 @@ class Settings:
     max_unsaved_batches: Annotated[
         int, "Batches written without a saved checkpoint before the worker pauses, while the state store fails"
     ] = attrs.field(default=100, validator=_positive)
-    lease_ttl: Annotated[float, "A lease ends this long after its last renewal, seconds"] = attrs.field(
+    lease_ttl: Annotated[Seconds, "A lease ends this long after its last renewal"] = attrs.field(
         default=30.0, validator=_positive
     )
-    lease_renew_interval: Annotated[float, "A lease is renewed this often, seconds"] = attrs.field(
+    lease_renew_interval: Annotated[Seconds, "A lease is renewed this often"] = attrs.field(
         default=10.0, validator=_positive
     )
-    lease_retry_interval: Annotated[float, "A lease that another owner holds is requested this often, seconds"] = (
-        attrs.field(default=5.0, validator=_positive)
+    lease_retry_interval: Annotated[Seconds, "A lease that another owner holds is requested this often"] = attrs.field(
+        default=5.0, validator=_positive
     )
     retry: Annotated[RetrySettings, "How failed writes are retried"] = attrs.field(factory=RetrySettings)
     snapshot: Annotated[SnapshotSettings, "How the documents are read that exist before a stream begins"] = attrs.field(

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from rigatoni_core.api.commands import takes_file
+from rigatoni_core.api.parameters import Duration
 from rigatoni_core.cli.files import configurations_of
 
 
@@ -14,9 +15,9 @@ from rigatoni_core.cli.files import configurations_of
 @click.option("--once", is_flag=True, help="Stop when every stream has caught up with the server's time at start.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="With --once: stop after this time, even if streams have not caught up. Exits with 6 in that case.",
+    type=Duration(min=0, min_open=True),
+    metavar="DURATION",
+    help="With --once: stop after this time (`10 min`), even if streams have not caught up. Exits with 6 in that case.",
 )
 @click.option(
     "--log-level",

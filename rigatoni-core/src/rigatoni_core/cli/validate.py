@@ -11,6 +11,7 @@ import click
 
 from rigatoni_core.api.commands import takes_file
 from rigatoni_core.api.exit_codes import ExitCode
+from rigatoni_core.api.parameters import Duration
 from rigatoni_core.cli.files import configurations_of
 from rigatoni_core.cli.output import as_json, bold, complain, fail, say, warn
 
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @takes_file
 @click.option("--offline", is_flag=True, help="Check only the file, without connecting.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds for each step."
-)
+@click.option("--timeout", type=Duration(min=0.1), default="30 s", show_default=True, help="Limit of each step.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: float, json_: bool) -> None:
     """Checks the pipelines in FILE, a file or a folder of files, and changes nothing.

@@ -21,7 +21,7 @@ from cattrs.errors import (
 
 from rigatoni_core.api.components import fields_of, key_of
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.options import ByteSize, Secret, parse_size
+from rigatoni_core.api.options import ByteSize, Seconds, Secret, parse_duration, parse_size
 from rigatoni_core.config.cli_values import CliValue
 from rigatoni_core.config.faults import Refused, in_words, nearest
 from rigatoni_core.config.paths import PathBase
@@ -50,6 +50,7 @@ class Structuring:
         for kind in (str, int, float, bool, datetime, date, time):
             converter.register_structure_hook(kind, _plain)
         converter.register_structure_hook(ByteSize, _size)
+        converter.register_structure_hook_func(lambda hint: hint == Seconds, _duration)
         converter.register_structure_hook(Path, self._path)
         converter.register_structure_hook(Secret, lambda value, _: read_secret(value, redaction, self._paths.resolve))
         converter.register_structure_hook_func(_is_enum, _member)
@@ -221,6 +222,14 @@ def _size(value: Any, _: Any) -> ByteSize:
     if type(value) is not int or value < 0:
         raise Refused(f'must be a size such as 1048576 or "1 MiB", not {_shown(value)}')
     return ByteSize(value)
+
+
+def _duration(value: Any, _: Any) -> float:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if type(value) not in (int, float):
+        raise Refused(f'must be a duration such as 5 or "5 s", not {_shown(value)}')
+    return float(_plain(value, float))
 
 
 def _choice(value: Any, hint: Any) -> Any:

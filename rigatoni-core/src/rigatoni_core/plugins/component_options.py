@@ -6,7 +6,8 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -14,7 +15,7 @@ import attrs
 
 from rigatoni_core.api.components import Kind, fields_of, key_of
 from rigatoni_core.api.contracts import Destination, Listener, Serializer, Source, StateStore, Transform
-from rigatoni_core.api.options import ByteSize, Secret
+from rigatoni_core.api.options import DURATIONS, SIZES, ByteSize, Seconds, Secret
 
 CONTRACTS: Mapping[Any, Kind] = {
     Source: "source",
@@ -37,10 +38,13 @@ _WORDS: Mapping[Any, str] = {
     Path: "path",
     Secret: "secret",
     ByteSize: "size",
+    Seconds: "duration",
     Any: "any value",
     object: "any value",
     **CONTRACTS,
 }
+
+_UNITS: Mapping[Any, Mapping[str, float]] = {ByteSize: SIZES, Seconds: DURATIONS}
 
 
 @attrs.frozen
@@ -68,8 +72,10 @@ def options_of(cls: type[Any]) -> list[Option]:
 
 
 def bare(hint: Any) -> Any:
-    """Return the type without its help text."""
-    return bare(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+    """Return the type without its help text; `Seconds` remains itself."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    return Seconds if timedelta in get_args(hint) else get_args(hint)[0]
 
 
 def help_of(hint: Any) -> str:
@@ -105,7 +111,11 @@ def _default(field: "attrs.Attribute[Any]", hint: Any) -> str | None:
         if default.takes_self:
             return "computed"
         default = default.factory()
-    return _size_in_words(default) if bare(hint) is ByteSize else spelled_value(default)
+    units = _UNITS.get(bare(hint), {}) if default else {}
+    for name, unit in sorted(units.items(), key=lambda item: -item[1]):
+        if (count := Fraction(str(default)) / Fraction(str(unit))).denominator == 1:
+            return f'"{count} {name}"'
+    return spelled_value(default)
 
 
 def spelled_key(key: str) -> str:
@@ -129,10 +139,3 @@ def spelled_value(value: Any) -> str:
         items = ", ".join(f"{spelled_key(key)} = {spelled_value(item)}" for key, item in value.items())
         return f"{{ {items} }}" if items else "{}"
     return str(value) if isinstance(value, (int, float)) else type(value).__name__
-
-
-def _size_in_words(size: int) -> str:
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size and size % factor == 0:
-            return f'"{size // factor} {unit}"'
-    return str(size)
