@@ -1,7 +1,7 @@
 """The base class of destinations that store batches as immutable named objects."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -14,6 +14,8 @@ from rigatoni_core.api.contracts import (
     ConfigLinter,
     Delivery,
     Destination,
+    Diagnosable,
+    Finding,
     Prefetching,
     ReadBack,
     RecordKeeper,
@@ -30,6 +32,7 @@ from rigatoni_objects.chain import Chain, one_by_one
 from rigatoni_objects.chunks import ChunkChain
 from rigatoni_objects.contents import Contents, contents_of
 from rigatoni_objects.file_layout import FileLayout, check_partitions
+from rigatoni_objects.file_sizes import forecast
 from rigatoni_objects.kept_records import settle
 from rigatoni_objects.listing import Each, recorded_streams
 from rigatoni_objects.prefetch import PrefetchPool
@@ -49,7 +52,7 @@ COMMON_CONDITIONS = (
 
 @attrs.define(kw_only=True)
 class ObjectDestination(
-    Destination, SuccessionKeeper, RecordKeeper, BatchSplitter, Prefetching, ConfigLinter, ReadBack
+    Destination, SuccessionKeeper, RecordKeeper, BatchSplitter, Prefetching, ConfigLinter, Diagnosable, ReadBack
 ):
     """Writes each batch as one object, or as one object per folder; see `rigatoni_objects.chain`.
 
@@ -198,6 +201,13 @@ class ObjectDestination(
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Return recommendations about these settings; see `FileLayout.advice`."""
         return self.layout.advice(settings)
+
+    def checks(
+        self, settings: Settings, positions: Mapping[Stream, Position | None]
+    ) -> Mapping[str, Callable[[], Awaitable[Sequence[Finding]]]]:
+        """Return the forecast of small objects; see `Diagnosable`."""
+        partitioned = bool(self.partition_by or self.folder_template)
+        return {"object sizes": partial(forecast, settings, len(positions), partitioned)}
 
     async def close(self) -> None:
         """Stop the threads. A thread that waits for the store is abandoned and does not keep the process alive."""

@@ -1,7 +1,7 @@
 """The state store `redis`: checkpoints, and leases, so that several instances can share the streams of a pipeline."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -9,6 +9,8 @@ from typing import Annotated, Any, Self
 import attrs
 from rigatoni_core.api.contracts import (
     ConfigLinter,
+    Diagnosable,
+    Finding,
     Lease,
     LeaseKeeper,
     Membership,
@@ -17,7 +19,7 @@ from rigatoni_core.api.contracts import (
     StreamLister,
 )
 from rigatoni_core.api.errors import CorruptCheckpointError, LeaseLostError
-from rigatoni_core.api.events import Checkpoint, Stream
+from rigatoni_core.api.events import Checkpoint, Position, Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.records import StateRecord, dump_checkpoint, dump_cleared, listed_stream, load_record
 from rigatoni_core.api.settings import Settings
@@ -25,6 +27,7 @@ from rigatoni_core.api.settings import Settings
 from rigatoni_redis_state import scripts
 from rigatoni_redis_state.advice import advice
 from rigatoni_redis_state.connection import Client, Endpoint
+from rigatoni_redis_state.diagnosis import look
 from rigatoni_redis_state.errors import RedisReplicationError, RedisStateError, translated
 from rigatoni_redis_state.scripts import Keys
 
@@ -43,7 +46,7 @@ def _not_negative(instance: object, attribute: "attrs.Attribute[Any]", value: in
 
 
 @attrs.define(kw_only=True, eq=False)
-class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateInspector, ConfigLinter):
+class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateInspector, ConfigLinter, Diagnosable):
     """Checkpoints and leases in Redis 6.2 and newer, or Valkey. Only leases expire.
 
     A save is rejected once a later lease was granted, even if the new owner has not saved yet. The server decides how
@@ -112,6 +115,17 @@ class RedisStateStore(StateStore, StreamLister, LeaseKeeper, Membership, StateIn
     def advice(self, settings: Settings) -> tuple[str, ...]:
         """Warn about server settings that put checkpoints at risk, once the store is entered. See `ConfigLinter`."""
         return self._advice
+
+    def checks(
+        self, settings: Settings, positions: Mapping[Stream, Position | None]
+    ) -> Mapping[str, Callable[[], Awaitable[Sequence[Finding]]]]:
+        """Return a check of the servers: memory, disk and replicas. See `Diagnosable`."""
+
+        async def servers() -> Sequence[Finding]:
+            async with self._request("read the server's state") as client:
+                return await look(client, self.wait_replicas)
+
+        return {"servers": servers}
 
     # --- checkpoints
 

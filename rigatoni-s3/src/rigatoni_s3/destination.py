@@ -1,13 +1,15 @@
 """The destination `s3`: objects in a bucket of S3 or a compatible store."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from threading import BoundedSemaphore
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 import attrs
 from attrs import validators
-from rigatoni_core.api.contracts import Delivery, DestinationMetadata
+from rigatoni_core.api.contracts import Delivery, DestinationMetadata, Finding
+from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.executor import SerialExecutor
 from rigatoni_core.api.options import ByteSize, Secret
 from rigatoni_core.api.settings import Settings
@@ -16,6 +18,7 @@ from rigatoni_objects.destination import COMMON_CONDITIONS
 
 from rigatoni_s3.access import Access
 from rigatoni_s3.bucket import MAX_PUT, Bucket, BucketStore
+from rigatoni_s3.diagnosis import Diagnosis
 from rigatoni_s3.errors import S3UnavailableError, S3UnsupportedError, translated
 from rigatoni_s3.probing import is_atomic, probe
 
@@ -91,6 +94,19 @@ class S3Destination(BucketDestination):
             *BucketDestination.advice(self, settings),
             *(f"{name} has no effect: each object is one conditional put. Remove it" for name in ignored),
         )
+
+    def checks(
+        self, settings: Settings, positions: Mapping[Stream, Position | None]
+    ) -> Mapping[str, Callable[[], Awaitable[Sequence[Finding]]]]:
+        """Return checks of the bucket: what deletes or archives objects. See `Diagnosable`."""
+        assert self._bucket is not None, "the destination was not entered"
+        diagnosis = Diagnosis(self._bucket, self.key_prefix(), self.tags)
+        return {
+            **BucketDestination.checks(self, settings, positions),
+            "lifecycle rules": partial(self._opening.run, diagnosis.lifecycle),
+            "versions and locks": partial(self._opening.run, diagnosis.versions_and_locks),
+            "permissions": partial(self._opening.run, diagnosis.leftovers),
+        }
 
     def metadata(self) -> DestinationMetadata:
         """Return the delivery guarantee, as probed, and its conditions."""

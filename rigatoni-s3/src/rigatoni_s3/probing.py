@@ -16,6 +16,9 @@ from rigatoni_s3.errors import S3ConflictError, S3Error, S3UnsupportedError, cod
 RACERS = 4
 """Threads that put the same new key concurrently: with atomic conditional puts exactly one succeeds."""
 
+PROBES = "_rigatoni-probe/"
+"""The folder of the probe's objects, below the prefix."""
+
 _TEXT = "text/plain"
 _HEADER_REFUSED = {"NotImplemented", "InvalidArgument", "InvalidRequest"}
 
@@ -67,7 +70,7 @@ def is_atomic(bucket: Bucket, prefix: str) -> bool:
 
 
 def _folder(prefix: str) -> str:
-    return f"{prefix.strip('/')}/_rigatoni-probe/".lstrip("/")
+    return f"{prefix.strip('/')}/{PROBES}".lstrip("/")
 
 
 def _run(future: Future[bool], call: Callable[[], bool]) -> None:
