@@ -1,12 +1,20 @@
 """The destination passes the contract suite of transactional destinations."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
 from psycopg.errors import UndefinedTable
 from psycopg.sql import SQL, Identifier
 from rigatoni_core.api.events import ResumeToken
-from rigatoni_testing.contracts import Place, PluginContract, TransactionalContract
+from rigatoni_testing.contracts import (
+    CurrentPlace,
+    CurrentSnapshotContract,
+    Place,
+    PluginContract,
+    SnapshotContract,
+    TransactionalContract,
+)
 
 
 class TestPlugin(PluginContract):
@@ -32,3 +40,17 @@ class TestPostgres(TransactionalContract):
                 server.start()
 
         return Place(lambda: schema.make(table="{stream}"), written, outage)
+
+
+class TestSnapshots(SnapshotContract):
+    place = TestPostgres.place
+
+
+class TestCurrentSnapshots(CurrentSnapshotContract):
+    @pytest.fixture
+    def current(self, schema):
+        async def documents():
+            rows = schema.execute("SELECT document::text FROM shop_orders")
+            return {document["_id"]: document for document in (json.loads(text) for (text,) in rows)}
+
+        return CurrentPlace(lambda: schema.make(mode="current"), documents)

@@ -112,7 +112,7 @@ async def snapshots_of(configuration: PipelineConfiguration, stream: str | None)
     if not (isinstance(destination, RecordKeeper) and isinstance(destination, PositionKeeper)):
         raise ConfigurationError(
             f"the destination of {configuration.name} keeps no records of snapshots",
-            remedy='Use a destination of files or objects, or mode = "initial", which needs no command.',
+            remedy='Use a destination that keeps records of snapshots, or mode = "initial", which needs no command.',
         )
     names = await configuration.source.streams()
     if stream is not None and stream not in names:

@@ -14,7 +14,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL
 from rigatoni_bson.csv_rows import CsvRows
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, FormatReader, TransactionalKeeper
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    FormatReader,
+    RecordKeeper,
+    TransactionalKeeper,
+)
 from rigatoni_core.api.errors import RejectedEventsError
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.identity import Identity
@@ -22,10 +29,19 @@ from rigatoni_core.api.options import Secret
 from rigatoni_core.api.stream_record import StreamRecord
 
 from rigatoni_postgres.errors import REFUSED_ROWS, PostgresError, translate, translated
-from rigatoni_postgres.tables import CHANGES, COPY, EVERYTHING, LOCK, NAMESPACES, RESETS, STAGE, Tables
-
-POSITIONS = "rigatoni_positions"
-"""The table of positions, one row per stream."""
+from rigatoni_postgres.snapshots import SnapshotRecords, home_of
+from rigatoni_postgres.tables import (
+    CHANGES,
+    COPY,
+    EVERYTHING,
+    LOCK,
+    NAMESPACES,
+    OWN,
+    POSITIONS,
+    RESETS,
+    STAGE,
+    Tables,
+)
 
 _CLIENT: dict[str, Any] = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "application_name": "rigatoni"}
 _SESSION = "-c idle_in_transaction_session_timeout=60000 -c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5"
@@ -35,8 +51,14 @@ Cursor = AsyncCursor[tuple[Any, ...]]
 
 
 @attrs.define(kw_only=True, eq=False)
-class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
-    """Writes rows and the stream's position in one transaction."""
+class PostgresDestination(Destination, TransactionalKeeper, RecordKeeper, FormatReader):
+    """Writes rows and the stream's position in one transaction.
+
+    Rows of snapshots are written into the tables of the stream's changes, each chunk with its own position. The engine
+    writes a chunk after all changes up to its time. Later changes may be in the tables before it: those that were read
+    to prove a window, and those of another owner. In `log` readers sort by time. In `current` a row never replaces a
+    later version, and what was deleted after the row was read stays deleted: while a snapshot runs, deletes are noted.
+    """
 
     dsn: Annotated[
         Secret | None,
@@ -61,6 +83,7 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
     )
     _tables: Tables = attrs.field(init=False, repr=False)
     _rows: CsvRows = attrs.field(init=False, repr=False)
+    _snapshots: SnapshotRecords = attrs.field(init=False, repr=False)
     _where: str = attrs.field(init=False, repr=False)
     _slots: asyncio.Semaphore = attrs.field(init=False, repr=False)
     _idle: list[AsyncConnection] = attrs.field(init=False, factory=list, repr=False)
@@ -73,6 +96,7 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
     def __attrs_post_init__(self) -> None:
         self._tables = Tables(self.schema, self.table, self.mode == "current", self.document_type)
         self._rows = CsvRows(self.json_mode)
+        self._snapshots = SnapshotRecords(self._tables)
         self._slots = asyncio.Semaphore(self.max_connections)
         try:
             known = self._given()
@@ -84,11 +108,12 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
     # --- the contract of destinations
 
     async def __aenter__(self) -> Self:
-        """Connect, and create the table of positions unless it exists."""
+        """Connect, and create the tables of Rigatoni itself unless they exist."""
         async with self._transaction(Stream("", ""), "create the table of positions") as cursor:
-            if not await self._exists(cursor, POSITIONS):
-                columns = SQL("(stream text PRIMARY KEY, record json NOT NULL, updated_at timestamptz NOT NULL)")
-                await cursor.execute(SQL("CREATE TABLE {} {}").format(self._tables.identifier(POSITIONS), columns))
+            for name, columns in OWN.items():
+                if not await self._exists(cursor, name):
+                    create = SQL("CREATE TABLE {} ({})").format(self._tables.identifier(name), SQL(columns))
+                    await cursor.execute(create)
         return self
 
     async def write_batch(self, events: EventBatch) -> Position | None:
@@ -136,6 +161,11 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
             await self._keep(cursor, record)
         self._left[stream.key] = record
 
+    async def settle(self, stream: Stream, name: str, content: bytes | None = None) -> bytes | None:
+        """Create a record unless it exists, and return the one in force. See `RecordKeeper`."""
+        async with self._transaction(stream, f"keep a record of {stream}", locked=content is not None) as cursor:
+            return await self._snapshots.settle(cursor, stream, name, content)
+
     def progress(self, stream: Stream) -> int:
         """Return how many statements and pieces of rows of this stream the server has taken."""
         return self._steps.get(stream.key, 0)
@@ -162,6 +192,8 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
                 return None
             if (end := held.end_within(events)) is not None:
                 return end
+            if self.mode == "current" and events.stream.of_snapshot is not None:
+                await self._snapshots.check_open(cursor, held)
             await self._fill(cursor, events.stream, pieces)
             await self._keep(cursor, record := held.after(events))
         self._left[events.stream.key] = record
@@ -176,33 +208,47 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
         if self.mode == "log":
             await self._fill_between(cursor, stream, *EVERYTHING)
             return
+        noting = stream.of_snapshot is None and await self._snapshots.any_open(cursor, stream)
         after, end = EVERYTHING
         for place, operation, database, collection, *target in await (await cursor.execute(RESETS)).fetchall():
-            await self._fill_between(cursor, stream, after, place)
-            await self._reset(cursor, stream, database, collection, target if operation == "rename" else None)
+            await self._fill_between(cursor, stream, after, place, noting=noting)
+            emptied = await self._reset(cursor, stream, database, collection, target if operation == "rename" else None)
+            if noting:
+                await self._snapshots.note_emptied(cursor, stream, emptied, place)
             after = place
-        await self._fill_between(cursor, stream, after, end)
+        await self._fill_between(cursor, stream, after, end, noting=noting)
 
-    async def _fill_between(self, cursor: Cursor, stream: Stream, after: int, before: int) -> None:
-        """Write the rows between two places of the staging table into their tables."""
+    async def _fill_between(
+        self, cursor: Cursor, stream: Stream, after: int, before: int, *, noting: bool = False
+    ) -> None:
+        """Write the rows between two places of the staging table into their tables; may note what is deleted."""
         await cursor.execute(NAMESPACES, [after, before, CHANGES, self.mode == "current"])
         for database, collection in await cursor.fetchall():
-            name = self._tables.name(stream, database, collection)
-            if not await self._exists(cursor, name):
-                await cursor.execute(self._tables.create(name))
-            await cursor.execute(self._tables.fill(name), [after, before, database, collection])
+            name = self._tables.name(home_of(stream), database, collection)
+            await self._create(cursor, name)
+            which = [after, before, database, collection]
+            if self.mode == "current" and stream.of_snapshot is not None:
+                await cursor.execute(self._tables.fill_rows(name), [*which, home_of(stream).key, name])
+            else:
+                await cursor.execute(self._tables.fill(name), which)
+                if noting:
+                    await self._snapshots.note_deletes(cursor, stream, name, which)
             self._step(stream)
 
     async def _reset(
         self, cursor: Cursor, stream: Stream, database: str, collection: str, target: list[str] | None
-    ) -> None:
-        """Empty the table of a collection that was dropped, or give its rows to the one that it was renamed to."""
+    ) -> list[str]:
+        """Empty the table of a collection that was dropped, or give its rows to the one that it was renamed to.
+
+        Returns the tables whose earlier rows are gone.
+        """
         watched = ".*".join(map(re.escape, stream.name.split("*")))
         name = self._tables.name(stream, database, collection)
-        source, exists = self._tables.identifier(name), await self._exists(cursor, name)
+        source, exists, emptied = self._tables.identifier(name), await self._exists(cursor, name), [name]
         if target and re.fullmatch(watched, ".".join(target)):
             taken = self._tables.name(stream, *target)
-            await cursor.execute(self._tables.create(taken))
+            emptied.append(taken)
+            await self._create(cursor, taken)
             await cursor.execute(SQL("DELETE FROM {}").format(self._tables.identifier(taken)))
             if exists:
                 columns = SQL("_id, document, cluster_time, cluster_time_increment, ordinal")
@@ -210,6 +256,7 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
                 await cursor.execute(move.format(self._tables.identifier(taken), columns, columns, source))
         if exists:
             await cursor.execute(SQL("DELETE FROM {}").format(source))
+        return emptied
 
     async def _refused(self, events: EventBatch) -> dict[int, Exception]:
         """Find the events that the server refuses, by halves; nothing of this is committed."""
@@ -250,14 +297,19 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
     # --- connections
 
     @asynccontextmanager
-    async def _transaction(self, stream: Stream, what: str) -> AsyncIterator[Cursor]:
-        """A transaction that excludes others of the stream. After any error its connection is closed."""
+    async def _transaction(self, stream: Stream, what: str, *, locked: bool = True) -> AsyncIterator[Cursor]:
+        """A transaction that excludes others of the stream, if locked. After any error its connection is closed.
+
+        In `current` the chunks of a stream's snapshots exclude its changes, too.
+        """
+        key = (home_of(stream) if self.mode == "current" else stream).key
         with translated(what, self._where):
             async with self._slots:
                 connection = self._idle.pop() if self._idle else await self._connect()
                 try:
                     async with connection.transaction(), connection.cursor() as cursor:
-                        await cursor.execute(LOCK, [f"{self.schema}/{stream.key}"])
+                        if locked:
+                            await cursor.execute(LOCK, [f"{self.schema}/{key}"])
                         yield cursor
                         self._step(stream)
                 except BaseException:
@@ -274,6 +326,12 @@ class PostgresDestination(Destination, TransactionalKeeper, FormatReader):
 
     def _given(self) -> dict[str, Any]:
         return dict(conninfo_to_dict(self.dsn.reveal() if self.dsn else ""))
+
+    async def _create(self, cursor: Cursor, name: str) -> None:
+        """Create a table unless it exists. Two transactions that create one table at once fail, so one waits."""
+        if not await self._exists(cursor, name):
+            await cursor.execute(LOCK, [f"tables of {self.schema}"])
+            await cursor.execute(self._tables.create(name))
 
     async def _exists(self, cursor: Cursor, name: str) -> bool:
         row = await (

@@ -6,7 +6,7 @@ counts the rows in the order of the stream.
 
 import hashlib
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 from psycopg.sql import SQL, Composed, Identifier, Literal
@@ -24,6 +24,21 @@ _TYPES = {
     Kind.SECONDS: "timestamptz",
     Kind.MILLISECONDS: "timestamptz",
 }
+POSITIONS = "rigatoni_positions"
+"""The table of positions, one row per stream."""
+RECORDS = "rigatoni_records"
+"""The table of records that are created once, such as the plans of snapshots."""
+DELETIONS = "rigatoni_deletions"
+"""Where `current` notes what is deleted while a snapshot runs; an empty `_id` means every document."""
+
+OWN: Mapping[str, str] = {
+    POSITIONS: "stream text PRIMARY KEY, record json NOT NULL, updated_at timestamptz NOT NULL",
+    RECORDS: "stream text, name text, content bytea NOT NULL, PRIMARY KEY (stream, name)",
+    DELETIONS: 'stream text, target text, _id text COLLATE "C", cluster_time timestamptz, '
+    "cluster_time_increment bigint, PRIMARY KEY (stream, target, _id)",
+}
+"""The tables of Rigatoni itself, and their columns."""
+
 _NAMES = SQL(", ").join(Identifier(column.name) for column in COLUMNS)
 
 STAGE = SQL(
@@ -61,6 +76,32 @@ _CURRENT = """
     ON CONFLICT (_id) DO UPDATE SET
         document = excluded.document, cluster_time = excluded.cluster_time,
         cluster_time_increment = excluded.cluster_time_increment, ordinal = excluded.ordinal"""
+
+_ROWS = """
+    INSERT INTO {table} AS held (_id, document, cluster_time, cluster_time_increment, ordinal)
+    SELECT (document_key->'_id')::text, full_document, cluster_time, cluster_time_increment, ordinal
+    FROM pg_temp.rigatoni_staging AS read
+    WHERE place > %s AND place < %s AND database = %s AND collection = %s AND json_typeof(full_document) = 'object'
+    AND NOT EXISTS (
+        SELECT FROM {deletions} AS later
+        WHERE later.stream = %s AND later.target = %s AND later._id IN ((document_key->'_id')::text, '')
+        AND (later.cluster_time, later.cluster_time_increment) > (read.cluster_time, read.cluster_time_increment))
+    ON CONFLICT (_id) DO UPDATE SET
+        document = excluded.document, cluster_time = excluded.cluster_time,
+        cluster_time_increment = excluded.cluster_time_increment, ordinal = excluded.ordinal
+    WHERE (held.cluster_time, held.cluster_time_increment) IS NULL
+    OR (held.cluster_time, held.cluster_time_increment) <= (excluded.cluster_time, excluded.cluster_time_increment)"""
+"""Rows of a snapshot: true at their time, so they never replace a later version, nor bring back what was deleted."""
+
+_DELETED = """
+    INSERT INTO {deletions} AS known
+    SELECT DISTINCT ON ((document_key->'_id')::text)
+        %s, %s, (document_key->'_id')::text, cluster_time, cluster_time_increment
+    FROM pg_temp.rigatoni_staging
+    WHERE place > %s AND place < %s AND database = %s AND collection = %s AND operation = 'delete'
+    ORDER BY (document_key->'_id')::text, place DESC
+    ON CONFLICT (stream, target, _id) DO UPDATE SET
+        cluster_time = excluded.cluster_time, cluster_time_increment = excluded.cluster_time_increment"""
 
 
 @attrs.frozen
@@ -115,6 +156,14 @@ class Tables:
         changes = SQL("ARRAY[{}]").format(SQL(", ").join(map(Literal, CHANGES)))
         template = _CURRENT if self.current else _LOG
         return SQL(template).format(table=self.identifier(name), names=_NAMES, changes=changes)
+
+    def fill_rows(self, name: str) -> Composed:
+        """Return the statement that writes rows of a snapshot; its values are those of `fill`, a stream and `name`."""
+        return SQL(_ROWS).format(table=self.identifier(name), deletions=self.identifier(DELETIONS))
+
+    def note_deletes(self) -> Composed:
+        """Return the statement that notes deletes; its values are a stream, a table, and those of `fill`."""
+        return SQL(_DELETED).format(deletions=self.identifier(DELETIONS))
 
     def _columns(self) -> Iterator[str]:
         for column in COLUMNS:

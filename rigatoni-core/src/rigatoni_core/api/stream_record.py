@@ -88,9 +88,13 @@ class StreamRecord:
     def holds(self, events: EventBatch) -> bool:
         """Return whether all of the batch is committed already, by this run or another one.
 
+        A chunk of a snapshot is, only if its end is the same: another reading of it may have another end.
+
         Args:
             events: The batch.
         """
+        if events.stream.of_snapshot is not None:
+            return events.end.resume_token == self.delivered.resume_token
         return events.end.order <= self.delivered.order
 
     def end_within(self, events: EventBatch) -> Position | None:

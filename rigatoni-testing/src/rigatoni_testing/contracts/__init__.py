@@ -14,12 +14,15 @@ from rigatoni_testing.contracts.listener import ListenerContract
 from rigatoni_testing.contracts.objects import ObjectStoreContract
 from rigatoni_testing.contracts.plugin import PluginContract
 from rigatoni_testing.contracts.serializer import SerializerContract
+from rigatoni_testing.contracts.snapshots import CurrentPlace, CurrentSnapshotContract, SnapshotContract
 from rigatoni_testing.contracts.source import Origin, SourceContract
 from rigatoni_testing.contracts.state import StateStoreContract
 from rigatoni_testing.contracts.transactional import TransactionalContract
 from rigatoni_testing.contracts.transform import TransformContract
 
 __all__ = [
+    "CurrentPlace",
+    "CurrentSnapshotContract",
     "DestinationContract",
     "LeaseContract",
     "ListenerContract",
@@ -28,6 +31,7 @@ __all__ = [
     "Place",
     "PluginContract",
     "SerializerContract",
+    "SnapshotContract",
     "SourceContract",
     "StateStoreContract",
     "TransactionalContract",

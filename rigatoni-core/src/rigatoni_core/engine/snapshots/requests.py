@@ -55,7 +55,7 @@ def check_requests(
     if isinstance(destination, PositionKeeper) and not isinstance(destination, RecordKeeper):
         raise ConfigurationError(
             "the configuration asks for snapshots, but this destination takes none yet",
-            remedy='Set snapshot.mode = "never" and another on_lost_position, or use one of files or objects.',
+            remedy='Set snapshot.mode = "never" and another on_lost_position, or another destination.',
         )
     for name in settings.snapshot.collections:
         if not any(_covers(stream, name) for stream in names):
