@@ -3,6 +3,7 @@
 //! Functions return `None` for everything that is not clearly valid. The caller leaves such a document to the reference
 //! implementation in Python, which finds the cause, or accepts the document.
 
+use crate::fallbacks::Reason;
 use crate::text;
 
 /// The deepest nesting that is accepted, as in the reference.
@@ -23,8 +24,10 @@ pub mod kind {
     pub const DATE: u8 = 0x09;
     pub const NULL: u8 = 0x0A;
     pub const REGEX: u8 = 0x0B;
+    pub const DB_POINTER: u8 = 0x0C;
     pub const CODE: u8 = 0x0D;
     pub const SYMBOL: u8 = 0x0E;
+    pub const CODE_WITH_SCOPE: u8 = 0x0F;
     pub const INT32: u8 = 0x10;
     pub const TIMESTAMP: u8 = 0x11;
     pub const INT64: u8 = 0x12;
@@ -94,6 +97,42 @@ impl<'a> Elements<'a> {
     pub fn bare(raw: &'a [u8]) -> Self {
         Self { rest: raw }
     }
+}
+
+impl<'a> Element<'a> {
+    /// The bytes of the value, and move past it. Their content is not checked.
+    pub fn raw(&mut self) -> Result<&'a [u8], Reason> {
+        let before = self.value.rest;
+        self.value.skip(self.kind).ok_or(match self.kind {
+            kind::DB_POINTER | kind::CODE_WITH_SCOPE => Reason::Type,
+            kind::REGEX => Reason::Text,
+            _ => Reason::Damaged,
+        })?;
+        Ok(&before[..before.len() - self.value.rest.len()])
+    }
+
+    /// Write the type and the name. Returns the place of the type.
+    pub fn write_head(&self, out: &mut Vec<u8>) -> usize {
+        let place = out.len();
+        out.push(self.kind);
+        out.extend_from_slice(self.name);
+        out.push(0);
+        place
+    }
+}
+
+/// Begin a document: leave a place for its size. Returns the place.
+pub fn open(out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[0; 4]);
+    out.len() - 4
+}
+
+/// End the document that begins at this place.
+pub fn close(out: &mut Vec<u8>, start: usize) -> Result<(), Reason> {
+    out.push(0);
+    let size = i32::try_from(out.len() - start).map_err(|_| Reason::Damaged)?;
+    out[start..start + 4].copy_from_slice(&size.to_le_bytes());
+    Ok(())
 }
 
 /// Move the documents of an array that fills `raw` to its beginning, one after another. Returns the start of each, and

@@ -22,10 +22,12 @@ pub enum Reason {
     Event,
     Schema,
     Inference,
+    Delta,
+    Mask,
 }
 
 /// The names of the reasons, in the order of `Reason`.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 12] = [
     "damaged",
     "text",
     "name",
@@ -36,6 +38,8 @@ pub const NAMES: [&str; 10] = [
     "event",
     "schema",
     "inference",
+    "delta",
+    "mask",
 ];
 
 static COUNTS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
@@ -264,7 +268,7 @@ mod tests {
         count_document(None, Mode::Relaxed);
         let grown = counts()[Reason::Damaged as usize] - before[Reason::Damaged as usize];
         assert!(grown >= 1);
-        assert_eq!(NAMES[Reason::Inference as usize], "inference");
-        assert_eq!(Reason::Inference as usize + 1, NAMES.len());
+        assert_eq!(NAMES[Reason::Mask as usize], "mask");
+        assert_eq!(Reason::Mask as usize + 1, NAMES.len());
     }
 }

@@ -14,14 +14,20 @@ mod avro;
 mod bson;
 mod columns;
 mod csv;
+mod deltas;
 mod event;
 mod fallbacks;
 mod findings;
 mod json;
+mod masks;
 mod nested;
 mod numbers;
 #[cfg(feature = "python")]
 mod python;
+mod rewriting;
+mod rules;
 #[cfg(test)]
 mod testing;
 mod text;
+#[cfg(feature = "python")]
+mod transforms;

@@ -8,11 +8,17 @@ use pyo3::types::{IntoPyDict, PyBytes, PyDict};
 use crate::bson::{self, Elements};
 use crate::event::Event;
 use crate::json::{self, Mode};
+use crate::transforms::{self, PyRewriter};
 use crate::{arrow, avro, csv, fallbacks};
 
 /// The document between two offsets; `None` if these are not in order or not in the buffer.
 pub fn document<'a>(buffer: &'a [u8], start: u64, end: u64) -> Option<Elements<'a>> {
-    Elements::of(buffer.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?)
+    Elements::of(raw_between(buffer, start, end)?)
+}
+
+/// The bytes between two offsets; `None` if these are not in order or not in the buffer.
+pub fn raw_between(buffer: &[u8], start: u64, end: u64) -> Option<&[u8]> {
+    buffer.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
 /// Consecutive documents, followed by unused bytes, and their offsets as native 64-bit integers.
@@ -186,6 +192,8 @@ fn fallback_counts<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyRewriter>()?;
+    module.add_function(wrap_pyfunction!(transforms::rewriter, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::arrow_columns, module)?)?;
     module.add_function(wrap_pyfunction!(avro_rows, module)?)?;
     module.add_function(wrap_pyfunction!(documents_of, module)?)?;

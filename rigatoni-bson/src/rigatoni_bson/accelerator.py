@@ -5,7 +5,7 @@ and damaged documents. The pure path, which is the reference, writes these.
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from rigatoni_core.api.orders import Integers
@@ -18,6 +18,13 @@ Left = list[tuple[int, int]]
 
 Buffers = tuple[bytes | None, bytes | None, bytes | None]
 """A column in Arrow's layout: its validity bitmap, its offsets and its data, if it has them."""
+
+
+class Rewriter(Protocol):
+    """Applies the rules of a transform to change events."""
+
+    def rewrite(self, buffer: bytes, offsets: Integers, /) -> tuple[bytes, bytes, list[int]] | None:
+        """Return the events, their offsets, and the events left to the pure path; None if nothing changes."""
 
 
 class Accelerator(Protocol):
@@ -54,6 +61,11 @@ class Accelerator(Protocol):
 
     def document_findings(self, buffer: bytes, offsets: Integers, together: int, /) -> tuple[Any, Any] | None:
         """Return which fields and types the documents have; None if they are left to the pure path."""
+
+    def rewriter(
+        self, states: Sequence[Any], keeps_others: bool, collections: Sequence[str] | None, /
+    ) -> Rewriter:
+        """Return what applies these rules."""
 
     def fallbacks(self) -> dict[str, int]:
         """Return the number of documents left to the pure path since the process started, by reason."""

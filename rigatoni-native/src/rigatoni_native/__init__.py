@@ -1,4 +1,4 @@
-"""Optional accelerator of `rigatoni_bson`: converts raw BSON to text without the interpreter."""
+"""Optional accelerator of `rigatoni_bson` and `rigatoni_transforms`: works on raw BSON without the interpreter."""
 
 from rigatoni_native._native import (
     arrow_columns,
@@ -8,6 +8,16 @@ from rigatoni_native._native import (
     documents_of,
     fallbacks,
     json_lines,
+    rewriter,
 )
 
-__all__ = ["arrow_columns", "avro_rows", "csv_rows", "document_findings", "documents_of", "fallbacks", "json_lines"]
+__all__ = [
+    "arrow_columns",
+    "avro_rows",
+    "csv_rows",
+    "document_findings",
+    "documents_of",
+    "fallbacks",
+    "json_lines",
+    "rewriter",
+]

@@ -1,4 +1,5 @@
 from array import array
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 def documents_of(array: memoryview) -> tuple[bytes, bytes] | None:
@@ -116,11 +117,53 @@ def document_findings(buffer: bytes, offsets: array[int], together: int) -> tupl
         are left to the caller.
     """
 
+class Rewriter:
+    """The rules of a transform, for any number of batches."""
+
+    def rewrite(self, buffer: bytes, offsets: array[int]) -> tuple[bytes, bytes, list[int]] | None:
+        """Apply the rules to change events. Releases the interpreter lock.
+
+        Args:
+            buffer: The raw events.
+            offsets: As for `json_lines`.
+
+        Returns:
+            The events after the rules, one after another, their offsets as native 64-bit integers, and the indices of
+            the events that are left to the caller, which stay as they are. None if nothing changes and none is left.
+
+        Raises:
+            BufferError: The offsets are not an `array("Q")`.
+        """
+
+Steps: TypeAlias = tuple[list[tuple[bytes, int]], int | None]
+"""The states one step further: by the name of the step, and that of all other steps. None: no rule applies there."""
+
+def rewriter(
+    states: Sequence[tuple[tuple[str, int, bytes] | None, Steps, Steps]],
+    keeps_others: bool,
+    collections: Sequence[str] | None,
+) -> Rewriter:
+    """Return the rules of a transform.
+
+    Args:
+        states: The places in a document that paths distinguish; the first is at the top. Each has the rule for the
+            value at this place, the states of the fields of a document, and those of the elements of an array. The
+            rules: `("keep", 0, b"")`, `("remove", 0, b"")`, `("constant", type, value)`, `("hash", 0, key)`,
+            `("partial", 0, b"")`, `("truncate", characters, b"")` and `("date_to_year", 0, b"")`.
+        keeps_others: Whether values that no path leads to stay.
+        collections: The collections whose events are changed, such as `shop.users` or `shop.*`; None for all.
+
+    Raises:
+        ValueError: A rule is unknown, or a state leads to one that does not exist.
+    """
+
 def fallbacks() -> dict[str, int]:
     """Return the number of documents left to the pure Python implementation since the process started, by reason.
 
     All reasons are always present: `damaged` (not valid BSON), `text` (not UTF-8), `name` (names of Extended JSON type
     wrappers, unusual array indices), `type` (deprecated types), `number` (unusual decimals and NaNs), `date` (before
     1970 or after 9999), `depth` (more than 250 levels), `event` (a change event of an unexpected shape), `schema` (a
-    document that does not fit its nested column), and `inference` (calls of `document_findings` that returned None).
+    document that does not fit its nested column), `inference` (calls of `document_findings` that returned None), `delta`
+    (an update description with ambiguous names or of an unexpected shape), and `mask` (a value that does not suit the
+    method that masks it).
     """

@@ -11,6 +11,9 @@ from rigatoni_transforms.paths import ANY, Path
 Element = tuple[int, bytes]
 """The type and the raw bytes of a value."""
 
+Spelled = tuple[str, int, bytes]
+"""A rule as `rigatoni_native.rewriter` takes it: a name, a number and bytes."""
+
 
 @attrs.frozen(eq=False)
 class Rule:
@@ -20,17 +23,19 @@ class Rule:
         apply: Returns the new value, the given one to keep it, or None to remove it.
         constant: What `apply` returns for every value, if that is always the same.
         whole: Whether it replaces documents and arrays as a whole, so that names inside them are hidden, too.
+        spelled: The rule in the notation of the accelerator, which may contain a key; None if it has no such rule.
     """
 
     apply: Callable[[int, bytes], Element | None]
     whole: bool = True
     constant: Element | None = None
+    spelled: Spelled | None = attrs.field(default=None, repr=False)
 
 
-KEEP: Final = Rule(lambda kind, value: (kind, value), whole=False)
+KEEP: Final = Rule(lambda kind, value: (kind, value), whole=False, spelled=("keep", 0, b""))
 """Keeps the value."""
 
-REMOVE: Final = Rule(lambda kind, value: None)
+REMOVE: Final = Rule(lambda kind, value: None, spelled=("remove", 0, b""))
 """Removes the value, and every trace of its name."""
 
 

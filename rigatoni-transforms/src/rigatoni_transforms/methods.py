@@ -20,6 +20,8 @@ _DATES = Struct("<q")
 _BLOCK = 64
 """Bytes of a block of SHA-256."""
 _DAY_MS = 86_400_000
+_LARGEST = 2**31 - 1
+"""Bytes; no value of BSON is larger, and so no string has more characters."""
 _NAMES: Final = {
     0x01: "double",
     0x02: "string",
@@ -57,14 +59,16 @@ def rule_of(method: Method, *, constant: str, key: str | None, length: int) -> R
     constants: Mapping[str, Element] = {"redact": (STRING, _text(constant)), "null": (NULL, b"")}
     if method in constants:
         result = constants[method]
-        return Rule(lambda kind, value: result, constant=result)
-    scalars: Mapping[str, Callable[[int, bytes], Element]] = {
-        "hash": _Hash((key or "").encode()),
-        "partial": _partial,
-        "truncate": lambda kind, value: _truncate(kind, value, length),
-        "date_to_year": _date_to_year,
+        return Rule(lambda kind, value: result, constant=result, spelled=("constant", *result))
+    secret = (key or "").encode()
+    scalars: Mapping[str, tuple[Callable[[int, bytes], Element], int, bytes]] = {
+        "hash": (_Hash(secret), 0, secret),
+        "partial": (_partial, 0, b""),
+        "truncate": (lambda kind, value: _truncate(kind, value, length), min(length, _LARGEST), b""),
+        "date_to_year": (_date_to_year, 0, b""),
     }
-    return Rule(_OfElements(scalars[method]), whole=False)
+    apply, number, content = scalars[method]
+    return Rule(_OfElements(apply), whole=False, spelled=(method, number, content))
 
 
 class _OfElements:

@@ -9,11 +9,13 @@ from struct import Struct
 from typing import Annotated, ClassVar, Final
 
 import attrs
+from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.components import AttrsField
 from rigatoni_core.api.contracts import StreamChecker
 from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.options import texts
 
+from rigatoni_transforms.compiled import CompiledRules
 from rigatoni_transforms.deltas import DeltaRewriter, Reading
 from rigatoni_transforms.documents import DOCUMENT, NULL, SAME, STRING, Rewriter, elements_of, end_of
 from rigatoni_transforms.errors import MaskedKeyError, MaskError, PathError
@@ -53,6 +55,10 @@ class Closure:
         self._rewriter = Rewriter(keeps_others)
         self._deltas = DeltaRewriter(self._rewriter, top)
         self._shapes = Shapes(self._shape_of)
+
+    def compiled(self, collections: Sequence[str]) -> CompiledRules | None:
+        """Return the rules for the accelerator, for these collections or, without any, for all; None without it."""
+        return CompiledRules.of(self._top, keeps_others=self._rewriter.keeps_others, collections=collections)
 
     def event(self, raw: bytes) -> bytes:
         """Return the event after the rules, the same object if nothing changes. Fields that are not known are removed.
@@ -190,6 +196,7 @@ class PrivacyTransform(RawTransform, StreamChecker):
         "The collections whose documents it changes, such as `shop.users` or `shop.*`; all unless given",
     ] = attrs.field(default=(), converter=texts)
     _closure: Closure = attrs.field(init=False, repr=False)
+    _compiled: CompiledRules | None = attrs.field(init=False, repr=False)
     _pattern: "re.Pattern[bytes]" = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -198,10 +205,18 @@ class PrivacyTransform(RawTransform, StreamChecker):
         self._pattern = re.compile("|".join(globs).encode(), re.DOTALL)
         if self.collections:
             self._closure.concerns = lru_cache(_REMEMBERED)(self._matches)
+        self._compiled = self._closure.compiled(self.collections)
 
     @abstractmethod
     def closure(self) -> Closure:
         """Return the rules of the options."""
+
+    def transform(self, events: EventBatch) -> EventBatch:
+        """See `Transform`."""
+        if self._compiled is None:
+            return super().transform(events)
+        rewritten, left = self._compiled.rewritten(events)
+        return self.one_by_one(rewritten, ((index, bytes(rewritten.raw(index))) for index in left))
 
     def raw(self, event: bytes) -> bytes:
         """See `RawTransform`."""

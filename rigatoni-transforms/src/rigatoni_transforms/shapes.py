@@ -63,7 +63,7 @@ class Learner:
     def shape(self, concerns: "Callable[[bytes | None], bool] | None") -> "Shape":
         """Return what was learned. `concerns`: whether events of a namespace are changed; all are unless given."""
         pattern = b"".join(self._pattern)
-        if len(pattern) > _LONGEST:
+        if len(pattern) > _LONGEST or len(self.lengths) == 1:  # without texts and documents, as no server sends it
             raise NoShapeError
         return Shape(pattern, self, concerns)
 

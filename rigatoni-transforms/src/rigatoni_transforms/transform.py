@@ -1,6 +1,8 @@
 """What the transforms of this distribution share: one function for each raw event."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
+from itertools import chain
 
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Transform
@@ -26,26 +28,28 @@ class RawTransform(Transform):
 
     def transform(self, events: EventBatch) -> EventBatch:
         """See `Transform`."""
+        copies = chain.from_iterable(segment.copies() for segment in events.segments)
+        return self.one_by_one(events, enumerate(copies))
+
+    def one_by_one(self, events: EventBatch, given: Iterable[tuple[int, bytes]]) -> EventBatch:
+        """Transform some events of a batch, given by index and raw bytes; the others stay."""
         changed: dict[int, bytes] = {}
         dropped: set[int] = set()
         rejected: dict[int, RigatoniError] = {}
-        index = 0
-        for segment in events.segments:
-            for event in segment.copies():
-                try:
-                    after = self.raw(event)
-                except ConfigurationError:
-                    raise
-                except RigatoniError as error:
-                    rejected[index] = error
-                except Exception as error:  # any error on damaged bytes; its text might quote them
-                    rejected[index] = UnreadableEventError(f"the event is not readable BSON ({type(error).__name__})")
-                else:
-                    if after is None:
-                        dropped.add(index)
-                    elif after is not event:
-                        changed[index] = after
-                index += 1
+        for index, event in given:
+            try:
+                after = self.raw(event)
+            except ConfigurationError:
+                raise
+            except RigatoniError as error:
+                rejected[index] = error
+            except Exception as error:  # any error on damaged bytes; its text might quote them
+                rejected[index] = UnreadableEventError(f"the event is not readable BSON ({type(error).__name__})")
+            else:
+                if after is None:
+                    dropped.add(index)
+                elif after is not event:
+                    changed[index] = after
         if rejected:
             raise RejectedEventsError(rejected, remedy=next(iter(rejected.values())).remedy)
         after_all = events.replaced(changed)

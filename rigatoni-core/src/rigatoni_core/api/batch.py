@@ -333,7 +333,18 @@ class EventBatch(Sequence[ChangeEvent]):
         if not documents:
             return self
         made = Segment.of(documents[i] if i in documents else self.raw(i) for i in range(len(self)))
-        return self._holding((made,), self.indices)
+        return self.with_segments((made,))
+
+    def with_segments(self, segments: Sequence[Segment]) -> "EventBatch":
+        """Replace the raw documents of all events at once; see `replaced`.
+
+        Args:
+            segments: The new raw documents, one for each event, in the same order.
+
+        Returns:
+            The batch with the new documents.
+        """
+        return self._holding(segments, self.indices)
 
     def _holding(self, segments: Sequence[Segment], indices: Sequence[int]) -> "EventBatch":
         """Return a batch that was read as this one was, and holds other documents for these of its events."""
