@@ -32,6 +32,7 @@ EVERYTHING = [*SIDE_BY_SIDE, "tests", *(f"{name}/tests" for name in DISTRIBUTION
 NATIVELY = [  # tests that use the accelerator: formats, sources, destinations, whole pipelines
     *(f"rigatoni-{name}/tests" for name in ("arrow", "avro", "bson", "compression", "csv", "json", "local", "mongodb")),
     *(f"rigatoni-{name}/tests" for name in ("native", "objects", "parquet")),
+    *(f"rigatoni-transforms/tests/test_{name}.py" for name in ("privacy", "sentinels")),
     *(f"tests/test_{name}.py" for name in ("dead_letters", "formats_e2e", "fuzz", "newest_state", "partition_values")),
     *(f"tests/test_{name}.py" for name in ("pieces", "pipeline_e2e", "pipeline_s3")),
 ]

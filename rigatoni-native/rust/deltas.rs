@@ -246,3 +246,116 @@ fn name_in(type_: u8, value: &[u8]) -> Result<&[u8], Reason> {
     }
     Value::at(value).text().ok_or(Reason::Damaged)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Rules, State, Steps};
+    use crate::testing::{document, element, text};
+
+    /// The rules of the path `a.b`.
+    fn rules(rule: Rule) -> Rules {
+        let steps = |name: &[u8], number| Steps::new(vec![(name.into(), number)], None);
+        let nothing = || Steps::new(Vec::new(), None);
+        let state = |rule, fields, elements| State {
+            rule,
+            fields,
+            elements,
+        };
+        let states = vec![
+            state(None, steps(b"a", 1), nothing()),
+            state(None, steps(b"b", 2), Steps::new(Vec::new(), Some(1))),
+            state(Some(rule), nothing(), nothing()),
+        ];
+        Rules::new(states, true, None).unwrap()
+    }
+
+    fn null() -> Rule {
+        Rule::Constant {
+            kind: kind::NULL,
+            value: [].into(),
+        }
+    }
+
+    fn described(rules: &Rules, parts: &[Vec<u8>]) -> Result<Vec<u8>, Reason> {
+        let mut rewriter = Rewriter::new(rules, 0);
+        rewriter.description(Elements::of(&document(parts)).unwrap())?;
+        Ok(rewriter.out)
+    }
+
+    fn updated(names: &[&[u8]], type_: u8, value: &[u8]) -> Vec<u8> {
+        let fields: Vec<_> = names
+            .iter()
+            .map(|name| element(type_, name, value))
+            .collect();
+        element(kind::DOCUMENT, b"updatedFields", &document(&fields))
+    }
+
+    fn removed(names: &[&[u8]]) -> Vec<u8> {
+        let names: Vec<_> = names
+            .iter()
+            .zip(["0", "1", "2"])
+            .map(|(name, index)| element(kind::STRING, index.as_bytes(), &text(name)))
+            .collect();
+        element(kind::ARRAY, b"removedFields", &document(&names))
+    }
+
+    #[test]
+    fn a_name_leads_through_indexes_and_to_the_place_above() {
+        let rules = rules(null());
+        let rewriter = Rewriter::new(&rules, 0);
+        for (name, state, above, by_index) in [
+            (&b"c"[..], None, None, false),
+            (b"a", Some(1), None, false),
+            (b"a.b", Some(2), None, true),
+            (b"a.0.b", Some(2), None, true),
+            (b"a.b.0.1", Some(2), Some(&b"a.b"[..]), true),
+            (b"a.0.b.c", Some(2), Some(b"a.0.b"), false),
+        ] {
+            let place = Place {
+                state,
+                above,
+                by_index,
+            };
+            assert_eq!(rewriter.place(name, false), Ok(place));
+        }
+    }
+
+    #[test]
+    fn a_name_of_too_many_steps_is_left_to_the_reference() {
+        let rules = rules(null());
+        let rewriter = Rewriter::new(&rules, 0);
+        assert!(rewriter.place(&[b'.'; 99], false).is_ok());
+        assert_eq!(rewriter.place(&[b'.'; 100], false), Err(Reason::Delta));
+    }
+
+    #[test]
+    fn a_change_inside_a_masked_value_is_one_of_the_masked_value() {
+        let parts = [updated(&[b"a.b.c", b"a.b.d", b"e"], kind::INT32, &[0; 4])];
+        let fields = [
+            element(kind::NULL, b"a.b", &[]),
+            element(kind::INT32, b"e", &[0; 4]),
+        ];
+        let expected = element(kind::DOCUMENT, b"updatedFields", &document(&fields));
+        assert_eq!(described(&rules(null()), &parts), Ok(document(&[expected])));
+    }
+
+    #[test]
+    fn names_inside_hidden_values_are_left_out_and_the_others_get_new_indexes() {
+        for (rule, names) in [(Rule::Remove, &[&b"a"[..]][..]), (null(), &[b"a.b", b"a"])] {
+            let made = described(&rules(rule), &[removed(&[b"a.b", b"a.b.c", b"a"])]);
+            assert_eq!(made, Ok(document(&[removed(names)])));
+        }
+    }
+
+    #[test]
+    fn paths_that_say_what_names_mean_are_left_to_the_reference() {
+        let said =
+            |fields: &[Vec<u8>]| element(kind::DOCUMENT, b"disambiguatedPaths", &document(fields));
+        let rules = rules(null());
+        let empty = [said(&[])];
+        assert_eq!(described(&rules, &empty), Ok(document(&empty)));
+        let one = [said(&[element(kind::ARRAY, b"a", &document(&[]))])];
+        assert_eq!(described(&rules, &one), Err(Reason::Delta));
+    }
+}

@@ -106,13 +106,9 @@ impl<'a> Rewriter<'a> {
             return Ok(true); // it may be of any
         };
         if self.namespace.0 != namespace {
-            let is_concerned = match names(namespace)? {
-                (Some(database), Some(collection)) => {
-                    let name = [database, b".", collection].concat();
-                    collections.iter().any(|glob| glob.matches(&name))
-                }
-                _ => true,
-            };
+            let name = full_name(namespace)?;
+            let is_concerned =
+                name.is_none_or(|name| collections.iter().any(|glob| glob.matches(&name)));
             self.namespace = (namespace.to_vec(), is_concerned);
         }
         Ok(self.namespace.1)
@@ -203,8 +199,8 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// The database and the collection of a namespace.
-fn names(namespace: &[u8]) -> Result<(Option<&[u8]>, Option<&[u8]>), Reason> {
+/// The database, a dot and the collection of a namespace; `None` if it does not have both.
+fn full_name(namespace: &[u8]) -> Result<Option<Vec<u8>>, Reason> {
     let (mut database, mut collection) = (None, None);
     let mut elements = Elements::of(namespace).ok_or(Reason::Damaged)?;
     while !elements.is_empty() {
@@ -220,5 +216,129 @@ fn names(namespace: &[u8]) -> Result<(Option<&[u8]>, Option<&[u8]>), Reason> {
         }
         elements.after(&element.value);
     }
-    Ok((database, collection))
+    Ok(database
+        .zip(collection)
+        .map(|(database, collection)| [database, b".", collection].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Glob, State, Steps};
+    use crate::testing::{document, element, text};
+
+    /// The rules of a path of two names: all else stays.
+    fn rules(first: &[u8], second: &[u8], rule: Rule, collections: Option<Vec<Glob>>) -> Rules {
+        let steps = |name: &[u8], number| Steps::new(vec![(name.into(), number)], None);
+        let state = |rule, fields, elements| State {
+            rule,
+            fields,
+            elements,
+        };
+        let nothing = || Steps::new(Vec::new(), None);
+        let states = vec![
+            state(None, steps(first, 1), nothing()),
+            state(None, steps(second, 2), Steps::new(Vec::new(), Some(1))),
+            state(Some(rule), nothing(), nothing()),
+        ];
+        Rules::new(states, true, collections).unwrap()
+    }
+
+    fn rewritten(rules: &Rules, raw: &[u8]) -> Result<Vec<u8>, Reason> {
+        let mut rewriter = Rewriter::new(rules, 0);
+        rewriter.event(raw).map(|()| rewriter.out)
+    }
+
+    fn event(fields: &[Vec<u8>]) -> Vec<u8> {
+        let full = document(&[
+            element(kind::INT32, b"_id", &[1, 0, 0, 0]),
+            element(kind::DOCUMENT, b"a", &document(fields)),
+        ]);
+        document(&[
+            element(kind::STRING, b"operationType", &text(b"insert")),
+            element(kind::DOCUMENT, b"fullDocument", &full),
+        ])
+    }
+
+    #[test]
+    fn a_field_is_removed_and_all_sizes_fit() {
+        let kept = element(kind::NULL, b"c", &[]);
+        let raw = event(&[element(kind::STRING, b"b", &text(b"x")), kept.clone()]);
+        let rules = rules(b"a", b"b", Rule::Remove, None);
+        assert_eq!(rewritten(&rules, &raw), Ok(event(&[kept])));
+    }
+
+    #[test]
+    fn a_value_is_replaced_in_each_element_of_an_array() {
+        let list = |type_, value: &[u8]| {
+            let inner = document(&[element(type_, b"b", value)]);
+            let array = document(&[element(kind::DOCUMENT, b"0", &inner)]);
+            document(&[element(
+                kind::DOCUMENT,
+                b"fullDocument",
+                &document(&[element(kind::ARRAY, b"a", &array)]),
+            )])
+        };
+        let constant = Rule::Constant {
+            kind: kind::NULL,
+            value: [].into(),
+        };
+        let rules = rules(b"a", b"b", constant, None);
+        let raw = list(kind::INT32, &[0; 4]);
+        assert_eq!(rewritten(&rules, &raw), Ok(list(kind::NULL, &[])));
+    }
+
+    #[test]
+    fn fields_of_an_event_that_are_not_known_are_removed() {
+        let rules = rules(b"a", b"b", Rule::Remove, None);
+        let raw = document(&[element(kind::NULL, b"newer", &[])]);
+        assert_eq!(rewritten(&rules, &raw), Ok(document(&[])));
+    }
+
+    #[test]
+    fn only_the_collections_that_are_named_are_changed() {
+        let globs = || Some(vec![Glob::new("shop.*")]);
+        let rules = rules(b"a", b"b", Rule::Remove, globs());
+        let with_namespace = |database: &[u8]| {
+            let namespace = document(&[
+                element(kind::STRING, b"db", &text(database)),
+                element(kind::STRING, b"coll", &text(b"users")),
+            ]);
+            document(&[
+                element(kind::DOCUMENT, b"ns", &namespace),
+                element(kind::NULL, b"newer", &[]),
+            ])
+        };
+        let other = with_namespace(b"crm");
+        assert_eq!(rewritten(&rules, &other), Ok(other));
+        assert_ne!(
+            rewritten(&rules, &with_namespace(b"shop")),
+            Ok(with_namespace(b"shop"))
+        );
+    }
+
+    #[test]
+    fn a_key_that_a_rule_changes_is_left_to_the_reference() {
+        let rules = rules(b"a", b"b", Rule::Remove, None);
+        let with_key = |name: &[u8]| {
+            let key = document(&[element(kind::INT32, name, &[0; 4])]);
+            document(&[element(kind::DOCUMENT, b"documentKey", &key)])
+        };
+        assert_eq!(rewritten(&rules, &with_key(b"a.b")), Err(Reason::Event));
+        assert_eq!(rewritten(&rules, &with_key(b"c")), Ok(with_key(b"c")));
+    }
+
+    #[test]
+    fn no_cut_or_changed_byte_is_read_beyond_the_end() {
+        let rules = rules(b"a", b"b", Rule::Remove, None);
+        let raw = event(&[element(kind::STRING, b"b", &text(b"x"))]);
+        for place in 0..raw.len() {
+            assert!(rewritten(&rules, &raw[..place]).is_err());
+            for byte in [0, 1, 4, 0x7F, 0xFF] {
+                let mut damaged = raw.clone();
+                damaged[place] = byte;
+                let _ = rewritten(&rules, &damaged); // returns, and does not panic
+            }
+        }
+    }
 }

@@ -8,7 +8,20 @@ from bson import encode
 from bson.binary import Binary
 from rigatoni_native import avro_rows, csv_rows, document_findings, documents_of, fallbacks, json_lines
 
-REASONS = {"damaged", "text", "name", "type", "number", "date", "depth", "event", "schema", "inference"}
+REASONS = {
+    "damaged",
+    "text",
+    "name",
+    "type",
+    "number",
+    "date",
+    "depth",
+    "event",
+    "schema",
+    "inference",
+    "delta",
+    "mask",
+}
 DAMAGED = b"\x05\0\0\0\1"
 
 

@@ -26,7 +26,7 @@ from rigatoni_transforms.select import SelectTransform
 
 KEY = Secret("a key for tests that is no secret")
 NAMES = ["a", "b", "c", "0", "1", "x.y"]
-PROPERTY = settings(deadline=None, max_examples=400, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 
 
 def unchecked(*segments):
@@ -35,9 +35,7 @@ def unchecked(*segments):
         Segment(memoryview(b"".join(events)), array("Q", accumulate(map(len, events), initial=0)))
         for events in segments
     ]
-    return EventBatch(
-        STREAM, first=attrs.evolve(START, ordinal=1000), end=START, segments=parts, decoder=TestDecoder()
-    )
+    return EventBatch(STREAM, first=attrs.evolve(START, ordinal=1000), end=START, segments=parts, decoder=TestDecoder())
 
 
 def outcome(transform, *segments):
@@ -80,24 +78,24 @@ def mask(paths, **options):
     return lambda: MaskTransform(paths=paths, key=KEY, key_id="1", **options)
 
 
-_TEXTS = st.sampled_from([b"", b"1234567", b"12345678", "ééééöööö".encode(), b"a\xff", b"a\0b"]).map(bson_string)
-_VALUES = st.recursive(
-    SCALARS | st.tuples(st.just(0x02), _TEXTS),
-    lambda inner: st.one_of(
-        st.tuples(st.just(0x03), st.lists(st.tuples(st.sampled_from(NAMES), inner), max_size=4).map(lambda f: named(f))),
-        st.tuples(st.just(0x04), st.lists(inner, max_size=3).map(lambda values: listed(values))),
-        st.tuples(st.just(0x04), st.lists(st.tuples(st.sampled_from(NAMES), inner), max_size=2).map(lambda f: named(f))),
-    ),
-    max_leaves=10,
-)
-
-
 def named(fields):
     return bson_document((name.encode(), *value) for name, value in fields)
 
 
 def listed(values):
     return bson_document((b"%d" % index, *value) for index, value in enumerate(values))
+
+
+_TEXTS = st.sampled_from([b"", b"1234567", b"12345678", "ééééöööö".encode(), b"a\xff", b"a\0b"]).map(bson_string)
+_VALUES = st.recursive(
+    SCALARS | st.tuples(st.just(0x02), _TEXTS),
+    lambda inner: st.one_of(
+        st.tuples(st.just(0x03), st.lists(st.tuples(st.sampled_from(NAMES), inner), max_size=4).map(named)),
+        st.tuples(st.just(0x04), st.lists(inner, max_size=3).map(listed)),
+        st.tuples(st.just(0x04), st.lists(st.tuples(st.sampled_from(NAMES), inner), max_size=2).map(named)),
+    ),
+    max_leaves=10,
+)
 
 
 DOCUMENTS = st.lists(st.tuples(st.sampled_from([*NAMES, "_id"]), _VALUES), max_size=5).map(named)
@@ -151,7 +149,9 @@ EVENTS = st.lists(_PARTS, max_size=6).map(named)
 def transforms(draw):
     """What makes a transform with random paths; equal ones at each call."""
     step = st.sampled_from(["a", "b", "c", "0", "1", '"x.y"', "*"])
-    path = st.builds(lambda first, rest: ".".join([first, *rest]), st.sampled_from(NAMES[:4]), st.lists(step, max_size=3))
+    path = st.builds(
+        lambda first, rest: ".".join([first, *rest]), st.sampled_from(NAMES[:4]), st.lists(step, max_size=3)
+    )
     paths = draw(st.lists(path, min_size=1, max_size=4, unique=True))
     where = {"collections": draw(st.sampled_from([[], ["shop.users"], ["shop.*"], ["*s", "crm.x"]]))}
     kind = draw(st.sampled_from(["include", "exclude", "mask", "mask"]))

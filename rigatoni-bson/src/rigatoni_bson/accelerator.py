@@ -62,9 +62,7 @@ class Accelerator(Protocol):
     def document_findings(self, buffer: bytes, offsets: Integers, together: int, /) -> tuple[Any, Any] | None:
         """Return which fields and types the documents have; None if they are left to the pure path."""
 
-    def rewriter(
-        self, states: Sequence[Any], keeps_others: bool, collections: Sequence[str] | None, /
-    ) -> Rewriter:
+    def rewriter(self, states: Sequence[Any], keeps_others: bool, collections: Sequence[str] | None, /) -> Rewriter:
         """Return what applies these rules."""
 
     def fallbacks(self) -> dict[str, int]:

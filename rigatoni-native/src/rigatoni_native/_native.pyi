@@ -163,7 +163,7 @@ def fallbacks() -> dict[str, int]:
     All reasons are always present: `damaged` (not valid BSON), `text` (not UTF-8), `name` (names of Extended JSON type
     wrappers, unusual array indices), `type` (deprecated types), `number` (unusual decimals and NaNs), `date` (before
     1970 or after 9999), `depth` (more than 250 levels), `event` (a change event of an unexpected shape), `schema` (a
-    document that does not fit its nested column), `inference` (calls of `document_findings` that returned None), `delta`
-    (an update description with ambiguous names or of an unexpected shape), and `mask` (a value that does not suit the
-    method that masks it).
+    document that does not fit its nested column), `inference` (calls of `document_findings` that returned None),
+    `delta` (an update description with ambiguous names or of an unexpected shape), and `mask` (a value that does not
+    suit the method that masks it).
     """

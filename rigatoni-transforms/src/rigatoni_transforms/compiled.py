@@ -27,7 +27,7 @@ class CompiledRules:
 
     @classmethod
     def of(cls, top: State, *, keeps_others: bool, collections: Sequence[str]) -> "CompiledRules | None":
-        """Return the rules, or None if there is no accelerator, or if it does not know them, or there are too many states.
+        """Return the rules; None without the accelerator, with rules that it lacks, or with too many states.
 
         Args:
             top: The state at the top of documents.
@@ -55,7 +55,7 @@ class CompiledRules:
 
 
 def _table(top: State) -> list[tuple[Spelled | None, _Steps, _Steps]] | None:
-    """Return the states that can be reached, in the notation of the accelerator; None if it has none, or there are too many."""
+    """Return the reachable states in the notation of the accelerator; None if it lacks a rule or there are too many."""
     numbers = {top: 0}
     reached = [top]
 
