@@ -110,9 +110,6 @@ class EventBatch(Sequence[ChangeEvent]):
             decoder: The source's decoder.
             source_time: The server's own time when it replied; None if it sent none.
 
-        Returns:
-            The batch.
-
         Raises:
             DamagedEventError: The first or the last event has no resume token.
         """
@@ -319,16 +316,13 @@ class EventBatch(Sequence[ChangeEvent]):
         return self._holding(segments, [self.indices[index] for index in chain.from_iterable(kept)])
 
     def replaced(self, documents: Mapping[int, bytes | memoryview]) -> "EventBatch":
-        """Replace the raw documents of some events, in the format of the decoder.
+        """Return the batch with other raw documents for some events, in the format of the decoder.
 
         They remain the same events: `first`, `end` and `as_read` stay, and positions, resume tokens and orders are
         those of the documents as they were read.
 
         Args:
             documents: The new raw documents by the index of their event.
-
-        Returns:
-            The batch with the new documents.
         """
         if not documents:
             return self
@@ -336,13 +330,10 @@ class EventBatch(Sequence[ChangeEvent]):
         return self.with_segments((made,))
 
     def with_segments(self, segments: Sequence[Segment]) -> "EventBatch":
-        """Replace the raw documents of all events at once; see `replaced`.
+        """Return the batch with other raw documents, one for each event; see `replaced`.
 
         Args:
-            segments: The new raw documents, one for each event, in the same order.
-
-        Returns:
-            The batch with the new documents.
+            segments: The new raw documents, in the order of the events.
         """
         return self._holding(segments, self.indices)
 
