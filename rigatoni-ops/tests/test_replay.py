@@ -46,6 +46,9 @@ class Readable(RecordingDestination, ReadBack):
         self.documents += [(events.stream.pipeline, decode(events.raw(index))) for index in range(len(events))]
         return answer
 
+    def as_read_back(self, events):
+        return [decode(events.raw(index)) for index in range(len(events))]
+
     async def read_back(self, pipeline):
         for name, document in self.documents:
             if name == pipeline:

@@ -37,7 +37,7 @@ from rigatoni_objects.kept_records import settle
 from rigatoni_objects.listing import Each, recorded_streams
 from rigatoni_objects.prefetch import PrefetchPool
 from rigatoni_objects.quiescence import Quiescence
-from rigatoni_objects.scan import documents_of, written
+from rigatoni_objects.scan import deserialized, documents_of, written
 from rigatoni_objects.store import ObjectStore
 from rigatoni_objects.threads import Runner, Threads
 
@@ -193,6 +193,10 @@ class ObjectDestination(
         """Yield the documents of every object of the pipeline."""
         store = self.store(_folder_of(pipeline))
         return documents_of(partial(written, store), store.read, self.serializer)
+
+    def as_read_back(self, events: EventBatch) -> Sequence[Mapping[str, Any]]:
+        """Return what the serializer makes of these events, deserialized."""
+        return deserialized(bytes(self.serializer.serialize(events)), self.serializer)
 
     def split(self, events: EventBatch) -> int:
         """Return how many leading events fit into one time partition and `max_objects_per_batch`."""

@@ -56,8 +56,23 @@ async def documents_of(
 
 
 def _documents(name: str, content: Callable[[str], bytes | None], serializer: Serializer) -> list[Mapping[str, Any]]:
-    if not isinstance(serializer, Deserializer) or not name.endswith(serializer.suffix):
+    if not name.endswith(serializer.suffix):
         raise UnreadableError(f"the serializer of {serializer.suffix} cannot read it")
     if (found := content(name)) is None:
         raise UnreadableError("it vanished")
-    return list(serializer.deserialize(found))
+    return deserialized(found, serializer)
+
+
+def deserialized(content: bytes, serializer: Serializer) -> list[Mapping[str, Any]]:
+    """Return the documents of a content.
+
+    Args:
+        content: The content of a file or an object.
+        serializer: What wrote it.
+
+    Raises:
+        UnreadableError: It is damaged, or the serializer reads nothing.
+    """
+    if not isinstance(serializer, Deserializer):
+        raise UnreadableError(f"the serializer of {serializer.suffix} cannot read it")
+    return list(serializer.deserialize(content))

@@ -11,3 +11,10 @@ class NotKeptError(RigatoniError):
         "Fix the mask, then change the document in the database, so that its next event is delivered; or export the "
         "document with other tools."
     )
+
+
+class NotComparableError(RigatoniError):
+    """A stream cannot be compared with its collections now."""
+
+    id = "not-comparable"
+    default_remedy = "Run `rigatoni verify` again."

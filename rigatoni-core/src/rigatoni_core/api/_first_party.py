@@ -45,6 +45,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("command", "tail"): "rigatoni-ops",
     ("command", "test"): "rigatoni-transforms",
     ("command", "top"): "rigatoni-top",
+    ("command", "verify"): "rigatoni-ops",
     ("listener", "otel"): "rigatoni-otel",
     ("listener", "prometheus"): "rigatoni-prometheus",
 }

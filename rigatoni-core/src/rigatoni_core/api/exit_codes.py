@@ -24,6 +24,7 @@ class ExitCode(enum.IntEnum):
     ABANDONED = 4, "work was abandoned at the shutdown limit or by a second signal; no data is lost"
     RETRIES_USED_UP = 5, "a worker used up its retries; the cause may pass: run it again"
     TIMED_OUT = 6, "--timeout was over before every stream had caught up; run it again to resume"
+    DIFFERENT = 7, "`verify` found differences between source and destination"
     BUG = 70, "a bug: please report it with its traceback"
     INTERRUPTED = 130, "interrupted by Ctrl-C, where nothing was running"
 

@@ -2,7 +2,7 @@
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -267,4 +267,18 @@ class ReadBack(ABC):
 
         Args:
             pipeline: The name of the pipeline.
+        """
+
+    @abstractmethod
+    def as_read_back(self, events: EventBatch) -> Sequence[Mapping[str, Any]]:
+        """Return the documents that `read_back` would yield for these events, without writing them.
+
+        So documents of the source can be compared with those that were written.
+
+        Args:
+            events: At least one event.
+
+        Raises:
+            RejectedEventsError: Some of the events cannot be written.
+            UnreadableError: The destination is configured so that nothing can be read back.
         """
