@@ -81,6 +81,13 @@ def test_a_paused_snapshot_reads_nothing_and_a_cancelled_one_has_ended():
         shop.call("pause", "shop.orders#1")
 
 
+def test_waiting_for_a_snapshot_that_does_not_exist_is_an_error():
+    shop = Shop()
+    shop.call("start", "shop.orders")
+    with pytest.raises(DestinationError, match=r"shop.orders#7: no such snapshot"):
+        shop.call("wait", "shop.orders#7", "--timeout", "5")
+
+
 @pytest.mark.parametrize(
     ("arguments", "changes", "words"),
     [

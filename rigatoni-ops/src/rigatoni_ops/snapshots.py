@@ -85,8 +85,14 @@ class Snapshots:
         )
 
     async def wait(self, number: int) -> EndRecord:
-        """Return how the snapshot ended, once it has."""
+        """Return how the snapshot ended, once it has.
+
+        Raises:
+            DestinationError: There is no such snapshot.
+        """
         end = await self.ledger.ended(number)
+        if end is None:
+            await self.open(number)
         while end is None:
             await asyncio.sleep(POLL)
             end = await self.ledger.ended(number)

@@ -73,17 +73,27 @@ class SnapshotSource(Snapshotter):
         high: Bound | None = None,
     ) -> Chunk:
         """See `Snapshotter`."""
-        with self._translated(f"reading the snapshot {name}", Watch.parse(stream.name)):
+        with self._translated(
+            f"reading the snapshot {name}", Watch.parse(stream.name), filtered=name if request.filters else ""
+        ):
             return await self._chunks.read(
                 stream, request, plan, index, name=name, low=low, at=at, limit=limit, high=high
             )
 
     @contextmanager
-    def _translated(self, what: str, watch: Watch) -> Iterator[None]:
+    def _translated(self, what: str, watch: Watch, *, filtered: str = "") -> Iterator[None]:
+        """Translate errors; `filtered` is the name of a snapshot that has a filter, which may be what is refused."""
         try:
             yield
         except PyMongoError as error:
-            raise self._translate(error, what, watch.resource) from error
+            translated = self._translate(error, what, watch.resource)
+            if filtered and isinstance(translated, IllegalPipelineError):
+                remedy = (
+                    f"If this concerns the filter, end the snapshot with `rigatoni snapshot cancel FILE {filtered} "
+                    "--yes`, request another one, and start the pipeline again."
+                )
+                raise IllegalPipelineError(f"{translated}", remedy=remedy) from error
+            raise translated from error
         except ValueError as error:
             if self._chunks.server.stages:
                 raise IllegalPipelineError(f"{what}: {error}", remedy="Keep _id in every stage of pipeline.") from error
