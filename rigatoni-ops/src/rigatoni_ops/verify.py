@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rigatoni_core.api.commands import Application, ExitCode, pass_application, takes_file
+from rigatoni_core.api.parameters import Duration
 
 if TYPE_CHECKING:
     from rigatoni_ops.verification import Outcome
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 @click.argument("stream", required=False)
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
-    default=60.0,
+    type=Duration(min=0.1),
+    default="1 min",
     show_default=True,
-    help="Seconds to wait until the stream has delivered what was written meanwhile.",
+    help="How long to wait until the stream has delivered what was written meanwhile.",
 )
 @click.option(
     "--show",
