@@ -32,6 +32,7 @@ class Access:
     credentials_json: Secret | None = None
     impersonate: str | None = None
     anonymous: bool = False
+    scopes: tuple[str, ...] = (SCOPE,)
     connections: int = 16
 
     def session(self) -> AuthorizedSession:
@@ -52,12 +53,12 @@ class Access:
         credentials = self._own_credentials()
         if self.impersonate:
             return impersonated_credentials.Credentials(
-                source_credentials=credentials, target_principal=self.impersonate, target_scopes=[SCOPE]
+                source_credentials=credentials, target_principal=self.impersonate, target_scopes=list(self.scopes)
             )
         return credentials
 
     def _own_credentials(self) -> Credentials:
-        scopes = ["https://www.googleapis.com/auth/cloud-platform"] if self.impersonate else [SCOPE]
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"] if self.impersonate else list(self.scopes)
         if not self.credentials_json and not self.credentials_file:
             return google.auth.default(scopes=scopes)[0]
         text = (

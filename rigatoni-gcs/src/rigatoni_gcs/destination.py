@@ -13,7 +13,7 @@ from rigatoni_objects.bucket_destination import BucketDestination
 from rigatoni_objects.destination import COMMON_CONDITIONS
 from rigatoni_objects.probing import probe
 
-from rigatoni_gcs.access import Access
+from rigatoni_gcs.access import SCOPE, Access
 from rigatoni_gcs.bucket import MAX_PUT, Bucket, BucketStore
 from rigatoni_gcs.errors import GcsUnavailableError, credentials_read, translated
 
@@ -38,6 +38,8 @@ class GcsDestination(BucketDestination):
     _opening: SerialExecutor = attrs.field(init=False, repr=False, eq=False)
 
     maximums: ClassVar[Mapping[str, float]] = {"batch_bytes": MAX_PUT}
+    scopes: ClassVar[tuple[str, ...]] = (SCOPE,)
+    """The OAuth scopes of the credentials."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -81,15 +83,20 @@ class GcsDestination(BucketDestination):
             ),
         )
 
-    def _connect(self) -> Bucket:
-        access = Access(
+    def access(self) -> Access:
+        """Return the endpoint and the credentials."""
+        return Access(
             endpoint_url=self.endpoint_url,
             credentials_file=self.credentials_file,
             credentials_json=self.credentials_json,
             impersonate=self.impersonate,
             anonymous=self.anonymous,
             connections=self.max_concurrent_uploads + 4,
+            scopes=self.scopes,
         )
+
+    def _connect(self) -> Bucket:
+        access = self.access()
         with translated(self.bucket, "list"), credentials_read(self.bucket):
             session = access.session()
         bucket = Bucket(

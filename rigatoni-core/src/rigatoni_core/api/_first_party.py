@@ -9,6 +9,7 @@ from collections.abc import Mapping
 DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("source", "mongodb"): "rigatoni-mongodb",
     ("destination", "azure"): "rigatoni-azure",
+    ("destination", "bigquery"): "rigatoni-bigquery",
     ("destination", "delta"): "rigatoni-delta",
     ("destination", "gcs"): "rigatoni-gcs",
     ("destination", "iceberg"): "rigatoni-iceberg",
@@ -36,6 +37,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("transform", "schema"): "rigatoni-transforms",
     ("transform", "select"): "rigatoni-transforms",
     ("transform", "unwrap"): "rigatoni-transforms",
+    ("command", "bigquery"): "rigatoni-bigquery",
     ("command", "dlq"): "rigatoni-ops",
     ("command", "init"): "rigatoni-ops",
     ("command", "new-plugin"): "rigatoni-testing",

@@ -1,0 +1,1 @@
+"""Helpers for tests that load into BigQuery: a scripted server of jobs."""
