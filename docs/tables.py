@@ -1,6 +1,7 @@
 """Generates tables in these pages and in the READMEs: `python docs/tables.py` writes them, `--check` compares them.
 
-A table is between the comments `<!-- generated: NAME -->` and `<!-- end -->`.
+A table is between the comments `<!-- generated: NAME -->` and `<!-- end -->`. Pages of the reference are generated
+whole.
 """
 
 import importlib
@@ -15,6 +16,9 @@ from rigatoni_otel.attributes import key_of
 from rigatoni_prometheus.names import labels_of, name_of
 
 FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER.parent))
+
+from docs import configuration  # noqa: E402
 
 
 def metrics(_: Path) -> Iterator[tuple[str, ...]]:
@@ -41,6 +45,8 @@ def errors(readme: Path) -> Iterator[tuple[str, ...]]:
 
 
 TABLES = {"metrics": metrics, "errors": errors}
+PAGES = {"configuration": configuration.page}
+"""Pages of the reference."""
 
 
 def with_tables(page: str, path: Path) -> str:
@@ -56,9 +62,11 @@ def with_tables(page: str, path: Path) -> str:
 
 def main() -> int:
     check, stale = "--check" in sys.argv, []
+    wanted_pages = {FOLDER / "reference" / f"{name}.md": page() for name, page in PAGES.items()}
     for path in sorted([*FOLDER.glob("*.md"), *FOLDER.parent.glob("rigatoni-*/README.md")]):
-        page = path.read_text(encoding="utf-8")
-        if (wanted := with_tables(page, path)) != page:
+        wanted_pages[path] = with_tables(path.read_text(encoding="utf-8"), path)
+    for path, wanted in wanted_pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != wanted:
             stale.append(path.relative_to(FOLDER.parent).as_posix())
             if not check:
                 path.write_text(wanted, encoding="utf-8")

@@ -224,12 +224,14 @@ def test_a_duration_may_be_optional_and_shows_its_unit():
         every: Annotated[Seconds, "How often"] = 900.0
         delay: Annotated[Seconds | None, "How long"] = None
         pause: Annotated[Seconds, "How long"] = 0.7
+        wait: Annotated[Seconds, "How long"] = 30
         off: Annotated[Seconds, "How long"] = 0.0
 
     assert [(option.type, option.default) for option in options_of(Timed)] == [
         ("duration", '"15 min"'),
         ("duration", "none"),
         ("duration", '"700 ms"'),
+        ("duration", '"30 s"'),
         ("duration", "0.0"),
     ]
 

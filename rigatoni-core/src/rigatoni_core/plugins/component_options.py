@@ -113,7 +113,7 @@ def _default(field: "attrs.Attribute[Any]", hint: Any) -> str | None:
         default = default.factory()
     units = _UNITS.get(bare(hint), {}) if default else {}
     for name, unit in sorted(units.items(), key=lambda item: -item[1]):
-        if (count := Fraction(str(default)) / Fraction(str(unit))).denominator == 1:
+        if name and (count := Fraction(str(default)) / Fraction(str(unit))).denominator == 1:
             return f'"{count} {name}"'
     return spelled_value(default)
 
