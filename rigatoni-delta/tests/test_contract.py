@@ -6,7 +6,14 @@ from contextlib import contextmanager
 import pytest
 from deltalake.exceptions import TableNotFoundError
 from rigatoni_core.api.events import ResumeToken
-from rigatoni_testing.contracts import Place, PluginContract, TransactionalContract
+from rigatoni_testing.contracts import (
+    CurrentPlace,
+    CurrentSnapshotContract,
+    Place,
+    PluginContract,
+    SnapshotContract,
+    TransactionalContract,
+)
 
 
 class TestPlugin(PluginContract):
@@ -34,3 +41,17 @@ class TestDelta(TransactionalContract):
                 kept.rename(lake.path)
 
         return Place(lake.make, written, outage)
+
+
+class TestSnapshots(SnapshotContract):
+    place = TestDelta.place
+
+
+class TestCurrentSnapshots(CurrentSnapshotContract):
+    @pytest.fixture
+    def current(self, lake):
+        async def documents():
+            texts = lake.table().to_pyarrow_table()["document"].to_pylist()
+            return {document["_id"]: document for document in map(json.loads, texts)}
+
+        return CurrentPlace(lambda: lake.make(mode="current"), documents)

@@ -4,10 +4,13 @@ import random
 
 import pytest
 from bson import ObjectId, json_util
+from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Definition, Stream
 from rigatoni_core.api.settings import Settings
 from rigatoni_delta.errors import DeltaTableError
+from rigatoni_delta.removals import Removals
 from rigatoni_tables.errors import TableSchemaError
+from rigatoni_tables.rows import Rows
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 
 DEFINITION = Definition("f", {"watch": "shop.orders", "full_document": "updateLookup"})
@@ -111,3 +114,33 @@ def test_frequent_merges_are_advised_against(lake):
     (advice,) = lake.make(mode="current").advice(Settings(batch_timeout=60.0))
     assert "1,440 times a day" in advice
     assert lake.make(mode="current").advice(Settings(batch_timeout=300.0)) == ()
+
+
+def removals_after(*events):
+    made = Removals()
+    made.note(Rows("relaxed").of(batch_of(events, stream=STREAM)))
+    return made
+
+
+def row(number):
+    return Rows("relaxed").of(batch_of([event_document(number, operationType="read", documentKey={"_id": 7})]))
+
+
+def delete(number, key=7):
+    return event_document(number, operationType="delete", documentKey={"_id": key})
+
+
+def test_rows_that_were_read_before_a_delete_or_a_drop_are_left_out():
+    assert len(removals_after(delete(5)).admit(row(4))) == 0
+    assert len(removals_after(delete(5)).admit(row(5))) == 1
+    assert len(removals_after(delete(5, key=8)).admit(row(4))) == 1
+    assert len(removals_after(event_document(5, operationType="drop", documentKey=None)).admit(row(4))) == 0
+    assert len(removals_after(event_document(5, operationType="drop", documentKey=None)).admit(row(6))) == 1
+
+
+def test_rows_that_were_read_before_a_forgotten_delete_are_read_again(monkeypatch):
+    monkeypatch.setattr(Removals, "LIMIT", 1)
+    removals = removals_after(delete(5, key=8), delete(6, key=9))
+    with pytest.raises(LeaseLostError, match="more documents were deleted"):
+        removals.admit(row(4))
+    assert len(removals.admit(row(5))) == 1

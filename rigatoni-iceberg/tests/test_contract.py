@@ -5,7 +5,7 @@ import json
 import pytest
 from pyiceberg.exceptions import NoSuchTableError
 from rigatoni_core.api.events import ResumeToken
-from rigatoni_testing.contracts import Place, PluginContract, TransactionalContract
+from rigatoni_testing.contracts import Place, PluginContract, SnapshotContract, TransactionalContract
 
 
 class TestPlugin(PluginContract):
@@ -23,3 +23,7 @@ class TestIceberg(TransactionalContract):
             return [ResumeToken(json.dumps(json.loads(token))) for token in rows["resume_token"].to_pylist()]
 
         return Place(lake.make, written)
+
+
+class TestSnapshots(SnapshotContract):
+    place = TestIceberg.place

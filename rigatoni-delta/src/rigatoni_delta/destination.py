@@ -1,6 +1,6 @@
 """The destination `delta`: change events in Delta Lake tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,17 +10,19 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from rigatoni_core.api.contracts import ConfigLinter
+from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.settings import Settings
 from rigatoni_core.api.stream_record import StreamRecord
-from rigatoni_tables.destination import Held, TableDestination, revealed
+from rigatoni_tables.destination import Held, TableDestination, home_of, revealed
 from rigatoni_tables.errors import CommitRefusedError, TableSchemaError
 from rigatoni_tables.rows import SCHEMA, missing_columns
 
-from rigatoni_delta.current import CURRENT, Changes
+from rigatoni_delta.current import CURRENT, Changes, merge_rows
 from rigatoni_delta.errors import DeltaTableError, DeltaUnavailableError, translated
 from rigatoni_delta.history import app_id, record_in
+from rigatoni_delta.removals import Removals
 
 DAY = "date"
 """The partition column: the day of the cluster time, in UTC."""
@@ -39,6 +41,7 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
     storage_options: Annotated[
         Mapping[str, Secret], "Options of the store, as deltalake names them, such as `AWS_REGION`"
     ] = attrs.field(factory=dict)
+    _removals: dict[str, Removals] = attrs.field(init=False, factory=dict, repr=False)
 
     async def __aenter__(self) -> Self:
         """Create the folder of the tables, if it is local."""
@@ -72,7 +75,7 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
                 return None
             return Held(found, record_in(found, stream, self.where(table)))
 
-    def create(self, table: str, record: StreamRecord) -> None:
+    def create(self, table: str, record: StreamRecord | None) -> None:
         """Create the table, partitioned by day, with the record in its first commit. See `TableDestination`."""
         with translated("create", self.where(table)):
             try:
@@ -81,7 +84,7 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
                     _SCHEMA if self.mode == "log" else CURRENT,
                     partition_by=[DAY] if self.mode == "log" else None,
                     storage_options=self._options(),
-                    commit_properties=_properties(record, 0),
+                    commit_properties=_properties(record, 0) if record else None,
                 )
             except DeltaError as error:
                 if isinstance(error, CommitFailedError) or "already exists" in str(error):
@@ -93,14 +96,33 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
         where = self.where(table)
         with translated("write to", where):
             version = held.snapshot.transaction_version(app_id(record.stream))
-            properties = _properties(record, 0 if version is None else version + 1)
+            guards = self._guards(record.stream, held.snapshot, where) if self.mode == "current" else ()
+            properties = _properties(record, 0 if version is None else version + 1, guards)
             rows = SCHEMA.empty_table() if rows is None else rows
             if self.mode == "log":
                 _append(held.snapshot, rows, properties, where)
             elif missing := missing_columns(pa.schema(held.snapshot.schema()), CURRENT, where):
                 raise TableSchemaError(f"{where} has no column {missing[0].name}")
+            elif record.stream.of_snapshot is not None:
+                merge_rows(held.snapshot, self._removals_of(record.stream).admit(rows), properties)
             else:
+                if any(left.stream.of_snapshot == record.stream for left in self._left.values()):
+                    self._removals_of(record.stream).note(rows)
                 Changes.of(rows).commit(held.snapshot, properties)
+
+    def kept(self, held: Held[DeltaTable], name: str) -> str | None:
+        """Return a record among the table's properties. See `TableDestination`."""
+        found: str | None = held.snapshot.metadata().configuration.get(f"rigatoni.{name}")
+        return found
+
+    def keep(self, table: str, held: Held[DeltaTable], name: str, content: str) -> None:
+        """Add a record to the table's properties, which outlive the history of the log. See `TableDestination`."""
+        with translated("write to", self.where(table)):
+            held.snapshot.alter.set_table_properties(
+                {f"rigatoni.{name}": content},
+                raise_if_not_exists=False,
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
 
     def where(self, table: str) -> str:
         """Return the table's path or URL."""
@@ -133,6 +155,24 @@ class DeltaDestination(TableDestination[DeltaTable], ConfigLinter):
             )
         return tuple(warnings)
 
+    def _guards(self, stream: Stream, table: DeltaTable, where: str) -> Sequence[Transaction]:
+        """Return what makes the commit of a chunk fail if the stream commits at the same time.
+
+        Raises:
+            LeaseLostError: Another owner moved the stream, so this one does not know what was deleted. The worker
+                enters again, and reads the chunk again.
+        """
+        home = stream.of_snapshot
+        if home is None:
+            return ()
+        left, version = self._left[home.key], table.transaction_version(app_id(home))
+        if left.expect(record_in(table, home, where)).delivered.order != left.delivered.order:
+            raise LeaseLostError(f"{home}: another instance writes the stream; its snapshot is read from here again")
+        return [Transaction(app_id(home), version or 0)]
+
+    def _removals_of(self, stream: Stream) -> Removals:
+        return self._removals.setdefault(home_of(stream).key, Removals())
+
     def _uri(self, table: str) -> str:
         return f"{self.path.rstrip('/')}/{table}"
 
@@ -157,9 +197,11 @@ def _append(table: DeltaTable, rows: pa.Table, properties: CommitProperties, whe
     write_deltalake(table, rows, mode="append", schema_mode="merge" if differs else None, commit_properties=properties)
 
 
-def _properties(record: StreamRecord, version: int) -> CommitProperties:
+def _properties(record: StreamRecord, version: int, guards: Sequence[Transaction] = ()) -> CommitProperties:
     """What a commit carries besides rows. The library must not retry: it would commit on top of another owner."""
     name = app_id(record.stream)
     return CommitProperties(
-        custom_metadata={name: record.dump()}, app_transactions=[Transaction(name, version)], max_commit_retries=0
+        custom_metadata={name: record.dump()},
+        app_transactions=[Transaction(name, version), *guards],
+        max_commit_retries=0,
     )

@@ -8,7 +8,7 @@ The record is a property of the table, which outlives the expiry of snapshots, a
 that Rigatoni adds. So a rollback shows: then the record of the newest snapshot in the lineage is in force.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 from pyiceberg.table import Table
@@ -16,7 +16,7 @@ from pyiceberg.table.snapshots import Snapshot
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_tables.errors import TableRestoredError
-from rigatoni_tables.rows import missing_columns
+from rigatoni_tables.rows import SCHEMA, missing_columns
 
 APPENDED = ".appended"
 """What the name of a property ends in that tells whether the stream ever added a snapshot."""
@@ -49,12 +49,26 @@ def record_in(table: Table, stream: Stream, where: str) -> StreamRecord | None:
 def append(table: Table, rows: pa.Table, record: StreamRecord, where: str) -> None:
     """Append rows, which may be none, and the record, against the table as it was read, by one attempt."""
     name, text = property_of(record.stream), record.dump()
+    _append(table, rows, {name: text, f"{name}{APPENDED}": "true"}, {name: text}, where)
+
+
+def keep(table: Table, name: str, content: str, where: str) -> None:
+    """Set a property against the table as it was read, by one attempt.
+
+    A commit of properties alone is never refused, so it comes with a snapshot without rows.
+    """
+    _append(table, SCHEMA.empty_table(), {name: content}, {}, where)
+
+
+def _append(
+    table: Table, rows: pa.Table, properties: Mapping[str, str], summary: Mapping[str, str], where: str
+) -> None:
     transaction = table.transaction()
     if missing_columns(table.schema().as_arrow(), rows.schema, where):
         with transaction.update_schema() as update:
             update.union_by_name(rows.schema)
-    transaction.set_properties({name: text, f"{name}{APPENDED}": "true"})
-    transaction.append(rows, snapshot_properties={name: text})
+    transaction.set_properties(dict(properties))
+    transaction.append(rows, snapshot_properties=dict(summary))
     table._do_commit(transaction._updates, transaction._requirements)
 
 

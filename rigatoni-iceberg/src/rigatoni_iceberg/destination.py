@@ -27,7 +27,7 @@ from rigatoni_tables.destination import Held, TableDestination, revealed
 from rigatoni_tables.errors import CommitRefusedError
 from rigatoni_tables.rows import SCHEMA, TIME
 
-from rigatoni_iceberg.commits import append, property_of, record_in
+from rigatoni_iceberg.commits import append, keep, property_of, record_in
 from rigatoni_iceberg.errors import translated
 
 _TYPES: Mapping[pa.DataType, IcebergType] = {pa.int64(): LongType(), pa.string(): StringType(), TIME: TimestamptzType()}
@@ -75,9 +75,9 @@ class IcebergDestination(TableDestination[Table], ConfigLinter):
                 return None
             return Held(found, record_in(found, stream, self.where(table)))
 
-    def create(self, table: str, record: StreamRecord) -> None:
+    def create(self, table: str, record: StreamRecord | None) -> None:
         """Create the table, partitioned by day, with the record among its properties. See `TableDestination`."""
-        properties = {**_PROPERTIES, property_of(record.stream): record.dump()}
+        properties = {**_PROPERTIES, **({property_of(record.stream): record.dump()} if record else {})}
         with translated("create", self.where(table)):
             try:
                 self._tables.create_table(
@@ -91,6 +91,16 @@ class IcebergDestination(TableDestination[Table], ConfigLinter):
         where = self.where(table)
         with translated("write to", where):
             append(held.snapshot, SCHEMA.empty_table() if rows is None else rows, record, where)
+
+    def kept(self, held: Held[Table], name: str) -> str | None:
+        """Return a record among the table's properties. See `TableDestination`."""
+        return held.snapshot.properties.get(f"rigatoni.{name}")
+
+    def keep(self, table: str, held: Held[Table], name: str, content: str) -> None:
+        """Add a record to the table's properties. See `TableDestination`."""
+        where = self.where(table)
+        with translated("write to", where):
+            keep(held.snapshot, f"rigatoni.{name}", content, where)
 
     def where(self, table: str) -> str:
         """Return the table's identifier."""

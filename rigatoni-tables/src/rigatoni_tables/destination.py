@@ -17,7 +17,14 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 import attrs
 import pyarrow as pa
 from rigatoni_core.api.batch import EventBatch
-from rigatoni_core.api.contracts import Delivery, Destination, DestinationMetadata, FormatReader, TransactionalKeeper
+from rigatoni_core.api.contracts import (
+    Delivery,
+    Destination,
+    DestinationMetadata,
+    FormatReader,
+    RecordKeeper,
+    TransactionalKeeper,
+)
 from rigatoni_core.api.events import Definition, Gap, Position, Stream
 from rigatoni_core.api.executor import DaemonExecutor
 from rigatoni_core.api.identity import Identity
@@ -51,11 +58,15 @@ class Held(Generic[Snapshot]):
 
 
 @attrs.define(kw_only=True, eq=False)
-class TableDestination(Destination, TransactionalKeeper, FormatReader, Generic[Snapshot]):
+class TableDestination(Destination, TransactionalKeeper, RecordKeeper, FormatReader, Generic[Snapshot]):
     """Appends the change events of each stream to a table, with rows and position in one commit.
 
-    A subclass adds the options of its library and implements `read`, `create`, `commit` and `where`. These block, and
-    are called on threads. They make exactly one attempt.
+    Rows of snapshots are in the table of the stream's changes. Each range has a record there, as a stream has. The
+    engine writes a chunk after all changes up to its time. Later changes may be in the table before it: those that were
+    read to prove a window, and those of another owner. So readers of a log sort by time.
+
+    A subclass adds the options of its library and implements the methods of "the table" below. These block, and are
+    called on threads, one at a time for a stream and its snapshots. They make exactly one attempt.
     """
 
     table: Annotated[str, "A table's name, with `{stream}` and `{pipeline}`; several streams may share a table"] = (
@@ -93,8 +104,8 @@ class TableDestination(Destination, TransactionalKeeper, FormatReader, Generic[S
         """Read one snapshot of the table and the stream's record in it; None if the table does not exist."""
 
     @abstractmethod
-    def create(self, table: str, record: StreamRecord) -> None:
-        """Create the table with this record.
+    def create(self, table: str, record: StreamRecord | None) -> None:
+        """Create the table, with the record of a stream if one is given.
 
         Raises:
             CommitRefusedError: It exists.
@@ -107,6 +118,18 @@ class TableDestination(Destination, TransactionalKeeper, FormatReader, Generic[S
         Raises:
             CommitRefusedError: Others have committed since the snapshot.
             TableSchemaError: A column has another type than the rows.
+        """
+
+    @abstractmethod
+    def kept(self, held: Held[Snapshot], name: str) -> str | None:
+        """Return the record of this name that the snapshot of the table holds. See `RecordKeeper`."""
+
+    @abstractmethod
+    def keep(self, table: str, held: Held[Snapshot], name: str, content: str) -> None:
+        """Commit a record against the snapshot, by one attempt. It lasts as long as the table.
+
+        Raises:
+            CommitRefusedError: Others have committed since the snapshot.
         """
 
     @abstractmethod
@@ -143,9 +166,14 @@ class TableDestination(Destination, TransactionalKeeper, FormatReader, Generic[S
         """Commit a later position without rows. See `TransactionalKeeper`."""
         await self._run(stream, partial(self._commit_idle, stream, position))
 
+    async def settle(self, stream: Stream, name: str, content: bytes | None = None) -> bytes | None:
+        """Create a record in the stream's table unless it exists. See `RecordKeeper`."""
+        found = await self._run(stream, partial(self._settle, stream, name, content.decode() if content else None))
+        return found.encode() if found is not None else None
+
     def progress(self, stream: Stream) -> int:
-        """Return how many reads, conversions and commits of this stream have ended."""
-        return self._steps.get(stream.key, 0)
+        """Return how many reads, conversions and commits of this stream and its snapshots have ended."""
+        return self._steps.get(home_of(stream).key, 0)
 
     def metadata(self) -> DestinationMetadata:
         """Return where the tables are, and the conditions of exactly once."""
@@ -205,6 +233,21 @@ class TableDestination(Destination, TransactionalKeeper, FormatReader, Generic[S
 
         self._attempts(stream, attempt)
 
+    def _settle(self, stream: Stream, name: str, content: str | None) -> str | None:
+        table, name = self._name(stream), f"{stream.key}/{name}"
+
+        def attempt(held: Held[Snapshot] | None) -> str | None:
+            found = self.kept(held, name) if held is not None else None
+            if found is not None or content is None:
+                return found
+            if held is None:  # the request of a snapshot comes before the stream
+                self.create(table, None)
+                raise CommitRefusedError
+            self.keep(table, held, name, content)
+            return content
+
+        return self._attempts(stream, attempt)
+
     def _record(self, stream: Stream) -> StreamRecord | None:
         held = self.read(self._name(stream), stream)
         return held.record if held is not None else None
@@ -224,17 +267,25 @@ class TableDestination(Destination, TransactionalKeeper, FormatReader, Generic[S
         raise TableConflictError(f"{stream}: others committed to {self.where(name)} at each of {ATTEMPTS} attempts")
 
     def _name(self, stream: Stream) -> str:
-        name = self.table.format(pipeline=stream.pipeline, stream=stream.name)
+        home = home_of(stream)
+        name = self.table.format(pipeline=home.pipeline, stream=home.name)
         return _ODD.sub("_", name.replace("*", "all"))
 
     async def _run(self, stream: Stream, call: Callable[[], T]) -> T:
-        """Run a call on the thread of a stream, one after another."""
-        if stream.key not in self._threads:
-            self._threads[stream.key] = DaemonExecutor(f"table of {stream}")
-        return await self._threads[stream.key].run(call)
+        """Run a call on the thread of a stream and its snapshots, one after another."""
+        home = home_of(stream)
+        if home.key not in self._threads:
+            self._threads[home.key] = DaemonExecutor(f"table of {home}")
+        return await self._threads[home.key].run(call)
 
     def _step(self, stream: Stream) -> None:
-        self._steps[stream.key] = self._steps.get(stream.key, 0) + 1
+        key = home_of(stream).key
+        self._steps[key] = self._steps.get(key, 0) + 1
+
+
+def home_of(stream: Stream) -> Stream:
+    """Return the stream that a range or a record of a snapshot belongs to; any other stream itself."""
+    return stream.of_snapshot or Stream(stream.pipeline.removesuffix(".snapshots"), stream.name)
 
 
 def revealed(options: dict[str, Any]) -> dict[str, str]:

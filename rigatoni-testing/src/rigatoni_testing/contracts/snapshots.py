@@ -3,12 +3,14 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
 from bson import json_util
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.contracts import Destination, RecordKeeper, TransactionalKeeper
+from rigatoni_core.api.errors import LeaseLostError
 from rigatoni_core.api.events import Definition, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.options import ByteSize
 from rigatoni_core.api.settings import Settings, SnapshotSettings
@@ -217,6 +219,21 @@ class CurrentSnapshotContract(Obligations):
             collection.remove(4)
             await self._write(destination, collection)
             await bounded(destination.write_batch(late), "write_batch")
+        await self._equals(current, collection)
+
+    async def test_a_late_chunk_of_another_owner_changes_nothing_that_is_newer(self, current: CurrentPlace) -> None:
+        collection = VersionedCollection({key: {"value": key} for key in range(4)})
+        async with current.make() as before, current.make() as destination:
+            begun = await begin_range(before)
+            late, _ = chunk_of(collection, begun, collection.now)
+            collection.remove(1)
+            collection.put(2, {"value": "replaced"})
+            await begin_range(destination)
+            await self._write(destination, collection)
+            with suppress(LeaseLostError):
+                await bounded(before.write_batch(late), "write_batch")
+            again, _ = chunk_of(collection, begun, collection.now)
+            await bounded(destination.write_batch(again), "write_batch")
         await self._equals(current, collection)
 
     async def test_a_row_replaces_what_is_older(self, current: CurrentPlace) -> None:
