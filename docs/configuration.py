@@ -56,6 +56,7 @@ EXAMPLES = {
     "account": '"lake"',
     "account_key": '{ env = "AZURE_KEY" }',
     "acl": '"bucket-owner-full-control"',
+    "bigquery_endpoint_url": '"https://bigquery.example.com"',
     "bootstrap_servers": '"kafka1:9092,kafka2:9092"',
     "bucket": '"lake"',
     "call": '"acme.rules:clean"',
@@ -68,6 +69,7 @@ EXAMPLES = {
     "credentials_file": '"key.json"',
     "credentials_json": '{ env = "GOOGLE_KEY" }',
     "dead_letters": '{ type = "local", path = "dead", serializer = { type = "json" } }',
+    "dataset": '"lake"',
     "depth": "1",
     "destination": '{ type = "stdout", serializer = { type = "json" } }',
     "dsn": '{ env = "POSTGRES_DSN" }',
@@ -100,6 +102,7 @@ EXAMPLES = {
     "pipeline": '[{ "$match" = { operationType = "insert" } }]',
     "prefix": '"lake/raw"',
     "profile": '"lake"',
+    "project": '"shop-data"',
     "read_preference": '"secondaryPreferred"',
     "region": '"eu-central-1"',
     "retry": '{ max_retries = 5, max_retry_delay = "1 min" }',
@@ -162,9 +165,12 @@ NEEDED = {
 
 def example_of(option: Option, component: str = "") -> str:
     """Return an example of a value in TOML: one of the examples above, or the default."""
-    if option.default is None or option.default in NO_EXAMPLE or option.type == "table":
-        return EXAMPLES.get(f"{component}.{option.name}") or EXAMPLES[option.name]
-    return option.default
+    if option.default is not None and option.default not in NO_EXAMPLE and option.type != "table":
+        return option.default
+    found = EXAMPLES.get(f"{component}.{option.name}", EXAMPLES.get(option.name))
+    if found is None:
+        raise KeyError(f"add an example of {component}.{option.name} to EXAMPLES in docs/configuration.py")
+    return found
 
 
 def listed(options: list[Option], component: str = "") -> Iterator[str]:
