@@ -14,7 +14,6 @@ import importlib.util
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,9 +30,9 @@ import attrs
 import zstandard
 from rigatoni_mongodb.testing.feeder import document, feeder
 
-from benchmarks.figures import spread
 from benchmarks.plot import plot
 from benchmarks.sink import sink
+from benchmarks.tables import figures_table, formats_table, latency_table, masking_table, plain_table
 
 Measurement = Callable[[], float]
 NATIVE = importlib.util.find_spec("rigatoni_native") is not None
@@ -313,50 +312,6 @@ def latency(bench: Bench) -> None:
         figures = process("benchmarks.latency", "--rate", rate, "--seconds", seconds, *flags)
         found[f"{rate:,}/s"] = {key: round(value * 1000, 1) for key, value in figures.items() if key[0] == "p"}
     bench.figures["latency"] = found
-
-
-def plain_table(figures: dict[str, list[float]]) -> str:
-    rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
-    return "\n".join(["| case | CPU time, µs/event |", "|---|---|", *rows, ""])
-
-
-def formats_table(figures: dict[str, list[float]]) -> str:
-    hand = statistics.median(figures["hand-written: json+gzip"])
-    json_zstd = {
-        path: statistics.median(figures[f"json+zstd, {path}"]) for path in PATHS if f"json+zstd, {path}" in figures
-    }
-    rows = []
-    for name, values in figures.items():
-        median = statistics.median(values)
-        base = next((value for path, value in json_zstd.items() if name.endswith(path)), None)
-        against = f"{median / base:.2f}" if base else ""
-        rows.append(f"| {name} | {spread(values)} | {1e6 / median:,.0f} | {hand / median:.1f} | {against} |")
-    head = "| case | CPU time, µs/event | events/s of one core | speedup over the script | relative to json+zstd |"
-    return "\n".join(["![CPU time per event](benchmarks.svg)", "", head, "|---|---|---|---|---|", *rows, ""])
-
-
-def masking_table(figures: dict[str, list[float]]) -> str:
-    rows = []
-    for name, values in figures.items():
-        plain = name.replace(", masked", "").replace(", select and mask", "")
-        kept = statistics.median(figures[plain]) / statistics.median(values)
-        rows.append(f"| {name} | {spread(values)} | {f'{kept:.0%}' if plain != name else ''} |")
-    head = "| case | CPU time, µs/event | throughput kept |"
-    return "\n".join([head, "|---|---|---|", *rows, ""])
-
-
-def figures_table(figures: dict[str, list[float]]) -> str:
-    rows = [f"| {name} | {spread(values)} |" for name, values in figures.items()]
-    return "\n".join(["| case | result |", "|---|---|", *rows, ""])
-
-
-def latency_table(figures: dict[str, dict[str, float]]) -> str:
-    rows = [f"| {name} | {values['p50']} ms | {values['p99']} ms |" for name, values in figures.items()]
-    note = (
-        "The time from sending an insert until its file is durable, with `batch_timeout = 0.05`. The row of 50,000 "
-        "inserts uses the feeding server.\n"
-    )
-    return "\n".join([note, "| inserts | p50 | p99 |", "|---|---|---|", *rows, ""])
 
 
 @attrs.frozen
