@@ -1,7 +1,8 @@
-"""The file store: round trips, damage, crashes, full disks, and one process at a time."""
+"""The file store: round trips, damage, crashes, full disks, and folders that hang."""
 
 import asyncio
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from rigatoni_core.engine.checkpoint import CheckpointKeeper
 from rigatoni_file_state import files
 from rigatoni_file_state.errors import (
     FileStateError,
+    StateFolderBusyError,
     StateFolderFullError,
     StateFolderGoneError,
     StateFolderHangsError,
@@ -115,34 +117,24 @@ async def test_Z8_an_older_fencing_token_is_refused(tmp_path):
         assert (await store.load_resume_token(STREAM)).position.resume_token == "new"
 
 
-async def test_a_second_process_is_refused_with_the_number_of_the_first(tmp_path):
-    code = """
-import asyncio, sys
-from pathlib import Path
-from rigatoni_file_state.store import FileStateStore
-async def main():
-    async with FileStateStore(path=Path(sys.argv[1])):
-        print("held", flush=True)
-        sys.stdin.read()
-asyncio.run(main())
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(StateFolderInUseError, match=f"process {other.pid}"):
+async def test_an_older_version_that_uses_the_folder_alone_is_named_and_kept_out(tmp_path):
+    """It takes `.lock` exclusively, and writes its process into `.lock-owner`."""
+    with (tmp_path / ".lock").open("w") as older:
+        fcntl.flock(older, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (tmp_path / ".lock-owner").write_text("123 there\n")
+        with pytest.raises(StateFolderInUseError, match="process 123 on there, with an older") as caught:
             async with FileStateStore(path=tmp_path):
                 pass
+        assert caught.value.remedy
         onlooker = FileStateStore(path=tmp_path)
         async with onlooker.looking():
-            assert await onlooker.load_resume_token(STREAM) is None
-            assert (await onlooker.holder(STREAM)).startswith(f"process {other.pid} on ")
-        other.kill()
-        other.wait()
-        assert await onlooker.holder(STREAM) is None
-    async with FileStateStore(path=tmp_path) as store:
-        await store.save_resume_token(STREAM, checkpoint())
-        assert await store.load_resume_token(STREAM) == checkpoint()
+            assert (await onlooker.holder(STREAM)).startswith("process 123 on there")
+    async with FileStateStore(path=tmp_path):
+        with (tmp_path / ".lock").open("w") as older, pytest.raises(BlockingIOError):
+            fcntl.flock(older, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert not (tmp_path / ".lock-owner").exists()  # it would tell the older version of a process that has gone
+    with (tmp_path / ".lock").open("w") as older:
+        fcntl.flock(older, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path):
@@ -278,30 +270,30 @@ async def test_entering_a_folder_that_hangs_is_one_thread_too_and_works_once_it_
 
 
 async def test_the_folder_is_left_only_after_a_save_that_hangs(tmp_path, monkeypatch):
-    hang, hanging, real = threading.Event(), threading.Event(), files.replace
+    hang, hanging, real = threading.Event(), threading.Event(), os.replace
 
-    def slow(path, content):
+    def slow(*paths):
         hanging.set()
         hang.wait(30)
-        real(path, content)
+        real(*paths)
 
     store, other = FileStateStore(path=tmp_path), FileStateStore(path=tmp_path)
     await store.__aenter__()
     await store.save_resume_token(STREAM, checkpoint("first"))
-    monkeypatch.setattr(files, "replace", slow)
+    monkeypatch.setattr(os, "replace", slow)
     save = asyncio.create_task(store.save_resume_token(STREAM, checkpoint("hung")))
     await asyncio.to_thread(hanging.wait, 10)
     save.cancel()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await store.__aexit__(None, None, None)
-    with pytest.raises(StateFolderInUseError):
-        await other.__aenter__()
-    monkeypatch.setattr(files, "replace", real)
-    hang.set()
-    while own_threads():
-        await asyncio.sleep(0.01)
     async with other:
+        with pytest.raises(StateFolderBusyError, match="locked"):
+            await other.save_resume_token(STREAM, checkpoint("too early"))
+        monkeypatch.setattr(os, "replace", real)
+        hang.set()
+        while own_threads():
+            await asyncio.sleep(0.01)
         await other.save_resume_token(STREAM, checkpoint("next"))
         assert (await other.load_resume_token(STREAM)).position.resume_token == "next"
 

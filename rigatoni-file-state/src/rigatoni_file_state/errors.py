@@ -2,7 +2,7 @@
 
 StateStoreError
   FileStateError             the folder cannot be used, and a retry does not help
-    StateFolderInUseError      another process uses the folder
+    StateFolderInUseError      a process with an older version uses the folder alone
     StateFolderGoneError       the folder vanished while it was in use
     StateFolderFullError       no space is left (transient)
     StateFolderBusyError       the system lacks a resource for now (transient)
@@ -24,10 +24,10 @@ class FileStateError(StateStoreError):
 
 
 class StateFolderInUseError(FileStateError):
-    """Another process holds the state folder."""
+    """A process with an older rigatoni-file-state, which shares no folder, uses the state folder."""
 
     id = "file-state-in-use"
-    default_remedy = "Stop the other process, or give this pipeline a state folder of its own."
+    default_remedy = "Stop that process, or upgrade rigatoni-file-state there as well."
 
 
 class StateFolderGoneError(FileStateError):

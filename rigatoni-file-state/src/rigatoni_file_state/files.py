@@ -1,4 +1,4 @@
-"""Atomic and durable replacement of files. Every change to the file system is made here."""
+"""Durable files and folders. A file is replaced by moving a durable one to its path, then syncing the folder."""
 
 import itertools
 import os
@@ -13,20 +13,16 @@ def read(path: Path) -> bytes | None:
         return None
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Replace the file's content. After a crash the file has the old or the new content, after the return the new one.
-
-    Only one caller at a time may replace a path: the temporary file has a fixed name, so that a crash leaves at most
-    one.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
+def write(path: Path, content: bytes, flag: int = os.O_TRUNC) -> None:
+    """Write a file durably, except for its name. `flag` is `O_TRUNC` or `O_EXCL`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o666)
     try:
-        _write(temporary, content, os.O_TRUNC)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def keep_aside(path: Path, content: bytes) -> Path:
@@ -34,7 +30,7 @@ def keep_aside(path: Path, content: bytes) -> Path:
     for number in itertools.count(1):
         copy = path.with_name(f"{path.name}.corrupt-{number}")
         try:
-            _write(copy, content, os.O_EXCL)
+            write(copy, content, os.O_EXCL)
         except FileExistsError:
             continue
         except OSError:
@@ -43,12 +39,6 @@ def keep_aside(path: Path, content: bytes) -> Path:
         sync_folder(path.parent)
         return copy
     raise AssertionError("unreachable: itertools.count is infinite")
-
-
-def remove(path: Path) -> None:
-    """Remove the file durably, if it exists."""
-    path.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -64,17 +54,6 @@ def sync_folder(folder: Path) -> None:
     """Make the entries of this folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, content: bytes, flag: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o666)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -16,4 +16,4 @@ def load_file() -> type[Any]:
 @hookimpl
 def rigatoni_states() -> Iterator[Component]:
     """Register the state store `file`."""
-    yield Component("file", load_file, summary="One readable JSON file per stream, in a folder that one process uses")
+    yield Component("file", load_file, summary="One readable JSON file per stream, and leases, for one host")
