@@ -57,7 +57,7 @@ async def kind_and_version(examined: Examined) -> Sequence[Finding]:
         return [Finding("warning", f"the server is {kind}: {UNTRIED_KINDS[kind]}", remedy)]
     numbers = parse_version(examined.version)
     if not numbers:
-        return [Finding("not checked", "the server does not report its version", "Compare it with the support matrix.")]
+        return [Finding("not checked", "the server does not report its version", "Compare it with docs/support.md.")]
     if numbers < OLDEST:
         seen = f"MongoDB {examined.version} is older than 4.4, the oldest supported version"
         return [Finding("error", seen, "Upgrade MongoDB.")]
