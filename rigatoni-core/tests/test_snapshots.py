@@ -527,6 +527,32 @@ def test_S25_requests_are_carried_out_one_after_another_each_once():
     run_virtual(main())
 
 
+@pytest.mark.parametrize("refusing", ["plan", "read"])
+def test_a_request_that_the_source_refuses_fails_and_the_stream_and_the_next_request_go_on(refusing):
+    async def main():
+        collection, bucket, heard = VersionedCollection(DOCUMENTS), ModelBucket(), Heard()
+        source = VersionedSource(collection=collection)
+        refusals = iter([ConfigurationError("the filter is refused", remedy="Correct it.")])
+
+        async def refuse(what):
+            if what == refusing and (error := next(refusals, None)):
+                raise error
+
+        source.pause = refuse
+        ledger = ledger_of(destination_of(bucket))
+        for id_ in ("a", "b"):
+            await ledger.request(SnapshotRequest(id=id_))
+        pipe = pipeline(source, destination_of(bucket), FlakyStateStore(), heard=heard, snapshot={"mode": "on_request"})
+        assert (await pipe.run(once=True)).ok
+        ends = [await ledger.ended(number) for number in (1, 2)]
+        assert [(end.state, end.reason) for end in ends] == [("failed", "the filter is refused"), ("done", "")]
+        assert [ended.reason for ended in heard.of(SnapshotEnded)] == ["the filter is refused"]
+        assert heard.of(WorkerFailing) == []
+        assert len(rows_of(bucket)) == 40
+
+    run_virtual(main())
+
+
 def test_S26_a_pause_lasts_over_a_restart_and_a_cancelled_snapshot_ends():
     async def main():
         collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()

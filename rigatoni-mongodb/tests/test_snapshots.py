@@ -19,7 +19,7 @@ from rigatoni_core.api.notices import SnapshotWindowed
 from rigatoni_core.api.options import Secret
 from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
 from rigatoni_mongodb.decoding import CODEC
-from rigatoni_mongodb.errors import IllegalPipelineError, MongoDBUnavailableError
+from rigatoni_mongodb.errors import IllegalPipelineError, MongoDBUnavailableError, ServerFailureError
 from rigatoni_mongodb.snapshots import bounds, planning, range_reader
 from rigatoni_mongodb.source import MongoDBSource
 from rigatoni_mongodb.testing.bson_order import order
@@ -574,6 +574,8 @@ async def test_a_missing_right_costs_only_what_it_is_for(monkeypatch):
         (SnapshotRequest(filters={ORDERS: "[1]"}), "it is not an object"),
         (SnapshotRequest(lowest="{"), "--from"),
         (SnapshotRequest(highest='{"$oid": 1}'), "--to"),
+        (SnapshotRequest(highest="[1, 2]"), "no document has an array as its _id"),
+        (SnapshotRequest(lowest='{"$regularExpression": {"pattern": "a", "options": ""}}'), "a regular expression"),
     ],
 )
 def test_a_request_that_can_never_be_carried_out_is_refused_without_a_server(request_, text):
@@ -581,6 +583,47 @@ def test_a_request_that_can_never_be_carried_out_is_refused_without_a_server(req
     with pytest.raises(ConfigurationError, match=text) as caught:
         source.check_snapshot(Stream("p", ORDERS), request_)
     assert caught.value.remedy
+
+
+def concerns_the_filter(command):
+    stages = command.get("pipeline", [{}])
+    return "nonsense" in str(command.get("filter", "")) or "nonsense" in str(stages[0])
+
+
+@pytest.mark.parametrize("stages", [[], [{"$unset": "fullDocument.secret"}]])
+@pytest.mark.parametrize("code", [2, 9, 168])
+async def test_a_filter_that_the_server_refuses_is_an_error_of_the_request_before_a_chunk_is_read(code, stages):
+    server = filled("5.0")
+    server.failing = lambda command: Fail(code) if concerns_the_filter(command) else None
+    async with opened(server, pipeline=stages) as snapshot:
+        snapshot.request = SnapshotRequest(filters={ORDERS: '{"v": {"$nonsense": 1}}'})
+        with pytest.raises(ConfigurationError, match="checking the filters") as caught:
+            await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+    assert caught.value.remedy == "Correct the filter, and request the snapshot again."
+    assert server.reads == []
+
+
+async def test_checking_a_filter_reads_no_document():
+    server = filled("5.0")
+    async with opened(server) as snapshot:
+        snapshot.request = SnapshotRequest(filters={ORDERS: '{"v": 1}'})
+        await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+    (read,) = [command for command in server.reads if command.get("filter") == {"v": 1}]
+    assert read["batchSize"] == 0
+
+
+@pytest.mark.parametrize("code", [2, 241, 16608])
+async def test_a_filter_that_cannot_be_evaluated_is_an_error_of_the_request(code):
+    server = filled("5.0")
+    async with opened(server) as snapshot:
+        snapshot.request = SnapshotRequest(filters={ORDERS: '{"v": 1}'})
+        snapshot.plan = await snapshot.source.plan_snapshot(snapshot.stream, snapshot.request, ranges=1)
+        server.failing = lambda command: Fail(code) if "find" in command else None
+        with pytest.raises(ConfigurationError, match="reading the snapshot"):
+            await snapshot.read(0, None)
+        server.failing = lambda command: Fail(96) if "find" in command else None
+        with pytest.raises(ServerFailureError):
+            await snapshot.read(0, None)
 
 
 @pytest.mark.parametrize(

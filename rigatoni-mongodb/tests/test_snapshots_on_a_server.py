@@ -8,6 +8,7 @@ import bson
 import pytest
 from bson.int64 import Int64
 from pymongo.collation import Collation
+from rigatoni_core.api.errors import ConfigurationError
 from rigatoni_core.api.events import Stream
 from rigatoni_core.api.snapshots import SnapshotRequest
 from rigatoni_mongodb.snapshots import planning
@@ -49,6 +50,16 @@ async def test_S3_ids_of_many_types(database, open_source, limit):
         _, rows = await read_all(source, f"{database.name}.orders", limit)
     found = [bson.encode({"_id": row["_id"]["document"]}) for row in rows]
     assert found == [bson.encode(each) for each in database.orders.find().sort("_id").hint({"_id": 1})]
+
+
+async def test_a_filter_that_is_no_query_is_refused_by_the_server(database, open_source):
+    database.orders.insert_one({"_id": 1})
+    name = f"{database.name}.orders"
+    async with open_source(name) as source:
+        stream = Stream("p", name)
+        await source.plan_snapshot(stream, SnapshotRequest(filters={name: '{"v": {"$gt": 1}}'}), ranges=1)
+        with pytest.raises(ConfigurationError, match="nonsense"):
+            await source.plan_snapshot(stream, SnapshotRequest(filters={name: '{"v": {"$nonsense": 1}}'}), ranges=1)
 
 
 async def test_S2_ranges_of_a_collection_that_changes(database, open_source, monkeypatch):

@@ -35,7 +35,7 @@ class Shop:
         destination = ModelDestination(bucket=self.bucket, process=ModelProcess(at_once), serializer=RawDocuments())
         return PipelineConfiguration(
             name="p",
-            source=VersionedSource(collection=self.collection, await_time=0.01),
+            source=changes.get("source", VersionedSource(collection=self.collection, await_time=0.01)),
             destination=changes.get("destination", destination),
             state=self.state,
             settings=Settings(snapshot=SnapshotSettings(mode=self.mode), idle_advance_interval=0.1),
@@ -100,6 +100,18 @@ def test_a_wrong_request_is_one_clear_error_and_nothing_is_recorded(arguments, c
     shop = Shop()
     with pytest.raises(ConfigurationError, match=words):
         shop.call(*arguments, **changes)
+    assert shop.call("list")[1].output == ["there are no snapshots"]
+
+
+def test_a_request_that_the_server_refuses_is_not_recorded():
+    async def refuse(what):
+        if what == "plan":
+            raise ConfigurationError("the filter is refused")
+
+    shop = Shop()
+    source = VersionedSource(collection=shop.collection, pause=refuse)
+    with pytest.raises(ConfigurationError, match="the filter is refused"):
+        shop.call("start", source=source)
     assert shop.call("list")[1].output == ["there are no snapshots"]
 
 

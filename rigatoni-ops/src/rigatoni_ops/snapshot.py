@@ -44,8 +44,8 @@ def start(
 ) -> None:
     """Requests a snapshot of STREAM, which may be omitted if the pipeline in FILE has only one.
 
-    The request is recorded at the destination. The instance that runs the stream carries it out, now or when it starts.
-    Snapshots of one stream run one after another.
+    The source checks the request, then it is recorded at the destination. The instance that runs the stream carries it
+    out, now or when it starts. Snapshots of one stream run one after another.
     """
     import asyncio
 
@@ -61,7 +61,7 @@ def start(
             if len(found) > 1:
                 names = ", ".join(each.stream.name for each in found)
                 raise click.UsageError(f"name one of the streams {names}")
-            request = request_of(
+            request = await request_of(
                 configuration,
                 found[0].stream,
                 collections=collections,

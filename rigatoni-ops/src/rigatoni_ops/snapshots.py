@@ -130,7 +130,7 @@ async def snapshots_of(configuration: PipelineConfiguration, stream: str | None)
         yield [Snapshots(each, KeptLedger(each, destination, _ask), destination) for each in chosen]
 
 
-def request_of(
+async def request_of(
     configuration: PipelineConfiguration,
     stream: Stream,
     *,
@@ -139,10 +139,11 @@ def request_of(
     lowest: str,
     highest: str,
 ) -> SnapshotRequest:
-    """Return a checked request.
+    """Return a request that the source has checked, and its server, too.
 
     Raises:
-        ConfigurationError: The pipeline takes no snapshots, or the source refuses the request.
+        ConfigurationError: The pipeline takes no snapshots, or the source or its server refuses the request.
+        SourceError: The source cannot be read.
     """
     settings, source = configuration.settings, configuration.source
     if not settings.takes_snapshots or not isinstance(source, Snapshotter):
@@ -159,4 +160,6 @@ def request_of(
         highest=highest,
     )
     source.check_snapshot(stream, request)
+    async with source:
+        await source.plan_snapshot(stream, request, ranges=1)  # a plan leaves nothing behind
     return request

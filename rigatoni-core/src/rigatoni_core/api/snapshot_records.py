@@ -106,7 +106,7 @@ class EndRecord:
     """How a snapshot ended. A reader may ignore events before `anchor` of the collections if it is done, not filtered.
 
     Attributes:
-        state: `done` if every row is durable.
+        state: `done` if every row is durable; `failed` if the source refuses what is requested.
         reason: Why it ended, unless it is done.
         anchor: The cluster time of the stream before anything was read.
         latest: The latest cluster time of a row: from then on, rows and later events give the collections.
@@ -116,7 +116,7 @@ class EndRecord:
         collections: The collections that were read.
     """
 
-    state: Literal["done", "ended", "cancelled"]
+    state: Literal["done", "ended", "failed", "cancelled"]
     reason: str = ""
     anchor: Timestamp | None = None
     latest: Timestamp | None = None

@@ -202,5 +202,6 @@ class Snapshotter(ABC):
 
         Raises:
             SnapshotTimeError: Another time is needed.
+            ConfigurationError: What is requested can never be read. A requested snapshot ends as failed.
             SourceError: Reading failed; `Transient` if a retry may help.
         """

@@ -21,6 +21,10 @@ MAX_KEY = 0x7F
 """The type of MaxKey (BSON specification 1.1)."""
 
 
+_NO_IDS = {0x04: "an array", 0x06: "an undefined value", 0x0B: "a regular expression"}
+"""The types that no `_id` has (MongoDB manual, "The _id Field")."""
+
+
 def id_of(document: bytes) -> bytes:
     """Return the `_id` of a raw document as a raw document `{_id: value}`. Raises ValueError if it has none."""
     for kind, key, value, after in elements(document):
@@ -63,9 +67,12 @@ def parse_id(text: str) -> bytes:
     Raises ValueError, which does not quote the text.
     """
     try:
-        return _parsed(f'{{"_id": {text}}}')
+        bound = _parsed(f'{{"_id": {text}}}')
     except Exception as error:
         raise ValueError(f"it is not Extended JSON ({type(error).__name__})") from None
+    if refused := _NO_IDS.get(bound[4]):
+        raise ValueError(f"no document has {refused} as its _id")
+    return bound
 
 
 def document(bound: bytes) -> RawBSONDocument:

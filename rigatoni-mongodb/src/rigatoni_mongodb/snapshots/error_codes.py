@@ -21,5 +21,11 @@ UNSUPPORTED = {
 }
 """The server cannot read at a cluster time."""
 
+CONVERSION = 241
+"""A value cannot be converted, such as by `$toInt` in a filter."""
+
+LOCATIONS = 10_000
+"""From here on, codes name a place in the server's source: most are expressions that cannot be evaluated."""
+
 EMPTY_RANGE = 51175
 """`min` is not below `max`."""

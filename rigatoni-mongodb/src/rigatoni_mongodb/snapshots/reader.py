@@ -55,6 +55,22 @@ class ChunkReader:
         """Stop the threads."""
         self._workers.close()
 
+    async def check_filters(self, request: SnapshotRequest) -> None:
+        """Let the server parse the filters of a request: it opens the cursor of a chunk, but reads no document.
+
+        Raises:
+            PyMongoError: The server refuses a filter, or cannot be asked.
+        """
+        for name, text in request.filters.items():
+            query = RangeQuery(
+                shape=RowShape("", Namespace(*name.split(".", 1)), Timestamp(0, 0), request.operation),
+                stages=self.server.stages,
+                condition=json_util.loads(text),
+                concern={},
+            )
+            cursor = await self.server.open(query.shape.namespace.database, query.between(None, None))
+            await cursor.close()
+
     async def read(
         self,
         stream: Stream,

@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from bson import json_util
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from rigatoni_core.api.errors import ConfigurationError, RigatoniError
 from rigatoni_core.api.events import Namespace, Position, Stream
 from rigatoni_core.api.snapshots import Bound, Chunk, SnapshotPlan, SnapshotRequest, Snapshotter
 
-from rigatoni_mongodb.errors import IllegalPipelineError, ServerFailureError
+from rigatoni_mongodb.errors import IllegalPipelineError, ServerFailureError, ServerTooOldError
 from rigatoni_mongodb.scope import Watch
 from rigatoni_mongodb.snapshots import bounds
+from rigatoni_mongodb.snapshots.error_codes import CONVERSION, LOCATIONS
 from rigatoni_mongodb.snapshots.planning import Planner
 from rigatoni_mongodb.snapshots.reader import ChunkReader
 
@@ -55,6 +56,8 @@ class SnapshotSource(Snapshotter):
         """See `Snapshotter`."""
         self.check_snapshot(stream, request)
         server, watch = self._chunks.server, Watch.parse(stream.name)
+        with self._translated(f"checking the filters of a snapshot of {stream}", watch, filtered=True):
+            await self._chunks.check_filters(request)
         with self._translated(f"planning a snapshot of {stream}", watch):
             planner = Planner(driver=server.driver, watch=watch, open=server.open, sharded=server.sharded)
             return await planner.plan(request, ranges)
@@ -73,31 +76,37 @@ class SnapshotSource(Snapshotter):
         high: Bound | None = None,
     ) -> Chunk:
         """See `Snapshotter`."""
-        with self._translated(
-            f"reading the snapshot {name}", Watch.parse(stream.name), filtered=name if request.filters else ""
-        ):
+        what, filtered = f"reading the snapshot {name}", bool(request.filters)
+        with self._translated(what, Watch.parse(stream.name), filtered=filtered):
             return await self._chunks.read(
                 stream, request, plan, index, name=name, low=low, at=at, limit=limit, high=high
             )
 
     @contextmanager
-    def _translated(self, what: str, watch: Watch, *, filtered: str = "") -> Iterator[None]:
-        """Translate errors; `filtered` is the name of a snapshot that has a filter, which may be what is refused."""
+    def _translated(self, what: str, watch: Watch, *, filtered: bool = False) -> Iterator[None]:
+        """Translate errors. What the server refuses of a `filtered` snapshot is an error of its request."""
         try:
             yield
         except PyMongoError as error:
             translated = self._translate(error, what, watch.resource)
-            if filtered and isinstance(translated, IllegalPipelineError):
-                remedy = (
-                    f"If this concerns the filter, end the snapshot with `rigatoni snapshot cancel FILE {filtered} "
-                    "--yes`, request another one, and start the pipeline again."
-                )
-                raise IllegalPipelineError(f"{translated}", remedy=remedy) from error
+            if filtered and _is_refusal(error, translated):
+                remedy = "Correct the filter, and request the snapshot again."
+                raise ConfigurationError(
+                    f"{translated}", remedy=translated.remedy if isinstance(translated, ServerTooOldError) else remedy
+                ) from error
             raise translated from error
         except ValueError as error:
             if self._chunks.server.stages:
                 raise IllegalPipelineError(f"{what}: {error}", remedy="Keep _id in every stage of pipeline.") from error
             raise ServerFailureError(f"{what}: the server sent a damaged reply: {error}") from error
+
+
+def _is_refusal(error: PyMongoError, translated: RigatoniError) -> bool:
+    """Return whether the server refuses what it is asked: it cannot parse a query, or evaluate an expression in it."""
+    if isinstance(translated, IllegalPipelineError):
+        return True
+    code = error.code or 0 if isinstance(error, OperationFailure) else 0
+    return isinstance(translated, ServerFailureError) and (code == CONVERSION or code >= LOCATIONS)
 
 
 def _check_filter(name: str, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Self
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.bus import publish
 from rigatoni_core.api.contracts import PositionKeeper
-from rigatoni_core.api.errors import ShutdownError
+from rigatoni_core.api.errors import ConfigurationError, ShutdownError
 from rigatoni_core.api.events import Gap
 from rigatoni_core.api.snapshot_ledger import Requested
 from rigatoni_core.api.snapshot_notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
@@ -132,11 +132,20 @@ class SnapshotRunner:
                 requested = await self._context.ledger.current()
                 self._idle = requested is None
                 if requested is not None:
-                    await self._carry_out(requested)
+                    await self._carry_out_or_end(requested)
                 elif self._context.ledger.polls:
                     await self._context.shutdown.pause(self._interval)
                 else:
                     return
+
+    async def _carry_out_or_end(self, requested: Requested) -> None:
+        """Read one snapshot to its end. One that can never be read fails, and the stream continues."""
+        try:
+            await self._carry_out(requested)
+        except ConfigurationError as error:
+            if not requested.request.id:  # the configuration asks for it, so it must be corrected
+                raise
+            await self._end(requested, EndRecord(state="failed", reason=str(error)))
 
     async def _carry_out(self, requested: Requested) -> None:
         """Read one snapshot to its end."""
