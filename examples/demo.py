@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,9 @@ class Pipeline:
         """Freeze the process as soon as a new object of changes exists, and kill it if the checkpoint is older."""
         for _ in range(200):
             before = set(self._changes())
-            self._wait_for(lambda before=before: set(self._changes()) - before, 10)
+            self._wait_for(partial(self._changes_since, before), 10)
             os.killpg(self.process.pid, signal.SIGSTOP)
-            new = max(set(self._changes()) - before)
+            new = max(self._changes_since(before))
             if self._checkpoint(new.parent.name).stat().st_mtime_ns < new.stat().st_mtime_ns:
                 self.kill()
                 self.moment = "between a durable write and its checkpoint"
@@ -185,6 +186,9 @@ class Pipeline:
         """
         folders = [self.folder / "lake" / "demo" / stream for stream in NAMESPACES]
         return [path for folder in folders for path in folder.glob("*.ndjson.zst")]
+
+    def _changes_since(self, before: set[Path]) -> set[Path]:
+        return set(self._changes()) - before
 
     def _wait_for(self, condition: Callable[[], object], seconds: float) -> None:
         deadline = time.monotonic() + seconds
