@@ -134,10 +134,10 @@ def transforms() -> list[Any]:
     if not options.transforms:
         return []
     catalog = Catalog.discover()
-    paths = {"customer.mail": "hash", "created": "date_to_year", "items.sku": "redact"}
+    fields = {"customer.mail": "hash", "created": "date_to_year", "items.sku": "redact"}
     return [
         catalog.get("transform", "select")(exclude=["customer.name", "note"]),
-        catalog.get("transform", "mask")(paths=paths, key=Secret("a key for benchmarks"), key_id="1"),
+        catalog.get("transform", "mask")(fields=fields, key=Secret("a key for benchmarks"), key_id="1"),
     ]
 
 

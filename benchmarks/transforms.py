@@ -47,7 +47,7 @@ def same(event: dict[str, object]) -> dict[str, object]:
 def protecting() -> Iterator[tuple[str, Transform]]:
     """Yield the transforms that the accelerator speeds up."""
     yield "select, 5 paths", SelectTransform(exclude=PATHS)
-    mask = MaskTransform(paths=MASKED, key=Secret("k" * 32), key_id="1")  # type: ignore[arg-type]  # its converter
+    mask = MaskTransform(fields=MASKED, key=Secret("k" * 32), key_id="1")  # type: ignore[arg-type]  # its converter
     yield "mask, hash of 5 paths", mask
 
 

@@ -75,7 +75,7 @@ def select(**options):
 
 
 def mask(paths, **options):
-    return lambda: MaskTransform(paths=paths, key=KEY, key_id="1", **options)
+    return lambda: MaskTransform(fields=paths, key=KEY, key_id="1", **options)
 
 
 def named(fields):

@@ -20,8 +20,8 @@ class TestSelect(TransformContract):
 class TestMask(TransformContract):
     @pytest.fixture(params=["redact", "null", "hash", "partial", "truncate", "date_to_year"])
     def make(self, request):
-        paths = dict.fromkeys(["value", "é", "$x.*"], request.param)
-        return partial(MaskTransform, paths=paths, key=KEY, key_id="1", collections=["shop.orders", "x.*"])
+        fields = dict.fromkeys(["value", "é", "$x.*"], request.param)
+        return partial(MaskTransform, fields=fields, key=KEY, key_id="1", collections=["shop.orders", "x.*"])
 
 
 class TestPlugin(PluginContract):

@@ -40,7 +40,7 @@ def delta(transform, **description):
 
 
 def mask(method="redact", *paths, **options):
-    return MaskTransform(paths=dict.fromkeys(paths, method), key=KEY, key_id="1", **options)
+    return MaskTransform(fields=dict.fromkeys(paths, method), key=KEY, key_id="1", **options)
 
 
 def include(*paths):
@@ -115,7 +115,7 @@ def test_a_method_makes_this_of_a_value(method, value, masked):
 
 def test_a_key_longer_than_a_block_of_the_hash_is_hashed_first():
     key = "k" * 65
-    transform = MaskTransform(paths={"a": "hash"}, key=Secret(key), key_id="1")
+    transform = MaskTransform(fields={"a": "hash"}, key=Secret(key), key_id="1")
     expected = hmac.new(key.encode(), b"x", hashlib.sha256).hexdigest()
     assert document(transform, {"a": "x"}) == {"a": expected}
 
@@ -157,7 +157,7 @@ def test_a_value_that_does_not_suit_the_method_is_rejected_and_not_quoted(method
 
 
 def test_the_exact_path_comes_before_a_star():
-    transform = MaskTransform(paths={"a.*": "redact", "a.b": "null"})
+    transform = MaskTransform(fields={"a.*": "redact", "a.b": "null"})
     assert document(transform, {"a": {"b": 1, "c": 1}}) == {"a": {"b": None, "c": "***"}}
 
 
@@ -312,12 +312,12 @@ def test_an_event_without_anything_to_change_keeps_its_bytes():
         (lambda: mask("redact", "*"), "include _id"),
         (SelectTransform, "neither include nor exclude"),
         (lambda: SelectTransform(include=["a"], exclude=["b"]), "both include and exclude"),
-        (lambda: MaskTransform(paths={}), "must name a path"),
-        (lambda: MaskTransform(paths={"a": "hush"}), '"hush" is not one of redact, null, hash'),
-        (lambda: MaskTransform(paths={"a": "hash"}), "key is missing"),
-        (lambda: MaskTransform(paths={"a": "hash"}, key=Secret("short"), key_id="1"), "fewer than 16"),
-        (lambda: MaskTransform(paths={"a": "hash"}, key=KEY), "key_id is missing"),
-        (lambda: MaskTransform(paths={"a": "truncate"}, length=-1), "length"),
+        (lambda: MaskTransform(fields={}), "must name a field"),
+        (lambda: MaskTransform(fields={"a": "hush"}), '"hush" is not one of redact, null, hash'),
+        (lambda: MaskTransform(fields={"a": "hash"}), "key is missing"),
+        (lambda: MaskTransform(fields={"a": "hash"}, key=Secret("short"), key_id="1"), "fewer than 16"),
+        (lambda: MaskTransform(fields={"a": "hash"}, key=KEY), "key_id is missing"),
+        (lambda: MaskTransform(fields={"a": "truncate"}, length=-1), "length"),
     ],
 )
 def test_options_that_cannot_work_are_refused(make, message):

@@ -181,7 +181,7 @@ def cases(draw, most: int = 3):
     if kind in ("include", "exclude"):
         transform = SelectTransform(**{kind: texts})
     else:
-        transform = MaskTransform(paths=dict.fromkeys(texts, kind), key=KEY, key_id="1", length=0)
+        transform = MaskTransform(fields=dict.fromkeys(texts, kind), key=KEY, key_id="1", length=0)
     hidden = Hidden(tuple(map(Path.parse, texts)), kind == "include")
     return transform, [draw(events(number, pair, hidden)) for number, pair in enumerate(documents)]
 

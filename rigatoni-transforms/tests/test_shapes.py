@@ -18,7 +18,7 @@ TRANSFORMS = {
     "include": SelectTransform(include=["a", "b.c"]),
     "exclude": SelectTransform(exclude=["a", "b.*", "l.x", "m.0"]),
     "mask": MaskTransform(
-        paths={"a": "hash", "b.c": "redact", "l.x": "null", "b.d": "partial", "t": "date_to_year"}, key=KEY, key_id="1"
+        fields={"a": "hash", "b.c": "redact", "l.x": "null", "b.d": "partial", "t": "date_to_year"}, key=KEY, key_id="1"
     ),
 }
 

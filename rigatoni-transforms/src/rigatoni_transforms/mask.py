@@ -18,7 +18,7 @@ _SHORTEST_KEY = 16
 
 def _check_rules(instance: object, attribute: "attrs.Attribute[Any]", value: Mapping[str, str]) -> None:
     if not value:
-        raise ValueError('must name a path at least: paths = { email = "hash" }')
+        raise ValueError('must name a field at least: fields = { email = "hash" }')
     methods = get_args(Method)
     for path, method in value.items():
         if method not in methods:
@@ -28,9 +28,9 @@ def _check_rules(instance: object, attribute: "attrs.Attribute[Any]", value: Map
 
 @attrs.define(kw_only=True, eq=False)
 class MaskTransform(PrivacyTransform):
-    """Replaces the values that `paths` names, each by its method."""
+    """Replaces the values of `fields`, each by its method."""
 
-    paths: Annotated[dict[str, Method], 'The method of each path, such as `{ email = "hash" }`'] = attrs.field(
+    fields: Annotated[dict[str, Method], 'The method of each field by its path, such as `{ email = "hash" }`'] = attrs.field(
         converter=dict, validator=_check_rules
     )
     constant: Annotated[str, "What `redact` writes"] = "***"
@@ -43,11 +43,11 @@ class MaskTransform(PrivacyTransform):
     def closure(self) -> Closure:
         """See `PrivacyTransform`."""
         secret = self.key.reveal() if self.key is not None else None
-        if "hash" in self.paths.values():
+        if "hash" in self.fields.values():
             self._check_key(secret)
         rules = [
-            (path, rule_of(self.paths[path.text], constant=self.constant, key=secret, length=self.length))
-            for path in paths_of_documents(self.paths)
+            (path, rule_of(self.fields[path.text], constant=self.constant, key=secret, length=self.length))
+            for path in paths_of_documents(self.fields)
         ]
         return Closure(start_of(rules), keeps_others=True)
 
