@@ -30,8 +30,8 @@ def _check_rules(instance: object, attribute: "attrs.Attribute[Any]", value: Map
 class MaskTransform(PrivacyTransform):
     """Replaces the values of `fields`, each by its method."""
 
-    fields: Annotated[dict[str, Method], 'The method of each field by its path, such as `{ email = "hash" }`'] = attrs.field(
-        converter=dict, validator=_check_rules
+    fields: Annotated[dict[str, Method], 'The method of each field by its path, such as `{ email = "hash" }`'] = (
+        attrs.field(converter=dict, validator=_check_rules)
     )
     constant: Annotated[str, "What `redact` writes"] = "***"
     length: Annotated[int, "Characters that `truncate` keeps"] = attrs.field(default=3, validator=validators.ge(0))
