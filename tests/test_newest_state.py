@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rigatoni_compression.zstd import ZstdSerializer
 from rigatoni_csv.serializer import CsvSerializer
+from rigatoni_ops.current_view import current_view
 from rigatoni_parquet.serializer import ParquetSerializer
 from rigatoni_testing.batches import batch_of, event_document
 
@@ -90,10 +91,14 @@ def test_the_query_gives_what_the_collection_holds(tmp_path_factory, form, trans
     (folder / "lake" / "shop").mkdir(parents=True)
     events, state = history(transactions)
     files(folder / "lake" / "shop", serializer, events, random.Random(seed))
+    relation = re.search(r"read_\w+\(.*?\)", query)[0]
+    view = current_view("shop", "orders", name="newest", relation=relation)
     with duckdb.connect(config={"threads": 1, "file_search_path": str(folder)}) as connection:
-        rows = connection.execute(query).fetchall()
-    found = {json.loads(key)["_id"]: (doc and json.loads(doc)["v"], current) for key, doc, current in rows}
-    assert (found, len(rows)) == (state, len(state))
+        connection.execute(view)
+        for statement in (query, "FROM newest"):
+            rows = connection.execute(statement).fetchall()
+            found = {json.loads(key)["_id"]: (doc and json.loads(doc)["v"], current) for key, doc, current in rows}
+            assert (found, len(rows)) == (state, len(state))
 
 
 @pytest.mark.parametrize("form", FORMATS)
