@@ -615,6 +615,41 @@ def test_S15_a_stream_that_is_behind_pauses_the_snapshot_until_it_has_caught_up(
     run_virtual(main())
 
 
+class OpaqueSource(VersionedSource):
+    """The tokens hide their time, so the position of an idle stream keeps the time of its last event."""
+
+    def _mark(self, index):
+        position = super()._mark(index)
+        return attrs.evolve(position, cluster_time=self.collection.changes[-1].time.next(), ordinal=0)
+
+
+def test_an_idle_stream_with_an_old_time_begins_a_snapshot_with_the_next_reply():
+    async def main():
+        collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+        collection.put(1, {"value": "changed"})
+        replies = []
+
+        async def count(what):
+            await asyncio.sleep(0.001)
+            if what == "getMore":
+                replies.append(what)
+                if len(replies) > 20:
+                    raise ConfigurationError("the snapshot does not begin")
+
+        source = OpaqueSource(collection=collection, reads_at_a_time=False, pause=count)
+        assert (await pipeline(source, destination_of(bucket), state, snapshot={"mode": "never"}).run(once=True)).ok
+        collection.tick(3600)
+        await ledger_of(destination_of(bucket)).request(SnapshotRequest(id="a"))
+        replies.clear()
+        pipe = pipeline(source, destination_of(bucket), state, snapshot={"mode": "on_request"})
+        report = await pipe.run(once=True)
+        assert report.ok, report
+        assert len(rows_of(bucket)) == 40
+        assert len(replies) < 10
+
+    run_virtual(main())
+
+
 class Masking(Transform):
     """Hides the field `secret`, and drops documents that are `internal`."""
 

@@ -180,6 +180,7 @@ class SnapshotRunner:
         keeper, stream = self._context.destination, self._context.stream
         if isinstance(keeper, PositionKeeper):
             self._time.floor = await self._context.ask(keeper.last_committed, stream)
+        self._time.reads_at_times = False  # an idle stream whose tokens hide their time has an old one
         await self._turns.until(lambda: self._time.at is not None)
         record = await self._context.ledger.plan(requested.number)
         resumed = record is not None
@@ -190,6 +191,7 @@ class SnapshotRunner:
             plan = await self._context.retry(self._plan, source, requested)
             record = await self._context.ledger.plan(requested.number, PlanRecord(plan=plan, anchor=position))
             assert record is not None
+        self._time.reads_at_times = record.plan.at is not None
         total = sum(each.nbytes for each in record.plan.ranges)
         ranges = len(record.plan.ranges)
         publish(SnapshotPlanned(stream=stream, number=requested.number, ranges=ranges, bytes=total, resumed=resumed))

@@ -28,6 +28,8 @@ class StreamTime:
         self._read: Timestamp | None = None
         self.floor: Position | None = None
         """What exists at the destination ends here: nothing is read before the stream has come so far."""
+        self.reads_at_times = False
+        """Whether chunks are read at times, of which the server keeps only the last minutes."""
         self.paused = False
         """Whether a command paused the snapshot."""
 
@@ -74,7 +76,7 @@ class StreamTime:
         if self.lag > self._pause_when_lag:
             return f"the stream has {self.lag:.0f} s of changes to read"
         time = self._at.cluster_time if self._at else None
-        if time is not None and self._server is not None and self._server.seconds - time.seconds > HISTORY:
+        if time and self._server and self.reads_at_times and self._server.seconds - time.seconds > HISTORY:
             return "what is delivered is too far behind the server's time"
         return ""
 
