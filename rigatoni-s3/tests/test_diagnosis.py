@@ -41,6 +41,7 @@ def rule(name="r", **changes):
         ({"Filter": {"And": {"Prefix": "ra", "Tags": [{"Key": "team", "Value": "data"}]}}}, "after 30 days"),
         ({"Expiration": {}, "Transitions": [{"Days": 9, "StorageClass": "DEEP_ARCHIVE"}]}, "DEEP_ARCHIVE"),
         ({"Status": "Disabled"}, None),
+        ({"Filter": {"Prefix": f"raw/{PROBES}"}}, None),
         ({"Filter": {"Prefix": "other/"}}, None),
         ({"Filter": {"Tag": {"Key": "team", "Value": "sales"}}}, None),
         ({"Expiration": {"ExpiredObjectDeleteMarker": True}}, None),

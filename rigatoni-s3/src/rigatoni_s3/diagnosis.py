@@ -101,6 +101,8 @@ class Diagnosis:
         tags = [*both.get("Tags", ()), *([both["Tag"]] if "Tag" in both else ())]
         if any(self.tags.get(tag["Key"]) != tag["Value"] for tag in tags):
             return False
+        if prefix.startswith(f"{self.prefix}{PROBES}"):  # what a probe has left serves nothing
+            return False
         return bool(prefix.startswith(self.prefix) or self.prefix.startswith(prefix))
 
     def _of_rule(self, rule: Mapping[str, Any]) -> Iterator[Finding]:
