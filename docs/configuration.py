@@ -139,6 +139,7 @@ EXAMPLES = {
 }
 """Examples of the keys whose default is none or empty; a component's own are below `kind.name.key`."""
 EXAMPLES |= {
+    "destination.bigquery.serializer": '{ type = "parquet" }',
     "destination.delta.path": '"s3://lake/raw"',
     "destination.gcs.storage_class": '"NEARLINE"',
     "destination.gcs.endpoint_url": '"https://storage.example.com"',

@@ -18,7 +18,7 @@ from rigatoni_prometheus.names import labels_of, name_of
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from docs import configuration  # noqa: E402
+from docs import configuration, error_ids  # noqa: E402
 
 
 def metrics(_: Path) -> Iterator[tuple[str, ...]]:
@@ -45,7 +45,7 @@ def errors(readme: Path) -> Iterator[tuple[str, ...]]:
 
 
 TABLES = {"metrics": metrics, "errors": errors}
-PAGES = {"configuration": configuration.page}
+PAGES = {"configuration": configuration.page, "error-ids": error_ids.page}
 """Pages of the reference."""
 
 

@@ -39,6 +39,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("transform", "unwrap"): "rigatoni-transforms",
     ("command", "bigquery"): "rigatoni-bigquery",
     ("command", "dlq"): "rigatoni-ops",
+    ("command", "explain"): "rigatoni-ops",
     ("command", "init"): "rigatoni-ops",
     ("command", "new-plugin"): "rigatoni-testing",
     ("command", "schema"): "rigatoni-ops",
