@@ -13,7 +13,14 @@ from rigatoni_core.api.events import Gap, Namespace, Position, ResumeToken, Stre
 from rigatoni_core.api.notices import WorkerFailing
 from rigatoni_core.api.settings import Settings, SnapshotSettings
 from rigatoni_core.api.snapshot_ledger import KeptLedger
-from rigatoni_core.api.snapshot_notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
+from rigatoni_core.api.snapshot_notices import (
+    ChunkWritten,
+    SnapshotDone,
+    SnapshotEnded,
+    SnapshotNotRequested,
+    SnapshotPaused,
+    SnapshotPlanned,
+)
 from rigatoni_core.api.snapshot_records import EndRecord
 from rigatoni_core.api.snapshots import SnapshotRequest, SnapshotTimeError
 from rigatoni_core.engine.pipeline import Pipeline
@@ -406,6 +413,37 @@ def test_mode_only_ends_when_the_snapshot_is_done():
         assert (await pipe.run()).ok
         check(bucket, collection)
         assert len(rows_of(bucket)) == 40
+
+    run_virtual(main())
+
+
+def test_mode_only_reports_that_no_snapshot_is_left():
+    async def main():
+        collection, bucket, state = VersionedCollection(DOCUMENTS), ModelBucket(), FlakyStateStore()
+        reported = []
+        for _ in range(2):
+            heard, source = Heard(), VersionedSource(collection=collection)
+            assert (
+                await pipeline(source, destination_of(bucket), state, heard=heard, snapshot={"mode": "only"}).run()
+            ).ok
+            reported.append((len(heard.of(SnapshotDone)), len(heard.of(SnapshotNotRequested)) > 0))
+        assert reported == [(1, False), (0, True)]
+
+    run_virtual(main())
+
+
+def test_a_chunk_holds_no_more_than_max_rate_reads_in_a_second():
+    async def main():
+        documents = {key: {"padding": "x" * 20_000} for key in range(40)}
+        bucket, heard = ModelBucket(), Heard()
+        source = VersionedSource(collection=VersionedCollection(documents))
+        limits = {"batch_bytes": 2**22, "max_buffered_bytes": 2**24}
+        snapshot = {"max_rate": 100_000}
+        pipe = pipeline(source, destination_of(bucket), FlakyStateStore(), heard=heard, snapshot=snapshot, **limits)
+        assert (await pipe.run(once=True)).ok
+        sizes = [chunk.bytes for chunk in heard.of(ChunkWritten)]
+        assert max(sizes) < 100_000 + 21_000  # at least one document, and the one that exceeds the limit
+        assert len(sizes) >= 7
 
     run_virtual(main())
 

@@ -53,6 +53,11 @@ class SnapshotDone(Notice):
 
 
 @attrs.frozen(kw_only=True)
+class SnapshotNotRequested(Notice):
+    """No snapshot is left to take, and `mode = "only"` asks for nothing else, so the worker ends."""
+
+
+@attrs.frozen(kw_only=True)
 class SnapshotEnded(Notice):
     """Snapshot `number` ended before it was done, for this `reason`."""
 

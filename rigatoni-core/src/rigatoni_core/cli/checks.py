@@ -115,7 +115,9 @@ class Checks:
             check_requests(settings, configuration.source, configuration.destination, configuration.name, names)
         except RigatoniError as error:
             self._note("snapshot", error)
-        self._found.snapshot = f"{settings.snapshot.mode}; {row_guarantee(configuration.destination)}"
+        mode, rows = settings.snapshot.mode, row_guarantee(configuration.destination)
+        new_only = "; streams that ran before begin none by themselves" if mode in ("initial", "only") else ""
+        self._found.snapshot = f"{mode}{new_only}; {rows}"
 
     async def look(self, stack: AsyncExitStack) -> Findings:
         """Open the state store (read-only if a running pipeline holds it), then each stream at its position.

@@ -12,7 +12,13 @@ from rigatoni_core.api.contracts import PositionKeeper
 from rigatoni_core.api.errors import ConfigurationError, ShutdownError
 from rigatoni_core.api.events import Gap
 from rigatoni_core.api.snapshot_ledger import Requested
-from rigatoni_core.api.snapshot_notices import SnapshotDone, SnapshotEnded, SnapshotPaused, SnapshotPlanned
+from rigatoni_core.api.snapshot_notices import (
+    SnapshotDone,
+    SnapshotEnded,
+    SnapshotNotRequested,
+    SnapshotPaused,
+    SnapshotPlanned,
+)
 from rigatoni_core.api.snapshot_records import EndRecord, Place, PlanRecord
 from rigatoni_core.api.snapshots import SnapshotPlan, Snapshotter
 from rigatoni_core.engine.snapshots.context import SnapshotContext
@@ -130,6 +136,8 @@ class SnapshotRunner:
         with suppress(ShutdownError):
             while True:
                 requested = await self._context.ledger.current()
+                if requested is None and not self._number and self._context.settings.snapshot.mode == "only":
+                    publish(SnapshotNotRequested(stream=self._context.stream))
                 self._idle = requested is None
                 if requested is not None:
                     await self._carry_out_or_end(requested)
@@ -266,9 +274,9 @@ class SnapshotRunner:
         settings = self._context.settings
         room = int(settings.max_buffered_bytes) // 2
         chunk = max(min(int(settings.batch_bytes), room) // SHARE, room // self._concurrency, LEAST)
-        chunk = min(chunk, int(settings.batch_bytes))
-        width = max(1, min(self._concurrency, room // chunk))
         rate = settings.snapshot.max_rate
+        chunk = min(chunk, int(settings.batch_bytes), chunk if rate is None else max(int(rate), LEAST))
+        width = max(1, min(self._concurrency, room // chunk))
         return Pace(width, chunk, int(rate) if rate is not None else None, asyncio.get_running_loop().time)
 
     def _lost_after(self, record: PlanRecord) -> str:
