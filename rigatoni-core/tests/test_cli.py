@@ -232,9 +232,10 @@ def test_run_once_delivers_reports_and_exits_with_0(rigatoni):
     assert answer.stdout == "event\nevent\n"
     lines = [json.loads(line) for line in answer.stderr.splitlines()]
     assert lines[0]["event"] == "lease acquired"
-    assert lines[1]["event"] == ("p: into standard output; guarantee: at-least-once; rejected events stop their worker")
-    assert lines[2]["event"].startswith("p/toy.a: starts at 2023-11-14 22:13:20 UTC")
-    assert lines[-1]["event"].startswith("p: 2 events in 1 batches")
+    assert lines[1]["event"] == "message"
+    assert lines[1]["message"] == "p: into standard output; guarantee: at-least-once; rejected events stop their worker"
+    assert lines[2]["message"].startswith("p/toy.a: starts at 2023-11-14 22:13:20 UTC")
+    assert lines[-1]["message"].startswith("p: 2 events in 1 batches")
     assert {"level", "timestamp"} <= set(lines[0])
 
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ class Run:
         self._human = quiet or terminal or log_format == "human"
         level = "critical" if quiet else "error" if self._live and log_level != "debug" else log_level
         self._log = make_log(level, human=self._human)
-        self._tell: Callable[[str], Any] = complain if self._live else self._log.info
-        self._warn: Callable[[str], Any] = warn if self._live else self._log.warning
+        self._tell: Callable[[str], Any] = complain if self._live else partial(self._log.info, kind="message")
+        self._warn: Callable[[str], Any] = warn if self._live else partial(self._log.warning, kind="message")
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._began = time.monotonic()
         self._members: Sequence[Member] = ()
@@ -152,7 +153,7 @@ class Run:
                     error = figures.last_error
                     trouble = f": {error.message}" if error and not error.recovered else ""
                     text = f"{member.name}/{name} had not caught up ({figures.state}) when --timeout was over{trouble}"
-                    complain(text) if self._human else self._log.error(redacted(text))
+                    complain(text) if self._human else self._log.error(redacted(text), kind="message")
         self._stop()
 
     # --- a changed configuration
