@@ -325,8 +325,7 @@ def test_a_pipeline_that_cannot_start_affects_no_other_but_the_exit_code(place, 
     Path("several.toml").write_text(SEVERAL.format(database=place.name, path="in-the-way/two"))
     assert rigatoni("validate", "several.toml").returncode == 3
     shared = rigatoni("validate", "several.toml", "--set", "state.path=one", "--set", "destination.path=two")
-    assert shared.returncode == 3
-    assert "another pipeline of this process" in shared.stderr
+    assert shared.returncode == 0, shared.stderr  # pipelines may share a state folder, as they may share a Redis
     with running("several.toml") as process:
         wait_for(lambda: "orders: into" in log())
         assert "users does not run" in log()
