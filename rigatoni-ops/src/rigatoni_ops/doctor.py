@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rigatoni_core.api.commands import Application, ExitCode, pass_application, takes_file
+from rigatoni_core.api.parameters import Duration
 
 if TYPE_CHECKING:
     from rigatoni_ops.diagnosis.examination import Found
@@ -12,9 +13,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @takes_file
-@click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds for each check."
-)
+@click.option("--timeout", type=Duration(min=0.1), default="15 s", show_default=True, help="Limit of each check.")
 @click.option("--quiet", is_flag=True, help="Show only errors, warnings and checks that were not made.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 @pass_application

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import click
 from rigatoni_core.api.commands import Application, pass_application, takes_file
+from rigatoni_core.api.parameters import Duration
 
 
 @click.command()
 @takes_file
 @click.option("--output", type=click.Path(path_type=Path), help="The file to write; never overwrites one.")
 @click.option("--offline", is_flag=True, help="Leave out the findings of `rigatoni doctor`, which connects.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds for each check."
-)
+@click.option("--timeout", type=Duration(min=0.1), default="15 s", show_default=True, help="Limit of each check.")
 @click.option("--json", "json_", is_flag=True, help="Print the report instead of writing a file.")
 @pass_application
 def report(

@@ -98,7 +98,7 @@ class EventBatch(Sequence[ChangeEvent]):
         *,
         source_time: Timestamp | None = None,
     ) -> "EventBatch":
-        """Create a batch of the events in a reply (at least one), which directly follow the position `after`.
+        """Return a batch of the events in a reply (at least one), which directly follow the position `after`.
 
         Reads only the first and the last event, unless several share the last one's cluster time.
 

@@ -11,7 +11,16 @@ class Duration(click.FloatRange):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert the text to seconds, for click."""
+        """Convert the text to seconds, for click.
+
+        Args:
+            value: The text, or a number.
+            param: The option.
+            ctx: The context of the command.
+
+        Returns:
+            The seconds.
+        """
         from rigatoni_core.api.options import parse_duration  # attrs is too heavy for `rigatoni --help`
 
         try:
