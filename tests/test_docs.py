@@ -265,6 +265,17 @@ def test_the_page_on_batches_says_what_the_limits_are_and_what_follows_from_them
     assert all(int(count.replace(",", "")) == 86_400 // parse_duration(wait) for wait, count in files)
 
 
+def test_the_commands_on_how_we_know_are_sessions_and_tests_that_exist():
+    page = (ROOT / "docs" / "how-we-know.md").read_text(encoding="utf-8")
+    sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(encoding="utf-8"), re.MULTILINE)
+    commands = re.findall(r"`python -m nox -s (\w+)([^`]*)`", page)
+    assert len(commands) >= 10
+    for session, arguments in commands:
+        assert session in sessions
+        for path in re.findall(r"\S+\.py", arguments):
+            assert (ROOT / path).exists(), path
+
+
 def test_the_diagrams_are_what_their_script_draws():
     command = [sys.executable, str(ROOT / "docs" / "diagrams" / "draw.py"), "--check"]
     answer = subprocess.run(command, capture_output=True, text=True)
