@@ -131,7 +131,9 @@ def deltas(draw):
     return named([*parts, *draw(st.lists(_ODD, max_size=1) if draw(st.integers(0, 4)) == 0 else st.just([]))])
 
 
-_NAMESPACES = st.fixed_dictionaries({"db": st.sampled_from(["shop", "crm"]), "coll": st.sampled_from(["users", "x"])})
+_NAMESPACES = st.fixed_dictionaries(
+    {"db": st.sampled_from(["shop", "crm"]), "coll": st.sampled_from(["users", "carts", "x"])}
+)
 _PARTS = st.one_of(
     st.tuples(st.just("fullDocument"), st.tuples(st.just(0x03), DOCUMENTS)),
     st.tuples(st.just("fullDocumentBeforeChange"), st.tuples(st.just(0x03), DOCUMENTS)),
@@ -251,6 +253,22 @@ MAKES = {
     "exclude": select(exclude=["a", "b.*", "l.x"], collections=["shop.*"]),
     "mask": mask({"a": "hash", "b.c": "redact", "l.x": "null", "b.d": "redact", "o": "hash"}),
 }
+
+
+def test_names_of_changed_fields_that_have_several_readings_are_the_same():
+    updated = {"a.x.y.c": 1, "a.x.c": 2, "a.x.y": 3, "a.0.x.c": 4}
+    event = encode(event_document(1, updateDescription={"updatedFields": updated}))
+    for make in (select(exclude=["a.*.c"]), select(include=["a.*.c"]), mask({"a.*.c": "null"})):
+        accelerated, pure = both(make, [event])
+        assert accelerated == pure
+
+
+def test_each_event_is_of_its_own_collection():
+    names = ["users", "carts", "users"]
+    events = [encode(event_document(1, collection=name, fullDocument={"a": 1})) for name in names]
+    accelerated, pure = both(select(exclude=["a"], collections=["shop.users"]), events)
+    assert accelerated == pure
+    assert [made == event for made, event in zip(accelerated[0], events, strict=True)] == [False, True, False]
 
 
 @pytest.mark.parametrize("event", USUAL)
