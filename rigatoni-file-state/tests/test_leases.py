@@ -141,6 +141,19 @@ async def test_fencing_tokens_grow_although_a_file_was_deleted_and_the_clock_is_
             await store.save_resume_token(STREAM, checkpoint("late", lease.fencing_token))
 
 
+async def test_a_token_that_saved_nothing_is_not_granted_again(tmp_path, monkeypatch):
+    async with FileStateStore(path=tmp_path) as store:
+        lease = await store.acquire(STREAM, owner="own", ttl=LONG)
+        await store.release(lease)
+        monkeypatch.setattr(time, "time_ns", lambda: 0)
+        (tmp_path / "p" / "shop.orders.lease").unlink()
+        again = await store.acquire(STREAM, owner="own", ttl=0.01)
+        assert again.fencing_token == lease.fencing_token + 1
+        await asyncio.sleep(0.02)
+        with pytest.raises(LeaseLostError):  # also if no other owner has taken it since
+            await store.renew(again, ttl=LONG)
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage \xff", b'{"lease": 1, "wanted": null}', b"[]", b"9" * 5000])
 async def test_damaged_lease_files_are_no_lease_and_no_lower_token(tmp_path, content):
     async with FileStateStore(path=tmp_path) as store:
