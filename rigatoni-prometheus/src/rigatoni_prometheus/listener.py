@@ -8,6 +8,7 @@ from attrs import validators
 from rigatoni_core.api.contracts import AsyncResource, Listener
 from rigatoni_core.api.executor import DaemonExecutor
 from rigatoni_core.api.notices import Notice
+from rigatoni_core.observe.instance import instance_index
 from rigatoni_core.observe.statistics import Statistics
 
 from rigatoni_prometheus.registry import Histograms, registry_of
@@ -26,9 +27,11 @@ class PrometheusListener(Listener, AsyncResource):
     host: Annotated[str, 'Address to listen on; "0.0.0.0" admits other machines, without authentication'] = attrs.field(
         default="127.0.0.1", validator=validators.min_len(1)
     )
-    port: Annotated[int, "Port to listen on, one for each pipeline of a machine; 0 uses any free port"] = attrs.field(
-        default=9464, validator=_check_port
-    )
+    port: Annotated[
+        int,
+        "Port to listen on, one for each pipeline of a machine; 0 uses any free port. With several `instances`, the "
+        "first listens here, the next one a port higher",
+    ] = attrs.field(default=9464, validator=_check_port)
     _statistics: Statistics = attrs.field(init=False, factory=Statistics, repr=False, eq=False)
     _histograms: Histograms | None = attrs.field(init=False, default=None, repr=False, eq=False)
     _server: MetricsServer | None = attrs.field(init=False, default=None, repr=False, eq=False)
@@ -41,7 +44,8 @@ class PrometheusListener(Listener, AsyncResource):
         """
         registry = registry_of(self._statistics)
         self._histograms = Histograms(registry)
-        self._server = MetricsServer(self.host, self.port, registry, self._statistics)
+        port = self.port + instance_index() if self.port else 0
+        self._server = MetricsServer(self.host, port, registry, self._statistics)
         return self
 
     async def __aexit__(

@@ -47,6 +47,7 @@ DISTRIBUTIONS: Mapping[tuple[str, str], str] = {
     ("command", "schema"): "rigatoni-ops",
     ("command", "schemas"): "rigatoni-transforms",
     ("command", "snapshot"): "rigatoni-ops",
+    ("command", "supervise"): "rigatoni-ops",
     ("command", "tables"): "rigatoni-ops",
     ("command", "tail"): "rigatoni-ops",
     ("command", "test"): "rigatoni-transforms",

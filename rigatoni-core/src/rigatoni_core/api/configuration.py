@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
 from rigatoni_core.api.contracts import Destination, Listener, Source, StateStore, Transform
 from rigatoni_core.api.settings import Settings
-
-
-def _unchanged(text: str) -> str:
-    return text
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +23,7 @@ class PipelineConfiguration:
         settings: The settings in force, with the limits that the destination suggests.
         transforms: What changes events on their way to the destination, in order.
         listeners: The listeners of the file.
+        instances: How many processes `rigatoni run` starts to share the streams; `auto` for one a core.
         warnings: Settings of the file that are allowed but not recommended, described for people.
         paths: Every path among the options, made absolute, by its TOML key.
         redaction: Replaces each secret of this configuration in any text.
@@ -39,6 +37,7 @@ class PipelineConfiguration:
     settings: Settings = attrs.field(factory=Settings)
     transforms: tuple[Transform, ...] = ()
     listeners: tuple[Listener, ...] = ()
+    instances: int | Literal["auto"] = 1
     warnings: tuple[str, ...] = ()
     paths: Mapping[str, Path] = attrs.field(factory=dict)
-    redaction: Callable[[str], str] = attrs.field(default=_unchanged, eq=False, repr=False)
+    redaction: Callable[[str], str] = attrs.field(default=str, eq=False, repr=False)

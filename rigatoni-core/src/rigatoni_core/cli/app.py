@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
         of_plugins = _of_plugins()
         limit = formatter.width - 6 - max(map(len, (*BUILT_IN, *of_plugins)))
         rows = [(name, _built_in(name).get_short_help_str(limit)) for name in BUILT_IN]
-        rows += [(name, _summary(entry, limit)) for name, entry in of_plugins.items()]
+        rows += [(name, text) for name, entry in of_plugins.items() if (text := _summary(entry, limit))]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -88,12 +88,12 @@ def _of_plugins() -> dict[str, Entry]:
 
 
 def _summary(entry: Entry, limit: int) -> str:
-    """Return the command's help on one line. The catalog would take longer than the whole help."""
+    """Return the command's help on one line, empty if hidden. The catalog would take longer than the whole help."""
     module, _, attribute = entry.value.partition(":")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             command = getattr(importlib.import_module(module), attribute)
-        return str(command.get_short_help_str(limit))
+        return "" if command.hidden else str(command.get_short_help_str(limit))
     except KeyboardInterrupt:
         raise
     except BaseException:  # errors of a plugin do not affect others

@@ -159,12 +159,13 @@ class _Foreign(logging.Handler):
         self._log.log(record.levelno, record.getMessage(), kind="library", logger=record.name, **fields)
 
 
-def make_log(level: str, *, human: bool) -> Any:
+def make_log(level: str, *, human: bool, instance: str = "") -> Any:
     """Return a structlog logger on stderr, which also gets other libraries' warnings. It hides known secrets.
 
     A sentence for people is logged with its `kind`. In JSON, the kind is the constant `event`, and the sentence is the
-    field `message`.
+    field `message`. Every line names the instance, if there are several.
     """
+    fields: dict[str, Any] = {"instance": instance} if instance else {}
     log = structlog.wrap_logger(
         _Stderr(),
         processors=[
@@ -178,6 +179,7 @@ def make_log(level: str, *, human: bool) -> Any:
             _redact,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        **fields,
     )
     logging.captureWarnings(True)
     logging.getLogger().addHandler(_Foreign(log))

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ class Run:
         quiet: Whether to print only errors, at the end.
         log_level: The lowest level to log.
         log_format: `auto`, `human` or `json`.
+        instance: Which of several instances this is, such as `2/4`; empty if it runs alone.
     """
 
     def __init__(
@@ -60,16 +61,18 @@ class Run:
         quiet: bool,
         log_level: str,
         log_format: str,
+        instance: str = "",
     ) -> None:
         self._file = file
         self._load = load
         self._once = once
         self._timeout = timeout
         terminal = log_format == "auto" and sys.stderr.isatty()
-        self._live = terminal and not quiet and os.environ.get("TERM") != "dumb"
+        self._instance = instance
+        self._live = terminal and not quiet and not instance and os.environ.get("TERM") != "dumb"
         self._human = quiet or terminal or log_format == "human"
         level = "critical" if quiet else "error" if self._live and log_level != "debug" else log_level
-        self._log = make_log(level, human=self._human)
+        self._log = make_log(level, human=self._human, instance=instance)
         self._tell: Callable[[str], Any] = complain if self._live else partial(self._log.info, kind="message")
         self._warn: Callable[[str], Any] = warn if self._live else partial(self._log.warning, kind="message")
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -162,7 +165,7 @@ class Run:
         """Handle SIGHUP in this block: read the configuration again, or stop if it means that the terminal closed."""
         if self._once or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
             return nullcontext()
-        return _hangup(self._stop if self._live else self._reload)
+        return signals(self._stop if self._live else self._reload, signal.SIGHUP)
 
     def _reload(self) -> None:
         """Apply the changed files, once more after a reload in progress."""
@@ -207,6 +210,7 @@ class Run:
         return {
             "file": str(self._file.resolve()),
             "pid": os.getpid(),
+            "instance": self._instance,
             "started": self._started,
             "counts": {count.name: dict(count.read()) for count in process_counts()},
             "pipelines": [
@@ -273,17 +277,6 @@ async def _positions_advice(member: Member, names: Collection[str]) -> Sequence[
 
 def _nothing(*_: object) -> None:
     """Ignore the call."""
-
-
-@contextmanager
-def _hangup(action: Callable[[], None]) -> Iterator[None]:
-    """Call `action` on SIGHUP in this block."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, action)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _progress(statistics: Mapping[str, Any]) -> Any:

@@ -32,6 +32,7 @@ def status(file: Path | None, json_: bool) -> None:
             fail(reply)
         elif wanted in (None, reply["file"]):
             statuses.append(reply)
+    statuses.sort(key=lambda each: (each["file"], each.get("instance", "")))
     if json_:
         as_json(statuses)
     for each in statuses if not json_ else ():
@@ -43,7 +44,8 @@ def status(file: Path | None, json_: bool) -> None:
 
 
 def _print(process: dict[str, Any]) -> None:
-    say(bold(process["file"]) + f", process {process['pid']}, since {process['started']}")
+    instance = f", instance {process['instance']}" if process.get("instance") else ""
+    say(bold(process["file"]) + f"{instance}, process {process['pid']}, since {process['started']}")
     rows = [_row(pipeline["name"], stream) for pipeline in process["pipelines"] for stream in pipeline["streams"]]
     columns = ("stream", "state", "events", "read lag", "delivery lag", "buffer", "checkpoint", "retries", "gaps")
     table((*columns, "last error"), rows)

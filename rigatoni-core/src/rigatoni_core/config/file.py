@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import attrs
+from attrs import validators
 
 from rigatoni_core.api.components import fields_of
 from rigatoni_core.api.configuration import PipelineConfiguration
@@ -54,6 +55,11 @@ class PipelineTable(Settings):
     listeners: Annotated[
         tuple[Listener, ...], "Each [[pipeline.listeners]] receives notices, for metrics or traces"
     ] = ()
+    instances: Annotated[
+        int | Literal["auto"],
+        "How many instances `rigatoni run` starts, processes that share the streams; `auto`: one for each core. More "
+        "than one need a state store with leases",
+    ] = attrs.field(default=1, validator=validators.or_(validators.in_(("auto",)), validators.ge(1)))
 
     @staticmethod
     def conflicts(built: Mapping[str, Any]) -> Iterator[Refused]:
@@ -191,6 +197,7 @@ def _pipeline(
         settings=Settings.suiting(built.destination.limits, **{name: getattr(built, name) for name in chosen}),
         transforms=built.transforms,
         listeners=built.listeners,
+        instances=built.instances,
         warnings=tuple(warnings),
         paths={spelled(key): full for key, full in paths_of(built)},
         redaction=redaction,

@@ -362,19 +362,21 @@ class Pipeline:
 
 
 @contextmanager
-def signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGINT and SIGTERM in this block.
+def signals(stop: Callable[[], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Call `stop` on these signals in this block.
 
     Args:
         stop: Called on the event loop.
+        numbers: The signals; SIGINT and SIGTERM if there are none.
     """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = numbers or (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
