@@ -249,7 +249,7 @@ impl<'a> Value<'a> {
         let size = match type_ {
             kind::STRING | kind::CODE | kind::SYMBOL => self.i32()?,
             kind::DOCUMENT | kind::ARRAY => return self.document().map(|_| ()),
-            kind::BINARY => self.i32()?.checked_add(1)?,
+            kind::BINARY => return self.binary().map(|_| ()),
             kind::REGEX => return self.c_string().and(self.c_string()).map(|_| ()),
             kind::UNDEFINED | kind::NULL | kind::MIN_KEY | kind::MAX_KEY => 0,
             kind::BOOLEAN => 1,
@@ -339,6 +339,7 @@ mod tests {
         assert_eq!(Value::at(&negative).skip(kind::STRING), None);
         assert_eq!(Value::at(&negative).text(), None);
         assert_eq!(Value::at(&negative).binary(), None);
+        assert_eq!(Value::at(b"\xff\xff\xff\xff\0").skip(kind::BINARY), None);
         assert!(Elements::of(&negative).is_none());
     }
 

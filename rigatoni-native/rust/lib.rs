@@ -26,6 +26,7 @@ mod numbers;
 mod python;
 mod rewriting;
 mod rules;
+mod snapshot_rows;
 #[cfg(test)]
 mod testing;
 mod text;

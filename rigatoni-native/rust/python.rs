@@ -8,6 +8,7 @@ use pyo3::types::{IntoPyDict, PyBytes, PyDict};
 use crate::bson::{self, Elements};
 use crate::event::Event;
 use crate::json::{self, Mode};
+use crate::snapshot_rows::{Rows as SnapshotRows, Shape};
 use crate::transforms::{self, PyRewriter};
 use crate::{arrow, avro, csv, fallbacks};
 
@@ -164,6 +165,41 @@ fn avro_rows<'py>(
     Ok((PyBytes::new(py, &text), ends, left))
 }
 
+/// The documents of a collection as rows of a snapshot, and the offsets of the rows. `None` if one of them is left to the
+/// caller, which then makes all of them.
+#[pyfunction]
+fn snapshot_rows<'py>(
+    py: Python<'py>,
+    buffer: &Bound<'py, PyBytes>,
+    offsets: PyBuffer<u64>,
+    snapshot: &[u8],
+    shared: &[u8],
+) -> PyResult<Option<Documents<'py>>> {
+    let (raw, offsets) = (buffer.as_bytes(), offsets.to_vec(py)?);
+    let shape = Shape { snapshot, shared };
+    let made = py.detach(|| {
+        let mut rows = SnapshotRows::new(offsets.len(), size(&offsets, raw));
+        for pair in offsets.windows(2) {
+            let added = raw_between(raw, pair[0], pair[1])
+                .ok_or(fallbacks::Reason::Damaged)
+                .and_then(|document| rows.row(document, &shape));
+            if let Err(reason) = added {
+                fallbacks::count(reason);
+                return None;
+            }
+        }
+        Some(rows)
+    });
+    Ok(made.map(|rows| {
+        let offsets: Vec<u8> = rows
+            .offsets
+            .iter()
+            .flat_map(|each| each.to_ne_bytes())
+            .collect();
+        (PyBytes::new(py, &rows.out), PyBytes::new(py, &offsets))
+    }))
+}
+
 /// The ordinals, after a check that there is one for each document.
 fn one_for_each(ordinals: Vec<i64>, offsets: &[u64]) -> PyResult<Vec<i64>> {
     if ordinals.len() == offsets.len().saturating_sub(1) {
@@ -200,5 +236,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(fallback_counts, module)?)?;
     module.add_function(wrap_pyfunction!(arrow::document_findings, module)?)?;
     module.add_function(wrap_pyfunction!(json_lines, module)?)?;
+    module.add_function(wrap_pyfunction!(snapshot_rows, module)?)?;
     module.add_function(wrap_pyfunction!(csv_rows, module)?)
 }

@@ -33,6 +33,11 @@ class Accelerator(Protocol):
     def documents_of(self, array: memoryview, /) -> tuple[bytes, bytes] | None:
         """Return the documents of a BSON array and their offsets; None if the array is malformed."""
 
+    def snapshot_rows(
+        self, buffer: bytes, offsets: Integers, snapshot: bytes, shared: bytes, /
+    ) -> tuple[bytes, bytes] | None:
+        """Return the rows of documents and their offsets; None if they are left to the pure path."""
+
     def json_lines(self, buffer: bytes, offsets: Integers, mode: str, /) -> tuple[bytes, Left]:
         """Return a line of Extended JSON per document, and the documents left to the pure path."""
 

@@ -9,6 +9,7 @@ from rigatoni_native._native import (
     fallbacks,
     json_lines,
     rewriter,
+    snapshot_rows,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "fallbacks",
     "json_lines",
     "rewriter",
+    "snapshot_rows",
 ]

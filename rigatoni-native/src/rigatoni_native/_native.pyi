@@ -117,6 +117,23 @@ def document_findings(buffer: bytes, offsets: array[int], together: int) -> tupl
         are left to the caller.
     """
 
+def snapshot_rows(buffer: bytes, offsets: array[int], snapshot: bytes, shared: bytes) -> tuple[bytes, bytes] | None:
+    """Put a change event around each document of a collection. Releases the interpreter lock.
+
+    Args:
+        buffer: The raw documents.
+        offsets: As for `json_lines`.
+        snapshot: The raw element `snapshot` of the `_id` of each row.
+        shared: The raw elements of each row between its `_id` and its `documentKey`.
+
+    Returns:
+        The rows, one after another, and their offsets as native 64-bit integers. None if a document has no `_id`, or
+        one of a deprecated type, or if it is damaged: then all of them are left to the caller.
+
+    Raises:
+        BufferError: The offsets are not an `array("Q")`.
+    """
+
 class Rewriter:
     """The rules of a transform, for any number of batches."""
 
