@@ -32,7 +32,7 @@ from rigatoni_mongodb.testing.feeder import document, feeder
 
 from benchmarks.plot import plot
 from benchmarks.sink import sink
-from benchmarks.tables import figures_table, formats_table, latency_table, masking_table, plain_table
+from benchmarks.tables import figures_table, formats_table, latency_table, masking_table, plain_table, rows_table
 
 Measurement = Callable[[], float]
 NATIVE = importlib.util.find_spec("rigatoni_native") is not None
@@ -325,7 +325,7 @@ class Section:
 
 SECTIONS = {
     "formats": Section(formats, "MongoDB to files", formats_table),
-    "rows": Section(rows, "Snapshots", plain_table),
+    "rows": Section(rows, "Snapshots", rows_table),
     "s3": Section(s3, "MongoDB to S3", plain_table),
     "streams": Section(streams, "Several streams", figures_table),
     "memory": Section(memory, "Memory", figures_table),

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import bson
 from bson import json_util
+from rigatoni_bson.elements import documents_of
 from rigatoni_core.api.batch import EventBatch, Heartbeat
 from rigatoni_core.api.contracts import Source
 from rigatoni_core.api.events import Definition, Namespace, Position, ResumeToken, Stream, Timestamp
@@ -35,12 +36,17 @@ TIME = Timestamp(START, 1)
 NAMES = Namespace("bench", "events")
 
 
-def replies() -> list[Segment]:
-    """Return a few replies of documents of 630 bytes, whose event has about 876 bytes."""
+def replies() -> list[bytes]:
+    """Return the arrays of a few replies, of documents of 630 bytes, whose event has about 876 bytes."""
     return [
-        Segment.of([bson.encode(document(page * REPLY + number, 580)) for number in range(REPLY)])
+        bson.encode({str(number): document(page * REPLY + number, 580) for number in range(REPLY)})
         for page in range(PAGES)
     ]
+
+
+def rows_in(reply: bytes, shape: RowShape) -> Segment:
+    """Return the rows of a reply, as the source makes them."""
+    return rows_of(documents_of(memoryview(reply)), shape)
 
 
 class RowSource(Source, Snapshotter):
@@ -95,15 +101,16 @@ class RowSource(Source, Snapshotter):
         rows: list[Segment] = []
         while start < stop and sum(segment.nbytes for segment in rows) < limit:
             reply = self._replies[start // REPLY % PAGES]
-            rows.append(await self._workers.run(partial(rows_of, reply, shape)))
+            rows.append(await self._workers.run(partial(rows_in, reply, shape)))
             start += REPLY
         return Chunk(rows=rows, at=TIME, after=TIME, end=Bound(str(start)) if start < stop else None)
 
 
 def by_hand(count: int, folder: Path) -> None:
-    meter, pages = Meter(), replies()
+    pages = [documents_of(memoryview(reply)).documents for reply in replies()]
+    meter = Meter()
     for number in range(count // REPLY):
-        found: list[dict[str, Any]] = bson.decode_all(pages[number % PAGES].documents)
+        found: list[dict[str, Any]] = bson.decode_all(pages[number % PAGES])
         with gzip.open(folder / f"{number:06}.ndjson.gz", "wt") as file:
             file.writelines(json_util.dumps(each) + "\n" for each in found)
     meter.report()

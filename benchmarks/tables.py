@@ -12,6 +12,18 @@ def plain_table(figures: dict[str, list[float]]) -> str:
     return "\n".join(["| case | CPU time, µs/event |", "|---|---|", *rows, ""])
 
 
+def rows_table(figures: dict[str, list[float]]) -> str:
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    hand = medians["hand-written: decode, json+gzip"]
+    rows = []
+    for name, values in figures.items():
+        event = medians.get(name.replace("document of a snapshot", "change event")) if "snapshot" in name else None
+        against = f"{medians[name] / event:.2f}" if event else ""
+        rows.append(f"| {name} | {spread(values)} | {hand / medians[name]:.1f} | {against} |")
+    head = "| case | CPU time, µs/event | speedup over the script | relative to a change event |"
+    return "\n".join([head, "|---|---|---|---|", *rows, ""])
+
+
 def formats_table(figures: dict[str, list[float]]) -> str:
     hand = statistics.median(figures["hand-written: json+gzip"])
     json_zstd = {

@@ -1,6 +1,5 @@
 """Rows of snapshots that the accelerator makes are what the pure path makes, byte for byte."""
 
-import struct
 from array import array
 from itertools import accumulate
 
