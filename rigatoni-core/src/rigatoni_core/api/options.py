@@ -1,6 +1,6 @@
 """Types of options that need more than a TOML value: secrets, sizes in bytes, durations in seconds.
 
-A component's options are the public fields of its attrs class. The text in `Annotated[type, "text"]` is their help:
+A component's options are the public fields of its attrs class. The text in `Annotated[type, "text"]` is their help::
 
     @attrs.define(kw_only=True)
     class AcmeDestination(Destination):
