@@ -1,13 +1,14 @@
 """`rigatoni doctor`: every check is made, whatever the others do, and each finding says what to do."""
 
 import asyncio
+import re
 
 import attrs
 import click
 import pytest
 from rigatoni_core.api.commands import ExitCode
 from rigatoni_core.api.configuration import PipelineConfiguration
-from rigatoni_core.api.contracts import ConfigLinter, Diagnosable, Finding
+from rigatoni_core.api.contracts import ConfigLinter, Diagnosable, Finding, PositionKeeper
 from rigatoni_core.api.errors import SourceError, StateStoreError
 from rigatoni_core.api.events import Checkpoint, Position, Stream, Timestamp
 from rigatoni_core.builtin.memory import MemoryStateStore
@@ -138,6 +139,32 @@ def test_checks_learn_where_each_stream_would_resume():
     asyncio.run(state.save_resume_token(STREAM, Checkpoint(position=position)))
     call(configuration(state))
     assert state.seen_positions[STREAM] == position
+
+
+@pytest.mark.parametrize(
+    ("held", "seen"),
+    [
+        (None, "3 events were delivered, the last at .*, but the destination holds nothing of this stream"),
+        (Timestamp(1_800_000_000, 1), "but the destination ends at "),
+        (Timestamp(1_900_000_000, 1), "it has a position"),
+    ],
+)
+def test_a_destination_that_holds_less_than_was_delivered_is_an_error(held, seen):
+    """As when its disk is not mounted, or its folder was removed while nothing ran."""
+
+    class Emptied(RecordingDestination, PositionKeeper):
+        async def last_committed(self, stream):
+            return held and Position("token", "fingerprint", held)
+
+        async def begin(self, stream, definition, position, *, gap=None):
+            raise AssertionError("doctor begins nothing")
+
+    state, delivered = CheckedStateStore(), Position("token", "fingerprint", Timestamp(1_900_000_000, 1))
+    asyncio.run(state.save_resume_token(STREAM, Checkpoint(position=delivered, events=3, delivered=delivered)))
+    _, app = call(configuration(state, destination=Emptied()), "--json")
+    (found,) = records(app, "stream shop.orders", "position")
+    assert re.search(seen, found["seen"])
+    assert found["severity"] == ("ok" if held == delivered.cluster_time else "error")
 
 
 def test_a_store_in_memory_and_advice_of_components_are_warnings():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=Duration(min=0.1), default="30 s", show_default=True, help="Limit of each step.")
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 def validate(file: Path, overrides: tuple[str, ...], offline: bool, timeout: float, json_: bool) -> None:
-    """Checks the pipelines in FILE, a file or a folder of files, and changes nothing.
+    """Checks the pipelines in FILE, a file or a folder of files, and delivers nothing.
 
     It checks the file first, and reports all errors together, and options that are not recommended. Then it connects to
     source, destination and state store, reads each stream from its position, and reports the delivery guarantee and its

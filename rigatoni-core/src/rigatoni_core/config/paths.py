@@ -29,7 +29,7 @@ class PathBase:
         """Return the absolute path; a leading `~` is the home folder.
 
         Raises:
-            Refused: It is not a path; or earlier versions, which started at the working directory, used another one.
+            Refused: It is not a path; or it does not exist, and a path with its name does in the working directory.
         """
         if not text or "\0" in text:
             raise Refused("must be a path, not an empty text" if not text else "must not contain a NUL character")
@@ -67,11 +67,12 @@ def _is_used(path: Path) -> bool:
 
 
 def _moving(former: Path, full: Path) -> str:
-    """Return a message that data lies where earlier versions looked for it, and how to move it."""
+    """Return a message that data lies below the working directory, and how to move it if it is this pipeline's."""
     move = f"mv {shlex.quote(str(former))} {shlex.quote(str(full))}"
     if not full.parent.is_dir():
         move = f"mkdir -p {shlex.quote(str(full.parent))} && {move}"
     return (
-        f"a relative path starts at the file's folder, so this is {full}, which does not exist; but {former} lies in "
-        f"the working directory, where earlier versions looked. Move it ({move}), or use an absolute path"
+        f"a relative path starts at the file's folder, so this is {full}, which does not exist; but {former} exists in "
+        f"the working directory. If it belongs to this pipeline, move it ({move}); if not, create {full} "
+        "first, or use an absolute path"
     )

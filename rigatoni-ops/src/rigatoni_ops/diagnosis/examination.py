@@ -13,11 +13,13 @@ from rigatoni_core.api.contracts import (
     Diagnosable,
     Finding,
     HealthCheck,
+    PositionKeeper,
     StateInspector,
     TransactionalKeeper,
 )
 from rigatoni_core.api.errors import RigatoniError
-from rigatoni_core.api.events import Position, Stream
+from rigatoni_core.api.events import Checkpoint, Position, Stream
+from rigatoni_core.api.words import time_in_words
 
 from rigatoni_ops.diagnosis.disks import check_disks
 
@@ -142,8 +144,24 @@ class Examination:
         else:
             checkpoint = await self._configuration.state.load_resume_token(stream)
             positions[stream] = checkpoint.position if checkpoint else None
+            if checkpoint is not None and (missing := await self._missing(stream, checkpoint)):
+                return missing
         seen = "it has a position" if positions[stream] else "it has no position yet: it will start fresh"
         return [Finding("ok", seen)]
+
+    async def _missing(self, stream: Stream, checkpoint: Checkpoint) -> Sequence[Finding]:
+        """Return a finding if the destination holds less than its checkpoint says was delivered to it."""
+        destination, delivered = self._opened.get("destination"), checkpoint.delivered
+        if not isinstance(destination, PositionKeeper) or not checkpoint.events or delivered is None:
+            return []
+        held = await destination.last_committed(stream)
+        if held is not None and held.order >= delivered.order:
+            return []
+        holds = f"ends at {time_in_words(held.cluster_time)}" if held else "holds nothing of this stream"
+        last = time_in_words(delivered.cluster_time)
+        seen = f"{checkpoint.events:,} events were delivered, the last at {last}, but the destination {holds}"
+        remedy = "Check that the destination's disk or bucket is the right one, and restore what was removed."
+        return [Finding("error", seen, remedy)]
 
     async def _stream(self, stream: Stream, position: Position | None) -> None:
         """Read the stream from its position, and ask the components about it."""
