@@ -77,8 +77,27 @@ def test_a_paused_snapshot_reads_nothing_and_a_cancelled_one_has_ended():
     assert shop.call("cancel", "shop.orders", "--yes")[1].output == ["shop.orders#1: cancelled"]
     shop.run()
     assert shop.call("wait", "shop.orders#1")[0] == ExitCode.WORKER_FAILED
-    with pytest.raises(DestinationError, match="has ended"):
+    with pytest.raises(DestinationError, match="has ended: cancelled"):
         shop.call("pause", "shop.orders#1")
+    with pytest.raises(DestinationError, match=r"shop\.orders#2: no such snapshot"):
+        shop.call("cancel", "shop.orders#2", "--yes")
+
+
+def test_waiting_for_a_stream_does_not_depend_on_whether_its_newest_snapshot_has_ended():
+    shop = Shop()
+    with pytest.raises(DestinationError, match=r"shop\.orders never had a snapshot"):
+        shop.call("wait", "shop.orders")
+    shop.call("start")
+    shop.run()
+    code, app = shop.call("wait", "shop.orders")
+    assert (code, app.output) == (ExitCode.DONE, ["shop.orders#1: done, 20 rows"])
+    with pytest.raises(DestinationError, match=r"shop\.orders#1 has ended: done"):
+        shop.call("cancel", "shop.orders#1", "--yes")
+    shop.call("start")
+    shop.call("cancel", "shop.orders", "--yes")
+    code, app = shop.call("wait", "shop.orders")
+    assert code == ExitCode.WORKER_FAILED
+    assert app.output == ["shop.orders#2: cancelled, 0 rows: a command cancelled it"]
 
 
 def test_waiting_for_a_snapshot_that_does_not_exist_is_an_error():

@@ -130,7 +130,7 @@ def list_(app: Application, file: Path, overrides: tuple[str, ...], reference: s
 @click.option("--timeout", type=Duration(min=0.1), help="How long to wait, such as `10 min`; without end unless given.")
 @pass_application
 def wait(app: Application, file: Path, overrides: tuple[str, ...], reference: str, timeout: float | None) -> ExitCode:
-    """Waits until a snapshot has ended: the oldest one that has not, if no number is given.
+    """Waits until a snapshot has ended: the oldest one that has not, if no number is given. If all have ended, the newest.
 
     Exits with 0 if it is done, with 1 if it ended otherwise, and with 6 if the time is over.
     """
@@ -143,7 +143,7 @@ def wait(app: Application, file: Path, overrides: tuple[str, ...], reference: st
 
     async def wait_() -> ExitCode:
         async with asyncio.timeout(timeout), snapshots_of(configuration, stream) as found:
-            number_ = number if number is not None else await found[0].open(None)
+            number_ = number if number is not None else await found[0].open_or_newest()
             end = await found[0].wait(number_)
         app.echo(f"{stream}#{number_}: {end.state}, {end.rows:,} rows{': ' + end.reason if end.reason else ''}")
         return ExitCode.DONE if end.state == "done" else ExitCode.WORKER_FAILED

@@ -76,13 +76,26 @@ class Snapshots:
             if current is not None:
                 return current.number
         else:
-            known = any(requested.number == number for requested in await self.ledger.requests())
-            if known and await self.ledger.ended(number) is None:
+            end = await self.ledger.ended(number)
+            if end is not None:
+                raise self._no_snapshot(f"{self.stream.name}#{number} has ended: {end.state}")
+            if any(requested.number == number for requested in await self.ledger.requests()):
                 return number
-        name = self.stream.name if number is None else f"{self.stream.name}#{number}"
-        raise DestinationError(
-            f"{name}: no such snapshot, or it has ended", remedy="List the snapshots with `rigatoni snapshot list`."
-        )
+            raise self._no_snapshot(f"{self.stream.name}#{number}: no such snapshot")
+        raise self._no_snapshot(f"{self.stream.name}: no snapshot is requested or being read")
+
+    async def open_or_newest(self) -> int:
+        """Return the number of the oldest snapshot that has not ended, or that of the newest if all have.
+
+        Raises:
+            DestinationError: The stream never had a snapshot.
+        """
+        current = await self.ledger.current()
+        if current is not None:
+            return current.number
+        if requests := await self.ledger.requests():
+            return requests[-1].number
+        raise self._no_snapshot(f"{self.stream.name} never had a snapshot")
 
     async def wait(self, number: int) -> EndRecord:
         """Return how the snapshot ended, once it has.
@@ -91,12 +104,15 @@ class Snapshots:
             DestinationError: There is no such snapshot.
         """
         end = await self.ledger.ended(number)
-        if end is None:
-            await self.open(number)
+        if end is None and not any(requested.number == number for requested in await self.ledger.requests()):
+            raise self._no_snapshot(f"{self.stream.name}#{number}: no such snapshot")
         while end is None:
             await asyncio.sleep(POLL)
             end = await self.ledger.ended(number)
         return end
+
+    def _no_snapshot(self, message: str) -> DestinationError:
+        return DestinationError(message, remedy="List the snapshots with `rigatoni snapshot list`.")
 
 
 def named(reference: str | None) -> tuple[str | None, int | None]:
