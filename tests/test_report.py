@@ -100,9 +100,19 @@ def test_no_secret_is_in_a_report(configuration, monkeypatch):
 
 def test_a_file_with_errors_is_reported_with_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    contents = json.loads(call(RecordingApplication()))
+    Path("pipeline.toml").touch()
+    app = RecordingApplication()
+    contents = json.loads(call(app))
+    assert "warning: pipeline.toml has errors" in app.diagnostics[0]
     assert contents["pipelines"] == []
     assert "describes no pipeline" in contents["error"]["message"]
+
+
+def test_a_file_that_does_not_exist_is_an_error_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError):
+        RecordingApplication().call(report, "nofile.toml")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_report_never_overwrites_a_file(configuration):

@@ -40,7 +40,11 @@ def report(
     from rigatoni_ops.issue_report import collect
 
     now = datetime.now(UTC)
+    if not file.exists():
+        app.configurations(file, overrides)  # raises: there is nothing to report
     contents = asyncio.run(collect(app, file, overrides, now=now, timeout=None if offline else timeout))
+    if contents["error"]:
+        app.warn(f"{file} has errors, which the report contains; `rigatoni validate {file}` shows them")
     if json_:
         app.as_json(contents)
         return
