@@ -41,8 +41,10 @@ def test_it_prints_the_statement():
         (["shop", "--over", "t"], "name one collection"),
         (["shop.*", "--over", "t"], "name one collection"),
         (["shop.orders"], "--over"),
+        (["shop.orders", "--over", " "], "--over takes a table"),
         (["shop.orders", "--over", "t", "--json-lines", "--dialect", "spark"], "--json-lines is for DuckDB"),
         (["shop.orders", "--over", "t", "--since", "yesterday"], "--since takes SECONDS,INCREMENT"),
+        (["shop.orders", "--over", "t", "--since", "5"], "--since takes SECONDS,INCREMENT"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

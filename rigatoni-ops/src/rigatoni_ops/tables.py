@@ -42,6 +42,8 @@ def view(
     database, dot, rest = collection.partition(".")
     if not dot or not database or not rest or "*" in collection:
         raise click.UsageError("name one collection, as DATABASE.COLLECTION")
+    if not relation.strip():
+        raise click.UsageError("--over takes a table or a table function, such as lake.shop_orders")
     if json_lines and dialect != "duckdb":
         raise click.UsageError("--json-lines is for DuckDB: give other engines a table with the columns of the formats")
     app.echo(
@@ -60,6 +62,6 @@ def view(
 
 def _time(text: str) -> tuple[int, int]:
     seconds, _, increment = text.partition(",")
-    if not (seconds.isdigit() and (increment or "0").isdigit()):
+    if not (seconds.isdecimal() and increment.isdecimal()):
         raise click.UsageError("--since takes SECONDS,INCREMENT, such as 1796040037,27")
-    return int(seconds), int(increment or 0)
+    return int(seconds), int(increment)
