@@ -585,6 +585,47 @@ def test_a_request_that_can_never_be_carried_out_is_refused_without_a_server(req
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("lowest", "highest"),
+    [
+        ("10", "5"),
+        ("5", "5.0"),
+        ('{"$numberDecimal": "2.5"}', '{"$numberLong": "2"}'),
+        ("5", '{"$numberDouble": "NaN"}'),
+        ('"a"', '"a"'),
+        ('{"$oid": "65f000000000000000000002"}', '{"$oid": "65f000000000000000000001"}'),
+        ('{"$date": {"$numberLong": "1"}}', '{"$date": {"$numberLong": "-1"}}'),
+    ],
+)
+def test_an_empty_or_inverted_range_is_refused_without_a_server(lowest, highest):
+    source = MongoDBSource(uri=Secret("mongodb://nowhere.invalid/"), watch=(ORDERS,))
+    with pytest.raises(ConfigurationError, match="are no range") as caught:
+        source.check_snapshot(Stream("p", ORDERS), SnapshotRequest(lowest=lowest, highest=highest))
+    assert "--from" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest"),
+    [
+        ("5", "10"),
+        ("5", '"a"'),
+        ('"a"', "5"),
+        ('{"$numberDouble": "NaN"}', "5"),
+        ('"b"', '"a"'),  # a collation may order texts so
+        ('{"a": 2}', '{"a": 1}'),
+        ('{"$minKey": 1}', "5"),
+    ],
+)
+def test_a_range_is_left_to_the_server_unless_it_is_certainly_empty(lowest, highest):
+    source = MongoDBSource(uri=Secret("mongodb://nowhere.invalid/"), watch=(ORDERS,))
+    source.check_snapshot(Stream("p", ORDERS), SnapshotRequest(lowest=lowest, highest=highest))
+
+
+@pytest.mark.parametrize(("collated", "empty"), [(False, True), (True, False)])
+def test_inverted_texts_are_an_empty_range_unless_a_collation_may_order_them(collated, empty):
+    assert bounds.is_empty(bounds.parse_id('"b"'), bounds.parse_id('"a"'), collated=collated) is empty
+
+
 def concerns_the_filter(command):
     stages = command.get("pipeline", [{}])
     return "nonsense" in str(command.get("filter", "")) or "nonsense" in str(stages[0])
@@ -630,7 +671,8 @@ async def test_a_filter_that_cannot_be_evaluated_is_an_error_of_the_request(code
     ("request_", "text"),
     [
         (SnapshotRequest(collections=("shop.old",)), "no collection of that name exists"),
-        (SnapshotRequest(lowest="5", highest="5.0"), "are no range"),
+        (SnapshotRequest(lowest='"a"', highest="5"), "are no range"),
+        (SnapshotRequest(lowest='"b"', highest='"a"'), "are no range"),
     ],
 )
 async def test_a_request_that_the_server_shows_to_be_wrong_is_refused(request_, text):

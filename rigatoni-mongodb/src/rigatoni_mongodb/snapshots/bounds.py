@@ -4,10 +4,12 @@ Raw documents keep every type: a decoded Symbol or DBPointer would become anothe
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import bson
 from bson import json_util
+from bson.decimal128 import Decimal128
 from bson.raw_bson import RawBSONDocument
 from rigatoni_bson.elements import elements
 from rigatoni_core.api.snapshots import Bound
@@ -20,6 +22,9 @@ _RAW = "raw:"
 MAX_KEY = 0x7F
 """The type of MaxKey (BSON specification 1.1)."""
 
+
+_NUMBERS = {0x01, 0x10, 0x12, 0x13}
+_TEXT, _OBJECT_ID, _DATE = 0x02, 0x07, 0x09
 
 _NO_IDS = {0x04: "an array", 0x06: "an undefined value", 0x0B: "a regular expression"}
 """The types that no `_id` has (MongoDB manual, "The _id Field")."""
@@ -73,6 +78,36 @@ def parse_id(text: str) -> bytes:
     if refused := _NO_IDS.get(bound[4]):
         raise ValueError(f"no document has {refused} as its _id")
     return bound
+
+
+def is_empty(lowest: bytes, highest: bytes, *, collated: bool) -> bool:
+    """Return whether a range is certainly empty: its bounds have one type, and the lower one is not below the other.
+
+    Only numbers, texts, ObjectIds and dates are compared; the server compares all others.
+
+    Args:
+        lowest: The bound from which the range begins.
+        highest: The bound before which it ends.
+        collated: Whether the collection has a collation, or may have one: then only equal texts are compared.
+    """
+    first, last = _comparable(lowest), _comparable(highest)
+    if first is None or last is None or first[0] != last[0]:
+        return False
+    return first == last if first[0] == _TEXT and collated else first >= last
+
+
+def _comparable(bound: bytes) -> tuple[Any, ...] | None:
+    """Return a type and values in the order of the server (MongoDB manual, "Comparison/Sort Order")."""
+    kind, value = bound[4], bound[9:-1]
+    if kind in _NUMBERS:
+        number = bson.decode(bound)["_id"]
+        number = number.to_decimal() if isinstance(number, Decimal128) else Decimal(number)
+        return (0x01, False, 0) if number.is_nan() else (0x01, True, number)  # NaN is the lowest number
+    if kind == _DATE:
+        return kind, int.from_bytes(value, "little", signed=True)
+    if kind in (_TEXT, _OBJECT_ID):
+        return kind, value[4:-1] if kind == _TEXT else value
+    return None
 
 
 def document(bound: bytes) -> RawBSONDocument:

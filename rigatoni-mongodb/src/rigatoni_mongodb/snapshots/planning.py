@@ -158,7 +158,7 @@ class Planner:
     ) -> list[SnapshotRange]:
         lowest, highest = (bounds.parse_id(text) if text else None for text in (request.lowest, request.highest))
         if lowest and highest:
-            await self._check_order(collection.namespace, lowest, highest)
+            await self._check_order(collection, lowest, highest)
         cuts = await self._cuts(collection.namespace, lowest, highest, count) if count > 1 else []
         edges = [lowest, *(cut for cut in cuts if cut != lowest), highest]
         texts = [None if edge is None else bounds.to_text(edge) for edge in edges]
@@ -201,7 +201,11 @@ class Planner:
             await cursor.close()
         return list(dict.fromkeys(ids[number * len(ids) // count] for number in range(1, count) if ids))
 
-    async def _check_order(self, namespace: Namespace, lowest: bytes, highest: bytes) -> None:
+    async def _check_order(self, collection: Collection, lowest: bytes, highest: bytes) -> None:
+        namespace = collection.namespace
+        collated = collection.uuid is None or "collation" in collection.options  # without a UUID, it was not listed
+        if bounds.is_empty(lowest, highest, collated=collated):
+            raise empty_range(str(namespace))  # not all compatible servers compare min with max
         limits = {"min": bounds.document(lowest), "max": bounds.document(highest)}
         command = {"find": namespace.collection, "hint": {"_id": 1}, **limits, **_ONE}
         try:
@@ -209,10 +213,7 @@ class Planner:
         except OperationFailure as error:
             if error.code != EMPTY_RANGE:
                 raise
-            raise ConfigurationError(
-                f"{namespace}: the ids from which and up to which a snapshot is requested are no range",
-                remedy="Request a lower first id, or a higher last id: the last one is not included.",
-            ) from None
+            raise empty_range(str(namespace)) from None
 
     async def _reads_at_time(
         self, chosen: Sequence[Collection], details: Mapping[str, CollectionDetails], at: Timestamp
@@ -221,6 +222,14 @@ class Planner:
         usable = [each.namespace for each in chosen if not details[str(each.namespace)].capped]
         before = Timestamp(at.seconds - 1, at.increment)  # a server that ignores it would report the present time
         return not usable or await reads_at(self.driver, usable[0], before)
+
+
+def empty_range(where: str) -> ConfigurationError:
+    """Return the error of a request whose first id is not below its last one. It does not quote the ids."""
+    return ConfigurationError(
+        f"{where}: the ids from which and up to which a snapshot is requested are no range",
+        remedy="Request a lower first id (--from), or a higher last id (--to): the last one is not included.",
+    )
 
 
 def _wanted(size: int | None, ranges: int) -> int:

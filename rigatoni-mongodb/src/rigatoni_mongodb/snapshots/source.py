@@ -15,7 +15,7 @@ from rigatoni_mongodb.errors import IllegalPipelineError, ServerFailureError, Se
 from rigatoni_mongodb.scope import Watch
 from rigatoni_mongodb.snapshots import bounds
 from rigatoni_mongodb.snapshots.error_codes import CONVERSION, LOCATIONS
-from rigatoni_mongodb.snapshots.planning import Planner
+from rigatoni_mongodb.snapshots.planning import Planner, empty_range
 from rigatoni_mongodb.snapshots.reader import ChunkReader
 
 
@@ -51,6 +51,10 @@ class SnapshotSource(Snapshotter):
                     f"a snapshot of {watch.name} cannot begin or end at the given _id (--{option}): {error}",
                     remedy='Write the _id as Extended JSON: 5, "a", {"$oid": "65f000000000000000000001"}.',
                 ) from None
+        if request.lowest and request.highest:
+            first, last = map(bounds.parse_id, (request.lowest, request.highest))
+            if bounds.is_empty(first, last, collated=True):
+                raise empty_range(watch.name)
 
     async def plan_snapshot(self, stream: Stream, request: SnapshotRequest, *, ranges: int) -> SnapshotPlan:
         """See `Snapshotter`."""
