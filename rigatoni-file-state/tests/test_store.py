@@ -137,13 +137,14 @@ async def test_an_older_version_that_uses_the_folder_alone_is_named_and_kept_out
         fcntl.flock(older, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path):
+@pytest.mark.parametrize("path", ["state", "state/deeper"])
+async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path, path):
     (tmp_path / "state").write_text("")
     with pytest.raises(FileStateError) as caught:
-        async with FileStateStore(path=tmp_path / "state"):
+        async with FileStateStore(path=tmp_path / path):
             pass
     assert not caught.value.transient
-    assert "state" in str(caught.value)
+    assert str(caught.value) == f"{tmp_path / 'state'} is a file, not a folder"
     assert caught.value.remedy
 
 

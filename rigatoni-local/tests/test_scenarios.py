@@ -16,7 +16,7 @@ from rigatoni_core.api.events import Definition, Gap, Namespace, Position, Resum
 from rigatoni_core.api.identity import Identity
 from rigatoni_core.api.records import sealed, unseal
 from rigatoni_local.destination import LocalDestination
-from rigatoni_local.errors import LocalAccessError, LocalError, LocalFullError
+from rigatoni_local.errors import LocalAccessError, LocalFullError
 from rigatoni_objects.errors import UnfinishedBatchError
 from rigatoni_objects.file_layout import stem
 from rigatoni_objects.path_template import PathTemplate, Place
@@ -446,11 +446,12 @@ async def test_a_full_disk_is_transient_and_leaves_no_temporary_file(
     assert flat(written(destination.path)) == tokens_of(batch)
 
 
-async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path, serializer):
+@pytest.mark.parametrize("path", ["out", "out/deeper"])
+async def test_a_file_where_the_folder_should_be_is_an_error_for_people(tmp_path, serializer, path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(LocalError) as caught:
-        await LocalDestination(path=tmp_path / "out" / "deeper", serializer=serializer).__aenter__()
-    assert isinstance(caught.value, LocalAccessError)
+    with pytest.raises(LocalAccessError) as caught:
+        await LocalDestination(path=tmp_path / path, serializer=serializer).__aenter__()
+    assert str(caught.value) == f"{tmp_path / 'out'} is a file, not a folder"
     assert not caught.value.transient
     assert caught.value.remedy
 

@@ -4,6 +4,8 @@ import itertools
 import os
 from pathlib import Path
 
+from rigatoni_file_state.errors import FileStateError
+
 
 def read(path: Path) -> bytes | None:
     """Return the file's content, or None if the file does not exist."""
@@ -42,9 +44,11 @@ def keep_aside(path: Path, content: bytes) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder and its missing parents durably."""
+    """Create the folder and its missing parents durably. Raises FileStateError if one of them is a file."""
     if folder.is_dir():
         return
+    if folder.exists():
+        raise FileStateError(f"{folder} is a file, not a folder", remedy="Set another path, or move the file.")
     make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)

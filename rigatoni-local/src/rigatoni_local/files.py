@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rigatoni_local.errors import LocalUnsupportedError
+from rigatoni_local.errors import LocalAccessError, LocalUnsupportedError
 
 _UNSUPPORTED = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EMLINK}
 
@@ -113,8 +113,10 @@ class Tree:
 
 
 def make_root(path: Path) -> None:
-    """Create a folder and its missing parents, durably."""
+    """Create a folder and its missing parents, durably. Raises LocalAccessError if one of them is a file."""
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not existing.is_dir():
+        raise LocalAccessError(f"{existing} is a file, not a folder", remedy="Set another path, or move the file.")
     Tree(existing).make_folder(path)
 
 
