@@ -92,6 +92,7 @@ def test_options_write_the_file_and_nothing_is_overwritten(tmp_path):
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert again.returncode == 2
     assert "orders.toml already exists; nothing was changed" in again.stderr
+    assert "rigatoni init FILE" in again.stderr
     assert (tmp_path / "orders.toml").read_text() == before
 
 

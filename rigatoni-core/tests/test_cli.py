@@ -185,6 +185,7 @@ def test_help_teaches_and_version_tells(rigatoni):
     assert answer.returncode == 0
     for word in ("validate", "plugins list", "Exit codes", "pipeline.toml"):
         assert word in answer.stdout
+    assert "Colours are used" in " ".join(answer.stdout.split("\n"))
     assert rigatoni("--version").stdout.startswith("rigatoni-core ")
 
 
@@ -387,8 +388,8 @@ def test_K1_validate_tells_all_faults_as_text_and_as_json(rigatoni):
         "  pipeline.toml:7: pipeline.source.uri: the environment variable TOY_URI is empty\n"
         '  pipeline.toml:8: pipeline.source.then: must be "wait" or "fail" or "crash" or "refuse" or "bug" or '
         '"hang" or "shake" or "away" or "stay"; did you mean "wait"?\n'
-        "what to do: Correct them and run: rigatoni validate pipeline.toml. "
-        "`rigatoni plugins show NAME` explains the options of a component.\n"
+        "what to do: Correct them: `rigatoni plugins show NAME` explains the options of a component. "
+        "Then run: rigatoni validate pipeline.toml\n"
     )
     answer = rigatoni("validate", "pipeline.toml", "--json", then="wai", TOY_URI="")
     assert answer.returncode == 2

@@ -6,8 +6,10 @@ import signal
 import sys
 
 import pytest
+from click.testing import CliRunner
 from rigatoni_core.api.exit_codes import ExitCode
 from rigatoni_core.cli.application import Terminal
+from rigatoni_core.cli.plugins import plugins
 from rigatoni_ops import supervisor as module
 from rigatoni_ops.supervisor import Supervisor
 
@@ -135,3 +137,9 @@ def test_the_command_line_is_that_of_this_process(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/bin/rigatoni", "run", "p.toml", "--once"])
     expected = [sys.executable, "-X", "dev", "/bin/rigatoni", "run", "--instance", "2/4", "p.toml", "--once"]
     assert module._command("2/4") == expected
+
+
+def test_the_list_of_plugins_leaves_the_hidden_command_out():
+    listed = CliRunner().invoke(plugins, ["list"], obj=Terminal()).output
+    assert "command snapshot" in listed
+    assert "supervise" not in listed

@@ -27,7 +27,9 @@ def init(app: Application, /, file: Path, name: str | None, given: tuple[str, ..
     from rigatoni_ops.interview import COMPONENTS, Interview, has_terminal
 
     if file.exists():
-        raise ConfigurationError(f"{file} already exists; nothing was changed", remedy="Name another file.")
+        raise ConfigurationError(
+            f"{file} already exists; nothing was changed", remedy="Name another file: rigatoni init FILE"
+        )
     interview = Interview(app)
     interview.types |= {COMPONENTS[kind]: type_ for kind, type_ in chosen.items() if type_ is not None}
     if name or not has_terminal():

@@ -38,7 +38,7 @@ Exit codes:
 {codes}
 
 With --json the output on standard output is JSON, including errors; messages for people go to standard error. Colours
-    are used on terminals unless NO_COLOR is set.
+are used on terminals unless NO_COLOR is set.
 """.format(codes="\n".join(f"  {code:<4} {code.meaning}" for code in ExitCode))
 
 

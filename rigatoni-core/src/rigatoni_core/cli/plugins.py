@@ -33,13 +33,16 @@ def list_(file: Path | None, json_: bool) -> None:
     """Lists every plugin with its components, and broken plugins with the reason and the remedy."""
     import attrs
 
+    from rigatoni_core.plugins.commands import INTERNAL
+
     found = installed.catalog(file).plugins
     faulty = [plugin for plugin in found if plugin.status != "ok"]
     if json_:
         records = [attrs.asdict(plugin, filter=attrs.filters.exclude("component")) for plugin in found]
         as_json([{"plugin": record.pop("name"), **record} for record in records])
     else:
-        rows = [(p.name, f"{p.distribution} {p.version}", ", ".join(map(str, p.provides)), p.status) for p in found]
+        shown = [plugin for plugin in found if plugin.name not in INTERNAL]
+        rows = [(p.name, f"{p.distribution} {p.version}", ", ".join(map(str, p.provides)), p.status) for p in shown]
         table(("plugin", "distribution", "provides", "status"), rows)
         for plugin in faulty:
             say(f"\n{plugin.name} is {plugin.status}: {plugin.reason}\nwhat to do: {plugin.remedy}")

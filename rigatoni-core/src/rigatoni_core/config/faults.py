@@ -43,8 +43,8 @@ class InvalidConfigurationError(ConfigurationError):
         count = "1 fault" if len(lines) == 1 else f"{len(lines)} errors"
         super().__init__(
             "\n  ".join((f"{count} in {where}", *lines)),
-            remedy=f"Correct {'it' if len(lines) == 1 else 'them'} and run: rigatoni validate {where}. "
-            "`rigatoni plugins show NAME` explains the options of a component.",
+            remedy=f"Correct {'it' if len(lines) == 1 else 'them'}: `rigatoni plugins show NAME` explains the options "
+            f"of a component. Then run: rigatoni validate {where}",
             faults=lines,
         )
 

@@ -17,6 +17,9 @@ GROUP = "rigatoni.commands"
 BUILT_IN = ("run", "validate", "plugins", "state", "status", "completion")
 """The commands of rigatoni-core, in the order of the help. A plugin cannot replace them."""
 
+INTERNAL = ("supervise",)
+"""Hidden commands of plugins that the built-in ones call. Lists for people leave them out."""
+
 
 class Entry(NamedTuple):
     """A command that an installed distribution registers.
