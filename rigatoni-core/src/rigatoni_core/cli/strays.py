@@ -53,8 +53,9 @@ async def unwatched_advice(configuration: PipelineConfiguration) -> Sequence[str
         return ()
     names = ", ".join(sorted(left))
     return (
-        f"{configuration.name} no longer watches {names}, but the state store still has a position: add it to `watch` "
-        "again, or remove the position with `rigatoni state clear FILE STREAM`",
+        f"{configuration.name} no longer watches {names}, but the state store still has a position. If another "
+        "file uses the same pipeline name, give each file its own `name`. Otherwise add the stream to `watch` again, "
+        "or remove the position with `rigatoni state clear FILE STREAM`",
     )
 
 
