@@ -130,7 +130,9 @@ def list_(app: Application, file: Path, overrides: tuple[str, ...], reference: s
 @click.option("--timeout", type=Duration(min=0.1), help="How long to wait, such as `10 min`; without end unless given.")
 @pass_application
 def wait(app: Application, file: Path, overrides: tuple[str, ...], reference: str, timeout: float | None) -> ExitCode:
-    """Waits until a snapshot has ended: the oldest one that has not, if no number is given. If all have ended, the newest.
+    """Waits until a snapshot has ended.
+
+    Without a number, it is the oldest one that has not ended, or the newest one if all have ended.
 
     Exits with 0 if it is done, with 1 if it ended otherwise, and with 6 if the time is over.
     """
