@@ -17,6 +17,7 @@ from rigatoni_ops.file_writer import Writer
 CATALOG = Catalog.discover()
 VALUES: dict[str | int, Any] = {"watch": ["shop.orders"], "path": "there", "bucket": "lake", "name": "n"}
 VALUES |= {"account": "a", "container": "lake", "namespace": "shop", "bootstrap_servers": "localhost:9092"}
+VALUES |= {"project": "acme", "dataset": "lake"}
 RIGATONI = [sys.executable, "-m", "rigatoni_core.cli"]
 GIVEN = ["--source", "mongodb", "--destination", "local", "--serializer", "json", "--state", "file"]
 GIVEN += ["--set", 'source.watch=["shop.orders"]', "--set", "destination.path=lake", "--set", "state.path=state"]
@@ -27,12 +28,12 @@ def names(kind):
 
 
 def completed(types):
-    """A writer to whom everything was told; every nested serializer is `json`."""
+    """A writer to whom everything was told; every nested serializer is `json`, and `parquet` for BigQuery."""
     values = {}
     while missing := Writer(CATALOG, types, values).missing():
         for each in missing:
             if each.choices(CATALOG):
-                types[each.path] = "json"
+                types[each.path] = "parquet" if types["destination",] == "bigquery" else "json"
             else:
                 values[each.path] = VALUES[each.path[-1]]
     return Writer(CATALOG, types, values)
