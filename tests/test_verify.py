@@ -74,6 +74,20 @@ def test_a_changed_row_is_found(delivered, rigatoni):
     assert (text.returncode, "DIFFERENT" in text.stdout) == (7, True)
 
 
+def test_a_removed_file_is_found_though_later_changes_hide_it(delivered, rigatoni):
+    delivered.orders.replace_one({"_id": 3}, {"n": "again"})
+    delivered.orders.delete_one({"_id": "later"})
+    run(rigatoni)
+    removed, _ = files("changes")
+    removed.unlink()
+    outcome = verified(rigatoni)
+    assert outcome["same"] is False
+    ((stream, names),) = outcome["missing_files"].items()
+    assert names == [removed.name]
+    text = rigatoni("verify", "pipeline.toml")
+    assert (text.returncode, f"1  files of {stream}" in text.stdout, removed.name in text.stdout) == (7, True, True)
+
+
 def test_a_doubled_file_is_found(delivered, rigatoni):
     (path,) = files("changes")
     (path.parent / "copy").mkdir()

@@ -90,6 +90,22 @@ async def test_what_can_not_be_read_is_named_after_all_that_can(tmp_path, readab
             await read(destination)
 
 
+async def test_a_missing_file_is_named_unless_its_batch_may_be_unfinished(tmp_path, readable, definition, event):
+    batches = [batch_of([event(number)], stream=ORDERS) for number in range(3)]
+    async with LocalDestination(path=tmp_path, serializer=readable(), partition_by=("namespace",)) as destination:
+        await destination.begin(ORDERS, definition, START)
+        for batch in batches:
+            await destination.write_batch(batch)
+        _, middle, newest = sorted(tmp_path.rglob("*.txt"))
+        newest.unlink()
+        assert await destination.missing_objects("lake", {}) == {}
+        assert await destination.missing_objects("lake", {ORDERS: batches[1].end}) == {}
+        assert await destination.missing_objects("lake", {ORDERS: batches[2].end}) == {ORDERS: [newest.name]}
+        middle.unlink()
+        assert await destination.missing_objects("lake", {}) == {ORDERS: [middle.name]}
+        assert await destination.missing_objects("nothing", {}) == {}
+
+
 async def test_D5_single_events_are_written_once_whatever_the_layout_is_at_that_time(
     tmp_path, readable, event, written
 ):

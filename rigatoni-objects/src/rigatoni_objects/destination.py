@@ -35,6 +35,7 @@ from rigatoni_objects.file_layout import FileLayout, check_partitions
 from rigatoni_objects.file_sizes import forecast
 from rigatoni_objects.kept_records import settle
 from rigatoni_objects.listing import Each, recorded_streams
+from rigatoni_objects.losses import missing_objects
 from rigatoni_objects.prefetch import PrefetchPool
 from rigatoni_objects.quiescence import Quiescence
 from rigatoni_objects.scan import deserialized, documents_of, written
@@ -193,6 +194,17 @@ class ObjectDestination(
         """Yield the documents of every object of the pipeline."""
         store = self.store(_folder_of(pipeline))
         return documents_of(partial(written, store), store.read, self.serializer)
+
+    async def missing_objects(
+        self, pipeline: str, delivered: Mapping[Stream, Position]
+    ) -> Mapping[Stream, Sequence[str]]:
+        """Return the names of objects that complete batches name and that are missing. Reads all separate leads.
+
+        Args:
+            pipeline: The name of the pipeline.
+            delivered: The positions that streams have reached; without it, a stream's newest batch may be unfinished.
+        """
+        return await missing_objects(self.store, _folder_of(pipeline), delivered)
 
     def as_read_back(self, events: EventBatch) -> Sequence[Mapping[str, Any]]:
         """Return what the serializer makes of these events, deserialized."""

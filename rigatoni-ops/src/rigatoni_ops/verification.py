@@ -1,8 +1,8 @@
 """Verifies a stream: the documents of its collections against what the destination's events give at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 from rigatoni_core.api.batch import EventBatch
@@ -26,6 +26,16 @@ DIFFERENCES = ("missing", "extra", "different", "doubled")
 """The verdicts that make a stream different from its collections."""
 
 
+@runtime_checkable
+class Inventory(Protocol):
+    """A destination that knows which objects it should hold, as those of rigatoni-objects do."""
+
+    async def missing_objects(
+        self, pipeline: str, delivered: Mapping[Stream, Position]
+    ) -> Mapping[Stream, Sequence[str]]:
+        """Return the names of objects that complete batches name and that are missing."""
+
+
 @attrs.frozen(kw_only=True)
 class Outcome:
     """What was found out about a stream.
@@ -36,6 +46,7 @@ class Outcome:
         complete: Whether the destination knows every document; else only known documents were compared.
         counts: The number of documents by verdict.
         hashes: Hashes of some documents by verdict.
+        missing_files: The names of files or objects that complete batches name and that are missing, by stream.
     """
 
     stream: str
@@ -43,11 +54,12 @@ class Outcome:
     complete: bool
     counts: Mapping[str, int]
     hashes: Mapping[str, Sequence[str]]
+    missing_files: Mapping[str, Sequence[str]]
 
     @property
     def same(self) -> bool:
         """Whether no difference was found."""
-        return not any(self.counts[verdict] for verdict in DIFFERENCES)
+        return not self.missing_files and not any(self.counts[verdict] for verdict in DIFFERENCES)
 
 
 async def verify(
@@ -73,13 +85,15 @@ async def verify(
             f'{configuration.name} has no stream "{name}"', remedy=f"Name one of its streams: {', '.join(names)}."
         )
     streams = [Stream(configuration.name, each) for each in names if name in (None, each)]
-    verifiers = [_verifier(configuration, stream, timeout) for stream in streams]
+    verifiers = [_verifier(configuration, stream, frozenset(names) - {stream.name}, timeout) for stream in streams]
     async with configuration.state, configuration.source, configuration.destination:
         for verifier in verifiers:
             yield await verifier.verify(show)
 
 
-def _verifier(configuration: PipelineConfiguration, stream: Stream, timeout: float) -> "_Verifier":
+def _verifier(
+    configuration: PipelineConfiguration, stream: Stream, others: Collection[str], timeout: float
+) -> "_Verifier":
     """Raises ConfigurationError if the stream can never be verified."""
     source, destination = configuration.source, configuration.destination
     if not isinstance(source, Snapshotter):
@@ -98,13 +112,14 @@ def _verifier(configuration: PipelineConfiguration, stream: Stream, timeout: flo
             remedy="Verify streams without transforms.",
         )
     source.check_snapshot(stream, SnapshotRequest())
-    return _Verifier(configuration, stream, source, destination, timeout)
+    return _Verifier(configuration, stream, others, source, destination, timeout)
 
 
 @attrs.define
 class _Verifier:
     configuration: PipelineConfiguration
     stream: Stream
+    others: Collection[str]
     source: Snapshotter
     destination: ReadBack
     timeout: float
@@ -126,7 +141,15 @@ class _Verifier:
             await self._replay(comparison, at)
             complete = await self._complete(comparison, at)
             counts, hashes = comparison.verdicts(complete=complete, show=show)
-        return Outcome(stream=self.stream.name, at=at, complete=complete, counts=counts, hashes=hashes)
+            missing_files = await self._missing_files(position)
+        return Outcome(
+            stream=self.stream.name,
+            at=at,
+            complete=complete,
+            counts=counts,
+            hashes=hashes,
+            missing_files=missing_files,
+        )
 
     async def _delivered(self, until: Timestamp) -> None:
         """Wait until the stream has delivered everything up to this time."""
@@ -181,10 +204,28 @@ class _Verifier:
 
     # --- the destination
 
+    @property
+    def _pipelines(self) -> Sequence[str]:
+        """The pipelines that the destination's events are read from: the rows of snapshots come first."""
+        return (f"{self.stream.pipeline}.snapshots", self.stream.pipeline)
+
+    async def _missing_files(self, position: Position) -> Mapping[str, Sequence[str]]:
+        """Return the missing files of this stream, its snapshots, and former streams, which it may continue."""
+        found = dict[str, Sequence[str]]()
+        if isinstance(self.destination, Inventory):
+            for pipeline in self._pipelines:
+                missing = await self.destination.missing_objects(pipeline, {self.stream: position})
+                mine = {stream: names for stream, names in missing.items() if self._is_mine(stream)}
+                found |= {str(stream): names for stream, names in mine.items()}
+        return found
+
+    def _is_mine(self, stream: Stream) -> bool:
+        return (stream.of_snapshot or stream).name not in self.others
+
     async def _replay(self, comparison: Comparison, at: Timestamp) -> None:
         """Apply what the destination holds: the rows of snapshots first, then the changes."""
         dropped = dict[Namespace, Timestamp]()
-        for pipeline in (f"{self.stream.pipeline}.snapshots", self.stream.pipeline):
+        for pipeline in self._pipelines:
             async for document in self.destination.read_back(pipeline):
                 change = Change.read(document)
                 if change.namespace is None or not self._watches(change.namespace):

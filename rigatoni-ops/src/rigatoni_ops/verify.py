@@ -42,8 +42,8 @@ def verify(
     """Compares the collections of STREAM with what the destination holds; of all streams if none is named.
 
     Replays the destination's events up to one cluster time, and reports documents that are missing, extra or
-    different, and events that occur twice. Documents are named by a hash of `_id`. Changes nothing; the pipeline may
-    run meanwhile.
+    different, events that occur twice, and files that are missing. Documents are named by a hash of `_id`. Changes
+    nothing; the pipeline may run meanwhile.
 
     Exits with 7 if there are differences, and with 6 if the time is over.
     """
@@ -66,7 +66,7 @@ def verify(
         app.as_json([_record(outcome) for outcome in outcomes])
     else:
         for outcome in outcomes:
-            _print(app, outcome)
+            _print(app, outcome, show)
     return ExitCode.DONE if all(outcome.same for outcome in outcomes) else ExitCode.DIFFERENT
 
 
@@ -78,10 +78,11 @@ def _record(outcome: "Outcome") -> dict[str, object]:
         "complete": outcome.complete,
         **outcome.counts,
         "hashes": {verdict: list(hashes) for verdict, hashes in outcome.hashes.items()},
+        "missing_files": {stream: list(names) for stream, names in outcome.missing_files.items()},
     }
 
 
-def _print(app: Application, outcome: "Outcome") -> None:
+def _print(app: Application, outcome: "Outcome", show: int) -> None:
     app.echo(f"{outcome.stream}: {'no differences' if outcome.same else 'DIFFERENT'} at {outcome.at}")
     words = {
         "equal": "equal",
@@ -98,5 +99,9 @@ def _print(app: Application, outcome: "Outcome") -> None:
             app.echo(f"  {outcome.counts[verdict]:>12,}  {meaning}")
         for each in outcome.hashes.get(verdict, ()):
             app.echo(f"                #{each}")
+    for stream, names in outcome.missing_files.items():
+        app.echo(f"  {len(names):>12,}  files of {stream} missing, though the records of complete batches name them")
+        for name in names[:show]:
+            app.echo(f"                {name}")
     if not outcome.complete:
         app.echo("  no snapshot of the whole stream is done: only documents that the destination knows were compared")
