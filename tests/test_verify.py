@@ -88,6 +88,18 @@ def test_a_removed_file_is_found_though_later_changes_hide_it(delivered, rigaton
     assert (text.returncode, f"1  files of {stream}" in text.stdout, removed.name in text.stdout) == (7, True, True)
 
 
+def test_a_damaged_file_is_named_and_the_rest_is_compared(delivered, rigatoni):
+    (path,) = files("changes")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-9])
+    answer = rigatoni("verify", "pipeline.toml", "--json")
+    assert answer.returncode == 7, answer.stderr
+    (outcome,) = json.loads(answer.stdout)
+    assert (outcome["same"], outcome["equal"]) == (False, 30)
+    assert path.name in outcome["unreadable"][0]
+    assert "what to do: Restore damaged files" in rigatoni("verify", "pipeline.toml").stdout
+
+
 def test_a_doubled_file_is_found(delivered, rigatoni):
     (path,) = files("changes")
     (path.parent / "copy").mkdir()

@@ -51,7 +51,7 @@ async def documents_of(
     if unreadable:
         raise UnreadableError(
             f"{len(unreadable)} files or objects could not be read back; the first is {unreadable[0]}",
-            remedy="Configure the serializer that wrote them, and read them back with it.",
+            remedy="Restore damaged files from a backup. If another serializer wrote them, configure that one.",
         )
 
 

@@ -8,7 +8,7 @@ import attrs
 from rigatoni_core.api.batch import EventBatch
 from rigatoni_core.api.configuration import PipelineConfiguration
 from rigatoni_core.api.contracts import ReadBack, RecordKeeper
-from rigatoni_core.api.errors import ConfigurationError
+from rigatoni_core.api.errors import ConfigurationError, UnreadableError
 from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, Timestamp
 from rigatoni_core.api.snapshot_ledger import KeptLedger
 from rigatoni_core.api.snapshots import Chunk, SnapshotPlan, SnapshotRequest, Snapshotter, SnapshotTimeError
@@ -47,6 +47,7 @@ class Outcome:
         counts: The number of documents by verdict.
         hashes: Hashes of some documents by verdict.
         missing_files: The names of files or objects that complete batches name and that are missing, by stream.
+        unreadable: The errors of what could not be read back; the rest was compared.
     """
 
     stream: str
@@ -55,11 +56,13 @@ class Outcome:
     counts: Mapping[str, int]
     hashes: Mapping[str, Sequence[str]]
     missing_files: Mapping[str, Sequence[str]]
+    unreadable: Sequence[UnreadableError]
 
     @property
     def same(self) -> bool:
         """Whether no difference was found."""
-        return not self.missing_files and not any(self.counts[verdict] for verdict in DIFFERENCES)
+        lost = self.missing_files or self.unreadable
+        return not lost and not any(self.counts[verdict] for verdict in DIFFERENCES)
 
 
 async def verify(
@@ -123,6 +126,7 @@ class _Verifier:
     source: Snapshotter
     destination: ReadBack
     timeout: float
+    _unreadable: list[UnreadableError] = attrs.field(factory=list, init=False)
     _watched: dict[Namespace, bool] = attrs.field(factory=dict, init=False)
 
     async def verify(self, show: int) -> Outcome:
@@ -149,6 +153,7 @@ class _Verifier:
             counts=counts,
             hashes=hashes,
             missing_files=missing_files,
+            unreadable=self._unreadable,
         )
 
     async def _delivered(self, until: Timestamp) -> None:
@@ -226,7 +231,7 @@ class _Verifier:
         """Apply what the destination holds: the rows of snapshots first, then the changes."""
         dropped = dict[Namespace, Timestamp]()
         for pipeline in self._pipelines:
-            async for document in self.destination.read_back(pipeline):
+            async for document in self._read_back(pipeline):
                 change = Change.read(document)
                 if change.namespace is None or not self._watches(change.namespace):
                     continue
@@ -240,6 +245,14 @@ class _Verifier:
                 comparison.apply(change, at)
         for namespace, time in dropped.items():
             comparison.forget(time, namespace)
+
+    async def _read_back(self, pipeline: str) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield what can be read, and note what cannot."""
+        try:
+            async for document in self.destination.read_back(pipeline):
+                yield document
+        except UnreadableError as error:
+            self._unreadable.append(error)
 
     async def _complete(self, comparison: Comparison, at: Timestamp) -> bool:
         """Return whether a snapshot of the whole stream is done; what is older than the newest one is void."""

@@ -42,8 +42,8 @@ def verify(
     """Compares the collections of STREAM with what the destination holds; of all streams if none is named.
 
     Replays the destination's events up to one cluster time, and reports documents that are missing, extra or
-    different, events that occur twice, and files that are missing. Documents are named by a hash of `_id`. Changes
-    nothing; the pipeline may run meanwhile.
+    different, events that occur twice, and files that are missing or damaged. Documents are named by a hash of `_id`.
+    Changes nothing; the pipeline may run meanwhile.
 
     Exits with 7 if there are differences, and with 6 if the time is over.
     """
@@ -79,6 +79,7 @@ def _record(outcome: "Outcome") -> dict[str, object]:
         **outcome.counts,
         "hashes": {verdict: list(hashes) for verdict, hashes in outcome.hashes.items()},
         "missing_files": {stream: list(names) for stream, names in outcome.missing_files.items()},
+        "unreadable": [str(error) for error in outcome.unreadable],
     }
 
 
@@ -103,5 +104,8 @@ def _print(app: Application, outcome: "Outcome", show: int) -> None:
         app.echo(f"  {len(names):>12,}  files of {stream} missing, though the records of complete batches name them")
         for name in names[:show]:
             app.echo(f"                {name}")
+    for error in outcome.unreadable:
+        app.echo(f"  {error}")
+        app.echo(f"  what to do: {error.remedy}")
     if not outcome.complete:
         app.echo("  no snapshot of the whole stream is done: only documents that the destination knows were compared")
