@@ -125,8 +125,13 @@ def test_a_delta_is_not_compared_until_the_whole_document_follows(delivered, rig
 def test_a_stream_without_a_snapshot_compares_what_the_destination_knows(place, rigatoni):
     place.orders.insert_one({"_id": "before"})
     run(rigatoni)
+    answer = rigatoni("verify", "pipeline.toml")
+    assert (answer.returncode, "nothing could be compared" in answer.stdout) == (7, True)
+    (nothing,) = json.loads(rigatoni("verify", "pipeline.toml", "--json").stdout)
+    assert (nothing["same"], nothing["complete"], nothing["hashes"]) == (None, False, {})
     place.orders.insert_one({"_id": "known"})
     run(rigatoni)
+    assert "no differences in what could be compared" in rigatoni("verify", "pipeline.toml").stdout
     outcome = verified(rigatoni)
     assert (outcome["complete"], outcome["equal"], outcome["unknown"]) == (False, 1, 1)
 

@@ -44,7 +44,13 @@ UNION ALL
 SELECT 'doubled', key FROM doubled
 """
 
-VERDICTS = ("equal", "missing", "extra", "different", "doubled", "changed_since", "partial", "unknown")
+DIFFERENCES = ("missing", "extra", "different", "doubled")
+"""The verdicts that make a stream different from its collections."""
+
+NOT_COMPARED = ("changed_since", "partial", "unknown")
+"""The verdicts of documents that cannot be compared."""
+
+VERDICTS = ("equal", *DIFFERENCES, *NOT_COMPARED)
 """What may be said of a document; `doubled` of an event."""
 
 
@@ -163,7 +169,7 @@ class Comparison:
         )
 
     def verdicts(self, *, complete: bool, show: int) -> tuple[Mapping[str, int], Mapping[str, list[str]]]:
-        """Return how many documents there are of each verdict, and hashes of some of them.
+        """Return how many documents there are of each verdict, and hashes of some that differ.
 
         Args:
             complete: Whether the destination knows every document, so that one it does not know is missing.
@@ -172,7 +178,7 @@ class Comparison:
         counts, hashes = dict.fromkeys(VERDICTS, 0), dict[str, list[str]]()
         for verdict, key in self._database.execute(_VERDICTS, {"complete": complete}):
             counts[verdict] += 1
-            if verdict != "equal" and len(shown := hashes.setdefault(verdict, [])) < show:
+            if verdict in DIFFERENCES and len(shown := hashes.setdefault(verdict, [])) < show:
                 shown.append(key.hex())
         return counts, hashes
 

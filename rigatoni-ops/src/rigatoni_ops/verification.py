@@ -13,7 +13,7 @@ from rigatoni_core.api.events import Namespace, Position, ResumeToken, Stream, T
 from rigatoni_core.api.snapshot_ledger import KeptLedger
 from rigatoni_core.api.snapshots import Chunk, SnapshotPlan, SnapshotRequest, Snapshotter, SnapshotTimeError
 
-from rigatoni_ops.comparison import Change, Comparison
+from rigatoni_ops.comparison import DIFFERENCES, NOT_COMPARED, Change, Comparison
 from rigatoni_ops.errors import NotComparableError
 
 CHUNK = 4 * 2**20
@@ -21,9 +21,6 @@ CHUNK = 4 * 2**20
 
 POLL = 0.5
 """Seconds between two looks at the checkpoint."""
-
-DIFFERENCES = ("missing", "extra", "different", "doubled")
-"""The verdicts that make a stream different from its collections."""
 
 
 @runtime_checkable
@@ -43,7 +40,7 @@ class Outcome:
     Attributes:
         stream: Its name.
         at: The cluster time up to which the destination's events were applied.
-        complete: Whether the destination knows every document; else only known documents were compared.
+        all_known: Whether the destination knows every document; else only known documents were compared.
         counts: The number of documents by verdict.
         hashes: Hashes of some documents by verdict.
         missing_files: The names of files or objects that complete batches name and that are missing, by stream.
@@ -52,11 +49,26 @@ class Outcome:
 
     stream: str
     at: Timestamp
-    complete: bool
+    all_known: bool
     counts: Mapping[str, int]
     hashes: Mapping[str, Sequence[str]]
     missing_files: Mapping[str, Sequence[str]]
     unreadable: Sequence[UnreadableError]
+
+    @property
+    def not_compared(self) -> int:
+        """The number of documents that could not be compared."""
+        return sum(self.counts[verdict] for verdict in NOT_COMPARED)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every document was compared, and the destination knows all."""
+        return self.all_known and not self.not_compared
+
+    @property
+    def nothing_compared(self) -> bool:
+        """Whether documents exist, but none could be compared and nothing is known to differ."""
+        return self.same and not self.counts["equal"] and self.not_compared > 0
 
     @property
     def same(self) -> bool:
@@ -149,7 +161,7 @@ class _Verifier:
         return Outcome(
             stream=self.stream.name,
             at=at,
-            complete=complete,
+            all_known=complete,
             counts=counts,
             hashes=hashes,
             missing_files=missing_files,

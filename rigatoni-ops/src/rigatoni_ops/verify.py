@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="How many documents of each kind to name, by a hash.",
+    help="How many documents of each kind of difference to name, by a hash.",
 )
 @click.option("--json", "json_", is_flag=True, help="Machine-readable output.")
 @pass_application
@@ -45,7 +45,8 @@ def verify(
     different, events that occur twice, and files that are missing or damaged. Documents are named by a hash of `_id`.
     Changes nothing; the pipeline may run meanwhile.
 
-    Exits with 7 if there are differences, and with 6 if the time is over.
+    Exits with 7 if there are differences, or if none of a stream's documents could be compared. Exits with 6 if the
+    time is over.
     """
     import asyncio
 
@@ -67,14 +68,15 @@ def verify(
     else:
         for outcome in outcomes:
             _print(app, outcome, show)
-    return ExitCode.DONE if all(outcome.same for outcome in outcomes) else ExitCode.DIFFERENT
+    proven = all(outcome.same and not outcome.nothing_compared for outcome in outcomes)
+    return ExitCode.DONE if proven else ExitCode.DIFFERENT
 
 
 def _record(outcome: "Outcome") -> dict[str, object]:
     return {
         "stream": outcome.stream,
         "at": [outcome.at.seconds, outcome.at.increment],
-        "same": outcome.same,
+        "same": None if outcome.nothing_compared else outcome.same,
         "complete": outcome.complete,
         **outcome.counts,
         "hashes": {verdict: list(hashes) for verdict, hashes in outcome.hashes.items()},
@@ -83,8 +85,19 @@ def _record(outcome: "Outcome") -> dict[str, object]:
     }
 
 
+def _headline(outcome: "Outcome") -> str:
+    if not outcome.same:
+        return "DIFFERENT"
+    if outcome.nothing_compared:
+        return f"nothing could be compared, {outcome.not_compared:,} not compared,"
+    if outcome.not_compared:
+        equal, rest = outcome.counts["equal"], outcome.not_compared
+        return f"no differences in what could be compared, {equal:,} equal, {rest:,} not compared,"
+    return "no differences"
+
+
 def _print(app: Application, outcome: "Outcome", show: int) -> None:
-    app.echo(f"{outcome.stream}: {'no differences' if outcome.same else 'DIFFERENT'} at {outcome.at}")
+    app.echo(f"{outcome.stream}: {_headline(outcome)} at {outcome.at}")
     words = {
         "equal": "equal",
         "missing": "missing at the destination",
@@ -107,5 +120,5 @@ def _print(app: Application, outcome: "Outcome", show: int) -> None:
     for error in outcome.unreadable:
         app.echo(f"  {error}")
         app.echo(f"  what to do: {error.remedy}")
-    if not outcome.complete:
+    if not outcome.all_known:
         app.echo("  no snapshot of the whole stream is done: only documents that the destination knows were compared")
