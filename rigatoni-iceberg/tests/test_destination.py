@@ -4,6 +4,8 @@ import json
 
 import polars as pl
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.typedef import EMPTY_DICT
 from rigatoni_bson.columns import COLUMNS
 from rigatoni_core.api.errors import Transient
 from rigatoni_core.api.events import Definition
@@ -13,6 +15,7 @@ from rigatoni_iceberg.destination import IcebergDestination
 from rigatoni_iceberg.errors import IcebergError, IcebergUnavailableError
 from rigatoni_testing.batches import START, STREAM, batch_of, event_document
 from rigatoni_testing.servers import free_port
+from sqlalchemy.exc import IntegrityError
 
 DEFINITION = Definition("f", {"watch": "shop.orders"})
 
@@ -68,6 +71,21 @@ async def test_a_sql_catalog_that_cannot_be_opened_shows_no_password():
         async with IcebergDestination(namespace="shop", catalog=catalog):
             pass
     assert "pass-word" not in str(raised.value)
+
+
+async def test_two_instances_may_create_the_namespace_at_the_same_moment(lake, monkeypatch):
+    create, calls = SqlCatalog.create_namespace, []
+
+    def overtaken(catalog, namespace, properties=EMPTY_DICT):
+        calls.append(namespace)
+        create(catalog, namespace, properties)  # by the other instance
+        if len(calls) == 1:
+            raise IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
+
+    monkeypatch.setattr(SqlCatalog, "create_namespace", overtaken)
+    async with lake.make() as destination:
+        await destination.begin(STREAM, DEFINITION, START)
+    assert len(calls) == 2
 
 
 def test_small_files_and_a_catalog_in_sqlite_are_advised_against():

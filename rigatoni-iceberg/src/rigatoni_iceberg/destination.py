@@ -26,6 +26,7 @@ from rigatoni_core.api.stream_record import StreamRecord
 from rigatoni_tables.destination import Held, TableDestination, revealed
 from rigatoni_tables.errors import CommitRefusedError
 from rigatoni_tables.rows import SCHEMA, TIME
+from sqlalchemy.exc import IntegrityError
 
 from rigatoni_iceberg.commits import append, keep, property_of, record_in
 from rigatoni_iceberg.errors import translated
@@ -130,10 +131,17 @@ class IcebergDestination(TableDestination[Table], ConfigLinter):
 
     def _open(self) -> Catalog:
         with translated("open the catalog of", self.where(self.table)):
-            catalog = load_catalog(self.catalog_name, **revealed(dict(self.catalog)))
-            with suppress(NamespaceAlreadyExistsError):
-                catalog.create_namespace(self.namespace)
-            return catalog
+            try:
+                return self._prepared()
+            except IntegrityError:  # another instance has created the namespace at the same moment
+                return self._prepared()
+
+    def _prepared(self) -> Catalog:
+        """Return the catalog, in which the namespace exists."""
+        catalog = load_catalog(self.catalog_name, **revealed(dict(self.catalog)))
+        with suppress(NamespaceAlreadyExistsError):
+            catalog.create_namespace(self.namespace)
+        return catalog
 
     def _name(self, stream: Stream) -> str:
         return TableDestination._name(self, stream).replace(".", "_")
