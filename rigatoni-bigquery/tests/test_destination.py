@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from google.auth.transport.requests import AuthorizedSession
 from rigatoni_bigquery import loader
 from rigatoni_bigquery.errors import BigQueryAccessError, BigQueryDatasetError, BigQueryLoadError
 from rigatoni_core.api.events import Position, ResumeToken, Stream, Timestamp
@@ -77,6 +78,42 @@ async def test_a_load_that_fails_for_good_stops_the_worker_at_its_next_batch(des
         await begun(opened, definition)  # the worker is started again, after the table was corrected
         await opened.write_batch(batch_of([event(2)], stream=STREAM))
         await until(lambda: len(keys(server)) == 2)
+
+
+async def test_a_damaged_record_of_a_load_stops_its_own_stream_only(
+    destination, definition, server, event, gcs, options
+):
+    other = Stream("p", "shop.users")
+    server.looks = 10**6
+    async with destination() as opened:
+        await begun(opened, definition)
+        await opened.write_batch(batch_of([event(1)], stream=STREAM))
+        await until(lambda: server.inserted)
+    bucket = gcs.client().bucket("lake")
+    (record,) = bucket.list_blobs(prefix=f"{options['prefix']}/{STREAM.key}/_rigatoni/loads/")
+    bucket.blob(record.name).upload_from_string(b"no JSON")
+    server.looks = 0
+    async with destination() as opened:
+        opened._loader.add(STREAM)
+        await until(lambda: opened._loader._entries[STREAM.key].error)
+        await begun(opened, definition, other)
+        await opened.write_batch(batch_of([event(2)], stream=other))
+        await until(lambda: len(keys(server, "shop_users")) == 1)
+        with pytest.raises(ValueError, match="Expecting value"):
+            await opened.write_batch(batch_of([event(2)], stream=STREAM))
+
+
+async def test_what_was_opened_is_closed_if_bigquery_refuses(destination, monkeypatch):
+    closed = set()
+
+    def close(session):
+        closed.add(session)
+
+    monkeypatch.setattr(AuthorizedSession, "close", close)
+    refused = destination(dataset="other")
+    with pytest.raises(BigQueryDatasetError):
+        await refused.__aenter__()
+    assert refused._bucket.session in closed
 
 
 async def test_rows_of_snapshots_are_loaded_into_the_streams_table(destination, definition, server, event):

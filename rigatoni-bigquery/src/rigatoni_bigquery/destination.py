@@ -77,7 +77,11 @@ class BigQueryDestination(GcsDestination):
 
     async def __aenter__(self) -> Self:
         """Connect, probe the bucket, the dataset and the credentials, and begin to load."""
-        await self._connect_all()
+        try:
+            await self._connect_all()
+        except BaseException:
+            await self.close()
+            raise
         self._loader = Loader(self.loads)
         self._loader.start()
         return self
@@ -99,6 +103,8 @@ class BigQueryDestination(GcsDestination):
         """Stop loading and writing. Running jobs continue in BigQuery."""
         if self._loader is not None:
             await self._loader.close()
+        if self._jobs is not None:
+            self._jobs.client.close()
         await super().close()
 
     async def write_batch(self, events: EventBatch) -> Position | None:

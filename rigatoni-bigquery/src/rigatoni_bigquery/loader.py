@@ -6,7 +6,7 @@ from functools import partial
 
 import attrs
 from rigatoni_core.api.bus import publish
-from rigatoni_core.api.errors import DestinationError, Transient
+from rigatoni_core.api.errors import Transient
 from rigatoni_core.api.events import Position, Stream
 from rigatoni_core.api.executor import DaemonExecutor
 from rigatoni_core.api.notices import Retrying
@@ -27,7 +27,7 @@ class _Entry:
     loads: StreamLoads
     failures: int = 0
     wait: float = 0.0
-    error: DestinationError | None = None  # a look would not help until the stream begins again
+    error: Exception | None = None  # a look would not help until the stream begins again
 
 
 class Loader:
@@ -92,7 +92,7 @@ class Loader:
     async def _advance(self, entry: _Entry) -> None:
         try:
             await self._executor.run(entry.loads.advance)
-        except DestinationError as error:
+        except Exception as error:  # a bug or a damaged record must not end the loads of all streams unnoticed
             if not isinstance(error, Transient):
                 entry.error = error
             entry.failures += 1
